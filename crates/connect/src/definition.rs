@@ -1,0 +1,75 @@
+//! What a `CREATE TABLE` statement says about a table, checked and typed, before any system is touched.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use arrow::datatypes::DataType;
+
+/// A table's name: `departures` or `raw.departures`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// The part before the dot; `public` when there is none.
+    pub namespace: String,
+    /// The part after the dot.
+    pub name: String,
+}
+
+impl TableName {
+    /// The namespace of names without a dot.
+    pub const DEFAULT_NAMESPACE: &'static str = "public";
+
+    /// Reads `name` or `namespace.name`.
+    pub fn parse(text: &str) -> Self {
+        match text.split_once('.') {
+            Some((namespace, name)) => Self { namespace: namespace.to_owned(), name: name.to_owned() },
+            None => Self { namespace: Self::DEFAULT_NAMESPACE.to_owned(), name: text.to_owned() },
+        }
+    }
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.namespace == Self::DEFAULT_NAMESPACE {
+            write!(f, "{}", self.name)
+        } else {
+            write!(f, "{}.{}", self.namespace, self.name)
+        }
+    }
+}
+
+/// A table as its `CREATE TABLE` says it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableDefinition {
+    /// Its name.
+    pub name: TableName,
+    /// Its columns, in order, computed ones included.
+    pub columns: Vec<ColumnDefinition>,
+    /// `WATERMARK FOR column AS expression`.
+    pub watermark: Option<WatermarkDefinition>,
+    /// `PARTITIONED BY (...)`: names of physical columns.
+    pub partitioned_by: Vec<String>,
+    /// `WITH (...)`, in Flink's spelling where Flink has the option. `connector` is always there.
+    pub options: BTreeMap<String, String>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnDefinition {
+    /// Its name.
+    pub name: String,
+    /// Its type. For a computed column, the type of its expression once planned, else `Null`.
+    pub data_type: DataType,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// `name AS expression`: computed from the physical columns by `sql`, unknown to connectors.
+    pub computed: Option<String>,
+}
+
+/// `WATERMARK FOR column AS expression`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WatermarkDefinition {
+    /// The event-time column.
+    pub column: String,
+    /// The bound, as SQL text, for example `ts - INTERVAL '2' HOUR`.
+    pub expression: String,
+}

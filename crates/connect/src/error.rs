@@ -1,0 +1,62 @@
+//! What can go wrong between Mulgil and an outside system: always with the place and, where there is one, the remedy.
+
+use std::path::PathBuf;
+
+/// A failed read or write.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// A file could not be opened, read or written.
+    #[error("{action} {}: {source}", path.display())]
+    File {
+        /// What was tried: `open`, `read`, `write`, `sync`, `rename`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A row could not be decoded.
+    #[error("{}:{line}: {reason}", path.display())]
+    Row {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+    /// A record of a topic could not be decoded.
+    #[error("topic {topic}, partition {partition}, offset {offset}: {reason}")]
+    Record {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: u32,
+        /// The offset.
+        offset: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The table's definition cannot be served: an unknown connector or option, a missing column.
+    #[error("table {table}: {reason}")]
+    Definition {
+        /// The table.
+        table: String,
+        /// What is wrong, and what to write instead.
+        reason: String,
+    },
+    /// The lake refused: a conflict, a damaged table.
+    #[error("lake table {table}: {reason}")]
+    Lake {
+        /// The table.
+        table: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The event log refused.
+    #[error("event log: {0}")]
+    Log(String),
+    /// Arrow refused.
+    #[error("columnar kernel failed: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}

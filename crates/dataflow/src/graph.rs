@@ -1,0 +1,111 @@
+//! The logical dataflow graph: what a query computes, before anyone decides on threads.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::aggregate::AggregateFunction;
+use crate::expression::{Expression, NamedExpression};
+
+/// The index of a node in its graph.
+pub type NodeId = usize;
+
+/// A directed acyclic graph of operators, in topological order: a node's inputs stand before it.
+#[derive(Clone, Debug, Default)]
+pub struct Graph {
+    /// The operators.
+    pub nodes: Vec<Node>,
+}
+
+/// An operator, its inputs, and the rows it gives.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Where its rows come from, one a port.
+    pub inputs: Vec<NodeId>,
+    /// What it does.
+    pub operator: LogicalOperator,
+    /// The columns of its output.
+    pub schema: SchemaRef,
+}
+
+/// What a node does.
+#[derive(Clone, Debug)]
+pub enum LogicalOperator {
+    /// Rows of a table, as its connector gives them.
+    Source {
+        /// The table's full name.
+        table: String,
+        /// The columns read, as indices into the table's physical columns.
+        projection: Vec<usize>,
+    },
+    /// Says how event time advances: the running maximum, per source partition, of `bound` over the rows read.
+    Watermark {
+        /// The event-time column (a timestamp of any unit).
+        column: usize,
+        /// For each row, the watermark that it allows, for example `ts - INTERVAL '2' HOUR` (a timestamp).
+        bound: Arc<dyn Expression>,
+    },
+    /// Computes columns.
+    Project {
+        /// The columns of the output.
+        expressions: Vec<NamedExpression>,
+    },
+    /// Keeps the rows for which the predicate is true.
+    Filter {
+        /// A boolean expression.
+        predicate: Arc<dyn Expression>,
+    },
+    /// Appends `window_start`, `window_end`, `window_time` for the windows a row belongs to.
+    WindowAssign {
+        /// The time column.
+        column: usize,
+        /// Which windows there are.
+        window: Window,
+    },
+    /// Aggregates per key and event-time window, and gives a result when the watermark passes the window's end.
+    /// Output columns: the keys, then `window_start`, `window_end`, then the aggregates; a `Project` follows.
+    WindowAggregate {
+        /// The time column of the input.
+        column: usize,
+        /// Which windows there are.
+        window: Window,
+        /// The grouping keys (without the window).
+        keys: Vec<NamedExpression>,
+        /// What is computed.
+        aggregates: Vec<AggregateCall>,
+        /// How long after the watermark has passed a window's end late rows still update its result.
+        allowed_lateness_ms: u64,
+    },
+    /// All rows of all inputs.
+    Union,
+    /// Writes the rows to a table or view.
+    Sink {
+        /// Its full name.
+        table: String,
+    },
+}
+
+/// How event time is cut into windows. Sizes in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Window {
+    /// Fixed windows of one size, side by side: `[k * size + offset, (k + 1) * size + offset)`.
+    Tumbling {
+        /// The size.
+        size_ms: i64,
+        /// Where windows begin, relative to the epoch.
+        offset_ms: i64,
+    },
+}
+
+/// One aggregate of an aggregation.
+#[derive(Clone, Debug)]
+pub struct AggregateCall {
+    /// The output column's name.
+    pub name: String,
+    /// The function, with bound argument types.
+    pub function: Arc<dyn AggregateFunction>,
+    /// Its arguments, over the input rows.
+    pub arguments: Vec<Arc<dyn Expression>>,
+    /// `FILTER (WHERE ...)`.
+    pub filter: Option<Arc<dyn Expression>>,
+}
