@@ -1,0 +1,54 @@
+# Two commands are enough: `make demo` shows Mulgil at work, `make test` proves it. Both install what they lack.
+
+CARGO   ?= cargo
+PYTHON  ?= python3
+BINARY  := target/release/mulgil
+DEMO_DIR ?= demo-flights
+UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
+
+.PHONY: demo build ui test check fmt lint python browser clean-demo
+
+## The bundled flights project, live in the browser.
+demo: build
+	$(BINARY) demo $(DEMO_DIR)
+
+build: ui
+	$(CARGO) build --release --locked --package mulgil-cli
+
+ui: ui/dist/index.html
+
+ui/node_modules/.package-lock.json: ui/package.json ui/package-lock.json
+	npm ci --prefix ui --no-audit --no-fund --loglevel=error
+	@touch $@
+
+ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
+	npm run build --prefix ui --silent
+	@touch $@
+
+## Every test: Rust, the web UI's units, and the real thing in a real browser.
+test: ui python browser
+	$(CARGO) test --workspace --locked
+	npm test --prefix ui --silent
+	bash tests/e2e.sh
+
+## Formatting, lints, layers, generated code: everything that needs no running system.
+check: ui
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	npm run check --prefix ui --silent
+
+python: .venv/.installed
+
+.venv/.installed: tests/requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check --requirement tests/requirements.txt
+	@touch $@
+
+browser:
+	@command -v chromium >/dev/null || { \
+	  echo "installing chromium for the browser tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; }
+
+clean-demo:
+	rm -rf $(DEMO_DIR)
