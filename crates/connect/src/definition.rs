@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 /// A table's name: `departures` or `raw.departures`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,15 @@ pub struct TableDefinition {
     pub partitioned_by: Vec<String>,
     /// `WITH (...)`, in Flink's spelling where Flink has the option. `connector` is always there.
     pub options: BTreeMap<String, String>,
+}
+
+impl TableDefinition {
+    /// The columns that the outside system holds, computed ones left out: what connectors read and write.
+    pub fn physical_schema(&self) -> SchemaRef {
+        let physical = self.columns.iter().filter(|column| column.computed.is_none());
+        let fields = physical.map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
 }
 
 /// A column.

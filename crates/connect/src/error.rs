@@ -53,6 +53,9 @@ pub enum ConnectError {
         /// What it said.
         reason: String,
     },
+    /// The rows to be written could not be computed.
+    #[error(transparent)]
+    Query(datafusion::error::DataFusionError),
     /// The event log refused.
     #[error("event log: {0}")]
     Log(String),
