@@ -17,6 +17,28 @@ pub struct Graph {
     pub nodes: Vec<Node>,
 }
 
+impl Graph {
+    /// An empty graph.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds an operator whose inputs are already there.
+    pub fn push(&mut self, operator: LogicalOperator, inputs: Vec<NodeId>, schema: SchemaRef) -> NodeId {
+        self.nodes.push(Node { inputs, operator, schema });
+        self.nodes.len() - 1
+    }
+
+    /// Whether a node's rows are a changelog (`+I -U +U -D`) rather than inserts only.
+    pub fn is_updating(&self, node: NodeId) -> bool {
+        let Some(Node { inputs, operator, .. }) = self.nodes.get(node) else { return false };
+        match operator {
+            LogicalOperator::WindowAggregate { allowed_lateness_ms, .. } => *allowed_lateness_ms > 0,
+            _ => inputs.iter().any(|input| *input < node && self.is_updating(*input)),
+        }
+    }
+}
+
 /// An operator, its inputs, and the rows it gives.
 #[derive(Clone, Debug)]
 pub struct Node {
@@ -38,7 +60,8 @@ pub enum LogicalOperator {
         /// The columns read, as indices into the table's physical columns.
         projection: Vec<usize>,
     },
-    /// Says how event time advances: the running maximum, per source partition, of `bound` over the rows read.
+    /// Says how event time advances: the running maximum, per source partition, of `bound` over the rows read. Stands on
+    /// a `Source`, with nothing but `Project`s between, so that it sees every row read and knows its partition.
     Watermark {
         /// The event-time column (a timestamp of any unit).
         column: usize,
@@ -55,7 +78,8 @@ pub enum LogicalOperator {
         /// A boolean expression.
         predicate: Arc<dyn Expression>,
     },
-    /// Appends `window_start`, `window_end`, `window_time` for the windows a row belongs to.
+    /// Appends `window_start`, `window_end`, `window_time` (the end less 1 ms) for the windows a row belongs to, each a
+    /// timestamp of the type that the node's schema says. Rows whose time is null are left out and counted.
     WindowAssign {
         /// The time column.
         column: usize,
@@ -63,7 +87,9 @@ pub enum LogicalOperator {
         window: Window,
     },
     /// Aggregates per key and event-time window, and gives a result when the watermark passes the window's end.
-    /// Output columns: the keys, then `window_start`, `window_end`, then the aggregates; a `Project` follows.
+    /// Output columns: the keys, then `window_start`, `window_end` (timestamps of the type that the node's schema says),
+    /// then the aggregates; a `Project` follows. Rows whose time is null are left out and counted. With an allowed
+    /// lateness the output is a changelog: see [`Graph::is_updating`].
     WindowAggregate {
         /// The time column of the input.
         column: usize,

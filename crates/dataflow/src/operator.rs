@@ -1,5 +1,9 @@
 //! The contract of a physical operator: a plain synchronous struct that turns batches into batches.
 
+use std::borrow::Cow;
+
+use arrow::array::RecordBatch;
+
 use crate::batch::Batch;
 use crate::expression::EvaluationError;
 use crate::time::Watermark;
@@ -8,9 +12,23 @@ use crate::time::Watermark;
 pub trait Output {
     /// Passes a batch on. Empty batches are dropped.
     fn emit(&mut self, batch: Batch);
-    /// Passes a sample of rows that came too late on, to be counted and shown. `behind_ms` is how far the oldest was
-    /// behind the watermark; `dropped` says whether they are lost to the result.
-    fn late(&mut self, rows: &arrow::array::RecordBatch, behind_ms: i64, dropped: bool);
+    /// Reports rows that came too late, to be counted and shown.
+    fn late(&mut self, late: LateRows<'_>);
+    /// Reports rows that were left out because their event time is null: they belong to no window.
+    fn null_time(&mut self, row_count: u64);
+}
+
+/// Rows that came after the watermark had passed the end of their windows.
+#[derive(Debug)]
+pub struct LateRows<'a> {
+    /// Some of them, or, behind a pre-aggregation, the groups they had been added up to.
+    pub sample: Cow<'a, RecordBatch>,
+    /// How many input rows they are.
+    pub row_count: u64,
+    /// How far the watermark had already passed the end of the oldest row's window.
+    pub behind_ms: i64,
+    /// Whether they are lost to the result; otherwise they have updated it within the allowed lateness.
+    pub dropped: bool,
 }
 
 /// What can go wrong inside an operator.
@@ -22,14 +40,18 @@ pub enum OperatorError {
     /// Arrow refused: mismatched types, overflowed offsets.
     #[error("columnar kernel failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// The operator was given something its planner should have refused.
+    #[error("{0}")]
+    Unsupported(String),
 }
 
 /// One parallel instance of an operator.
 ///
 /// # Contract
-/// Called by one thread at a time. Between `process` calls a watermark may come; watermarks never go back. An
-/// operator that holds no rows back passes the watermark on unchanged by the runtime. At `Watermark::END` everything
-/// still held is given out.
+/// Called by one thread at a time. Between `process` calls a watermark may come; watermarks never go back. The runtime
+/// passes a watermark on after `on_watermark` has returned: an operator that holds rows back gives out, before it
+/// returns, every row that a watermark downstream would make late. At `Watermark::END` everything still held is given
+/// out. After an error the operator is not called again.
 pub trait Operator: Send {
     /// Takes a batch from input `port`.
     fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError>;

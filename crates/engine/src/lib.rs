@@ -1,1 +1,12 @@
-//! placeholder
+//! Runs a dataflow graph here: stages, worker threads, exchanges, watermarks.
+//!
+//! The way of a row: a *reader task* on tokio takes it from a source partition and puts it, in a batch, into a queue
+//! bounded in bytes; a *worker thread* takes it through the operators of a stage and, over further queues, through the
+//! stages behind it; a *writer task* on tokio takes it from the last queue to the sink. A full queue stops whoever
+//! fills it, up to the source. Watermarks travel in the same queues, behind the rows they speak of.
+//!
+//! [`job::Job::start`] is the entry; [`deterministic`] runs the same stages on one thread, in an order chosen by a seed.
+
+pub mod error;
+pub mod job;
+pub mod status;

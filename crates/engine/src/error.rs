@@ -1,0 +1,52 @@
+//! Why a job ended other than by finishing: always with the operator, source or sink, and the reason.
+
+/// A job that could not start, failed, or was cancelled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JobError {
+    /// The graph cannot be run: a missing source or sink, a changelog into an append-only sink.
+    #[error("cannot plan the job: {0}")]
+    Plan(String),
+    /// A source could not be opened or read.
+    #[error("source {table}: {reason}")]
+    Source {
+        /// The table.
+        table: String,
+        /// What went wrong, and where.
+        reason: String,
+    },
+    /// A sink could not be opened or written.
+    #[error("sink {table}: {reason}")]
+    Sink {
+        /// The table.
+        table: String,
+        /// What went wrong, and where.
+        reason: String,
+    },
+    /// An operator failed on a row.
+    #[error("operator {operator}: {reason}")]
+    Operator {
+        /// The operator, as `explain` names it.
+        operator: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A defect of Mulgil: an operator or connector panicked. The job fails, the process lives on.
+    #[error("{place} panicked: {message}; this is a defect, please report it")]
+    Panic {
+        /// The stage or task.
+        place: String,
+        /// The panic's message.
+        message: String,
+    },
+    /// A worker thread could not be started.
+    #[error("cannot start worker thread {worker}: {reason}")]
+    Thread {
+        /// The worker's number.
+        worker: usize,
+        /// The operating system's word.
+        reason: String,
+    },
+    /// Somebody asked for it.
+    #[error("the job was cancelled")]
+    Cancelled,
+}
