@@ -1,1 +1,35 @@
-//! placeholder
+//! Definitions of flows: YAML text in, a checked [`Flow`] or located [`Diagnostic`]s out.
+//!
+//! This crate decides and does nothing else. It reads no clock, opens no file, spawns no task and knows no tokio: who
+//! calls it brings the text of the files and the time. Time zones come from the database that is built into the
+//! program, so that the same flow means the same everywhere.
+//!
+//! - [`Project`] is `mulgil.yaml`; [`Flow`] is a file of `flows/`, with its [`Task`]s in an order in which they can run.
+//! - [`Schedule`] says when runs are due and which [`DataInterval`] each is about (see [`schedule`]).
+//! - [`RunKey`] is the identity of a run: the same flow with the same parameters for the same interval.
+//! - [`template`] renders `{{ ds }}` and its kin; [`backfill`] plans runs for past intervals; [`lint()`] gives advice.
+
+pub mod backfill;
+mod cron;
+mod definition;
+mod diagnostic;
+mod interval;
+mod lint;
+mod params;
+mod project;
+mod run_key;
+pub mod schedule;
+mod schema;
+pub mod template;
+
+pub use cron::{Cron, CronError};
+pub use definition::{Flow, FlowVersion, Notification, Retries, SqlText, Task, TaskKind, Write, WriteTarget};
+pub use diagnostic::Diagnostic;
+pub use interval::DataInterval;
+pub use lint::lint;
+pub use params::{Param, ParamError, ParamType, Params};
+pub use project::Project;
+pub use run_key::RunKey;
+pub use schedule::{Catchup, Fire, Schedule};
+pub use schema::json_schema;
+pub use template::{Quote, TemplateError, Variables, render};

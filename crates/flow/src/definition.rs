@@ -1,0 +1,214 @@
+//! A flow as it stands after every check: names resolved, defaults filled in, tasks in an order in which they can run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::SignedDuration;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use crate::{Diagnostic, Param, Project, Schedule};
+
+/// A DAG of tasks with parameters and maybe a schedule.
+#[derive(Clone, Debug, Serialize)]
+pub struct Flow {
+    /// Its name, unique in the project.
+    pub name: String,
+    /// What it is for, in the author's words.
+    pub description: Option<String>,
+    /// The file it was read from, as the caller named it.
+    pub file: String,
+    /// The hash of everything below and of the name: equal definitions have equal versions.
+    pub version: FlowVersion,
+    /// The time zone of its schedule, dates and deadline: the schedule's, else the project's.
+    #[serde(with = "jiff::fmt::serde::tz::required")]
+    pub timezone: TimeZone,
+    /// When it runs by itself; `None` runs by hand only.
+    pub schedule: Option<Schedule>,
+    /// Its parameters by name.
+    pub params: BTreeMap<String, Param>,
+    /// How many of its runs may be active at once; `None` is no limit beyond the pools'.
+    pub concurrency: Option<u32>,
+    /// The local time of day by which the run of that day should have ended.
+    pub deadline: Option<Time>,
+    /// Whom to tell when a run fails.
+    pub on_failure: Vec<Notification>,
+    /// The tasks; each stands after everything it needs, else in the file's order.
+    pub tasks: Vec<Task>,
+}
+
+impl Flow {
+    /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
+    ///
+    /// `file_name` is used in diagnostics only. The project supplies the default time zone, the pools and the names of
+    /// the connections.
+    pub fn parse(file_name: &str, text: &str, project: &Project) -> Result<Self, Vec<Diagnostic>> {
+        let _ = (file_name, text, project);
+        Err(Vec::new())
+    }
+
+    /// The task of that name.
+    #[must_use]
+    pub fn task(&self, name: &str) -> Option<&Task> {
+        self.tasks.iter().find(|task| task.name == name)
+    }
+
+    /// The names of all tasks that need `name`, directly or not, in running order; `name` itself is not among them.
+    #[must_use]
+    pub fn downstream(&self, name: &str) -> Vec<&str> {
+        let mut reached: Vec<&str> = Vec::new();
+        // One pass is enough: the tasks stand in running order.
+        for task in &self.tasks {
+            if task.needs.iter().any(|need| need == name || reached.contains(&need.as_str())) {
+                reached.push(&task.name);
+            }
+        }
+        reached
+    }
+}
+
+/// The hash of a definition: 32 hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FlowVersion(pub String);
+
+impl fmt::Display for FlowVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A node of a flow.
+#[derive(Clone, Debug, Serialize)]
+pub struct Task {
+    /// Its name, unique in the flow.
+    pub name: String,
+    /// The tasks that must have succeeded before it starts.
+    pub needs: Vec<String>,
+    /// What it does.
+    pub kind: TaskKind,
+    /// Whether running it twice leaves the same as running it once. If not, it is never retried by itself.
+    pub idempotent: bool,
+    /// Automatic retries; the limit is 0 for a task that is not idempotent.
+    pub retries: Retries,
+    /// How long an attempt may take; `None` is for ever.
+    pub timeout: Option<SignedDuration>,
+    /// The pool whose slot it takes while it runs.
+    pub pool: String,
+    /// Environment variables of a shell task: templates, rendered with [`crate::Quote::None`].
+    pub env: BTreeMap<String, String>,
+    /// The line of its name in the file, from 1.
+    pub line: u32,
+    /// The column of its name in the file, from 1.
+    pub column: u32,
+    /// Whether the file asks for retries that are not given because the task is not idempotent.
+    #[serde(skip)]
+    pub(crate) retries_ignored: bool,
+}
+
+/// What a task does.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum TaskKind {
+    /// Runs a command with `sh -c`.
+    Shell {
+        /// A template, rendered with [`crate::Quote::Shell`].
+        command: String,
+    },
+    /// Runs SQL.
+    Sql {
+        /// The text, or where it is. A template either way, rendered with [`crate::Quote::None`].
+        sql: SqlText,
+        /// Where the rows of the (last) query go; `None` when the text itself says where.
+        target: Option<WriteTarget>,
+    },
+    /// Copies the rows of the run's data interval from one table to another.
+    Transfer {
+        /// The table to read.
+        from: String,
+        /// Where the rows go.
+        target: WriteTarget,
+    },
+}
+
+impl TaskKind {
+    /// The word for it in flow files: `shell`, `sql` or `transfer`.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Shell { .. } => "shell",
+            Self::Sql { .. } => "sql",
+            Self::Transfer { .. } => "transfer",
+        }
+    }
+}
+
+/// SQL, or the file that holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlText {
+    /// A file, relative to the project's folder.
+    File(String),
+    /// The text itself.
+    Inline(String),
+}
+
+/// A table and how rows get into it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WriteTarget {
+    /// The table.
+    pub table: String,
+    /// What happens to the rows that are there already.
+    pub write: Write,
+}
+
+/// What a write does with the rows that are there already. Every way is atomic.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "write")]
+pub enum Write {
+    /// The rows of one partition are replaced.
+    ReplacePartition {
+        /// Which partition: values of the partition columns, as templates. Empty: the table's one partition column
+        /// holds the run's `ds`.
+        partition: BTreeMap<String, String>,
+    },
+    /// All rows are replaced.
+    ReplaceTable,
+    /// The rows are added.
+    Append,
+}
+
+/// Automatic retries of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Retries {
+    /// How many attempts may follow the first.
+    pub limit: u32,
+    /// The pause before the first retry.
+    pub delay: SignedDuration,
+    /// By what the pause is multiplied for each further retry; 1 keeps it constant.
+    pub backoff: f64,
+}
+
+impl Retries {
+    /// No retries.
+    pub const NONE: Self = Self { limit: 0, delay: SignedDuration::ZERO, backoff: 1.0 };
+    /// No pause grows beyond this.
+    pub const DELAY_MAX: SignedDuration = SignedDuration::from_hours(6);
+
+    /// The pause before retry number `retry`, from 1; at most [`Retries::DELAY_MAX`] unless `delay` itself is longer.
+    #[must_use]
+    pub fn delay_before(&self, retry: u32) -> SignedDuration {
+        let factor = self.backoff.powi(i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX));
+        let longest = self.delay.max(Self::DELAY_MAX);
+        let grown = SignedDuration::try_from_secs_f64(self.delay.as_secs_f64() * factor).unwrap_or(longest);
+        grown.min(longest)
+    }
+}
+
+/// Whom to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Notification {
+    /// An HTTP POST to a URL: a template, rendered with [`crate::Quote::None`].
+    Webhook(String),
+}
