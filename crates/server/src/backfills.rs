@@ -1,0 +1,181 @@
+//! Backfills: planned before they run, watched while they run.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{ApiError, ErrorBody};
+use crate::node::Node;
+use crate::runs::Interval;
+
+/// Which intervals of the range run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Which {
+    /// Those that have no run yet.
+    Missing,
+    /// Those that have no run yet, and those whose run failed or was cancelled.
+    #[default]
+    MissingAndFailed,
+    /// All, those too that are done.
+    All,
+}
+
+/// Asks for runs over a range of past intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillAsk {
+    /// The first local date.
+    pub from: Date,
+    /// The last local date, included.
+    pub to: Date,
+    /// At most so many runs at once; 1 unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// Which of the intervals.
+    #[serde(default)]
+    pub which: Which,
+    /// Only plan: nothing runs.
+    #[serde(default)]
+    pub dry_run: bool,
+    /// Confirms that tasks marked `idempotent: false` may run a second time.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
+/// What a backfill would run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackfillPlan {
+    /// How many intervals the range has.
+    pub total: u64,
+    /// How many of them would run.
+    pub to_run: u64,
+    /// How many are done already and are kept.
+    pub kept: u64,
+    /// At most so many at once.
+    pub concurrency: u32,
+    /// The first and the last of the intervals that would run, with their labels: at most 20.
+    pub sample: Vec<PlannedInterval>,
+}
+
+/// An interval of a plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PlannedInterval {
+    /// The local date or time of its start.
+    pub label: String,
+    /// The interval.
+    pub interval: Interval,
+}
+
+/// The answer to an ask: always the plan, and the backfill unless it was a dry run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct BackfillAnswer {
+    /// What runs, or would run.
+    pub plan: BackfillPlan,
+    /// The backfill that has begun. Absent: a dry run, or nothing to run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
+}
+
+/// Where a backfill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillStatus {
+    /// Some of its runs are not over.
+    Running,
+    /// All its runs are over, and all succeeded.
+    Succeeded,
+    /// All its runs are over, and some failed.
+    Failed,
+    /// Stopped before its end.
+    Cancelled,
+}
+
+/// Runs for a range of past intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Backfill {
+    /// The backfill.
+    pub id: i64,
+    /// The flow.
+    pub flow: String,
+    /// The first instant of the range.
+    pub from: Timestamp,
+    /// The first instant after the range.
+    pub to: Timestamp,
+    /// At most so many runs at once.
+    pub concurrency: u32,
+    /// Where it stands.
+    pub status: BackfillStatus,
+    /// How many runs it has.
+    pub total: u64,
+    /// How many succeeded.
+    pub succeeded: u64,
+    /// How many failed.
+    pub failed: u64,
+    /// How many were cancelled.
+    pub cancelled: u64,
+    /// How many are running.
+    pub running: u64,
+    /// How many wait.
+    pub queued: u64,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it came to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    /// How long it will still take at the pace so far, in seconds. Absent while there is no pace to speak of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining_seconds: Option<u64>,
+}
+
+/// Plans a backfill, and begins it unless `dry_run` is set.
+#[utoipa::path(post, path = "/flows/{flow}/backfills", tag = "backfills",
+    params(("flow" = String, Path, description = "The flow's name.")), request_body = BackfillAsk,
+    responses((status = 200, body = BackfillAnswer), (status = "default", body = ErrorBody)))]
+pub(crate) async fn start_backfill(
+    State(node): State<Node>,
+    Path(_flow): Path<String>,
+    Json(_ask): Json<BackfillAsk>,
+) -> Result<Json<BackfillAnswer>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// The newest backfills, newest first, at most 100.
+#[utoipa::path(get, path = "/backfills", tag = "backfills",
+    responses((status = 200, body = [Backfill]), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list_backfills(State(node): State<Node>) -> Result<Json<Vec<Backfill>>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// One backfill and its progress.
+#[utoipa::path(get, path = "/backfills/{backfill}", tag = "backfills",
+    params(("backfill" = i64, Path, description = "The backfill's id.")),
+    responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
+pub(crate) async fn show_backfill(State(node): State<Node>, Path(_id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// Stops a backfill: its runs that wait never start, those that run are stopped.
+#[utoipa::path(post, path = "/backfills/{backfill}/cancel", tag = "backfills",
+    params(("backfill" = i64, Path, description = "The backfill's id.")),
+    responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
+pub(crate) async fn cancel_backfill(
+    State(node): State<Node>,
+    Path(_id): Path<i64>,
+) -> Result<Json<Backfill>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// The routes of this file.
+pub(crate) fn routes() -> OpenApiRouter<Node> {
+    OpenApiRouter::default()
+        .routes(routes!(start_backfill))
+        .routes(routes!(list_backfills))
+        .routes(routes!(show_backfill))
+        .routes(routes!(cancel_backfill))
+}

@@ -1,0 +1,117 @@
+//! What changes, as it changes: one stream of server-sent events for runs, tasks, attempts, backfills and views.
+//!
+//! Events are hints to redraw, not a log: they are coalesced, and a client that reads too slowly gets one `lagged`
+//! event instead of those that it missed, and then asks again for what it shows.
+
+use axum::extract::{Query, State};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::backfills::Backfill;
+use crate::error::{ApiError, ErrorBody};
+use crate::node::Node;
+use crate::runs::{Attempt, RunSummary};
+use crate::status::TaskStatus;
+use crate::views::ViewSummary;
+
+/// Which events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct EventsQuery {
+    /// Only runs, tasks, attempts and backfills of this flow, beside those of all views.
+    pub flow: Option<String>,
+    /// Only tasks and attempts of this run.
+    pub run: Option<i64>,
+    /// Only this view, beside those of all flows.
+    pub view: Option<String>,
+}
+
+/// The data of one server-sent event. Its `event` name is the same word as `type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Event {
+    /// The first event of every stream.
+    Hello(Hello),
+    /// A run was recorded or changed its status.
+    Run(RunSummary),
+    /// A task changed its status.
+    Task(TaskChange),
+    /// An attempt began or ended.
+    Attempt(AttemptChange),
+    /// A backfill came further.
+    Backfill(Backfill),
+    /// A view's numbers or state changed. At most one in 500 ms for each view.
+    View(ViewSummary),
+    /// The project's files were read again: flows, views and problems may have changed.
+    Project(ProjectChange),
+    /// Some events were left out: ask again for everything that is shown.
+    Lagged(Lagged),
+}
+
+/// Says who is speaking.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hello {
+    /// The version of Mulgil that serves.
+    pub version: String,
+    /// Changes with every start of the server: a page that sees another one reloads what it shows.
+    pub server: String,
+}
+
+/// A task changed its status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TaskChange {
+    /// The flow.
+    pub flow: String,
+    /// The run.
+    pub run: i64,
+    /// The task's name.
+    pub task: String,
+    /// Where it stands now.
+    pub status: TaskStatus,
+    /// The letter of its cell in the grid.
+    pub letter: char,
+}
+
+/// An attempt began or ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct AttemptChange {
+    /// The flow.
+    pub flow: String,
+    /// The run.
+    pub run: i64,
+    /// The task's name.
+    pub task: String,
+    /// The attempt as it is now.
+    pub attempt: Attempt,
+}
+
+/// The project's files were read again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectChange {
+    /// How many files are broken now.
+    pub problems: u32,
+}
+
+/// Some events were left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Lagged {
+    /// How many, at least.
+    pub missed: u64,
+}
+
+/// What changes, as server-sent events.
+///
+/// The data of each is an `Event`. A comment line is sent every 15 seconds. A client that connects again with
+/// `Last-Event-ID` gets `lagged` first when events were sent in between.
+#[utoipa::path(get, path = "/events", tag = "events", params(EventsQuery),
+    responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "default", body = ErrorBody)))]
+pub(crate) async fn follow_events(State(node): State<Node>, Query(_which): Query<EventsQuery>) -> Result<(), ApiError> {
+    Err(node.not_wired())
+}
+
+/// The routes of this file.
+pub(crate) fn routes() -> OpenApiRouter<Node> {
+    OpenApiRouter::default().routes(routes!(follow_events))
+}

@@ -1,0 +1,149 @@
+//! The project that this server serves: its name, its health, its broken files, and the documents about the API itself.
+
+use axum::Json;
+use axum::extract::State;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::error::{ApiError, ErrorBody};
+use crate::node::Node;
+
+/// The project and its server.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ProjectInfo {
+    /// The project's name, from `mulgil.yaml`, else its folder's name.
+    pub name: String,
+    /// The project's folder on the server's machine.
+    pub folder: String,
+    /// The version of Mulgil that serves it.
+    pub version: String,
+    /// The project's IANA time zone: the default of its flows.
+    pub timezone: String,
+    /// When the server started.
+    pub started_at: Timestamp,
+    /// How long the server has been up, in seconds.
+    pub uptime_seconds: u64,
+    /// How many files are broken. See `GET /problems`.
+    pub problems: u32,
+    /// How many flows there are, broken ones left out.
+    pub flows: u32,
+    /// How many views there are, broken ones left out.
+    pub views: u32,
+}
+
+/// What kind of file a problem is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ProblemKind {
+    /// `mulgil.yaml`.
+    Project,
+    /// A file in `flows/`.
+    Flow,
+    /// A file in `sources/`.
+    Source,
+    /// A file in `views/`.
+    View,
+}
+
+/// One mistake in a file of the project. It stops only the flow or view that it stands in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Problem {
+    /// What kind of file it is in.
+    pub kind: ProblemKind,
+    /// The flow or view that it stops, where its name is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The file, relative to the project's folder.
+    pub file: String,
+    /// The line, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// The column, in characters from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<String>,
+    /// The text of that line, as it stands in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excerpt: Option<String>,
+}
+
+/// The server's health.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// `ok`. A server that is not well answers with an error instead.
+    pub status: String,
+}
+
+/// What a reload found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Reloaded {
+    /// The names of the flows that are now known.
+    pub flows: Vec<String>,
+    /// The names of the views that are now known.
+    pub views: Vec<String>,
+    /// The files that are broken.
+    pub problems: Vec<Problem>,
+}
+
+/// The project and its server.
+#[utoipa::path(get, path = "/project", tag = "project",
+    responses((status = 200, body = ProjectInfo), (status = "default", body = ErrorBody)))]
+pub(crate) async fn show_project(State(node): State<Node>) -> Result<Json<ProjectInfo>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// The broken files of the project.
+///
+/// A broken flow or view is stopped; everything else keeps running.
+#[utoipa::path(get, path = "/problems", tag = "project",
+    responses((status = 200, body = [Problem]), (status = "default", body = ErrorBody)))]
+pub(crate) async fn list_problems(State(node): State<Node>) -> Result<Json<Vec<Problem>>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// Reads the project's files again.
+///
+/// Files are also read again by themselves when they change; this waits until it is done.
+#[utoipa::path(post, path = "/reload", tag = "project",
+    responses((status = 200, body = Reloaded), (status = "default", body = ErrorBody)))]
+pub(crate) async fn reload(State(node): State<Node>) -> Result<Json<Reloaded>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// Answers `ok` when the server can reach its history. Needs no token.
+#[utoipa::path(get, path = "/healthz", tag = "project",
+    responses((status = 200, body = Health), (status = "default", body = ErrorBody)))]
+pub(crate) async fn healthz(State(node): State<Node>) -> Result<Json<Health>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// The JSON Schema of flow files, for editors.
+#[utoipa::path(get, path = "/flow-schema.json", tag = "project",
+    responses((status = 200, body = serde_json::Value, content_type = "application/schema+json")))]
+pub(crate) async fn flow_schema(State(node): State<Node>) -> Result<Json<serde_json::Value>, ApiError> {
+    Err(node.not_wired())
+}
+
+/// This API as an OpenAPI document.
+#[utoipa::path(get, path = "/openapi.json", tag = "project", responses((status = 200, body = serde_json::Value)))]
+pub(crate) async fn openapi_document() -> Json<utoipa::openapi::OpenApi> {
+    Json(crate::api::openapi())
+}
+
+/// The routes of this file.
+pub(crate) fn routes() -> OpenApiRouter<Node> {
+    OpenApiRouter::default()
+        .routes(routes!(show_project))
+        .routes(routes!(list_problems))
+        .routes(routes!(reload))
+        .routes(routes!(healthz))
+        .routes(routes!(flow_schema))
+        .routes(routes!(openapi_document))
+}

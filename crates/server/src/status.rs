@@ -1,0 +1,79 @@
+//! The statuses of runs, tasks and attempts as the API says them. They mirror `mulgil_sched::status`, one to one.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// Where a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// Recorded; waits for its turn among the runs of its flow or backfill.
+    Queued,
+    /// Its tasks may run.
+    Running,
+    /// Asked to stop; its last tasks are being ended.
+    Cancelling,
+    /// Every task succeeded.
+    Succeeded,
+    /// A task failed, and everything that could still run has run.
+    Failed,
+    /// Stopped before its end.
+    Cancelled,
+}
+
+/// Where a task of a run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskStatus {
+    /// Waits for the tasks that it needs.
+    Waiting,
+    /// Waits for a slot and a worker.
+    Ready,
+    /// A worker holds a lease on an attempt.
+    Running,
+    /// Failed, and waits to be tried again.
+    Retrying,
+    /// Done.
+    Succeeded,
+    /// Failed for good.
+    Failed,
+    /// Never ran, since a task that it needs failed.
+    UpstreamFailed,
+    /// Stopped, or never ran since its run was stopped.
+    Cancelled,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptStatus {
+    /// Given to a worker; nothing of it has run yet.
+    Leased,
+    /// The worker has begun.
+    Running,
+    /// Done.
+    Succeeded,
+    /// Failed.
+    Failed,
+    /// Ran longer than its task may.
+    TimedOut,
+    /// Ended because its run was stopped.
+    Cancelled,
+    /// Its worker is gone; what it did is unknown.
+    Lost,
+}
+
+/// How many runs have each status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunCounts {
+    /// Waiting for their turn.
+    pub queued: u64,
+    /// Running, or being cancelled.
+    pub running: u64,
+    /// Done.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Stopped before their end.
+    pub cancelled: u64,
+}
