@@ -1,0 +1,51 @@
+//! What can go wrong between Mulgil and its history.
+
+use std::path::PathBuf;
+
+/// A failed read or write of the history.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    /// The database file could not be opened or brought up to date.
+    #[error("cannot open the history {}: {reason}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The database refused: disk full, file damaged, lock held by another program.
+    #[error("the history refused: {0}")]
+    Store(#[from] sqlx::Error),
+    /// A compare-and-set found another status than the scheduler remembers: someone else wrote.
+    #[error("{what} is not {expected} in the history: another program changed it; restart the server to read it again")]
+    Conflict {
+        /// What was to be changed.
+        what: String,
+        /// The status it was to be changed from.
+        expected: String,
+    },
+    /// What was read makes no sense.
+    #[error("damaged history: {0}")]
+    Damaged(String),
+}
+
+impl HistoryError {
+    /// Whether the same write may succeed later: the disk was full, the file was locked.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Store(sqlx::Error::Database(error)) => {
+                // SQLITE_BUSY, _LOCKED, _NOMEM, _IOERR, _FULL, _CANTOPEN; extended codes keep them in the low byte.
+                let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
+                matches!(code, 5 | 6 | 7 | 10 | 13 | 14)
+            }
+            Self::Store(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+            _ => false,
+        }
+    }
+}
+
+impl From<mulgil_sched::status::UnknownStatus> for HistoryError {
+    fn from(error: mulgil_sched::status::UnknownStatus) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}

@@ -1,0 +1,57 @@
+//! What a store of the history has to do.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mulgil_sched::id::{BackfillId, RunId};
+
+use crate::error::HistoryError;
+use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::write::{FlowVersion, Write};
+
+/// A store of the history.
+///
+/// # Contract
+/// `commit` stores all writes of a batch, and an event row for each change, in one transaction that is on disk when it
+/// returns, or none of them. Changes are compare-and-set: a `from` that is not what is stored is a
+/// [`HistoryError::Conflict`]. There is one caller of `commit` at a time. Reads see what is committed.
+#[async_trait]
+pub trait History: Send + Sync + 'static {
+    /// Stores a batch.
+    async fn commit(&self, writes: &[Write]) -> Result<(), HistoryError>;
+
+    /// What a scheduler has to know when it starts.
+    async fn memory(&self) -> Result<Memory, HistoryError>;
+
+    /// A flow's definition, by its hash.
+    async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError>;
+
+    /// Runs, newest first.
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError>;
+
+    /// A run with its tasks and attempts.
+    async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError>;
+
+    /// The number of the run with this name (`daily_delays/2013-01-01`).
+    async fn run_named(&self, name: &str) -> Result<Option<RunId>, HistoryError>;
+
+    /// The runs of a flow with these keys.
+    async fn runs_by_key(&self, flow: &str, keys: &[String]) -> Result<Vec<RunRow>, HistoryError>;
+
+    /// The grid of the flow's `limit` newest runs by data interval.
+    async fn grid(&self, flow: &str, limit: u32) -> Result<Grid, HistoryError>;
+
+    /// Every flow that has a run or was ever paused, by name.
+    async fn flows(&self) -> Result<Vec<FlowSummary>, HistoryError>;
+
+    /// The start of the latest scheduled data interval of a flow that has a run.
+    async fn last_scheduled(&self, flow: &str) -> Result<Option<Timestamp>, HistoryError>;
+
+    /// A backfill and how far it has come.
+    async fn backfill(&self, backfill: BackfillId) -> Result<Option<BackfillRow>, HistoryError>;
+
+    /// Backfills, newest first, of a flow or of all.
+    async fn backfills(&self, flow: Option<&str>, limit: u32) -> Result<Vec<BackfillRow>, HistoryError>;
+
+    /// Events after a place in the history, oldest first.
+    async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError>;
+}

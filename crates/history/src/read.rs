@@ -1,0 +1,258 @@
+//! The shapes in which the history is read: for the HTTP API, and for the scheduler when it starts.
+
+use jiff::Timestamp;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
+use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+use serde::Serialize;
+
+use crate::write::{BackfillStatus, ProcessMark, Trigger};
+
+/// Which runs of a flow to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// Of which flow; all flows if `None`.
+    pub flow: Option<String>,
+    /// Of which backfill.
+    pub backfill: Option<BackfillId>,
+    /// With which status.
+    pub status: Option<RunStatus>,
+    /// Only runs with a lower number: the last one of the page before.
+    pub before: Option<RunId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// A run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunRow {
+    /// Its number.
+    pub id: RunId,
+    /// Its flow.
+    pub flow: String,
+    /// Its identity within the flow.
+    pub key: String,
+    /// Its name for people, unique in the project: `daily_delays/2013-01-01`.
+    pub name: String,
+    /// Its status.
+    pub status: RunStatus,
+    /// The hash of its definition.
+    pub version: String,
+    /// Its parameters.
+    pub params: serde_json::Value,
+    /// The start of its data interval.
+    pub interval_start: Option<Timestamp>,
+    /// The end of its data interval.
+    pub interval_end: Option<Timestamp>,
+    /// What made it.
+    pub trigger: Trigger,
+    /// The backfill it belongs to.
+    pub backfill: Option<BackfillId>,
+    /// Whether its tasks are tried again by themselves.
+    pub retries: bool,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it began; the last time, if it was re-run.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// A task of a run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TaskRow {
+    /// Its place in the graph.
+    pub index: TaskIndex,
+    /// Its name.
+    pub name: String,
+    /// Its status.
+    pub status: TaskStatus,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Automatic retries used.
+    pub retries_used: u32,
+    /// Attempts lost.
+    pub losses: u32,
+    /// When a retry is due.
+    pub not_before: Option<Timestamp>,
+}
+
+/// An attempt at a task.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AttemptRow {
+    /// Its task's place in the graph.
+    pub task_index: TaskIndex,
+    /// Its task.
+    pub task: String,
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// Its status.
+    pub status: AttemptStatus,
+    /// The worker that has or had it.
+    pub owner: String,
+    /// When it was given to the worker.
+    pub leased_at: Timestamp,
+    /// When the worker began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its log's path, relative to the project.
+    pub log: String,
+}
+
+/// A run with its tasks and all their attempts.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RunDetail {
+    /// The run.
+    #[serde(flatten)]
+    pub run: RunRow,
+    /// Its tasks, in the graph's order.
+    pub tasks: Vec<TaskRow>,
+    /// Their attempts, by task, then number.
+    pub attempts: Vec<AttemptRow>,
+}
+
+/// A flow's grid of runs × tasks, packed.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Grid {
+    /// The flow.
+    pub flow: String,
+    /// The names of the tasks: the rows of the grid.
+    pub tasks: Vec<String>,
+    /// The columns, oldest interval first.
+    pub runs: Vec<GridRun>,
+}
+
+/// A column of the grid.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GridRun {
+    /// The run.
+    pub id: RunId,
+    /// Its name for people.
+    pub name: String,
+    /// Its status.
+    pub status: RunStatus,
+    /// The start of its data interval.
+    pub interval_start: Option<Timestamp>,
+    /// The end of its data interval.
+    pub interval_end: Option<Timestamp>,
+    /// What made it.
+    pub trigger: Trigger,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// One letter a task ([`TaskStatus::letter`]), in the order of [`Grid::tasks`]; `-` where the run has no such task.
+    pub cells: String,
+}
+
+/// A flow's runs, counted by status.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunCounts {
+    /// Waiting for their turn.
+    pub queued: u64,
+    /// Under way, those being stopped included.
+    pub running: u64,
+    /// Succeeded.
+    pub succeeded: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Cancelled.
+    pub cancelled: u64,
+}
+
+/// A flow as the history knows it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FlowSummary {
+    /// The flow.
+    pub flow: String,
+    /// Its runs, counted.
+    pub runs: RunCounts,
+    /// Its newest run.
+    pub last_run: Option<RunRow>,
+    /// Whether its schedule is paused.
+    pub paused: bool,
+}
+
+/// A backfill and how far it has come.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackfillRow {
+    /// Its number.
+    pub id: BackfillId,
+    /// Its flow.
+    pub flow: String,
+    /// The first interval's start.
+    pub from: Timestamp,
+    /// The last interval's end.
+    pub to: Timestamp,
+    /// How many of its runs may be active at once.
+    pub concurrency: u32,
+    /// Which intervals: `missing`, `failed` or `all`.
+    pub which: String,
+    /// Its status.
+    pub status: BackfillStatus,
+    /// How many runs it has to do.
+    pub planned: u32,
+    /// Those runs, counted by status.
+    pub runs: RunCounts,
+    /// When it was made.
+    pub created_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRow {
+    /// Its place in the history.
+    pub seq: i64,
+    /// When.
+    pub at: Timestamp,
+    /// What: `run`, `task`, `attempt`, `backfill`, `flow`.
+    pub kind: String,
+    /// Of which run.
+    pub run: Option<RunId>,
+    /// Of which task.
+    pub task: Option<TaskIndex>,
+    /// Of which attempt.
+    pub attempt: Option<u32>,
+    /// What changed: `from -> to`, or a sentence.
+    pub payload: String,
+}
+
+/// An attempt whose lease was live when the history was last written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LiveLease {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// Its status.
+    pub status: AttemptStatus,
+    /// The lease's epoch.
+    pub epoch: i64,
+    /// The worker.
+    pub owner: String,
+    /// When it ends unless renewed.
+    pub expires: Timestamp,
+    /// The process group, where it is one.
+    pub process: Option<ProcessMark>,
+}
+
+/// What the scheduler remembers when it starts.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Runs that have not ended, with their tasks.
+    pub runs: Vec<(RunRow, Vec<TaskRow>)>,
+    /// Live leases.
+    pub leases: Vec<LiveLease>,
+    /// Backfills that have not ended.
+    pub backfills: Vec<BackfillRow>,
+    /// The flows whose schedule is paused.
+    pub paused: Vec<String>,
+    /// The highest run number so far.
+    pub last_run: i64,
+    /// The highest backfill number so far.
+    pub last_backfill: i64,
+    /// The highest lease epoch so far.
+    pub last_epoch: i64,
+}

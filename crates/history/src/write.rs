@@ -1,0 +1,268 @@
+//! What the scheduler's loop stores. A batch of these is one transaction.
+
+use jiff::Timestamp;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
+use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+use serde::{Deserialize, Serialize};
+
+/// One thing to store.
+#[derive(Clone, Debug)]
+pub enum Write {
+    /// A flow's definition, unless it is there already.
+    FlowVersion(FlowVersion),
+    /// A new run with its tasks.
+    Run(NewRun),
+    /// A run's status changed.
+    RunStatus(RunChange),
+    /// A task changed.
+    Task(TaskChange),
+    /// A new attempt, leased to a worker.
+    Lease(NewLease),
+    /// An attempt changed.
+    Attempt(AttemptChange),
+    /// A lease lives longer. Refused if the epoch is not the lease's.
+    Renew {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The lease's epoch.
+        epoch: i64,
+        /// When it ends now.
+        expires: Timestamp,
+    },
+    /// A new backfill.
+    Backfill(NewBackfill),
+    /// A run now belongs to this backfill.
+    RunBackfill {
+        /// Which run.
+        run: RunId,
+        /// Which backfill.
+        backfill: BackfillId,
+        /// Whether its tasks are tried again by themselves.
+        retries: bool,
+        /// When.
+        at: Timestamp,
+    },
+    /// A backfill ended or was cancelled.
+    BackfillStatus {
+        /// Which.
+        backfill: BackfillId,
+        /// What its status was.
+        from: BackfillStatus,
+        /// What it is.
+        to: BackfillStatus,
+        /// When.
+        at: Timestamp,
+    },
+    /// A flow's schedule was paused or resumed.
+    Paused {
+        /// Which flow.
+        flow: String,
+        /// Whether it is paused.
+        paused: bool,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A flow's definition as it was when a run was made from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowVersion {
+    /// A hash of the definition.
+    pub hash: String,
+    /// The flow.
+    pub flow: String,
+    /// The definition, as text.
+    pub definition: String,
+    /// When it was first seen.
+    pub at: Timestamp,
+}
+
+/// A new run, queued, with every task waiting.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Its number.
+    pub id: RunId,
+    /// Its flow.
+    pub flow: String,
+    /// Its identity within the flow: the same key is the same run.
+    pub key: String,
+    /// Its name for people, unique in the project: `daily_delays/2013-01-01`.
+    pub name: String,
+    /// The hash of the definition.
+    pub version: String,
+    /// Its parameters.
+    pub params: serde_json::Value,
+    /// The start of its data interval.
+    pub interval_start: Option<Timestamp>,
+    /// The end of its data interval.
+    pub interval_end: Option<Timestamp>,
+    /// What made it.
+    pub trigger: Trigger,
+    /// The backfill it belongs to.
+    pub backfill: Option<BackfillId>,
+    /// Whether its tasks are tried again by themselves.
+    pub retries: bool,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The names of its tasks, in the graph's order.
+    pub tasks: Vec<String>,
+}
+
+/// What made a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Trigger {
+    /// The flow's schedule.
+    Schedule,
+    /// A person or a program.
+    Manual,
+    /// A backfill.
+    Backfill,
+}
+
+/// A run's status changed.
+#[derive(Clone, Debug)]
+pub struct RunChange {
+    /// Which run.
+    pub run: RunId,
+    /// What its status was.
+    pub from: RunStatus,
+    /// What it is.
+    pub to: RunStatus,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A task changed.
+#[derive(Clone, Debug)]
+pub struct TaskChange {
+    /// Of which run.
+    pub run: RunId,
+    /// Which task.
+    pub task: TaskIndex,
+    /// What its status was.
+    pub from: TaskStatus,
+    /// What it is.
+    pub to: TaskStatus,
+    /// Attempts so far.
+    pub attempts: u32,
+    /// Automatic retries used.
+    pub retries_used: u32,
+    /// Attempts lost.
+    pub losses: u32,
+    /// When a retry is due.
+    pub not_before: Option<Timestamp>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A new attempt, leased to a worker.
+#[derive(Clone, Debug)]
+pub struct NewLease {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The lease's epoch: higher than any before it.
+    pub epoch: i64,
+    /// The worker.
+    pub owner: String,
+    /// When the lease ends unless renewed.
+    pub expires: Timestamp,
+    /// The log's path, relative to the project.
+    pub log: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// An attempt changed.
+#[derive(Clone, Debug)]
+pub struct AttemptChange {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// What its status was.
+    pub from: AttemptStatus,
+    /// What it is.
+    pub to: AttemptStatus,
+    /// The process group that runs it, if it is a process; told when it starts.
+    pub process: Option<ProcessMark>,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What tells a process from a later one with the same number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessMark {
+    /// Its process id, which is also its process group's.
+    pub pid: i32,
+    /// When it started, in the kernel's clock ticks since boot (`/proc/<pid>/stat`, field 22).
+    pub start_ticks: i64,
+}
+
+/// A new backfill.
+#[derive(Clone, Debug)]
+pub struct NewBackfill {
+    /// Its number.
+    pub id: BackfillId,
+    /// Its flow.
+    pub flow: String,
+    /// The first interval's start.
+    pub from: Timestamp,
+    /// The last interval's end.
+    pub to: Timestamp,
+    /// How many of its runs may be active at once.
+    pub concurrency: u32,
+    /// Which intervals: `missing`, `failed` or `all`.
+    pub which: String,
+    /// How many runs it has to do.
+    pub planned: u32,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Where a backfill stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillStatus {
+    /// Some of its runs have not ended.
+    Running,
+    /// All its runs have succeeded.
+    Succeeded,
+    /// All its runs have ended, some badly.
+    Failed,
+    /// Stopped.
+    Cancelled,
+}
+
+impl BackfillStatus {
+    /// The status as one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// Reads [`Self::word`] back.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled].into_iter().find(|status| status.word() == word)
+    }
+}
+
+impl Trigger {
+    /// The trigger as one word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Schedule => "schedule",
+            Self::Manual => "manual",
+            Self::Backfill => "backfill",
+        }
+    }
+
+    /// Reads [`Self::word`] back.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Schedule, Self::Manual, Self::Backfill].into_iter().find(|trigger| trigger.word() == word)
+    }
+}

@@ -1,0 +1,252 @@
+//! Who may go next: which queued run may begin, and which ready task may take a slot.
+//!
+//! Every pool has its own queue of ready tasks, so a full pool delays no other. Used slots are the live leases
+//! themselves, in a set, never a counter that could drift. Runs wait in groups, one for a flow's own runs and one for
+//! each of its backfills; the flow's own runs go first.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::id::{AttemptId, BackfillId, RunId, TaskIndex};
+
+/// The pool of tasks that name none.
+pub const DEFAULT_POOL: &str = "default";
+
+/// What goes first when both wait for the same thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Lane {
+    /// Scheduled and manual runs.
+    Daily,
+    /// Runs of a backfill.
+    Backfill,
+}
+
+/// A run waiting for its turn.
+#[derive(Clone, Debug, PartialEq)]
+pub struct QueuedRun {
+    /// Which.
+    pub run: RunId,
+    /// Of which flow.
+    pub flow: Arc<str>,
+    /// Of which backfill.
+    pub backfill: Option<BackfillId>,
+    /// Within its group, earlier goes first: the start of its data interval, or when it was asked for.
+    pub order: Timestamp,
+}
+
+/// A task waiting for a slot.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReadyTask {
+    /// Of which run.
+    pub run: RunId,
+    /// Which task.
+    pub task: TaskIndex,
+    /// The pool whose slot it takes.
+    pub pool: Arc<str>,
+    /// Its lane.
+    pub lane: Lane,
+    /// Within a lane, higher goes first.
+    pub priority: i32,
+}
+
+type Turn = (Lane, Reverse<i32>, RunId, TaskIndex);
+
+#[derive(Debug, Default)]
+struct Pool {
+    slots: usize,
+    ready: BTreeSet<Turn>,
+    live: BTreeSet<AttemptId>,
+}
+
+impl Pool {
+    fn has_room(&self) -> bool {
+        self.live.len() < self.slots
+    }
+}
+
+#[derive(Debug, Default)]
+struct Group {
+    queued: BTreeSet<(Timestamp, RunId)>,
+    active: BTreeSet<RunId>,
+}
+
+type GroupKey = (Arc<str>, Option<BackfillId>);
+
+/// A pool's load, for people.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct PoolLoad {
+    /// Its name.
+    pub pool: String,
+    /// How many tasks may run at once.
+    pub slots: usize,
+    /// How many hold a live lease.
+    pub used: usize,
+    /// How many wait.
+    pub ready: usize,
+}
+
+/// The queues in front of pools, flows and backfills.
+#[derive(Debug, Default)]
+pub struct Admission {
+    pools: BTreeMap<Arc<str>, Pool>,
+    ready: HashMap<(RunId, TaskIndex), (Arc<str>, Turn)>,
+    pool_of_live: HashMap<AttemptId, Arc<str>>,
+    groups: BTreeMap<GroupKey, Group>,
+    group_of: HashMap<RunId, (GroupKey, Timestamp)>,
+    flow_limits: HashMap<Arc<str>, usize>,
+    backfill_limits: HashMap<BackfillId, usize>,
+}
+
+impl Admission {
+    /// No queue yet; [`DEFAULT_POOL`] has this many slots.
+    pub fn new(default_slots: usize) -> Self {
+        let mut admission = Self::default();
+        admission.set_pool(DEFAULT_POOL, default_slots);
+        admission
+    }
+
+    /// Sets a pool's slots. Leases beyond a lowered limit live on.
+    pub fn set_pool(&mut self, pool: &str, slots: usize) {
+        self.pools.entry(pool.into()).or_default().slots = slots;
+    }
+
+    /// Sets how many runs of a flow may be active at once; `None` for no limit.
+    pub fn set_flow_limit(&mut self, flow: &str, limit: Option<usize>) {
+        match limit {
+            Some(limit) => self.flow_limits.insert(flow.into(), limit),
+            None => self.flow_limits.remove(flow),
+        };
+    }
+
+    /// Sets how many runs of a backfill may be active at once.
+    pub fn set_backfill_limit(&mut self, backfill: BackfillId, limit: usize) {
+        self.backfill_limits.insert(backfill, limit);
+    }
+
+    /// Forgets a backfill that has ended.
+    pub fn forget_backfill(&mut self, backfill: BackfillId) {
+        self.backfill_limits.remove(&backfill);
+    }
+
+    /// A run waits for its turn.
+    pub fn queue_run(&mut self, run: QueuedRun) {
+        let key = (run.flow, run.backfill);
+        self.groups.entry(key.clone()).or_default().queued.insert((run.order, run.run));
+        self.group_of.insert(run.run, (key, run.order));
+    }
+
+    /// A run is active already: it was so when the server stopped.
+    pub fn resume_run(&mut self, run: QueuedRun) {
+        let key = (run.flow, run.backfill);
+        self.groups.entry(key.clone()).or_default().active.insert(run.run);
+        self.group_of.insert(run.run, (key, run.order));
+    }
+
+    /// A run has ended, or waits no longer.
+    pub fn end_run(&mut self, run: RunId) {
+        let Some((key, order)) = self.group_of.remove(&run) else { return };
+        if let Some(group) = self.groups.get_mut(&key) {
+            group.queued.remove(&(order, run));
+            group.active.remove(&run);
+            if group.queued.is_empty() && group.active.is_empty() {
+                self.groups.remove(&key);
+            }
+        }
+    }
+
+    /// The runs whose turn has come; they count as active from now on.
+    pub fn admit_runs(&mut self) -> Vec<RunId> {
+        let mut active_of_flow: HashMap<Arc<str>, usize> = HashMap::new();
+        for ((flow, _), group) in &self.groups {
+            *active_of_flow.entry(flow.clone()).or_default() += group.active.len();
+        }
+        let mut admitted = Vec::new();
+        // Within a flow `None`, its own runs, sorts before every backfill.
+        for ((flow, backfill), group) in &mut self.groups {
+            let flow_limit = self.flow_limits.get(flow).copied().unwrap_or(usize::MAX);
+            let limit = backfill.and_then(|id| self.backfill_limits.get(&id).copied()).unwrap_or(usize::MAX);
+            let active = active_of_flow.entry(flow.clone()).or_default();
+            while *active < flow_limit && group.active.len() < limit {
+                let Some((_, run)) = group.queued.pop_first() else { break };
+                group.active.insert(run);
+                *active += 1;
+                admitted.push(run);
+            }
+        }
+        admitted
+    }
+
+    /// A task waits for a slot of its pool; a pool that is not there stands for the default one.
+    pub fn enqueue(&mut self, task: ReadyTask) {
+        let pool = if self.pools.contains_key(&task.pool) { task.pool } else { DEFAULT_POOL.into() };
+        let turn = (task.lane, Reverse(task.priority), task.run, task.task);
+        self.pools.entry(pool.clone()).or_default().ready.insert(turn);
+        self.ready.insert((task.run, task.task), (pool, turn));
+    }
+
+    /// A task waits no longer.
+    pub fn dequeue(&mut self, run: RunId, task: TaskIndex) {
+        if let Some((pool, turn)) = self.ready.remove(&(run, task))
+            && let Some(pool) = self.pools.get_mut(&pool)
+        {
+            pool.ready.remove(&turn);
+        }
+    }
+
+    /// Takes the next ready task that fits into its pool out of the queues. The caller leases it and says so with
+    /// [`Admission::lease`] before it asks again.
+    pub fn next_task(&mut self) -> Option<(RunId, TaskIndex)> {
+        let with_room = self.pools.values_mut().filter(|pool| pool.has_room() && !pool.ready.is_empty());
+        let pool = with_room.min_by_key(|pool| pool.ready.first().copied())?;
+        let (_, _, run, task) = pool.ready.pop_first()?;
+        let (pool, _) = self.ready.remove(&(run, task))?;
+        // The slot is held under the number 0, which no attempt has, until the lease says which attempt it is.
+        self.hold(AttemptId { run, task, attempt: 0 }, &pool);
+        Some((run, task))
+    }
+
+    /// A task taken by [`Admission::next_task`] is leased as this attempt.
+    pub fn lease(&mut self, attempt: AttemptId) {
+        let held = AttemptId { attempt: 0, ..attempt };
+        if let Some(pool) = self.pool_of_live.get(&held).cloned() {
+            self.release(held);
+            self.hold(attempt, &pool);
+        }
+    }
+
+    fn hold(&mut self, attempt: AttemptId, pool: &Arc<str>) {
+        self.pools.entry(pool.clone()).or_default().live.insert(attempt);
+        self.pool_of_live.insert(attempt, pool.clone());
+    }
+
+    /// A lease is over: its slot is free.
+    pub fn release(&mut self, attempt: AttemptId) {
+        if let Some(pool) = self.pool_of_live.remove(&attempt)
+            && let Some(pool) = self.pools.get_mut(&pool)
+        {
+            pool.live.remove(&attempt);
+        }
+    }
+
+    /// How many leases are live.
+    pub fn live_leases(&self) -> usize {
+        self.pool_of_live.len()
+    }
+
+    /// The load of every pool, by name.
+    pub fn loads(&self) -> Vec<PoolLoad> {
+        let load = |(name, pool): (&Arc<str>, &Pool)| PoolLoad {
+            pool: name.to_string(),
+            slots: pool.slots,
+            used: pool.live.len(),
+            ready: pool.ready.len(),
+        };
+        self.pools.iter().map(load).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

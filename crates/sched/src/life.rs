@@ -1,0 +1,164 @@
+//! The life cycle: one `match (status, event)` for each of run, task and attempt, behind the one function
+//! [`next_status`]. What is not in the table is an [`IllegalTransition`]. The habit is steno's (Oxide): recovery
+//! replays the same function that made the history.
+
+use std::fmt;
+
+use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+
+/// A status with a table of what may happen to it.
+pub trait Life: Copy + fmt::Display {
+    /// What can happen.
+    type Event: Copy + fmt::Debug;
+    /// `run`, `task` or `attempt`.
+    const WHAT: &'static str;
+    /// The table: the status after `event`, or `None` where that cannot happen.
+    fn after(self, event: Self::Event) -> Option<Self>;
+}
+
+/// Something that cannot happen to a thing with this status.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a {what} that is {status} cannot take {event}")]
+pub struct IllegalTransition {
+    /// `run`, `task` or `attempt`.
+    pub what: &'static str,
+    /// Its status.
+    pub status: String,
+    /// What was said to have happened.
+    pub event: String,
+}
+
+/// The status after `event`. Every status change in Mulgil goes through here.
+pub fn next_status<S: Life>(status: S, event: S::Event) -> Result<S, IllegalTransition> {
+    status.after(event).ok_or_else(|| IllegalTransition {
+        what: S::WHAT,
+        status: status.to_string(),
+        event: format!("{event:?}"),
+    })
+}
+
+/// What can happen to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunEvent {
+    /// Its turn has come.
+    Admitted,
+    /// Someone asked to stop it.
+    CancelAsked,
+    /// Its last task ended, and all succeeded.
+    AllSucceeded,
+    /// Its last task ended, and some failed.
+    SomeFailed,
+    /// Its last task ended, and some were cancelled.
+    SomeCancelled,
+    /// Some of its tasks are to run again.
+    RerunAsked,
+}
+
+/// What can happen to a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TaskEvent {
+    /// All tasks that it needs have succeeded.
+    NeedsMet,
+    /// A task that it needs has failed.
+    NeedFailed,
+    /// A worker took it.
+    Leased,
+    /// Its attempt succeeded.
+    Succeeded,
+    /// Its attempt failed, and no try is left.
+    Failed,
+    /// Its attempt failed, and another follows after a delay.
+    RetryPlanned,
+    /// The delay is over.
+    RetryDue,
+    /// Its attempt was lost, and another follows at once.
+    Lost,
+    /// Its run is to stop, and no attempt is under way.
+    CancelAsked,
+    /// Its attempt was ended since its run is to stop.
+    Stopped,
+    /// It is to run again.
+    RerunAsked,
+}
+
+/// What can happen to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttemptEvent {
+    /// The worker has begun.
+    Started,
+    /// It did what it should.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It ran too long and was ended.
+    TimedOut,
+    /// It was ended because its run is to stop.
+    Stopped,
+    /// Its worker is gone.
+    Lost,
+}
+
+impl Life for RunStatus {
+    type Event = RunEvent;
+    const WHAT: &'static str = "run";
+
+    fn after(self, event: RunEvent) -> Option<Self> {
+        use RunEvent as E;
+        use RunStatus as S;
+        Some(match (self, event) {
+            (S::Queued, E::Admitted) => S::Running,
+            (S::Queued | S::Running, E::CancelAsked) => S::Cancelling,
+            (S::Running | S::Cancelling, E::AllSucceeded) => S::Succeeded,
+            (S::Running | S::Cancelling, E::SomeFailed) => S::Failed,
+            (S::Cancelling, E::SomeCancelled) => S::Cancelled,
+            (S::Succeeded | S::Failed | S::Cancelled, E::RerunAsked) => S::Queued,
+            _ => return None,
+        })
+    }
+}
+
+impl Life for TaskStatus {
+    type Event = TaskEvent;
+    const WHAT: &'static str = "task";
+
+    fn after(self, event: TaskEvent) -> Option<Self> {
+        use TaskEvent as E;
+        use TaskStatus as S;
+        Some(match (self, event) {
+            (S::Waiting, E::NeedsMet) => S::Ready,
+            (S::Waiting, E::NeedFailed) => S::UpstreamFailed,
+            (S::Ready, E::Leased) => S::Running,
+            (S::Running, E::Succeeded) => S::Succeeded,
+            (S::Running, E::Failed) => S::Failed,
+            (S::Running, E::RetryPlanned) => S::Retrying,
+            (S::Running, E::Lost) => S::Ready,
+            (S::Running, E::Stopped) => S::Cancelled,
+            (S::Retrying, E::RetryDue) => S::Ready,
+            (S::Waiting | S::Ready | S::Retrying, E::CancelAsked) => S::Cancelled,
+            (S::Succeeded | S::Failed | S::UpstreamFailed | S::Cancelled, E::RerunAsked) => S::Waiting,
+            _ => return None,
+        })
+    }
+}
+
+impl Life for AttemptStatus {
+    type Event = AttemptEvent;
+    const WHAT: &'static str = "attempt";
+
+    fn after(self, event: AttemptEvent) -> Option<Self> {
+        use AttemptEvent as E;
+        use AttemptStatus as S;
+        Some(match (self, event) {
+            (S::Leased, E::Started) => S::Running,
+            (S::Leased | S::Running, E::Succeeded) => S::Succeeded,
+            (S::Leased | S::Running, E::Failed) => S::Failed,
+            (S::Leased | S::Running, E::TimedOut) => S::TimedOut,
+            (S::Leased | S::Running, E::Stopped) => S::Cancelled,
+            (S::Leased | S::Running, E::Lost) => S::Lost,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

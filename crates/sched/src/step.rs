@@ -1,0 +1,375 @@
+//! One step of a run: something happened; what changes, and what has to be done.
+//!
+//! Readiness is counted: a task is ready when none of its needs is unmet. A failure travels downstream at once. The
+//! run ends when its last task has. The caller stores every `Run`, `Task` and `Attempt` action of a step in one
+//! transaction, and only then carries out the others.
+
+use jiff::Timestamp;
+
+use crate::id::TaskIndex;
+use crate::life::{AttemptEvent, IllegalTransition, RunEvent, TaskEvent, next_status};
+use crate::run::{LOSSES_MAX, RunState, TaskState};
+use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+
+/// Something that happened to a run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// Its turn has come.
+    Admit,
+    /// A worker takes a ready task.
+    Lease {
+        /// Which.
+        task: TaskIndex,
+    },
+    /// The worker has begun an attempt.
+    Start {
+        /// Of which task.
+        task: TaskIndex,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// An attempt is over.
+    Finish {
+        /// Of which task.
+        task: TaskIndex,
+        /// Which attempt.
+        attempt: u32,
+        /// How it ended.
+        ending: Ending,
+    },
+    /// An attempt's worker is gone.
+    Lose {
+        /// Of which task.
+        task: TaskIndex,
+        /// Which attempt.
+        attempt: u32,
+    },
+    /// The delay before a retry is over.
+    RetryDue {
+        /// Of which task.
+        task: TaskIndex,
+    },
+    /// Someone asks to stop the run.
+    Cancel,
+    /// Someone asks to run tasks of an ended run again: see [`crate::rerun::rerun_tasks`].
+    Rerun {
+        /// Which; everything downstream of them comes along.
+        tasks: Vec<TaskIndex>,
+    },
+}
+
+/// How an attempt ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what it should.
+    Succeeded,
+    /// It failed.
+    Failed,
+    /// It ran too long.
+    TimedOut,
+    /// It was stopped since its run is to stop.
+    Cancelled,
+}
+
+/// What has to be stored, and what has to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Store: the run's status changed.
+    Run {
+        /// What it was.
+        from: RunStatus,
+        /// What it is.
+        to: RunStatus,
+    },
+    /// Store: a task changed; its state is in the run.
+    Task {
+        /// Which.
+        task: TaskIndex,
+        /// What its status was.
+        from: TaskStatus,
+        /// What it is.
+        to: TaskStatus,
+    },
+    /// Store: an attempt is new (`from` is `None`) or changed.
+    Attempt {
+        /// Of which task.
+        task: TaskIndex,
+        /// Which attempt.
+        attempt: u32,
+        /// What its status was.
+        from: Option<AttemptStatus>,
+        /// What it is.
+        to: AttemptStatus,
+    },
+    /// Do: put a ready task into its pool's queue.
+    Enqueue {
+        /// Which.
+        task: TaskIndex,
+    },
+    /// Do: take a task out of its pool's queue.
+    Dequeue {
+        /// Which.
+        task: TaskIndex,
+    },
+    /// Do: send [`Event::RetryDue`] at this time.
+    Wake {
+        /// For which task.
+        task: TaskIndex,
+        /// When.
+        at: Timestamp,
+    },
+    /// Do: tell the worker to end this attempt.
+    Stop {
+        /// Of which task.
+        task: TaskIndex,
+        /// Which attempt.
+        attempt: u32,
+    },
+}
+
+/// Takes one step. After an error the run is as it was.
+///
+/// # Contract
+/// An event that does not fit (a report about an attempt that is over, a lease on a task that is not ready) is an
+/// error and changes nothing. Otherwise the run satisfies: a task is ready or beyond only if all its needs have
+/// succeeded; the run is terminal exactly if all tasks are.
+pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Action>, IllegalTransition> {
+    let mut step = Step { run, actions: Vec::new() };
+    match event {
+        Event::Admit => step.admit()?,
+        Event::Lease { task } => step.lease(task)?,
+        Event::Start { task, attempt } => step.attempt(task, attempt, AttemptEvent::Started)?,
+        Event::Finish { task, attempt, ending } => step.finish(task, attempt, ending, now)?,
+        Event::Lose { task, attempt } => step.lose(task, attempt)?,
+        Event::RetryDue { task } => {
+            step.task(task, TaskEvent::RetryDue)?;
+            step.actions.push(Action::Enqueue { task });
+        }
+        Event::Cancel => step.cancel()?,
+        Event::Rerun { tasks } => step.rerun(&tasks)?,
+    }
+    step.end_if_over()?;
+    Ok(step.actions)
+}
+
+struct Step<'a> {
+    run: &'a mut RunState,
+    actions: Vec<Action>,
+}
+
+impl Step<'_> {
+    fn change_run(&mut self, event: RunEvent) -> Result<(), IllegalTransition> {
+        let from = self.run.status;
+        let to = next_status(from, event)?;
+        self.run.status = to;
+        self.actions.push(Action::Run { from, to });
+        Ok(())
+    }
+
+    fn task_mut(&mut self, task: TaskIndex, event: &dyn std::fmt::Debug) -> Result<&mut TaskState, IllegalTransition> {
+        self.run.tasks.get_mut(task as usize).ok_or_else(|| IllegalTransition {
+            what: "task",
+            status: "not there".to_owned(),
+            event: format!("{event:?}"),
+        })
+    }
+
+    fn task(&mut self, task: TaskIndex, event: TaskEvent) -> Result<(), IllegalTransition> {
+        let state = self.task_mut(task, &event)?;
+        let from = state.status;
+        let to = next_status(from, event)?;
+        state.status = to;
+        if to != TaskStatus::Retrying {
+            state.not_before = None;
+        }
+        self.actions.push(Action::Task { task, from, to });
+        Ok(())
+    }
+
+    /// Changes the attempt under way; a number that is not its own is refused: the report comes from a lost lease.
+    fn attempt(&mut self, task: TaskIndex, attempt: u32, event: AttemptEvent) -> Result<(), IllegalTransition> {
+        let state = self.task_mut(task, &event)?;
+        let from = match state.live {
+            Some(live) if state.attempts == attempt => live,
+            _ => {
+                return Err(IllegalTransition {
+                    what: "attempt",
+                    status: "over".to_owned(),
+                    event: format!("{event:?}"),
+                });
+            }
+        };
+        let to = next_status(from, event)?;
+        state.live = Some(to).filter(|status| !status.is_terminal());
+        self.actions.push(Action::Attempt { task, attempt, from: Some(from), to });
+        Ok(())
+    }
+
+    fn admit(&mut self) -> Result<(), IllegalTransition> {
+        self.change_run(RunEvent::Admitted)?;
+        for task in self.run.graph.clone().indices() {
+            match self.run.task(task).map(|state| state.status) {
+                Some(TaskStatus::Waiting) => self.ready_if_met(task)?,
+                // Only in a re-run that leaves a failure upstream as it was.
+                Some(TaskStatus::Failed | TaskStatus::Cancelled) => self.fail_downstream(task)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn ready_if_met(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        let waiting = self.run.task(task).is_some_and(|state| state.status == TaskStatus::Waiting);
+        if waiting && self.run.unmet_needs(task) == 0 {
+            self.task(task, TaskEvent::NeedsMet)?;
+            self.actions.push(Action::Enqueue { task });
+        }
+        Ok(())
+    }
+
+    fn lease(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        self.task(task, TaskEvent::Leased)?;
+        let state = self.task_mut(task, &TaskEvent::Leased)?;
+        state.attempts += 1;
+        state.live = Some(AttemptStatus::Leased);
+        let attempt = state.attempts;
+        self.actions.push(Action::Attempt { task, attempt, from: None, to: AttemptStatus::Leased });
+        Ok(())
+    }
+
+    fn finish(&mut self, task: TaskIndex, attempt: u32, end: Ending, now: Timestamp) -> Result<(), IllegalTransition> {
+        let event = match end {
+            Ending::Succeeded => AttemptEvent::Succeeded,
+            Ending::Failed => AttemptEvent::Failed,
+            Ending::TimedOut => AttemptEvent::TimedOut,
+            Ending::Cancelled => AttemptEvent::Stopped,
+        };
+        self.attempt(task, attempt, event)?;
+        match end {
+            Ending::Succeeded => {
+                self.task(task, TaskEvent::Succeeded)?;
+                if self.run.status == RunStatus::Running {
+                    for dependent in self.run.graph.clone().dependents(task) {
+                        self.ready_if_met(*dependent)?;
+                    }
+                }
+                Ok(())
+            }
+            Ending::Cancelled => {
+                self.task(task, TaskEvent::Stopped)?;
+                self.fail_downstream(task)
+            }
+            Ending::Failed | Ending::TimedOut => self.retry_or_fail(task, now),
+        }
+    }
+
+    fn retry_or_fail(&mut self, task: TaskIndex, now: Timestamp) -> Result<(), IllegalTransition> {
+        let policy = self.run.graph.task(task).map(|node| (node.retries, node.idempotent));
+        let used = self.run.task(task).map_or(0, |state| state.retries_used);
+        let running = self.run.status == RunStatus::Running;
+        match policy {
+            Some((retries, true)) if running && self.run.retries && used < retries.limit => {
+                // A time that cannot be told is never due; a delay that long is refused by the flow's check.
+                let delay = retries.delay_before(used + 1);
+                let at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
+                self.task(task, TaskEvent::RetryPlanned)?;
+                let state = self.task_mut(task, &TaskEvent::RetryPlanned)?;
+                state.retries_used += 1;
+                state.not_before = Some(at);
+                self.actions.push(Action::Wake { task, at });
+                Ok(())
+            }
+            _ => self.fail(task),
+        }
+    }
+
+    fn fail(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        self.task(task, TaskEvent::Failed)?;
+        self.fail_downstream(task)
+    }
+
+    fn fail_downstream(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        let graph = self.run.graph.clone();
+        for dependent in graph.with_downstream(graph.dependents(task).iter().copied()) {
+            if self.run.task(dependent).is_some_and(|state| state.status == TaskStatus::Waiting) {
+                self.task(dependent, TaskEvent::NeedFailed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a lost attempt did is unknown. A task that may run twice is ready again, without that counting as a
+    /// retry; one that may not, and had begun, has failed.
+    fn lose(&mut self, task: TaskIndex, attempt: u32) -> Result<(), IllegalTransition> {
+        let begun = self.run.task(task).is_some_and(|state| state.live == Some(AttemptStatus::Running));
+        let idempotent = self.run.graph.task(task).is_some_and(|node| node.idempotent);
+        self.attempt(task, attempt, AttemptEvent::Lost)?;
+        let state = self.task_mut(task, &AttemptEvent::Lost)?;
+        state.losses += 1;
+        let hopeless = state.losses >= LOSSES_MAX || (begun && !idempotent);
+        if hopeless {
+            self.fail(task)
+        } else if self.run.status == RunStatus::Cancelling {
+            self.task(task, TaskEvent::Stopped)
+        } else {
+            self.task(task, TaskEvent::Lost)?;
+            self.actions.push(Action::Enqueue { task });
+            Ok(())
+        }
+    }
+
+    fn cancel(&mut self) -> Result<(), IllegalTransition> {
+        self.change_run(RunEvent::CancelAsked)?;
+        for task in self.run.graph.clone().indices() {
+            match self.run.task(task).map(|state| state.status) {
+                Some(TaskStatus::Ready) => {
+                    self.task(task, TaskEvent::CancelAsked)?;
+                    self.actions.push(Action::Dequeue { task });
+                }
+                Some(TaskStatus::Waiting | TaskStatus::Retrying) => self.task(task, TaskEvent::CancelAsked)?,
+                Some(TaskStatus::Running) => {
+                    let attempt = self.run.task(task).map_or(0, |state| state.attempts);
+                    self.actions.push(Action::Stop { task, attempt });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn rerun(&mut self, tasks: &[TaskIndex]) -> Result<(), IllegalTransition> {
+        let known = self.run.tasks.len();
+        if tasks.is_empty() || tasks.iter().any(|&task| task as usize >= known) {
+            let status = "without these tasks".to_owned();
+            return Err(IllegalTransition { what: "run", status, event: format!("Rerun {tasks:?}") });
+        }
+        self.change_run(RunEvent::RerunAsked)?;
+        for task in self.run.graph.clone().with_downstream(tasks.iter().copied()) {
+            self.task(task, TaskEvent::RerunAsked)?;
+            let state = self.task_mut(task, &TaskEvent::RerunAsked)?;
+            state.retries_used = 0;
+            state.losses = 0;
+        }
+        Ok(())
+    }
+
+    fn end_if_over(&mut self) -> Result<(), IllegalTransition> {
+        let over = self.run.status.is_active() && self.run.tasks.iter().all(|task| task.status.is_terminal());
+        if !over {
+            return Ok(());
+        }
+        let any = |status: TaskStatus| self.run.tasks.iter().any(|task| task.status == status);
+        let cancelled = self.run.status == RunStatus::Cancelling && any(TaskStatus::Cancelled);
+        let event = if cancelled {
+            RunEvent::SomeCancelled
+        } else if self.run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded) {
+            RunEvent::AllSucceeded
+        } else {
+            RunEvent::SomeFailed
+        };
+        self.change_run(event)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,49 @@
+//! Everything that can happen to the scheduler, in one closed list.
+
+use mulgil_flow::backfill::Plan;
+use mulgil_history::write::ProcessMark;
+use mulgil_sched::admission::PoolLoad;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId};
+use mulgil_sched::rerun::RerunScope;
+use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
+use tokio::sync::{mpsc, oneshot};
+
+use super::error::SchedulerError;
+use super::request::{
+    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+};
+
+/// Where an answer goes. A caller that has gone away does not mind.
+pub(crate) type Reply<T, E = SchedulerError> = oneshot::Sender<Result<T, E>>;
+
+/// Something that happened outside the loop.
+pub(crate) enum Event {
+    /// A person's or program's command.
+    Command(Command),
+    /// A worker's report.
+    Report(Report),
+    /// End the loop once everything before this is stored.
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// A command, with the place for its answer.
+pub(crate) enum Command {
+    Trigger(TriggerRequest, Reply<Triggered>),
+    PlanBackfill(BackfillRequest, Reply<Plan>),
+    StartBackfill(BackfillRequest, Reply<BackfillStarted>),
+    CancelBackfill(BackfillId, Reply<()>),
+    PreviewRerun(RunId, RerunScope, Reply<RerunPreview>),
+    Rerun(RerunRequest, Reply<RerunPreview>),
+    CancelRun(RunId, Reply<()>),
+    SetPaused(String, bool, Reply<()>),
+    Reload(Vec<FlowSource>, Reply<()>),
+    Pools(Reply<Vec<PoolLoad>>),
+}
+
+/// A worker's report, with the place for its answer.
+pub(crate) enum Report {
+    Attach { worker: String, slots: usize, reply: Reply<mpsc::Receiver<Order>, DispatchError> },
+    Started { attempt: AttemptId, epoch: i64, process: Option<ProcessMark>, reply: Reply<(), DispatchError> },
+    Renew { leases: Vec<(AttemptId, i64)>, reply: Reply<Vec<AttemptId>, DispatchError> },
+    Finished { attempt: AttemptId, epoch: i64, outcome: Outcome, reply: Reply<(), DispatchError> },
+}

@@ -1,0 +1,130 @@
+//! The scheduler's handle: what the rest of the program holds. Cheap to clone; every call becomes one event.
+
+use async_trait::async_trait;
+use mulgil_flow::backfill::Plan;
+use mulgil_history::write::ProcessMark;
+use mulgil_sched::admission::PoolLoad;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId};
+use mulgil_sched::rerun::RerunScope;
+use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Order, Outcome};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::change::Change;
+use super::error::SchedulerError;
+use super::event::{Command, Event, Reply, Report};
+use super::request::{
+    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+};
+
+/// Events that may wait for the loop before callers have to.
+pub(crate) const EVENTS_MAX: usize = 1024;
+/// Changes that a slow subscriber may be behind before it loses the oldest.
+pub(crate) const CHANGES_MAX: usize = 8192;
+
+/// Talks to the scheduler's loop.
+#[derive(Clone)]
+pub struct SchedulerHandle {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) changes: broadcast::Sender<Change>,
+}
+
+impl SchedulerHandle {
+    /// Makes one run, or finds the one that is that already.
+    pub async fn trigger(&self, request: TriggerRequest) -> Result<Triggered, SchedulerError> {
+        self.ask(|reply| Command::Trigger(request, reply)).await
+    }
+
+    /// Says what a backfill would do, and does nothing.
+    pub async fn plan_backfill(&self, request: BackfillRequest) -> Result<Plan, SchedulerError> {
+        self.ask(|reply| Command::PlanBackfill(request, reply)).await
+    }
+
+    /// Begins a backfill.
+    pub async fn start_backfill(&self, request: BackfillRequest) -> Result<BackfillStarted, SchedulerError> {
+        self.ask(|reply| Command::StartBackfill(request, reply)).await
+    }
+
+    /// Stops a backfill: its waiting runs are cancelled, its running ones ended.
+    pub async fn cancel_backfill(&self, backfill: BackfillId) -> Result<(), SchedulerError> {
+        self.ask(|reply| Command::CancelBackfill(backfill, reply)).await
+    }
+
+    /// Says which tasks a re-run would run, and does nothing.
+    pub async fn preview_rerun(&self, run: RunId, scope: RerunScope) -> Result<RerunPreview, SchedulerError> {
+        self.ask(|reply| Command::PreviewRerun(run, scope, reply)).await
+    }
+
+    /// Runs tasks of an ended run again, with the same parameters and definition.
+    pub async fn rerun(&self, request: RerunRequest) -> Result<RerunPreview, SchedulerError> {
+        self.ask(|reply| Command::Rerun(request, reply)).await
+    }
+
+    /// Stops a run: waiting tasks are cancelled at once, running ones are ended with their whole process group.
+    pub async fn cancel_run(&self, run: RunId) -> Result<(), SchedulerError> {
+        self.ask(|reply| Command::CancelRun(run, reply)).await
+    }
+
+    /// Pauses or resumes a flow's schedule. Runs under way go on; runs by hand are still possible.
+    pub async fn set_paused(&self, flow: &str, paused: bool) -> Result<(), SchedulerError> {
+        let flow = flow.to_owned();
+        self.ask(|reply| Command::SetPaused(flow, paused, reply)).await
+    }
+
+    /// Replaces the project's flows: the whole list, without those that are broken.
+    pub async fn reload(&self, flows: Vec<FlowSource>) -> Result<(), SchedulerError> {
+        self.ask(|reply| Command::Reload(flows, reply)).await
+    }
+
+    /// How full the pools are.
+    pub async fn pools(&self) -> Result<Vec<PoolLoad>, SchedulerError> {
+        self.ask(Command::Pools).await
+    }
+
+    /// Hears every change from now on.
+    pub fn subscribe(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    /// Ends the loop once everything before this is stored. What is running stays leased in the history: the next
+    /// start knows what to do about it.
+    pub async fn shutdown(&self) {
+        let (done, ended) = oneshot::channel();
+        if self.events.send(Event::Shutdown(done)).await.is_ok() {
+            // An error means that the loop has ended, which is what was asked for.
+            let _ = ended.await;
+        }
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, SchedulerError> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(Event::Command(command(reply))).await.map_err(|_| SchedulerError::Stopped)?;
+        answer.await.map_err(|_| SchedulerError::Stopped)?
+    }
+
+    async fn report<T>(&self, report: impl FnOnce(Reply<T, DispatchError>) -> Report) -> Result<T, DispatchError> {
+        let (reply, answer) = oneshot::channel();
+        self.events.send(Event::Report(report(reply))).await.map_err(|_| DispatchError::Stopped)?;
+        answer.await.map_err(|_| DispatchError::Stopped)?
+    }
+}
+
+#[async_trait]
+impl Dispatcher for SchedulerHandle {
+    async fn attach(&self, worker: &str, slots: usize) -> Result<mpsc::Receiver<Order>, DispatchError> {
+        let worker = worker.to_owned();
+        self.report(|reply| Report::Attach { worker, slots, reply }).await
+    }
+
+    async fn started(&self, attempt: AttemptId, epoch: i64, process: Option<ProcessMark>) -> Result<(), DispatchError> {
+        self.report(|reply| Report::Started { attempt, epoch, process, reply }).await
+    }
+
+    async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError> {
+        let leases = leases.to_vec();
+        self.report(|reply| Report::Renew { leases, reply }).await
+    }
+
+    async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError> {
+        self.report(|reply| Report::Finished { attempt, epoch, outcome, reply }).await
+    }
+}

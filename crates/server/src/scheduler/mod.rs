@@ -1,0 +1,22 @@
+//! The scheduler: one loop that owns every run under way.
+//!
+//! Everything that happens (a person's command, a worker's report, a timer) is an event in one bounded queue. The loop
+//! takes all that are waiting, decides with `sched`'s pure functions, stores the whole batch in one transaction (one
+//! sync to disk, however many events), and only then acts: pushes leases to workers, tells subscribers, answers. What
+//! it holds in memory is a cache of the history, rebuilt from it at the start. Nothing polls.
+
+mod change;
+mod clock;
+mod error;
+mod event;
+mod handle;
+mod request;
+
+pub use change::Change;
+pub use clock::{Clock, SystemClock};
+pub use error::SchedulerError;
+pub use handle::SchedulerHandle;
+pub use request::{
+    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, RerunTask, SchedulerOptions,
+    TriggerRequest, Triggered,
+};

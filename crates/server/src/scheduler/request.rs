@@ -1,0 +1,154 @@
+//! What people ask the scheduler for, and what they get back.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use jiff::civil::Date;
+use mulgil_flow::backfill::{Order, Which};
+use mulgil_flow::{DataInterval, Flow, Project};
+use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::rerun::RerunScope;
+use mulgil_sched::status::TaskStatus;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What the scheduler has to know about its project.
+#[derive(Clone, Debug)]
+pub struct SchedulerOptions {
+    /// The project's settings: pools, connections.
+    pub project: Arc<Project>,
+    /// The project's folder.
+    pub project_dir: PathBuf,
+    /// How long a lease lives without renewal.
+    pub lease_life: SignedDuration,
+}
+
+impl SchedulerOptions {
+    /// The usual options for a project.
+    pub fn new(project: Arc<Project>, project_dir: PathBuf) -> Self {
+        Self { project, project_dir, lease_life: SignedDuration::from_secs(30) }
+    }
+}
+
+/// A checked flow and the text that it was read from: the text is stored with the first run that is made from it.
+#[derive(Clone, Debug)]
+pub struct FlowSource {
+    /// The flow.
+    pub flow: Arc<Flow>,
+    /// Its file's text.
+    pub text: String,
+}
+
+/// Asks for one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TriggerRequest {
+    /// Of which flow.
+    pub flow: String,
+    /// For this data interval.
+    #[serde(default)]
+    pub interval: Option<DataInterval>,
+    /// For the first data interval that starts on this local day. Without both: the latest interval that has ended.
+    #[serde(default)]
+    pub date: Option<Date>,
+    /// With these parameters.
+    #[serde(default)]
+    pub params: BTreeMap<String, Value>,
+}
+
+/// The run that was asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Triggered {
+    /// Which run.
+    pub run: RunId,
+    /// Its name for people.
+    pub name: String,
+    /// Whether it is new: the same flow with the same parameters for the same interval is the same run.
+    pub created: bool,
+}
+
+/// Asks for the runs of a range of past intervals.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BackfillRequest {
+    /// Of which flow.
+    pub flow: String,
+    /// The first local day on which an interval starts.
+    pub from: Date,
+    /// The last such day, included.
+    pub to: Date,
+    /// How many runs may be active at once; 8 if not said.
+    #[serde(default)]
+    pub concurrency: Option<u32>,
+    /// Which intervals.
+    #[serde(default)]
+    pub which: Which,
+    /// In which order.
+    #[serde(default)]
+    pub order: Order,
+    /// With these parameters.
+    #[serde(default)]
+    pub params: BTreeMap<String, Value>,
+    /// Whether failed tasks are tried again by themselves.
+    #[serde(default)]
+    pub retries: bool,
+    /// Whether tasks that are not idempotent may run again.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+impl BackfillRequest {
+    /// Runs at once, when the request does not say.
+    pub const CONCURRENCY_DEFAULT: u32 = 8;
+}
+
+/// A backfill that has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BackfillStarted {
+    /// Which; `None` when there was nothing to do.
+    pub backfill: Option<BackfillId>,
+    /// New runs.
+    pub new: usize,
+    /// Runs that run again.
+    pub again: usize,
+    /// Intervals left alone.
+    pub skipped: usize,
+}
+
+/// Asks to run tasks of an ended run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RerunRequest {
+    /// Which run.
+    pub run: RunId,
+    /// Which of its tasks; everything downstream of them comes along.
+    pub scope: RerunScope,
+    /// Whether tasks that are not idempotent may run again.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+/// What a re-run runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RerunPreview {
+    /// Which run.
+    pub run: RunId,
+    /// Its name for people.
+    pub name: String,
+    /// The tasks that run again.
+    pub tasks: Vec<RerunTask>,
+    /// Whether it has to be confirmed: a task that is not idempotent would run a second time.
+    pub needs_confirmation: bool,
+}
+
+/// A task that runs again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RerunTask {
+    /// Its name.
+    pub task: String,
+    /// Its status before.
+    pub status: TaskStatus,
+    /// Whether running it twice does no harm.
+    pub idempotent: bool,
+    /// Attempts so far.
+    pub attempts: u32,
+}

@@ -1,0 +1,96 @@
+//! The worker's view of the scheduler: orders come in, reports go out.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use mulgil_flow::{Flow, Task, Variables};
+pub use mulgil_history::write::ProcessMark;
+use mulgil_sched::id::AttemptId;
+use tokio::sync::mpsc;
+
+/// Gives work to workers and hears how it went.
+///
+/// # Contract
+/// An order is pushed only after it is durable. A report has been stored durably when its call returns `Ok`. A report
+/// whose epoch is not the lease's is refused with [`DispatchError::Fenced`]: the worker ends what it runs and forgets
+/// the attempt.
+#[async_trait]
+pub trait Dispatcher: Send + Sync + 'static {
+    /// Joins as a worker. The queue holds at most two orders a slot: one to run, one to stop.
+    async fn attach(&self, worker: &str, slots: usize) -> Result<mpsc::Receiver<Order>, DispatchError>;
+
+    /// The attempt is about to begin. `process` is the group that runs it, where it is a process: it waits for this
+    /// call to return before it does anything, so that no unrecorded process ever works.
+    async fn started(&self, attempt: AttemptId, epoch: i64, process: Option<ProcessMark>) -> Result<(), DispatchError>;
+
+    /// The leases are still wanted. Returns those that are lost.
+    async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError>;
+
+    /// The attempt is over; its slot is free.
+    async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError>;
+}
+
+/// What a worker is told to do.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Run this attempt.
+    Run(Box<Lease>),
+    /// End this attempt: its run is to stop.
+    Stop(AttemptId),
+}
+
+/// A time-limited, fenced claim on one attempt, with everything needed to run it.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// Which attempt.
+    pub attempt: AttemptId,
+    /// The lease's epoch: every report names it.
+    pub epoch: i64,
+    /// How long the lease lives without renewal.
+    pub life: SignedDuration,
+    /// The flow, as it was when the run was made.
+    pub flow: Arc<Flow>,
+    /// The values for the templates.
+    pub variables: Arc<Variables>,
+    /// The log's path, relative to the project.
+    pub log: String,
+}
+
+impl Lease {
+    /// The task to run.
+    pub fn task(&self) -> Option<&Task> {
+        self.flow.tasks.get(self.attempt.task as usize)
+    }
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It did what it should.
+    Succeeded,
+    /// It failed, for this reason.
+    Failed(String),
+    /// It ran longer than its task may, and was ended.
+    TimedOut(String),
+    /// It was ended because its run is to stop.
+    Cancelled,
+    /// It was ended because the worker shuts down; another attempt may follow.
+    Lost,
+}
+
+/// Why the dispatcher did not take a report.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DispatchError {
+    /// The lease is not this worker's any more.
+    #[error("the lease on {attempt} is lost: its epoch {epoch} is not the current one")]
+    Fenced {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// The epoch that was named.
+        epoch: i64,
+    },
+    /// The scheduler has stopped.
+    #[error("the scheduler has stopped")]
+    Stopped,
+}
