@@ -35,7 +35,8 @@ test: ui python browser
 check: ui
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
-	npm run check --prefix ui --silent
+	npm run check:api --prefix ui --silent
+	npm run typecheck --prefix ui --silent
 
 python: .venv/.installed
 

@@ -1,0 +1,326 @@
+//! The command line: what can be typed, and the help that teaches it.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Build and operate data pipelines: flows on a schedule, views kept up to date, one binary.
+#[derive(Debug, Parser)]
+#[command(name = "mulgil", version, propagate_version = true, arg_required_else_help = true)]
+#[command(after_help = "Start here:\n  mulgil demo              a real project, live in your browser\n  mulgil init my-project   a new project of your own\n\nExit codes: 0 done, 1 it failed, 2 wrong usage.")]
+pub(crate) struct Arguments {
+    /// The project's folder (the one with mulgil.yaml)
+    #[arg(long, short = 'p', global = true, env = "MULGIL_PROJECT", default_value = ".")]
+    pub(crate) project: PathBuf,
+    /// How to print what is found
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(crate) format: Format,
+    /// What to do
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How results are printed. Data goes to standard output, everything else to standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for people
+    Table,
+    /// Comma-separated values with a header line and ISO 8601 times
+    Csv,
+    /// JSON for programs
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Lay out the bundled flights project and show it live in the browser
+    #[command(after_help = "Example:\n  mulgil demo demo-flights --speed 7200\n\nThe folder is kept: run the command again and it goes on where it was.")]
+    Demo(DemoArguments),
+    /// Make a new project
+    Init {
+        /// The folder to make
+        folder: PathBuf,
+    },
+    /// Run scheduler, worker, views, API and web UI, all in one process
+    Server(ServerArguments),
+    /// List, run, backfill and repair flows
+    #[command(subcommand)]
+    Flow(FlowCommand),
+    /// List, show and explain views
+    #[command(subcommand)]
+    View(ViewCommand),
+    /// Run SQL: over views, lake tables, topics and files
+    #[command(after_help = "Examples:\n  mulgil sql -c \"SELECT * FROM delays_per_hour ORDER BY window_start DESC LIMIT 5\"\n  mulgil sql report.sql --format csv\n  mulgil sql window.sql --mode stream")]
+    Sql(SqlArguments),
+    /// Write, read and list the topics of the embedded event log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Show how a query runs: the dataflow graph, or its stages and exchanges
+    Explain(ExplainArguments),
+}
+
+/// `mulgil demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Where to lay the project out
+    #[arg(default_value = "demo-flights")]
+    pub(crate) folder: PathBuf,
+    /// How many seconds of 2013 pass in one second of replay; `unlimited` for as fast as it goes
+    #[arg(long, default_value = "14400")]
+    pub(crate) speed: Speed,
+    /// Where to listen
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub(crate) listen: String,
+}
+
+/// `mulgil server`
+#[derive(Debug, Args)]
+pub(crate) struct ServerArguments {
+    /// Where to listen; any address but loopback needs MULGIL_TOKEN
+    #[arg(long, default_value = "127.0.0.1:7070")]
+    pub(crate) listen: String,
+}
+
+/// How fast a replay runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Speed {
+    /// As fast as it goes.
+    Unlimited,
+    /// So many seconds of event time in one second.
+    Times(f64),
+}
+
+impl std::str::FromStr for Speed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "unlimited" {
+            return Ok(Self::Unlimited);
+        }
+        let times: f64 = text.trim_end_matches('x').parse().map_err(|_| format!("`{text}` is no speed: give a number such as 3600, or `unlimited`"))?;
+        if times.is_finite() && times > 0.0 { Ok(Self::Times(times)) } else { Err("a speed is above zero".to_owned()) }
+    }
+}
+
+/// `mulgil flow`
+#[derive(Debug, Subcommand)]
+pub(crate) enum FlowCommand {
+    /// All flows, with schedule, next run and the state of the last runs
+    List,
+    /// One flow: tasks, parameters, and its next runs
+    Show {
+        /// The flow
+        flow: String,
+        /// How many of the next data intervals to show
+        #[arg(long, default_value_t = 5)]
+        next: usize,
+    },
+    /// Run a flow once, for one date or now
+    #[command(after_help = "Example:\n  mulgil flow run daily_delays --date 2013-07-04")]
+    Run {
+        /// The flow
+        flow: String,
+        /// The date whose data interval is run (default: the latest complete one)
+        #[arg(long)]
+        date: Option<jiff::civil::Date>,
+        /// A parameter, as name=value; may be given more than once
+        #[arg(long = "param", value_parser = name_and_value)]
+        params: Vec<(String, String)>,
+        /// Return at once instead of following the run to its end
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Run a flow for every interval of a range; what is done already is left alone
+    #[command(after_help = "Examples:\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --only failed\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --dry-run")]
+    Backfill(BackfillArguments),
+    /// Run again what failed in a run, and what depends on it, with the same parameters
+    #[command(after_help = "Examples:\n  mulgil flow rerun daily_delays/2013-01-16\n  mulgil flow rerun daily_delays --failed\n  mulgil flow rerun daily_delays/2013-01-16 --from aggregate")]
+    Rerun {
+        /// A run (`flow/2013-01-16`), or with --failed a flow
+        run: String,
+        /// All failed runs of the flow
+        #[arg(long, conflicts_with = "from")]
+        failed: bool,
+        /// From this task on, with everything downstream, whether it failed or not
+        #[arg(long)]
+        from: Option<String>,
+        /// Only show what would run
+        #[arg(long)]
+        dry_run: bool,
+        /// Return at once instead of following the run to its end
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Stop a run or a backfill, with all its processes
+    Cancel {
+        /// The run (`flow/2013-01-16`) or backfill
+        run: String,
+    },
+    /// Check flows, tables and views without running anything
+    Lint {
+        /// Only these files (default: the whole project)
+        files: Vec<PathBuf>,
+    },
+    /// Print the JSON Schema of flow files, for editors
+    Schema,
+}
+
+/// `mulgil flow backfill`
+#[derive(Debug, Args)]
+pub(crate) struct BackfillArguments {
+    /// The flow
+    pub(crate) flow: String,
+    /// The first date
+    #[arg(long)]
+    pub(crate) from: jiff::civil::Date,
+    /// The last date, included
+    #[arg(long)]
+    pub(crate) to: jiff::civil::Date,
+    /// Which intervals to run
+    #[arg(long, value_enum, default_value_t = Which::Missing)]
+    pub(crate) only: Which,
+    /// How many runs at a time
+    #[arg(long, default_value_t = 8)]
+    pub(crate) concurrency: u32,
+    /// Only show the plan
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Return at once instead of following it to its end
+    #[arg(long)]
+    pub(crate) detach: bool,
+}
+
+/// Which intervals of a backfill's range are run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Which {
+    /// Those that never succeeded: never run, or failed
+    Missing,
+    /// Those whose run failed
+    Failed,
+    /// All of them, also those already done
+    All,
+}
+
+/// `mulgil view`
+#[derive(Debug, Subcommand)]
+pub(crate) enum ViewCommand {
+    /// All views, with mode, state and watermark
+    List,
+    /// One view: definition, watermark, late rows, and what holds time back
+    Show {
+        /// The view
+        view: String,
+    },
+    /// How a view is computed
+    Explain {
+        /// The view
+        view: String,
+        /// The stages, subtasks and exchanges instead of the logical graph
+        #[arg(long)]
+        physical: bool,
+        /// Graphviz instead of text
+        #[arg(long)]
+        dot: bool,
+    },
+}
+
+/// `mulgil sql`
+#[derive(Debug, Args)]
+pub(crate) struct SqlArguments {
+    /// A file with one or more statements
+    #[arg(required_unless_present = "statement", conflicts_with = "statement")]
+    pub(crate) file: Option<PathBuf>,
+    /// The statements themselves
+    #[arg(short = 'c', long = "command")]
+    pub(crate) statement: Option<String>,
+    /// Which executor computes it: both give the same rows
+    #[arg(long, value_enum, default_value_t = Mode::Batch)]
+    pub(crate) mode: Mode,
+}
+
+/// Which executor computes a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// DataFusion's, over what is there now
+    Batch,
+    /// Mulgil's dataflow engine
+    Stream,
+}
+
+/// `mulgil log`
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// All topics, with partitions and offsets
+    Topics,
+    /// Append JSON lines from standard input or a file to a topic
+    #[command(after_help = "Example:\n  echo '{\"origin\": \"JFK\"}' | mulgil log produce departures")]
+    Produce {
+        /// The topic; made if it is new
+        topic: String,
+        /// A file of JSON lines (default: standard input)
+        #[arg(long)]
+        file: Option<PathBuf>,
+        /// How many partitions a new topic gets
+        #[arg(long, default_value_t = 1)]
+        partitions: u32,
+    },
+    /// Print the records of a topic, from an offset or a time
+    Consume {
+        /// The topic
+        topic: String,
+        /// From this offset
+        #[arg(long, conflicts_with = "since")]
+        offset: Option<u64>,
+        /// From this time on, for example 2013-01-01T00:00:00Z
+        #[arg(long)]
+        since: Option<jiff::Timestamp>,
+        /// At most so many records a partition
+        #[arg(long)]
+        limit: Option<u64>,
+        /// Only this partition
+        #[arg(long)]
+        partition: Option<u32>,
+    },
+    /// Append a query's rows to a topic, at the pace of one of its time columns
+    #[command(after_help = "Example:\n  mulgil log replay departures --query sql/replay.sql --pace departed --speed 3600\n\nA replay that was stopped goes on behind the last record that it wrote.")]
+    Replay(ReplayArguments),
+}
+
+/// `mulgil log replay`
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// The topic; made if it is new
+    pub(crate) topic: String,
+    /// A file with the SELECT whose rows are the events, in order
+    #[arg(long)]
+    pub(crate) query: PathBuf,
+    /// The time column that paces the replay; it is not part of the events
+    #[arg(long)]
+    pub(crate) pace: String,
+    /// How many seconds pass in one second; `unlimited` for as fast as it goes
+    #[arg(long, default_value = "3600")]
+    pub(crate) speed: Speed,
+}
+
+/// `mulgil explain`
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// A file with a query
+    pub(crate) file: PathBuf,
+    /// The graph of operators (the default)
+    #[arg(long, conflicts_with = "physical")]
+    pub(crate) logical: bool,
+    /// The stages, subtasks and exchanges
+    #[arg(long)]
+    pub(crate) physical: bool,
+    /// Graphviz instead of text
+    #[arg(long)]
+    pub(crate) dot: bool,
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    text.split_once('=')
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| format!("`{text}` is no parameter: write name=value"))
+}

@@ -1,0 +1,28 @@
+//! `mulgil init`: a new project with one table, one view and one flow that run as they are.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+const FILES: [(&str, &str); 6] = [
+    ("mulgil.yaml", include_str!("../templates/mulgil.yaml")),
+    ("sources/orders.sql", include_str!("../templates/orders.sql")),
+    ("views/orders_per_day.sql", include_str!("../templates/orders_per_day.sql")),
+    ("flows/report.yaml", include_str!("../templates/report.yaml")),
+    ("data/orders.csv", include_str!("../templates/orders.csv")),
+    (".gitignore", ".mulgil/\nreports/\n"),
+];
+
+/// Makes a project in `folder`, which must be new or empty.
+pub(crate) fn run(folder: &Path) -> Result<()> {
+    let is_taken = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    ensure!(!is_taken, "{} is not empty: name a new folder", folder.display());
+    for (name, text) in FILES {
+        let path = folder.join(name);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
+        }
+        std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    Ok(())
+}
