@@ -2,6 +2,8 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -18,12 +20,23 @@ use crate::runs::Interval;
 #[serde(rename_all = "snake_case")]
 pub enum Which {
     /// Those that have no run yet.
-    Missing,
-    /// Those that have no run yet, and those whose run failed or was cancelled.
     #[default]
-    MissingAndFailed,
-    /// All, those too that are done.
+    Missing,
+    /// Those whose run failed or was cancelled.
+    Failed,
+    /// All that are not active now, those too that are done.
     All,
+}
+
+/// In which order the intervals run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// From the past to the present.
+    #[default]
+    OldestFirst,
+    /// From the present to the past.
+    NewestFirst,
 }
 
 /// Asks for runs over a range of past intervals.
@@ -34,12 +47,21 @@ pub struct BackfillAsk {
     pub from: Date,
     /// The last local date, included.
     pub to: Date,
-    /// At most so many runs at once; 1 unless told.
+    /// At most so many runs at once; 8 unless told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
     /// Which of the intervals.
     #[serde(default)]
     pub which: Which,
+    /// In which order they run.
+    #[serde(default)]
+    pub order: Order,
+    /// Parameters that differ from their defaults.
+    #[serde(default)]
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// Whether failed tasks are tried again by themselves.
+    #[serde(default)]
+    pub retries: bool,
     /// Only plan: nothing runs.
     #[serde(default)]
     pub dry_run: bool,
@@ -55,11 +77,13 @@ pub struct BackfillPlan {
     pub total: u64,
     /// How many of them would run.
     pub to_run: u64,
-    /// How many are done already and are kept.
-    pub kept: u64,
+    /// How many of those that would run have a run already, which runs again.
+    pub reruns: u64,
+    /// How many are left as they are.
+    pub skipped: u64,
     /// At most so many at once.
     pub concurrency: u32,
-    /// The first and the last of the intervals that would run, with their labels: at most 20.
+    /// The first of the intervals that would run, at most 20.
     pub sample: Vec<PlannedInterval>,
 }
 

@@ -4,6 +4,7 @@
 //! event instead of those that it missed, and then asks again for what it shows.
 
 use axum::extract::{Query, State};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -12,8 +13,8 @@ use utoipa_axum::routes;
 use crate::backfills::Backfill;
 use crate::error::{ApiError, ErrorBody};
 use crate::node::Node;
-use crate::runs::{Attempt, RunSummary};
-use crate::status::TaskStatus;
+use crate::runs::TaskError;
+use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 use crate::views::ViewSummary;
 
 /// Which events.
@@ -35,14 +36,16 @@ pub enum Event {
     /// The first event of every stream.
     Hello(Hello),
     /// A run was recorded or changed its status.
-    Run(RunSummary),
+    Run(RunChange),
     /// A task changed its status.
     Task(TaskChange),
     /// An attempt began or ended.
     Attempt(AttemptChange),
-    /// A backfill came further.
+    /// A backfill came further. At most one in 250 ms for each.
     Backfill(Backfill),
-    /// A view's numbers or state changed. At most one in 500 ms for each view.
+    /// A flow's schedule was paused or resumed.
+    Paused(PausedChange),
+    /// A view's numbers or state changed. At most one in 500 ms for each.
     View(ViewSummary),
     /// The project's files were read again: flows, views and problems may have changed.
     Project(ProjectChange),
@@ -59,6 +62,29 @@ pub struct Hello {
     pub server: String,
 }
 
+/// A run was recorded or changed its status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RunChange {
+    /// The run.
+    pub id: i64,
+    /// Its name for people, unique in the project.
+    pub name: String,
+    /// The flow.
+    pub flow: String,
+    /// The local date or time of its interval's start, else its parameters.
+    pub label: String,
+    /// Where it stands now.
+    pub status: RunStatus,
+    /// The start of its data interval: it orders the columns of the grid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interval_start: Option<Timestamp>,
+    /// The backfill that it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<i64>,
+    /// When it changed.
+    pub at: Timestamp,
+}
+
 /// A task changed its status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskChange {
@@ -72,10 +98,17 @@ pub struct TaskChange {
     pub status: TaskStatus,
     /// The letter of its cell in the grid.
     pub letter: char,
+    /// How many attempts were made so far.
+    pub attempts: u32,
+    /// When it will be tried again, where it is `retrying`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// When it changed.
+    pub at: Timestamp,
 }
 
 /// An attempt began or ended.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct AttemptChange {
     /// The flow.
     pub flow: String,
@@ -83,8 +116,26 @@ pub struct AttemptChange {
     pub run: i64,
     /// The task's name.
     pub task: String,
-    /// The attempt as it is now.
-    pub attempt: Attempt,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// Where it stands now.
+    pub status: AttemptStatus,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<TaskError>,
+    /// When it changed.
+    pub at: Timestamp,
+}
+
+/// A flow's schedule was paused or resumed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PausedChange {
+    /// The flow.
+    pub flow: String,
+    /// Whether it is paused now.
+    pub paused: bool,
+    /// When it changed.
+    pub at: Timestamp,
 }
 
 /// The project's files were read again.

@@ -1,5 +1,7 @@
 //! Flows: their definitions, their next runs, and the commands start, pause and resume.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use jiff::Timestamp;
@@ -100,8 +102,15 @@ pub struct Edge {
 pub struct Param {
     /// Its name.
     pub name: String,
-    /// The value of runs that are not given another.
-    pub default: serde_json::Value,
+    /// The type of its values: `string`, `integer`, `number`, `boolean` or `date`.
+    #[serde(rename = "type")]
+    pub param_type: String,
+    /// The value of runs that are not given another. Absent: one must be given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default: Option<serde_json::Value>,
+    /// What it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
 }
 
 /// A data interval to come.
@@ -115,7 +124,8 @@ pub struct NextRun {
 
 /// Asks for one run of a flow.
 ///
-/// Of a scheduled flow, one of `date` and `start` with `end` says which interval. The same flow with the same interval
+/// Of a scheduled flow, `date`, or `start` with `end`, says which interval; without either it is the latest one that
+/// has ended. The same flow with the same interval
 /// and parameters is the same run: if it is there already, it is answered and nothing new runs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -131,8 +141,7 @@ pub struct StartRun {
     pub end: Option<Timestamp>,
     /// Parameters that differ from their defaults.
     #[serde(default)]
-    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
-    pub params: serde_json::Map<String, serde_json::Value>,
+    pub params: BTreeMap<String, serde_json::Value>,
 }
 
 /// The run that was asked for.

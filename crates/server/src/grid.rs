@@ -18,7 +18,7 @@ use crate::status::RunStatus;
 pub struct GridQuery {
     /// At most so many runs, the newest first chosen; 400 unless told, 2000 at most.
     pub limit: Option<u32>,
-    /// Only runs older than what the `next_before` of the page before says.
+    /// Only runs before this run, in the order of intervals: the `next_before` of the page before.
     pub before: Option<i64>,
 }
 
@@ -50,7 +50,7 @@ pub struct GridRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// One letter for each of `tasks`, in their order: `w` waiting, `y` ready, `r` running, `t` retrying,
-    /// `s` succeeded, `f` failed, `u` upstream failed, `c` cancelled, `.` the run has no such task.
+    /// `s` succeeded, `f` failed, `u` upstream failed, `c` cancelled, `-` the run has no such task.
     pub cells: String,
 }
 

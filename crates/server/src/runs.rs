@@ -1,5 +1,7 @@
 //! Runs: where each stands, its tasks and attempts, and the commands re-run and cancel.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
@@ -38,6 +40,8 @@ pub enum Origin {
 pub struct RunSummary {
     /// The run: a number, in the order of creation.
     pub id: i64,
+    /// Its name for people, unique in the project: `daily_delays/2013-01-01`.
+    pub name: String,
     /// The flow that it runs.
     pub flow: String,
     /// The local date or time of its interval's start, else its parameters.
@@ -69,8 +73,7 @@ pub struct RunDetail {
     #[serde(flatten)]
     pub summary: RunSummary,
     /// The parameters, defaults included.
-    #[schema(value_type = std::collections::HashMap<String, serde_json::Value>)]
-    pub params: serde_json::Map<String, serde_json::Value>,
+    pub params: BTreeMap<String, serde_json::Value>,
     /// Its tasks, in an order in which each stands after those that it needs.
     pub tasks: Vec<TaskRun>,
 }
@@ -121,12 +124,9 @@ pub struct Attempt {
 pub struct TaskError {
     /// What went wrong, in one sentence.
     pub message: String,
-    /// The place: a file with its line, where there is one.
+    /// What else there is to say, over as many lines as it takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// What to do about it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hint: Option<String>,
 }
 
 /// Which runs.
@@ -135,6 +135,8 @@ pub struct TaskError {
 pub struct RunsQuery {
     /// Only runs of this flow.
     pub flow: Option<String>,
+    /// Only the run with this name, such as `daily_delays/2013-01-01`.
+    pub name: Option<String>,
     /// Only runs with this status.
     #[param(inline)]
     pub status: Option<RunStatus>,
@@ -189,12 +191,27 @@ pub struct RerunAsk {
 /// What a re-run would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RerunPreview {
-    /// The tasks that would run again, in order.
-    pub tasks: Vec<String>,
-    /// Those of them that already succeeded or began, and are marked `idempotent: false`: they need a confirmation.
-    pub needs_confirmation: Vec<String>,
-    /// The tasks whose result is kept.
-    pub kept: Vec<String>,
+    /// The run.
+    pub run: i64,
+    /// Its name for people.
+    pub name: String,
+    /// The tasks that would run again, in order; every other task keeps its result.
+    pub tasks: Vec<RerunTask>,
+    /// Whether it has to be confirmed: a task that is not idempotent would run a second time.
+    pub needs_confirmation: bool,
+}
+
+/// A task that would run again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RerunTask {
+    /// The task's name.
+    pub name: String,
+    /// Where it stands now.
+    pub status: TaskStatus,
+    /// Whether running it twice does no harm.
+    pub idempotent: bool,
+    /// How many attempts were made so far.
+    pub attempts: u32,
 }
 
 /// Runs, newest first.
