@@ -11,7 +11,8 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::expression::EvaluationError;
 
-/// An aggregate function with its argument types bound.
+/// An aggregate function with its argument types bound. `Display` prints its name as a user writes it (`count`, `avg`);
+/// whoever holds the arguments prints them.
 pub trait AggregateFunction: fmt::Debug + fmt::Display + Send + Sync {
     /// The columns of a group's intermediate state.
     fn state_fields(&self) -> Vec<Field>;

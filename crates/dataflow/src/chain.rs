@@ -1,0 +1,114 @@
+//! Operators one behind the other, run as one: what an operator gives out, the next takes in at once, without a queue.
+
+use crate::batch::Batch;
+use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::time::Watermark;
+
+/// An operator of a chain that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("operator {operator}: {reason}")]
+pub struct ChainError {
+    /// The operator, as `explain` names it.
+    pub operator: String,
+    /// Why.
+    pub reason: OperatorError,
+}
+
+/// One operator of a chain.
+pub struct Link {
+    /// Its name, as `explain` gives it.
+    pub name: String,
+    /// What it does.
+    pub operator: Box<dyn Operator>,
+}
+
+/// Operators one behind the other. An empty chain passes everything on.
+#[derive(Default)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+impl Chain {
+    /// Runs `links` in this order.
+    pub fn new(links: Vec<Link>) -> Self {
+        Self { links }
+    }
+
+    /// Takes a batch from input `port` of the first operator through the chain.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), ChainError> {
+        let mut failure = None;
+        Downstream { links: &mut self.links, out, failure: &mut failure }.pass(port, batch);
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// Tells every operator, from the first to the last, how far event time has come.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), ChainError> {
+        let mut failure = None;
+        let mut links = self.links.as_mut_slice();
+        while let Some((link, rest)) = links.split_first_mut() {
+            let mut next = Downstream { links: &mut *rest, out: &mut *out, failure: &mut failure };
+            let result = link.operator.on_watermark(watermark, &mut next);
+            note(&mut failure, &link.name, result);
+            if let Some(failure) = failure {
+                return Err(failure);
+            }
+            links = rest;
+        }
+        Ok(())
+    }
+
+    /// Heap memory held by all operators as state, in bytes.
+    pub fn state_size_bytes(&self) -> usize {
+        self.links.iter().map(|link| link.operator.state_size_bytes()).sum()
+    }
+}
+
+/// The rest of a chain, as the output of the operator before it.
+struct Downstream<'a> {
+    links: &'a mut [Link],
+    out: &'a mut dyn Output,
+    failure: &'a mut Option<ChainError>,
+}
+
+impl Downstream<'_> {
+    fn pass(&mut self, port: usize, batch: Batch) {
+        if self.failure.is_some() || batch.num_rows() == 0 {
+            return;
+        }
+        match self.links.split_first_mut() {
+            None => self.out.emit(batch),
+            Some((link, rest)) => {
+                let mut next = Downstream { links: rest, out: &mut *self.out, failure: &mut *self.failure };
+                let result = link.operator.process(port, batch, &mut next);
+                note(self.failure, &link.name, result);
+            }
+        }
+    }
+}
+
+impl Output for Downstream<'_> {
+    fn emit(&mut self, batch: Batch) {
+        self.pass(0, batch);
+    }
+
+    fn late(&mut self, late: LateRows<'_>) {
+        self.out.late(late);
+    }
+
+    fn null_time(&mut self, row_count: u64) {
+        self.out.null_time(row_count);
+    }
+}
+
+/// Keeps the first failure: what comes after it is its consequence.
+fn note(failure: &mut Option<ChainError>, operator: &str, result: Result<(), OperatorError>) {
+    if let Err(reason) = result {
+        failure.get_or_insert_with(|| ChainError { operator: operator.to_owned(), reason });
+    }
+}

@@ -1,0 +1,129 @@
+//! The state of one slice: its groups, and an accumulator for each aggregate.
+
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayRef};
+use arrow::error::ArrowError;
+
+use super::aggregation::Contribution;
+use crate::aggregate::GroupAccumulator;
+use crate::expression::EvaluationError;
+use crate::graph::AggregateCall;
+use crate::group::GroupTable;
+use crate::key::KeyEncoder;
+
+/// Whether what is added are rows, or states that were made of rows before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Rows, to be added up.
+    Rows,
+    /// Partial states, to be merged.
+    States,
+}
+
+/// Groups and their aggregates.
+pub(crate) struct SliceTable {
+    groups: GroupTable,
+    accumulators: Vec<Box<dyn GroupAccumulator>>,
+    /// The group of each row being added: kept for its memory.
+    groups_of_rows: Vec<usize>,
+}
+
+impl SliceTable {
+    pub(crate) fn new(aggregates: &[AggregateCall], encoder: &KeyEncoder) -> Result<Self, EvaluationError> {
+        let accumulators = accumulators(aggregates)?;
+        Ok(Self { groups: GroupTable::new(encoder), accumulators, groups_of_rows: Vec::new() })
+    }
+
+    pub(crate) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The group of each row that was added last.
+    pub(crate) fn groups_of_rows(&self) -> &[usize] {
+        &self.groups_of_rows
+    }
+
+    /// Adds `rows` (found by row in the keys), whose arguments stand at `part`.
+    pub(crate) fn add(
+        &mut self,
+        from: &Contribution,
+        rows: impl Iterator<Item = usize>,
+        part: Range<usize>,
+        form: Form,
+    ) -> Result<(), EvaluationError> {
+        self.groups_of_rows.clear();
+        self.groups.intern(&from.encoded, rows, &mut self.groups_of_rows);
+        let group_count = self.groups.len();
+        for (accumulator, arguments) in self.accumulators.iter_mut().zip(&from.arguments) {
+            let columns: Vec<ArrayRef> =
+                arguments.columns.iter().map(|column| column.slice(part.start, part.len())).collect();
+            match form {
+                Form::Rows => {
+                    let filter = arguments.filter.as_ref().map(|filter| filter.slice(part.start, part.len()));
+                    accumulator.update(&columns, &self.groups_of_rows, filter.as_ref(), group_count)?;
+                }
+                Form::States => accumulator.merge(&columns, &self.groups_of_rows, group_count)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The key columns, one row a group.
+    pub(crate) fn key_columns(&self, encoder: &KeyEncoder) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.groups.key_columns(encoder)
+    }
+
+    /// Moves the results out.
+    pub(crate) fn take_results(&mut self) -> Result<Vec<ArrayRef>, EvaluationError> {
+        self.accumulators.iter_mut().map(|accumulator| accumulator.take_results()).collect()
+    }
+
+    /// Moves the states out, one aggregate's after the other's.
+    pub(crate) fn take_states(&mut self) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let mut states = Vec::new();
+        for accumulator in &mut self.accumulators {
+            states.extend(accumulator.take_states()?);
+        }
+        Ok(states)
+    }
+
+    /// The results so far, to which more may be added. Taking empties an accumulator, so its states are merged twice:
+    /// back into it, and into one that gives the results.
+    pub(crate) fn results(&mut self, aggregates: &[AggregateCall]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let group_count = self.groups.len();
+        let each_group: Vec<usize> = (0..group_count).collect();
+        let mut results = Vec::with_capacity(self.accumulators.len());
+        for (accumulator, mut finished) in self.accumulators.iter_mut().zip(accumulators(aggregates)?) {
+            let states = accumulator.take_states()?;
+            accumulator.merge(&states, &each_group, group_count)?;
+            finished.merge(&states, &each_group, group_count)?;
+            results.push(finished.take_results()?);
+        }
+        Ok(results)
+    }
+
+    pub(crate) fn size_bytes(&self) -> usize {
+        let accumulators = self.accumulators.iter().map(|accumulator| accumulator.size_bytes());
+        self.groups.size_bytes() + accumulators.sum::<usize>() + self.groups_of_rows.capacity() * size_of::<usize>()
+    }
+}
+
+/// Turns each row into a state of its own, without looking for equal keys.
+pub(crate) fn states_of_rows(
+    from: &Contribution,
+    aggregates: &[AggregateCall],
+    row_count: usize,
+) -> Result<Vec<ArrayRef>, EvaluationError> {
+    let each_row: Vec<usize> = (0..row_count).collect();
+    let mut states = Vec::new();
+    for (mut accumulator, arguments) in accumulators(aggregates)?.into_iter().zip(&from.arguments) {
+        accumulator.update(&arguments.columns, &each_row, arguments.filter.as_ref(), row_count)?;
+        states.extend(accumulator.take_states()?);
+    }
+    Ok(states)
+}
+
+fn accumulators(aggregates: &[AggregateCall]) -> Result<Vec<Box<dyn GroupAccumulator>>, EvaluationError> {
+    aggregates.iter().map(|call| call.function.accumulator()).collect()
+}

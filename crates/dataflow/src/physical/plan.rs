@@ -1,0 +1,314 @@
+//! Planning: which operators run as one stage, and how rows move between stages.
+//!
+//! An operator joins the stage of its input unless rows must cross: because its input has other consumers too, because it
+//! has several inputs, or because equal keys must meet. An exchange is left out where it would move nothing: with one
+//! subtask, or where the rows lie by the same key already.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use super::{Edge, Exchange, OperatorKind, PhysicalGraph, SourceRead, SourceWatermark, Stage, StageOperator};
+use crate::explain::describe;
+use crate::expression::NamedExpression;
+use crate::graph::{AggregateCall, Graph, LogicalOperator, Node, NodeId, Window};
+use crate::key::KEY_GROUP_COUNT;
+use crate::operators::aggregation::Aggregation;
+use crate::operators::slice_table::Form;
+
+/// A graph that cannot be run.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("node {node} ({operator}): {reason}")]
+pub struct PlanError {
+    /// The node.
+    pub node: NodeId,
+    /// What it does.
+    pub operator: String,
+    /// What is wrong with it, and what to do.
+    pub reason: String,
+}
+
+/// How to plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// How many subtasks each stage has: 1 to 256. Other numbers are brought into that range.
+    pub parallelism: usize,
+    /// Whether the rows of each source are spread over all subtasks, batch by batch. It pays where there are fewer
+    /// partitions than subtasks and the work per row is large; it gives up the order of rows.
+    pub rebalance: bool,
+}
+
+/// Plans a graph for `parallelism` subtasks a stage.
+///
+/// # Errors
+/// The graph is malformed, or asks for something that the engine cannot do.
+pub fn plan(graph: &Graph, parallelism: usize) -> Result<PhysicalGraph, PlanError> {
+    plan_with(graph, PlanOptions { parallelism, rebalance: false })
+}
+
+/// Plans a graph.
+///
+/// # Errors
+/// As [`plan`].
+pub fn plan_with(graph: &Graph, options: PlanOptions) -> Result<PhysicalGraph, PlanError> {
+    let mut planner = Planner::new(graph, options);
+    for (id, node) in graph.nodes.iter().enumerate() {
+        check_inputs(id, node)?;
+        planner.place(id, node)?;
+    }
+    Ok(planner.physical)
+}
+
+struct Planner<'a> {
+    graph: &'a Graph,
+    options: PlanOptions,
+    /// How many nodes take each node's rows.
+    consumers: Vec<usize>,
+    /// Where each node placed so far has ended up.
+    places: Vec<Place>,
+    physical: PhysicalGraph,
+}
+
+/// Where a node's rows come out.
+#[derive(Clone, Debug)]
+struct Place {
+    stage: usize,
+    /// The columns by whose key groups the rows lie on the subtasks, if they do.
+    keyed_by: Option<Vec<usize>>,
+}
+
+fn check_inputs(id: NodeId, node: &Node) -> Result<(), PlanError> {
+    let fail = |reason: String| Err(error(id, node, reason));
+    if let Some(input) = node.inputs.iter().find(|input| **input >= id) {
+        return fail(format!("its input {input} does not stand before it"));
+    }
+    let (expected, fits) = match node.operator {
+        LogicalOperator::Source { .. } => ("no input", node.inputs.is_empty()),
+        LogicalOperator::Union => ("at least one input", !node.inputs.is_empty()),
+        _ => ("one input", node.inputs.len() == 1),
+    };
+    if !fits {
+        return fail(format!("it needs {expected}, not {}", node.inputs.len()));
+    }
+    match &node.operator {
+        LogicalOperator::WindowAssign { window, .. } | LogicalOperator::WindowAggregate { window, .. } => {
+            window.check().or_else(fail)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn error(id: NodeId, node: &Node, reason: impl Into<String>) -> PlanError {
+    PlanError { node: id, operator: describe(node), reason: reason.into() }
+}
+
+impl<'a> Planner<'a> {
+    fn new(graph: &'a Graph, options: PlanOptions) -> Self {
+        let mut consumers = vec![0; graph.nodes.len()];
+        for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
+            if let Some(count) = consumers.get_mut(*input) {
+                *count += 1;
+            }
+        }
+        let parallelism = options.parallelism.clamp(1, KEY_GROUP_COUNT);
+        let physical = PhysicalGraph { parallelism, stages: Vec::new(), edges: Vec::new() };
+        Self { graph, options, consumers, places: Vec::new(), physical }
+    }
+
+    fn place(&mut self, id: NodeId, node: &Node) -> Result<(), PlanError> {
+        let place = match &node.operator {
+            LogicalOperator::Source { table, projection } => {
+                let source = SourceRead { table: table.clone(), projection: projection.clone(), watermark: None };
+                let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
+                Place { stage, keyed_by: None }
+            }
+            LogicalOperator::Watermark { bound, .. } => {
+                let place = self.input_place(node, 0);
+                self.place_watermark(id, node, place.stage, SourceWatermark { after: 0, bound: Arc::clone(bound) })?;
+                place
+            }
+            LogicalOperator::Project { expressions } => {
+                let mut place = self.extend(node);
+                place.keyed_by = place.keyed_by.and_then(|columns| project_columns(&columns, expressions));
+                self.push(place.stage, node, OperatorKind::Project(expressions.clone()));
+                place
+            }
+            LogicalOperator::Filter { predicate } => {
+                let place = self.extend(node);
+                self.push(place.stage, node, OperatorKind::Filter(Arc::clone(predicate)));
+                place
+            }
+            LogicalOperator::WindowAssign { column, window } => {
+                let place = self.extend(node);
+                self.push(place.stage, node, OperatorKind::WindowAssign { column: *column, window: *window });
+                place
+            }
+            LogicalOperator::WindowAggregate { column, window, keys, aggregates, allowed_lateness_ms } => {
+                let aggregation =
+                    bound_aggregation(*column, *window, keys, aggregates, *allowed_lateness_ms, &node.schema);
+                self.place_aggregate(id, node, Arc::new(aggregation))?
+            }
+            LogicalOperator::Union => self.place_union(id, node),
+            LogicalOperator::Sink { table } => {
+                let place = self.extend(node);
+                if let Some(stage) = self.physical.stages.get_mut(place.stage) {
+                    stage.sink = Some(table.clone());
+                    if stage.name.is_empty() {
+                        stage.name = format!("write {table}");
+                    }
+                }
+                place
+            }
+        };
+        if let Some(stage) = self.physical.stages.get_mut(place.stage) {
+            stage.schema = Arc::clone(&node.schema);
+            stage.is_updating = self.graph.is_updating(id);
+        }
+        self.places.push(place);
+        Ok(())
+    }
+
+    /// A watermark belongs to its source: it must see every row read, and know the partition.
+    fn place_watermark(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        stage: usize,
+        watermark: SourceWatermark,
+    ) -> Result<(), PlanError> {
+        let misplaced = || error(id, node, "a watermark must stand on a source, with nothing but projections between");
+        let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
+        let stage = self.physical.stages.get_mut(stage).filter(|_| !shared).ok_or_else(misplaced)?;
+        let projections = stage.operators.iter().all(|operator| matches!(operator.kind, OperatorKind::Project(_)));
+        let after = stage.operators.len();
+        let source = stage.source.as_mut().filter(|source| projections && source.watermark.is_none());
+        source.ok_or_else(misplaced)?.watermark = Some(SourceWatermark { after, ..watermark });
+        Ok(())
+    }
+
+    fn place_aggregate(&mut self, id: NodeId, node: &Node, aggregation: Arc<Aggregation>) -> Result<Place, PlanError> {
+        if node.inputs.iter().any(|input| self.graph.is_updating(*input)) {
+            let reason = "its input is a changelog, which windows cannot take yet; leave out the allowed lateness of the \
+                          aggregation before it";
+            return Err(error(id, node, reason));
+        }
+        aggregation
+            .key_encoder()
+            .map_err(|reason| error(id, node, format!("it cannot group by its keys: {reason}")))?;
+        let key_count = aggregation.keys.len();
+        let place = self.extend(node);
+        let keyed_by = Some((0..key_count).collect::<Vec<usize>>());
+        let key_columns: Option<Vec<usize>> = aggregation.keys.iter().map(|key| key.expression.as_column()).collect();
+        let lies_so = key_count > 0 && place.keyed_by.is_some() && place.keyed_by == key_columns;
+        if self.physical.parallelism == 1 || lies_so {
+            self.push(place.stage, node, OperatorKind::WindowAggregate(aggregation, Form::Rows));
+            return Ok(Place { stage: place.stage, keyed_by });
+        }
+        let partial_schema = aggregation.partial_schema();
+        if let Some(stage) = self.physical.stages.get_mut(place.stage) {
+            let name = format!("pre-{}", describe(node));
+            let kind = OperatorKind::PreAggregate(Arc::clone(&aggregation));
+            stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&partial_schema) });
+            stage.schema = partial_schema;
+        }
+        let stage = self.new_stage(String::new(), None, &node.schema, false);
+        let exchange = Exchange::Hash((0..key_count).collect());
+        self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
+        self.push(stage, node, OperatorKind::WindowAggregate(aggregation, Form::States));
+        Ok(Place { stage, keyed_by })
+    }
+
+    fn place_union(&mut self, id: NodeId, node: &Node) -> Place {
+        let updating = self.graph.is_updating(id);
+        let stage = self.new_stage(String::new(), None, &node.schema, updating);
+        let inputs: Vec<Place> = (0..node.inputs.len()).map(|port| self.input_place(node, port)).collect();
+        for (port, input) in inputs.iter().enumerate() {
+            self.physical.edges.push(Edge { from: input.stage, to: stage, port, exchange: Exchange::Forward });
+        }
+        self.push(stage, node, OperatorKind::Union);
+        let keyed_by = inputs.first().and_then(|first| first.keyed_by.clone());
+        let alike = inputs.iter().all(|input| input.keyed_by == keyed_by);
+        Place { stage, keyed_by: keyed_by.filter(|_| alike) }
+    }
+
+    fn input_place(&self, node: &Node, port: usize) -> Place {
+        let input = node.inputs.get(port).and_then(|input| self.places.get(*input));
+        // `check_inputs` has seen to it that inputs are placed before.
+        input.cloned().unwrap_or(Place { stage: 0, keyed_by: None })
+    }
+
+    /// The stage that a node with one input goes on with: its input's, or a new one behind it.
+    fn extend(&mut self, node: &Node) -> Place {
+        let input = self.input_place(node, 0);
+        let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
+        let leaves_source = node.inputs.iter().any(|input| self.ends_source(*input));
+        let rebalance = self.options.rebalance && self.physical.parallelism > 1 && leaves_source;
+        if !shared && !rebalance {
+            return input;
+        }
+        let updating = node.inputs.iter().any(|input| self.graph.is_updating(*input));
+        let stage = self.new_stage(String::new(), None, &node.schema, updating);
+        let (exchange, keyed_by) =
+            if rebalance { (Exchange::RoundRobin, None) } else { (Exchange::Forward, input.keyed_by) };
+        self.physical.edges.push(Edge { from: input.stage, to: stage, port: 0, exchange });
+        Place { stage, keyed_by }
+    }
+
+    /// Whether a node is where reading ends: the watermark, or the source itself where no watermark is to come.
+    fn ends_source(&self, id: NodeId) -> bool {
+        let Some(node) = self.graph.nodes.get(id) else { return false };
+        match node.operator {
+            LogicalOperator::Watermark { .. } => true,
+            LogicalOperator::Source { .. } => !self.leads_to_watermark(id),
+            _ => false,
+        }
+    }
+
+    fn leads_to_watermark(&self, id: NodeId) -> bool {
+        let takers = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.inputs.contains(&id));
+        takers.into_iter().any(|(taker, node)| match node.operator {
+            LogicalOperator::Watermark { .. } => true,
+            LogicalOperator::Project { .. } => self.leads_to_watermark(taker),
+            _ => false,
+        })
+    }
+
+    fn new_stage(&mut self, name: String, source: Option<SourceRead>, schema: &SchemaRef, is_updating: bool) -> usize {
+        let schema = Arc::clone(schema);
+        self.physical.stages.push(Stage { name, source, operators: Vec::new(), sink: None, schema, is_updating });
+        self.physical.stages.len() - 1
+    }
+
+    fn push(&mut self, stage: usize, node: &Node, kind: OperatorKind) {
+        let Some(stage) = self.physical.stages.get_mut(stage) else { return };
+        let name = describe(node);
+        if stage.name.is_empty() {
+            stage.name = name.clone();
+        }
+        stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&node.schema) });
+    }
+}
+
+fn bound_aggregation(
+    column: usize,
+    window: Window,
+    keys: &[NamedExpression],
+    aggregates: &[AggregateCall],
+    allowed_lateness_ms: u64,
+    schema: &SchemaRef,
+) -> Aggregation {
+    Aggregation {
+        column,
+        window,
+        keys: keys.to_vec(),
+        aggregates: aggregates.to_vec(),
+        allowed_lateness_ms,
+        schema: Arc::clone(schema),
+    }
+}
+
+/// Where the columns of a key are after a projection; `None` when one of them is gone.
+fn project_columns(columns: &[usize], expressions: &[NamedExpression]) -> Option<Vec<usize>> {
+    let passed_on = |column: &usize| expressions.iter().position(|named| named.expression.as_column() == Some(*column));
+    columns.iter().map(passed_on).collect()
+}

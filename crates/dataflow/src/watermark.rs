@@ -1,0 +1,108 @@
+//! How far event time has come over several inputs: the minimum over those that count.
+//!
+//! An input is *active* (it counts), *idle* (nothing has come for a while: it does not count until its next row) or
+//! *finished* (it never counts again). The combined watermark is the minimum of the active inputs' own. When none is
+//! active but some are idle it is the maximum of the idle ones: whichever fell asleep last, the answer is the same. When
+//! all are finished, it is [`Watermark::END`]. It never goes back: an input that wakes up behind it brings late rows.
+//!
+//! The same rule serves the partitions of a source, the senders of an exchange, and the sinks of a job.
+
+use crate::time::Watermark;
+
+/// Whether an input counts for the combined watermark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputState {
+    /// It does.
+    Active,
+    /// Not until it says something again.
+    Idle,
+    /// Never again.
+    Finished,
+}
+
+/// One input's own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputTime {
+    /// How far it has come.
+    pub watermark: Watermark,
+    /// Whether that counts.
+    pub state: InputState,
+}
+
+/// The combined time of inputs `0..n`.
+#[derive(Clone, Debug)]
+pub struct WatermarkTracker {
+    inputs: Vec<InputTime>,
+    combined: Watermark,
+}
+
+impl WatermarkTracker {
+    /// Inputs that are all active and have said nothing.
+    pub fn new(input_count: usize) -> Self {
+        let start = InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active };
+        let mut tracker = Self { inputs: vec![start; input_count], combined: Watermark::UNKNOWN };
+        tracker.combine();
+        tracker
+    }
+
+    /// Input `input` has come to `watermark`. What would go back is ignored. Inputs that do not exist are too.
+    pub fn advance(&mut self, input: usize, watermark: Watermark) {
+        if let Some(time) = self.inputs.get_mut(input)
+            && watermark > time.watermark
+        {
+            time.watermark = watermark;
+            self.combine();
+        }
+    }
+
+    /// Input `input` is now `state`. A finished input stays finished.
+    pub fn set_state(&mut self, input: usize, state: InputState) {
+        if let Some(time) = self.inputs.get_mut(input)
+            && time.state != state
+            && time.state != InputState::Finished
+        {
+            time.state = state;
+            self.combine();
+        }
+    }
+
+    /// The combined watermark, and whether the inputs together are active, idle or finished.
+    pub fn combined(&self) -> InputTime {
+        InputTime { watermark: self.combined, state: self.state() }
+    }
+
+    /// One input's own time.
+    pub fn input(&self, input: usize) -> Option<InputTime> {
+        self.inputs.get(input).copied()
+    }
+
+    /// The active input that has come least far: it is what the others wait for. `None` when none is active.
+    pub fn holding_back(&self) -> Option<usize> {
+        self.active().min_by_key(|(_, time)| time.watermark).map(|(input, _)| input)
+    }
+
+    fn state(&self) -> InputState {
+        if self.active().next().is_some() {
+            InputState::Active
+        } else if self.inputs.iter().any(|time| time.state == InputState::Idle) {
+            InputState::Idle
+        } else {
+            InputState::Finished
+        }
+    }
+
+    fn active(&self) -> impl Iterator<Item = (usize, &InputTime)> {
+        self.inputs.iter().enumerate().filter(|(_, time)| time.state == InputState::Active)
+    }
+
+    fn combine(&mut self) {
+        let of_active = self.active().map(|(_, time)| time.watermark).min();
+        let of_idle =
+            || self.inputs.iter().filter(|time| time.state == InputState::Idle).map(|time| time.watermark).max();
+        let combined = of_active.or_else(of_idle).unwrap_or(Watermark::END);
+        self.combined = self.combined.max(combined);
+    }
+}
+
+#[cfg(test)]
+mod tests;
