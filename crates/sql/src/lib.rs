@@ -1,1 +1,18 @@
-//! placeholder
+//! SQL text to a logical plan, to a batch plan (DataFusion) or a dataflow graph.
+//!
+//! [`catalog::Catalog`] holds what a project's files declare, checked, with the place of every mistake.
+//! [`session::Session`] runs statements over it in batch, and plans them for the stream: one logical plan, two
+//! executions. The dialect is Flink's ([`statement`]); functions are DataFusion's.
+
+pub mod catalog;
+mod check;
+mod ddl;
+mod duration;
+mod insert;
+mod plan;
+pub mod problem;
+pub mod session;
+pub mod statement;
+pub mod stream;
+mod text;
+mod types;

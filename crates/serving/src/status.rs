@@ -1,0 +1,88 @@
+//! What can be seen of a view from outside, as plain values that serialise.
+
+use mulgil_engine::status::{HeldBackBy, PartitionStatus};
+use mulgil_sql::statement::RefreshMode;
+use serde::Serialize;
+
+/// A view at one moment.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ViewStatus {
+    /// Its full name.
+    pub name: String,
+    /// How it is kept up to date.
+    pub mode: RefreshMode,
+    /// The `CREATE MATERIALIZED TABLE` statement.
+    pub definition: String,
+    /// The file that declares it, and the line.
+    pub file: String,
+    /// The line in `file`, from 1.
+    pub line: u64,
+    /// Its columns: name and type.
+    pub columns: Vec<ViewColumn>,
+    /// Where it is in its life.
+    pub state: ViewState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// The event time that its result has come to.
+    pub watermark_ms: Option<i64>,
+    /// How far the watermark is behind the newest event time read.
+    pub lag_ms: Option<i64>,
+    /// Rows in its result.
+    pub rows: u64,
+    /// Rows read from its sources.
+    pub rows_in: u64,
+    /// Rows a second read from its sources, over the last few seconds.
+    pub rows_per_second: f64,
+    /// Late rows that have updated the result.
+    pub late_updated: u64,
+    /// Late rows that were lost to the result.
+    pub late_dropped: u64,
+    /// Rows left out because their event time was null.
+    pub null_event_times: u64,
+    /// Rows that sources skipped because they could not be decoded.
+    pub skipped_rows: u64,
+    /// The latest few late rows, each as JSON text.
+    pub late_sample: Vec<String>,
+    /// The partitions that it reads.
+    pub partitions: Vec<PartitionStatus>,
+    /// The partition that holds event time back: the answer to "why is there no output?".
+    pub held_back_by: Option<HeldBackBy>,
+    /// When a `FULL` view was refreshed last, in milliseconds since the epoch.
+    pub refreshed_ms: Option<i64>,
+    /// How often the result has changed: moves with every change of the result.
+    pub version: u64,
+}
+
+/// A column of a view.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ViewColumn {
+    /// Its name.
+    pub name: String,
+    /// Its Arrow type, as text.
+    pub data_type: String,
+}
+
+/// Where a view is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ViewState {
+    /// Nothing keeps it up to date.
+    Stopped,
+    /// `CONTINUOUS`: rows are flowing, or awaited.
+    Running,
+    /// `FULL`: its result is being computed.
+    Refreshing,
+    /// `FULL`: its result is there. `CONTINUOUS`: its bounded input has ended.
+    Ready,
+    /// Something went wrong: see [`ViewStatus::error`].
+    Failed,
+}
+
+/// News of views: something of them has changed, ask for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ViewChange {
+    /// The view's full name.
+    pub name: String,
+    /// [`ViewStatus::version`] at that time.
+    pub version: u64,
+}

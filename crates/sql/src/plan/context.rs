@@ -1,0 +1,275 @@
+//! What a query may name: the catalog's tables and views, and the functions.
+//!
+//! A table stands for its connector's rows, with the computed columns above them and the watermark above those; a view
+//! stands for its query. So one text gives one plan, whoever runs it.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use datafusion::common::config::ConfigOptions;
+use datafusion::common::{Column, DataFusionError, ExprSchema, Result, TableReference};
+use datafusion::execution::SessionState;
+use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
+use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
+use datafusion::logical_expr::{
+    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
+    cast,
+};
+use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
+use datafusion::sql::sqlparser::ast;
+use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_connect::definition::{TableDefinition, TableName};
+
+use super::watermark::WatermarkNode;
+use super::window_call::WindowCallPlanner;
+use crate::catalog::{Catalog, Table, View};
+use crate::problem::{Mistake, did_you_mean};
+use crate::statement::QueryText;
+
+/// Where the rows of tables and the stored results of views come from.
+pub(crate) trait Scans {
+    /// The physical columns of a table; `None` for a plan that is not going to read.
+    fn table(&self, definition: &TableDefinition) -> Option<Arc<dyn TableSource>>;
+    /// The stored result of a view; `None` for its query in its place.
+    fn view(&self, view: &View) -> Option<Arc<dyn TableSource>>;
+}
+
+/// Plans that read nothing.
+pub(crate) struct Unscanned;
+
+impl Scans for Unscanned {
+    fn table(&self, _: &TableDefinition) -> Option<Arc<dyn TableSource>> {
+        None
+    }
+
+    fn view(&self, _: &View) -> Option<Arc<dyn TableSource>> {
+        None
+    }
+}
+
+/// `raw.departures` as DataFusion refers to it.
+pub(crate) fn reference_of(name: &TableName) -> TableReference {
+    if name.namespace == TableName::DEFAULT_NAMESPACE {
+        TableReference::bare(name.name.clone())
+    } else {
+        TableReference::partial(name.namespace.clone(), name.name.clone())
+    }
+}
+
+/// The table's name in a reference.
+pub(crate) fn table_name_of(reference: &TableReference) -> TableName {
+    TableName {
+        namespace: reference.schema().unwrap_or(TableName::DEFAULT_NAMESPACE).to_owned(),
+        name: reference.table().to_owned(),
+    }
+}
+
+/// A table source that stands for a plan.
+struct Inlined {
+    schema: SchemaRef,
+    plan: LogicalPlan,
+}
+
+impl TableSource for Inlined {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn get_logical_plan(&self) -> Option<Cow<'_, LogicalPlan>> {
+        Some(Cow::Borrowed(&self.plan))
+    }
+}
+
+fn inlined(plan: LogicalPlan) -> Arc<dyn TableSource> {
+    Arc::new(Inlined { schema: Arc::new(Schema::new(plan.schema().fields().clone())), plan })
+}
+
+/// Plans queries over a catalog.
+pub(crate) struct Planner<'a> {
+    catalog: &'a Catalog,
+    state: &'a SessionState,
+    scans: &'a dyn Scans,
+    relation_planners: Vec<Arc<dyn RelationPlanner>>,
+}
+
+impl<'a> Planner<'a> {
+    pub(crate) fn new(
+        catalog: &'a Catalog,
+        state: &'a SessionState,
+        scans: &'a dyn Scans,
+        allowed_lateness_ms: u64,
+    ) -> Self {
+        let relation_planners: Vec<Arc<dyn RelationPlanner>> =
+            vec![Arc::new(WindowCallPlanner { allowed_lateness_ms })];
+        Self { catalog, state, scans, relation_planners }
+    }
+
+    fn parser_options(&self) -> ParserOptions {
+        ParserOptions::new().with_collect_spans(true).with_map_string_types_to_utf8view(false)
+    }
+
+    /// The query's plan, not optimised.
+    pub(crate) fn query(&self, query: &QueryText, at: Location) -> Result<LogicalPlan, Mistake> {
+        let statement = ast::Statement::Query(query.query.clone());
+        SqlToRel::new_with_options(self, self.parser_options())
+            .sql_statement_to_plan(statement)
+            .map_err(|error| Mistake::from_planner(&error, at))
+    }
+
+    /// An expression over the columns of `plan`.
+    pub(crate) fn expression(&self, tree: &ast::Expr, plan: &LogicalPlan) -> Result<Expr> {
+        SqlToRel::new_with_options(self, self.parser_options()).sql_to_expr(
+            tree.clone(),
+            plan.schema(),
+            &mut PlannerContext::new(),
+        )
+    }
+
+    /// The rows of a table: its connector's, with the declared types, computed columns, and the watermark above.
+    pub(crate) fn table(&self, table: &Table) -> Result<LogicalPlan> {
+        let reference = reference_of(&table.definition.name);
+        let source = self
+            .scans
+            .table(&table.definition)
+            .unwrap_or_else(|| Arc::new(LogicalTableSource::new(table.definition.physical_schema())));
+        let scan = LogicalPlanBuilder::scan(reference.clone(), source, None)?.build()?;
+        let plan = self.declared_columns(table, scan)?;
+        let Some((watermark, (_, bound))) = table.definition.watermark.as_ref().zip(table.places.watermark.as_ref())
+        else {
+            return Ok(plan);
+        };
+        let bound = self.expression(bound, &plan)?;
+        let time = Expr::Column(Column::new(Some(reference), watermark.column.clone()));
+        Ok(LogicalPlan::Extension(Extension { node: Arc::new(WatermarkNode { input: plan, time, bound }) }))
+    }
+
+    /// Puts casts and computed columns above the scan, where there are any.
+    pub(crate) fn declared_columns(&self, table: &Table, scan: LogicalPlan) -> Result<LogicalPlan> {
+        let reference = reference_of(&table.definition.name);
+        let mut changed = false;
+        let mut columns = Vec::with_capacity(table.definition.columns.len());
+        for (column, tree) in table.definition.columns.iter().zip(&table.places.computed) {
+            let expression = match tree {
+                Some(tree) => {
+                    let computed = self.expression(tree, &scan)?;
+                    changed = true;
+                    if column.data_type == DataType::Null { computed } else { cast(computed, column.data_type.clone()) }
+                }
+                None => {
+                    let physical = Column::new(Some(reference.clone()), column.name.clone());
+                    if scan.schema().data_type(&physical)? == &column.data_type {
+                        columns.push(Expr::Column(physical));
+                        continue;
+                    }
+                    changed = true;
+                    cast(Expr::Column(physical), column.data_type.clone())
+                }
+            };
+            columns.push(expression.alias_qualified(Some(reference.clone()), column.name.clone()));
+        }
+        if changed { LogicalPlanBuilder::from(scan).project(columns)?.build() } else { Ok(scan) }
+    }
+
+    /// The rows of a view: its stored result, or its query.
+    fn view(&self, view: &View) -> Result<Arc<dyn TableSource>> {
+        if let Some(stored) = self.scans.view(view) {
+            return Ok(stored);
+        }
+        let planner = Planner::new(self.catalog, self.state, self.scans, view.allowed_lateness_ms);
+        planner.query(&view.query, Location { line: view.line, column: 1 }).map(inlined).map_err(|mistake| {
+            let problem = mistake.in_file(&view.file);
+            outside(
+                Mistake::new(Location { line: 0, column: 0 }, format!("view {} is wrong", view.name))
+                    .remedy(format!("see {problem}")),
+            )
+        })
+    }
+
+    fn unknown(&self, name: &TableName) -> DataFusionError {
+        let nowhere = Location { line: 0, column: 0 };
+        if let Some(problem) = self.catalog.problem(name) {
+            let place = format!("{}:{}:{}", problem.file.display(), problem.line, problem.column);
+            return outside(
+                Mistake::new(nowhere, format!("{name} is declared, but broken"))
+                    .remedy(format!("mend it first: {place}: {}", problem.message)),
+            );
+        }
+        let names = self.catalog.names();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        outside(Mistake::new(nowhere, format!("unknown table {name}")).remedy(did_you_mean(
+            &name.to_string(),
+            &names,
+            "tables and views",
+        )))
+    }
+}
+
+fn outside(mistake: Mistake) -> DataFusionError {
+    DataFusionError::External(Box::new(mistake))
+}
+
+impl ContextProvider for Planner<'_> {
+    fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
+        let name = table_name_of(&name);
+        if let Some(table) = self.catalog.table(&name) {
+            return self.table(table).map(inlined);
+        }
+        match self.catalog.view(&name) {
+            Some(view) => self.view(view),
+            None => Err(self.unknown(&name)),
+        }
+    }
+
+    fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
+        self.state.expr_planners()
+    }
+
+    fn get_relation_planners(&self) -> &[Arc<dyn RelationPlanner>] {
+        &self.relation_planners
+    }
+
+    fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
+        None
+    }
+
+    fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        self.state.scalar_functions().get(name).cloned()
+    }
+
+    fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
+        self.state.higher_order_functions().get(name).cloned()
+    }
+
+    fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
+        self.state.aggregate_functions().get(name).cloned()
+    }
+
+    fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
+        self.state.window_functions().get(name).cloned()
+    }
+
+    fn get_variable_type(&self, _: &[String]) -> Option<DataType> {
+        None
+    }
+
+    fn options(&self) -> &ConfigOptions {
+        self.state.config_options()
+    }
+
+    fn udf_names(&self) -> Vec<String> {
+        self.state.scalar_functions().keys().cloned().collect()
+    }
+
+    fn higher_order_function_names(&self) -> Vec<String> {
+        self.state.higher_order_functions().keys().cloned().collect()
+    }
+
+    fn udaf_names(&self) -> Vec<String> {
+        self.state.aggregate_functions().keys().cloned().collect()
+    }
+
+    fn udwf_names(&self) -> Vec<String> {
+        self.state.window_functions().keys().cloned().collect()
+    }
+}

@@ -1,0 +1,16 @@
+//! From a query's syntax tree to DataFusion's logical plan with our nodes in it.
+//!
+//! The plan is the same for batch and stream. Batch takes our nodes out again ([`expand`]); stream turns them into
+//! operators ([`crate::stream`]).
+
+mod context;
+pub(crate) mod expand;
+mod functions;
+mod state;
+pub(crate) mod watermark;
+pub(crate) mod window;
+mod window_call;
+
+pub(crate) use context::{Planner, Scans, Unscanned, reference_of, table_name_of};
+pub(crate) use state::{StateOptions, planning_state, session_state};
+pub(crate) use window_call::window_call_input;

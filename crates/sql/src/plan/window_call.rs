@@ -1,0 +1,211 @@
+//! Window table functions in `FROM`: `TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, offset])`, with or without
+//! `TABLE(...)` around it, arguments by place or by name.
+
+use std::fmt::Debug;
+
+use datafusion::common::{Column, DataFusionError, Result};
+use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
+use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::sql::sqlparser::ast::{
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned, TableAlias, TableFactor,
+};
+use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_dataflow::graph::Window;
+use std::sync::Arc;
+
+use super::window::WindowAssignNode;
+use crate::ddl::{fold, last_part};
+use crate::duration::duration_of_interval;
+use crate::problem::{Mistake, did_you_mean};
+use crate::text::WINDOW_FUNCTIONS;
+
+/// Plans window calls; everything else is left to DataFusion.
+#[derive(Debug)]
+pub(crate) struct WindowCallPlanner {
+    /// The allowed lateness of the view that is planned.
+    pub(crate) allowed_lateness_ms: u64,
+}
+
+impl RelationPlanner for WindowCallPlanner {
+    fn plan_relation(
+        &self,
+        relation: TableFactor,
+        context: &mut dyn RelationPlannerContext,
+    ) -> Result<RelationPlanning> {
+        let at = relation.span().start;
+        let Some((call, alias)) = window_call(&relation, at) else {
+            return Ok(RelationPlanning::Original(Box::new(relation)));
+        };
+        let arguments = call.arguments().map_err(wrap)?;
+        let input = context.plan(arguments.input.clone())?;
+        let time = time_column(&arguments.time, &input, arguments.time_at).map_err(wrap)?;
+        let window = call.window(&arguments).map_err(wrap)?;
+        let node = WindowAssignNode::new(input, time, window, self.allowed_lateness_ms)?;
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
+        Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
+    }
+}
+
+fn wrap(mistake: Mistake) -> DataFusionError {
+    DataFusionError::External(Box::new(mistake))
+}
+
+/// A call of a window function, as the parser gives it.
+struct Call {
+    name: String,
+    at: Location,
+    given: Vec<FunctionArg>,
+}
+
+/// The arguments that every window function has, and the intervals behind them.
+struct Arguments {
+    input: TableFactor,
+    time: Expr,
+    time_at: Location,
+    /// Name (lower case, empty by place) and value.
+    intervals: Vec<(String, Expr)>,
+}
+
+fn is_window_function(name: &ObjectName) -> bool {
+    name.0.len() == 1 && WINDOW_FUNCTIONS.contains(&last_part(name).as_str())
+}
+
+fn window_call(relation: &TableFactor, at: Location) -> Option<(Call, Option<TableAlias>)> {
+    match relation {
+        TableFactor::Table { name, alias, args: Some(args), .. } if is_window_function(name) => {
+            Some((Call { name: last_part(name), at, given: args.args.clone() }, alias.clone()))
+        }
+        TableFactor::TableFunction { expr: Expr::Function(function), alias } if is_window_function(&function.name) => {
+            let FunctionArguments::List(list) = &function.args else { return None };
+            Some((Call { name: last_part(&function.name), at, given: list.args.clone() }, alias.clone()))
+        }
+        _ => None,
+    }
+}
+
+/// The name of the table that a window call reads, where it is one and reads a named table.
+pub(crate) fn window_call_input(relation: &TableFactor) -> Option<ObjectName> {
+    let (call, _) = window_call(relation, Location { line: 0, column: 0 })?;
+    match call.arguments().ok()?.input {
+        TableFactor::Table { name, .. } => Some(name),
+        _ => None,
+    }
+}
+
+impl Call {
+    fn usage(&self) -> &'static str {
+        "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, INTERVAL '15' MINUTE])"
+    }
+
+    fn wrong(&self, at: Location, message: impl Into<String>) -> Mistake {
+        Mistake::new(if at.line == 0 { self.at } else { at }, message).remedy(self.usage())
+    }
+
+    /// Sorts what was given into the arguments.
+    fn arguments(&self) -> Result<Arguments, Mistake> {
+        let (mut input, mut time) = (None, None);
+        let mut intervals = Vec::new();
+        for argument in &self.given {
+            let (name, value) = match argument {
+                FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (String::new(), value),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (fold(name), value),
+                FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
+                    (fold(name), value)
+                }
+                other => return Err(self.wrong(self.at, format!("{other} is no argument of {}", self.name))),
+            };
+            let by_place = name.is_empty();
+            if name == "data" || (by_place && input.is_none()) {
+                input = Some(self.input(value)?);
+            } else if name == "timecol" || (by_place && time.is_none()) {
+                time = Some((self.descriptor(value)?, value.span().start));
+            } else {
+                intervals.push((name, value.clone()));
+            }
+        }
+        let input = input.ok_or_else(|| self.wrong(self.at, format!("{} needs a table", self.name)))?;
+        let (time, time_at) = time.ok_or_else(|| self.wrong(self.at, format!("{} needs a DESCRIPTOR", self.name)))?;
+        Ok(Arguments { input, time, time_at, intervals })
+    }
+
+    /// `t`, `namespace.t` or `(SELECT ...)` as something that can stand in `FROM`.
+    fn input(&self, value: &Expr) -> Result<TableFactor, Mistake> {
+        let names = match value {
+            Expr::Identifier(name) => vec![name.clone()],
+            Expr::CompoundIdentifier(names) => names.clone(),
+            Expr::Subquery(query) => {
+                return Ok(TableFactor::Derived { lateral: false, subquery: query.clone(), alias: None, sample: None });
+            }
+            other => return Err(self.wrong(value.span().start, format!("{other} is not a table"))),
+        };
+        Ok(TableFactor::Table {
+            name: ObjectName::from(names),
+            alias: None,
+            args: None,
+            with_hints: Vec::new(),
+            version: None,
+            with_ordinality: false,
+            partitions: Vec::new(),
+            json_path: None,
+            sample: None,
+            index_hints: Vec::new(),
+        })
+    }
+
+    fn descriptor(&self, value: &Expr) -> Result<Expr, Mistake> {
+        let at = value.span().start;
+        if let Expr::Function(function) = value
+            && last_part(&function.name) == "descriptor"
+            && let FunctionArguments::List(list) = &function.args
+            && let [FunctionArg::Unnamed(FunctionArgExpr::Expr(column))] = list.args.as_slice()
+        {
+            return Ok(column.clone());
+        }
+        Err(self.wrong(at, format!("{value} is not a DESCRIPTOR of one column")))
+    }
+
+    fn window(&self, arguments: &Arguments) -> Result<Window, Mistake> {
+        if self.name != "tumble" {
+            return Err(
+                Mistake::new(self.at, format!("{} comes later", self.name.to_uppercase())).remedy("use TUMBLE for now")
+            );
+        }
+        let (mut size, mut offset) = (None, None);
+        for (name, value) in &arguments.intervals {
+            let at = value.span().start;
+            let millis = duration_of_interval(value)
+                .ok_or_else(|| self.wrong(at, format!("{value} is not an interval of a fixed length")))?;
+            match name.as_str() {
+                "size" => size = Some((millis, at)),
+                "offset" => offset = Some(millis),
+                "" if size.is_none() => size = Some((millis, at)),
+                "" if offset.is_none() => offset = Some(millis),
+                _ => return Err(self.wrong(at, format!("{value} is one argument too many"))),
+            }
+        }
+        let (size_ms, at) = size.ok_or_else(|| self.wrong(self.at, "the window's size is missing"))?;
+        if size_ms <= 0 {
+            return Err(self.wrong(at, "the window's size must be longer than nothing"));
+        }
+        Ok(Window::Tumbling { size_ms, offset_ms: offset.unwrap_or(0) })
+    }
+}
+
+/// The input's column that `DESCRIPTOR(...)` names, if it is a timestamp.
+fn time_column(named: &Expr, input: &LogicalPlan, at: Location) -> Result<Column, Mistake> {
+    let name = match named {
+        Expr::Identifier(name) => fold(name),
+        Expr::CompoundIdentifier(names) => names.last().map(fold).unwrap_or_default(),
+        other => return Err(Mistake::new(at, format!("{other} is not a column")).remedy("write DESCRIPTOR(column)")),
+    };
+    let schema = input.schema();
+    let Some((qualifier, field)) = schema.iter().find(|(_, field)| *field.name() == name) else {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(Mistake::new(at, format!("unknown column {name}")).remedy(did_you_mean(&name, &names, "columns")));
+    };
+    if !matches!(field.data_type(), arrow::datatypes::DataType::Timestamp(..)) {
+        return Err(Mistake::new(at, format!("column {name} is {}, windows need a timestamp", field.data_type()))
+            .remedy("declare the column as TIMESTAMP(3), or add a computed column"));
+    }
+    Ok(Column::new(qualifier.cloned(), name))
+}

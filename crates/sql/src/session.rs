@@ -1,0 +1,345 @@
+//! Runs statements over a catalog in batch, and plans them for the stream.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::provider_as_source;
+use datafusion::execution::{SendableRecordBatchStream, SessionState};
+use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::physical_plan::execute_stream;
+use datafusion::prelude::SessionContext;
+use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_connect::connectors::Connectors;
+use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_connect::writer::WriteSummary;
+
+use crate::catalog::{Catalog, Table, View};
+use crate::insert;
+use crate::plan::expand::expand;
+use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, session_state, table_name_of};
+use crate::problem::{Mistake, SqlError};
+use crate::statement::{InsertDeclaration, QueryText, Statement, StatementKind, parse_all};
+use crate::stream::{self, StreamPlan};
+
+/// The file that problems of text without a file name.
+pub const QUERY_FILE: &str = "query";
+
+/// What a session may use.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionOptions {
+    /// Memory for joins, sorts and aggregations together; what does not fit goes to temporary files.
+    pub memory_limit_bytes: usize,
+    /// How many threads work on one query.
+    pub target_partitions: usize,
+    /// Rows of a batch.
+    pub batch_size_rows: usize,
+}
+
+impl Default for SessionOptions {
+    fn default() -> Self {
+        Self { memory_limit_bytes: 512 * 1024 * 1024, target_partitions: 2, batch_size_rows: 8192 }
+    }
+}
+
+/// The stored results of views, to be read in place of their queries.
+pub trait ViewSnapshots: Send + Sync {
+    /// The view's result as it is now, or `None` where none is stored.
+    fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>>;
+}
+
+/// The rows of a query, as they come.
+pub struct QueryResult {
+    /// The columns.
+    pub schema: SchemaRef,
+    /// The rows.
+    pub stream: SendableRecordBatchStream,
+}
+
+/// A catalog, its connectors, and the limits under which statements run. Cheap to make, one for each request.
+pub struct Session {
+    catalog: Arc<Catalog>,
+    connectors: Arc<Connectors>,
+    options: SessionOptions,
+    snapshots: Option<Arc<dyn ViewSnapshots>>,
+}
+
+impl Session {
+    /// A session with the default options.
+    pub fn new(catalog: Arc<Catalog>, connectors: Arc<Connectors>) -> Self {
+        Self { catalog, connectors, options: SessionOptions::default(), snapshots: None }
+    }
+
+    /// With other limits.
+    pub fn with_options(mut self, options: SessionOptions) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// With stored results of views: a query over a view that is kept up to date reads them.
+    pub fn with_view_snapshots(mut self, snapshots: Arc<dyn ViewSnapshots>) -> Self {
+        self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// The catalog.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// The connectors.
+    pub fn connectors(&self) -> &Arc<Connectors> {
+        &self.connectors
+    }
+
+    /// Runs one `SELECT` in batch. Logs are read up to now.
+    ///
+    /// # Errors
+    /// A mistake in the text, with its place in it; a table that cannot be opened.
+    pub async fn query(&self, sql: &str) -> Result<QueryResult, SqlError> {
+        let statement = single_statement(sql)?;
+        match &statement.kind {
+            StatementKind::Query(_) => self.run_query(&statement).await,
+            _ => Err(problem(Mistake::new(statement.at, "expected a SELECT")).into()),
+        }
+    }
+
+    /// Runs a parsed `SELECT` in batch.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn run_query(&self, statement: &Statement) -> Result<QueryResult, SqlError> {
+        let StatementKind::Query(query) = &statement.kind else {
+            return Err(problem(Mistake::new(statement.at, "expected a SELECT")).into());
+        };
+        let state = self.state()?;
+        let plan = self.batch_plan(&state, query, statement.at).await?;
+        self.run(state, &plan).await
+    }
+
+    /// Runs one `INSERT INTO` in batch: all of it becomes visible at once, or nothing.
+    ///
+    /// # Errors
+    /// A mistake in the text, with its place in it; a table that cannot be read or written.
+    pub async fn execute(&self, sql: &str) -> Result<WriteSummary, SqlError> {
+        self.run_insert(&single_statement(sql)?).await
+    }
+
+    /// Runs a parsed `INSERT INTO` in batch.
+    ///
+    /// # Errors
+    /// As [`Session::execute`].
+    pub async fn run_insert(&self, statement: &Statement) -> Result<WriteSummary, SqlError> {
+        let StatementKind::Insert(declaration) = &statement.kind else {
+            return Err(problem(Mistake::new(statement.at, "expected an INSERT INTO")).into());
+        };
+        let target = self.insert_target(declaration)?;
+        let state = self.state()?;
+        let plan = self.batch_plan(&state, &declaration.query, statement.at).await?;
+        let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
+        let writer = self.connectors.writer(&target.definition)?;
+        let rows = self.run(state, &plan).await?;
+        Ok(writer.append(rows.stream).await?)
+    }
+
+    /// Runs a view's query in batch, from its tables, whatever is stored.
+    ///
+    /// # Errors
+    /// The view is unknown; a table cannot be read.
+    pub async fn run_view(&self, view: &TableName) -> Result<QueryResult, SqlError> {
+        let view = self.known_view(view)?;
+        let state = self.state()?;
+        let plan = self.batch_plan(&state, &view.query, Location { line: view.line, column: 1 }).await?;
+        self.run(state, &plan).await
+    }
+
+    /// A view's query as a dataflow that ends in a sink named like the view.
+    ///
+    /// # Errors
+    /// The view is unknown, or stream mode does not know a construct of it.
+    pub fn stream_view(&self, view: &TableName) -> Result<StreamPlan, SqlError> {
+        let view = self.known_view(view)?;
+        let at = Location { line: view.line, column: 1 };
+        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, view.allowed_lateness_ms);
+        let plan = planner.query(&view.query, at).map_err(|mistake| mistake.in_file(&view.file))?;
+        stream::plan(plan, Some(view.name.to_string()))
+    }
+
+    /// A `SELECT` or `INSERT INTO` as a dataflow. The sink of a `SELECT` is named [`stream::RESULT_SINK`].
+    /// `allowed_lateness_ms` is for windows of the statement itself; views that it reads keep their own.
+    ///
+    /// # Errors
+    /// A mistake in the text, or a construct that stream mode does not know.
+    pub fn stream_statement(&self, statement: &Statement, allowed_lateness_ms: u64) -> Result<StreamPlan, SqlError> {
+        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, allowed_lateness_ms);
+        match &statement.kind {
+            StatementKind::Query(query) => {
+                let plan = planner.query(query, statement.at).map_err(problem)?;
+                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()))
+            }
+            StatementKind::Insert(declaration) => {
+                let target = self.insert_target(declaration)?;
+                let plan = planner.query(&declaration.query, statement.at).map_err(problem)?;
+                let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
+                stream::plan(plan, Some(target.definition.name.to_string()))
+            }
+            _ => Err(problem(Mistake::new(statement.at, "expected a SELECT or an INSERT INTO")).into()),
+        }
+    }
+
+    /// The dataflow graph of a view (by name), or of one `SELECT` or `INSERT INTO`.
+    ///
+    /// # Errors
+    /// As [`Session::stream_view`] and [`Session::stream_statement`].
+    pub fn stream_graph(&self, view_or_sql: &str) -> Result<mulgil_dataflow::graph::Graph, SqlError> {
+        let name = TableName::parse(view_or_sql.trim());
+        let plan = match self.catalog.view(&name) {
+            Some(_) => self.stream_view(&name)?,
+            None => self.stream_statement(&single_statement(view_or_sql)?, 0)?,
+        };
+        Ok(plan.graph)
+    }
+
+    /// DataFusion's plans of a statement in batch: the logical one, optimised, and the physical one.
+    ///
+    /// # Errors
+    /// As [`Session::query`].
+    pub async fn explain_batch(&self, statement: &Statement) -> Result<BatchExplanation, SqlError> {
+        let query = match &statement.kind {
+            StatementKind::Query(query) => query,
+            StatementKind::Insert(declaration) => &declaration.query,
+            StatementKind::CreateView(view) => &view.query,
+            StatementKind::Explain(inner) => return Box::pin(self.explain_batch(inner)).await,
+            StatementKind::CreateTable(_) => {
+                return Err(problem(Mistake::new(statement.at, "a CREATE TABLE has no plan")).into());
+            }
+        };
+        let state = self.state()?;
+        let plan = self.batch_plan(&state, query, statement.at).await?;
+        let logical = state.optimize(&plan)?;
+        let physical = state.query_planner().create_physical_plan(&logical, &state).await?;
+        Ok(BatchExplanation {
+            logical: logical.display_indent().to_string(),
+            physical: datafusion::physical_plan::displayable(physical.as_ref()).indent(false).to_string(),
+        })
+    }
+
+    fn known_view(&self, name: &TableName) -> Result<&Arc<View>, SqlError> {
+        self.catalog.view(name).ok_or_else(|| {
+            let names: Vec<String> = self.catalog.views().map(|view| view.name.to_string()).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let mistake = match self.catalog.problem(name) {
+                Some(problem) => return problem.clone().into(),
+                None => Mistake::new(Location { line: 1, column: 1 }, format!("unknown view {name}")),
+            };
+            problem(mistake.remedy(crate::problem::did_you_mean(&name.to_string(), &names, "views"))).into()
+        })
+    }
+
+    fn insert_target(&self, declaration: &InsertDeclaration) -> Result<Arc<Table>, SqlError> {
+        insert::target(&self.catalog, declaration).map_err(|mistake| problem(mistake).into())
+    }
+
+    fn state(&self) -> Result<SessionState, SqlError> {
+        Ok(session_state(StateOptions {
+            memory_limit_bytes: self.options.memory_limit_bytes,
+            target_partitions: self.options.target_partitions,
+            batch_size_rows: self.options.batch_size_rows,
+        })?)
+    }
+
+    /// Plans twice: once to find mistakes and the tables that are read, then over the opened tables.
+    async fn batch_plan(&self, state: &SessionState, query: &QueryText, at: Location) -> Result<LogicalPlan, SqlError> {
+        let mut scans = OpenedScans::new(self.snapshots.clone());
+        let checked = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
+        let mut tables = HashMap::new();
+        for name in tables_scanned(&checked)? {
+            if let Some(table) = self.catalog.table(&name) {
+                let provider = self.connectors.provider(&table.definition).await?;
+                tables.insert(name, provider_as_source(provider));
+            }
+        }
+        scans.tables = tables;
+        let plan = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
+        Ok(expand(plan)?)
+    }
+
+    async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {
+        let optimized = state.optimize(plan).map_err(|error| SqlError::from_running(error))?;
+        let physical =
+            state.query_planner().create_physical_plan(&optimized, &state).await.map_err(SqlError::from_running)?;
+        let context = SessionContext::new_with_state(state);
+        let stream = execute_stream(physical, context.task_ctx()).map_err(SqlError::from_running)?;
+        Ok(QueryResult { schema: stream.schema(), stream })
+    }
+}
+
+/// What DataFusion will do.
+#[derive(Clone, Debug)]
+pub struct BatchExplanation {
+    /// The optimised logical plan.
+    pub logical: String,
+    /// The physical plan.
+    pub physical: String,
+}
+
+fn problem(mistake: Mistake) -> crate::problem::SqlProblem {
+    mistake.in_file(Path::new(QUERY_FILE))
+}
+
+/// Reads a text that holds one statement.
+pub fn single_statement(sql: &str) -> Result<Statement, SqlError> {
+    let (statements, mistakes) = parse_all(sql);
+    if let Some((_, mistake)) = mistakes.into_iter().next() {
+        return Err(problem(mistake).into());
+    }
+    let mut statements = statements.into_iter();
+    match (statements.next(), statements.next()) {
+        (Some(statement), None) => Ok(statement),
+        (None, _) => Err(problem(Mistake::new(Location { line: 1, column: 1 }, "there is no statement")).into()),
+        (Some(_), Some(second)) => {
+            Err(problem(Mistake::new(second.at, "expected one statement, found another")).into())
+        }
+    }
+}
+
+fn tables_scanned(plan: &LogicalPlan) -> Result<Vec<TableName>, SqlError> {
+    let mut names = Vec::new();
+    plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node {
+            names.push(table_name_of(&scan.table_name));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    })?;
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
+
+/// The tables that were opened for one query; and one snapshot of each view, however often the query names it.
+struct OpenedScans {
+    tables: HashMap<TableName, Arc<dyn TableSource>>,
+    snapshots: Option<Arc<dyn ViewSnapshots>>,
+    taken: Mutex<HashMap<TableName, Option<Arc<dyn TableSource>>>>,
+}
+
+impl OpenedScans {
+    fn new(snapshots: Option<Arc<dyn ViewSnapshots>>) -> Self {
+        Self { tables: HashMap::new(), snapshots, taken: Mutex::new(HashMap::new()) }
+    }
+}
+
+impl Scans for OpenedScans {
+    fn table(&self, definition: &TableDefinition) -> Option<Arc<dyn TableSource>> {
+        self.tables.get(&definition.name).cloned()
+    }
+
+    fn view(&self, view: &View) -> Option<Arc<dyn TableSource>> {
+        let snapshots = self.snapshots.as_ref()?;
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.entry(view.name.clone()).or_insert_with(|| snapshots.snapshot(&view.name).map(provider_as_source)).clone()
+    }
+}
