@@ -4,11 +4,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use datafusion::catalog::TableProvider;
+use mulgil_log::EventLog;
 
+use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
+use crate::filesystem::FilesystemConnector;
+use crate::lake::Lake;
+use crate::options::{refusal, suggestion};
+use crate::partition::PartitionColumns;
+use crate::print::{BlackholeConnector, PrintConnector};
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::topic::TopicConnector;
 use crate::writer::TableWriter;
 
 /// Where the systems of a project are.
@@ -18,48 +26,72 @@ pub struct ConnectorsOptions {
     pub project_dir: PathBuf,
     /// The folder of the lake.
     pub lake_dir: PathBuf,
+    /// The embedded event log, where there is one.
+    pub log: Option<EventLog>,
 }
 
-/// Makes sources, sinks, providers and writers. One per process: it holds the lake's table caches.
+/// Makes sources, sinks, providers and writers. One per process: it holds the lake's tables open.
 pub struct Connectors {
-    options: ConnectorsOptions,
+    connectors: Vec<Box<dyn Connector>>,
 }
 
 impl Connectors {
     /// Connectors for a project.
     pub fn new(options: ConnectorsOptions) -> Self {
-        Self { options }
+        let lake = Lake::new(options.project_dir.clone(), options.lake_dir);
+        Self::with_lake(options.project_dir, options.log, lake)
+    }
+
+    /// Connectors for a project, with a lake made elsewhere: on other storage, for example.
+    pub fn with_lake(project_dir: PathBuf, log: Option<EventLog>, lake: Lake) -> Self {
+        Self {
+            connectors: vec![
+                Box::new(FilesystemConnector::new(project_dir)),
+                Box::new(TopicConnector::new(log)),
+                Box::new(lake),
+                Box::new(PrintConnector),
+                Box::new(BlackholeConnector),
+            ],
+        }
     }
 
     /// Checks the connector, its options and the columns, and touches no system.
     pub fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        Err(self.unknown(table))
+        self.find(table)?.check(table)
     }
 
     /// The table as a stream or bounded input.
     pub fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        Err(self.unknown(table))
+        self.find(table)?.source(table)
     }
 
-    /// The physical columns of the table for DataFusion. Partition columns are pruned before anything is opened.
+    /// The physical columns of the table for DataFusion, as the table is now: ask again for each query. Conditions on
+    /// partition columns are applied before anything is opened.
     pub async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
-        Err(self.unknown(table))
+        self.find(table)?.provider(table).await
     }
 
     /// The table as the end of a stream.
     pub fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Err(self.unknown(table))
+        self.find(table)?.sink(table)
     }
 
     /// The table as the target of a batch write.
     pub fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        Err(self.unknown(table))
+        self.find(table)?.writer(table)
     }
 
-    fn unknown(&self, table: &TableDefinition) -> ConnectError {
-        ConnectError::Definition {
-            table: table.name.to_string(),
-            reason: format!("no connector is built for project {} yet", self.options.project_dir.display()),
+    fn find(&self, table: &TableDefinition) -> Result<&dyn Connector, ConnectError> {
+        let name = table.options.get("connector").map_or("", String::as_str);
+        let connector = self.connectors.iter().find(|connector| connector.name() == name);
+        let Some(connector) = connector else {
+            let names: Vec<&str> = self.connectors.iter().map(|connector| connector.name()).collect();
+            return Err(refusal(table, format!("unknown connector '{name}'{}", suggestion(name, &names))));
+        };
+        if table.physical_schema().fields().is_empty() {
+            return Err(refusal(table, "it has no physical column; add at least one"));
         }
+        PartitionColumns::new(table)?;
+        Ok(connector.as_ref())
     }
 }

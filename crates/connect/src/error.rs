@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use datafusion::error::DataFusionError;
+use mulgil_log::LogError;
+
 /// A failed read or write.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -22,6 +25,14 @@ pub enum ConnectError {
         path: PathBuf,
         /// The line, from 1.
         line: u64,
+        /// What is wrong with it, and what was expected.
+        reason: String,
+    },
+    /// A file or folder is not what the table needs.
+    #[error("{}: {reason}", path.display())]
+    Path {
+        /// The file or folder.
+        path: PathBuf,
         /// What is wrong with it, and what was expected.
         reason: String,
     },
@@ -55,11 +66,31 @@ pub enum ConnectError {
     },
     /// The rows to be written could not be computed.
     #[error(transparent)]
-    Query(datafusion::error::DataFusionError),
+    Query(DataFusionError),
     /// The event log refused.
-    #[error("event log: {0}")]
-    Log(String),
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// Arrow refused.
     #[error("columnar kernel failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+}
+
+impl From<DataFusionError> for ConnectError {
+    /// An error that began in a connector comes back as it was, without what DataFusion has put around it.
+    fn from(error: DataFusionError) -> Self {
+        match error {
+            DataFusionError::External(inner) => match inner.downcast::<ConnectError>() {
+                Ok(connect) => *connect,
+                Err(other) => Self::Query(DataFusionError::External(other)),
+            },
+            DataFusionError::Context(_, inner) => Self::from(*inner),
+            other => Self::Query(other),
+        }
+    }
+}
+
+impl From<ConnectError> for DataFusionError {
+    fn from(error: ConnectError) -> Self {
+        DataFusionError::External(Box::new(error))
+    }
 }

@@ -4,9 +4,19 @@
 //! A connector knows its system and Arrow; it knows no scheduler and no operator. [`definition::TableDefinition`] is
 //! what a `CREATE TABLE` says; [`connectors::Connectors`] turns one into something that can be read or written.
 
+mod conform;
+mod connector;
 pub mod connectors;
 pub mod definition;
 pub mod error;
+mod filesystem;
+mod format;
+pub mod lake;
+mod options;
+mod partition;
+mod print;
+mod provider;
 pub mod sink;
 pub mod source;
+mod topic;
 pub mod writer;

@@ -1,0 +1,186 @@
+//! Files and folders: `'connector' = 'filesystem'`.
+//!
+//! The path is one file, or a folder with files in it, one folder a partition (`day=2013-01-01/`) where the table is
+//! `PARTITIONED BY`. Names that begin with `.` or `_` are not data. Files may be compressed with gzip.
+
+mod listing;
+mod provider;
+mod reader;
+mod target;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use tokio::sync::OnceCell;
+
+use crate::connector::Connector;
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::format::csv::{self, CsvOptions};
+use crate::format::json;
+use crate::options::Options;
+use crate::sink::Sink;
+use crate::source::{PartitionReader, Position, Source};
+use crate::writer::TableWriter;
+
+use listing::DataFile;
+use provider::FilesProvider;
+use writer::{FilesSink, FilesWriter};
+
+/// `'connector' = 'filesystem'`.
+pub(crate) struct FilesystemConnector {
+    project_dir: PathBuf,
+}
+
+impl FilesystemConnector {
+    /// Paths are relative to `project_dir`.
+    pub(crate) fn new(project_dir: PathBuf) -> Self {
+        Self { project_dir }
+    }
+
+    fn files_writer(&self, table: &TableDefinition) -> Result<FilesWriter, ConnectError> {
+        FilesWriter::new(Files::new(table, &self.project_dir)?, table)
+    }
+}
+
+#[async_trait]
+impl Connector for FilesystemConnector {
+    fn name(&self) -> &'static str {
+        "filesystem"
+    }
+
+    fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
+        Files::new(table, &self.project_dir).map(|_| ())
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
+        Ok(Arc::new(Files::new(table, &self.project_dir)?))
+    }
+
+    async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
+        Ok(Arc::new(FilesProvider::new(Files::new(table, &self.project_dir)?)))
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(FilesSink::new(self.files_writer(table)?)))
+    }
+
+    fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
+        Ok(Arc::new(self.files_writer(table)?))
+    }
+}
+
+/// How the files of a table are written.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Format {
+    /// Comma-separated values.
+    Csv(CsvOptions),
+    /// JSON lines.
+    Json,
+}
+
+/// A table of files.
+#[derive(Clone, Debug)]
+pub(crate) struct Files {
+    /// The table's name, for messages.
+    table: String,
+    /// The file or folder.
+    path: PathBuf,
+    format: Format,
+    /// Whether rows that cannot be read are skipped and counted.
+    ignore_parse_errors: bool,
+    /// All columns, as the table declares them.
+    schema: SchemaRef,
+    /// The columns that are in the files: all but the partition columns.
+    file_schema: SchemaRef,
+    /// The columns that are in the names of folders.
+    partitioned_by: Vec<String>,
+    /// The files, once they have been listed: numbers of partitions have to stay the same.
+    listed: Arc<OnceCell<Vec<DataFile>>>,
+}
+
+impl Files {
+    /// The table that a definition describes. Touches no file.
+    pub(crate) fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
+        let format_name = table.options.get("format").map_or("", String::as_str);
+        let mut allowed = vec!["connector", "path", "format"];
+        match format_name {
+            "csv" => allowed.extend(csv::OPTIONS),
+            "json" => allowed.extend(json::OPTIONS),
+            _ => allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS)),
+        }
+        let options = Options::new(table, &allowed)?;
+        options.required("format", "csv")?;
+        let path = project_dir.join(options.required("path", "data/flights.csv")?);
+        let is_csv = options.one_of("format", &[("csv", true), ("json", false)], true)?;
+        let schema = table.physical_schema();
+        let partitioned_by = table.partitioned_by.clone();
+        let file_fields = schema.fields().iter().filter(|field| !partitioned_by.contains(field.name())).cloned();
+        let file_schema = Arc::new(Schema::new(file_fields.collect::<Vec<_>>()));
+        let (format, ignore_parse_errors) = if is_csv {
+            csv::check_columns(&file_schema).map_err(|reason| options.refusal(reason))?;
+            (Format::Csv(CsvOptions::new(&options)?), options.boolean("csv.ignore-parse-errors", false)?)
+        } else {
+            (Format::Json, options.boolean("json.ignore-parse-errors", false)?)
+        };
+        if file_schema.fields().is_empty() {
+            return Err(options.refusal("all columns are partition columns; the files need at least one"));
+        }
+        let table = table.name.to_string();
+        Ok(Self {
+            table,
+            path,
+            format,
+            ignore_parse_errors,
+            schema,
+            file_schema,
+            partitioned_by,
+            listed: Arc::default(),
+        })
+    }
+
+    /// The same table with just these files.
+    fn with_files(&self, files: Vec<DataFile>) -> Self {
+        Self { listed: Arc::new(OnceCell::new_with(Some(files))), ..self.clone() }
+    }
+
+    async fn files(&self) -> Result<&[DataFile], ConnectError> {
+        self.listed.get_or_try_init(|| self.list()).await.map(Vec::as_slice)
+    }
+
+    fn refusal(&self, reason: impl Into<String>) -> ConnectError {
+        ConnectError::Definition { table: self.table.clone(), reason: reason.into() }
+    }
+}
+
+#[async_trait]
+impl Source for Files {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn is_bounded(&self) -> bool {
+        true
+    }
+
+    async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
+        let files = self.files().await?;
+        Ok(files.iter().map(|file| file.path.display().to_string()).collect())
+    }
+
+    async fn open(
+        &self,
+        partition: usize,
+        from: Position,
+        projection: &[usize],
+        _follow: bool,
+    ) -> Result<Box<dyn PartitionReader>, ConnectError> {
+        let file = self.files().await?.get(partition).cloned();
+        let file = file.ok_or_else(|| self.refusal(format!("there is no file number {partition}")))?;
+        Ok(Box::new(reader::FileReader::open(self, file, from, projection)?))
+    }
+}

@@ -1,0 +1,217 @@
+//! Reads one file. A thread of tokio's blocking pool decodes ahead by a few batches, over a bounded queue.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::compute::{CastOptions, cast_with_options};
+use arrow::datatypes::{Field, SchemaRef};
+use async_trait::async_trait;
+use flate2::read::MultiGzDecoder;
+use tokio::sync::mpsc;
+
+use super::listing::{DataFile, file_error};
+use super::{Files, Format};
+use crate::error::ConnectError;
+use crate::format::csv::CsvReader;
+use crate::format::json::JsonLines;
+use crate::format::{Chunk, Stop, quoted, sql_type};
+use crate::source::{PartitionReader, Position, Read as Next};
+
+/// Rows of a batch.
+const BATCH_ROWS: usize = 8192;
+/// Batches decoded ahead of the reader: enough to keep both sides busy.
+const BATCHES_AHEAD: usize = 2;
+/// How every gzip stream begins.
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// A file being read.
+pub(crate) struct FileReader {
+    path: PathBuf,
+    batches: mpsc::Receiver<Result<Next, ConnectError>>,
+    skipped_rows: Arc<AtomicU64>,
+}
+
+impl FileReader {
+    /// Starts reading `file` behind its first `from` records.
+    pub(crate) fn open(
+        table: &Files,
+        file: DataFile,
+        from: Position,
+        projection: &[usize],
+    ) -> Result<Self, ConnectError> {
+        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
+        let skipped_rows = Arc::new(AtomicU64::new(0));
+        let plan = Plan::new(table, &file, projection)?;
+        let counter = Arc::clone(&skipped_rows);
+        let table = table.clone();
+        let path = file.path.clone();
+        tokio::task::spawn_blocking(move || {
+            let end = decode(&table, &file.path, from, &plan, &counter, &sender);
+            // Nobody to tell means that nobody reads any more.
+            let _ = sender.blocking_send(end.map(|()| Next::End));
+        });
+        Ok(Self { path, batches, skipped_rows })
+    }
+}
+
+#[async_trait]
+impl PartitionReader for FileReader {
+    async fn next(&mut self) -> Result<Next, ConnectError> {
+        self.batches.recv().await.unwrap_or_else(|| {
+            // Not the end of the file, which is said: the thread is gone, or the caller reads on behind the end.
+            let reason = "reading has stopped".to_owned();
+            Err(ConnectError::Path { path: self.path.clone(), reason })
+        })
+    }
+
+    fn skipped_rows(&self) -> u64 {
+        self.skipped_rows.load(Ordering::Relaxed)
+    }
+}
+
+/// How the wanted columns come from the file and from the folder's name.
+struct Plan {
+    schema: SchemaRef,
+    /// The wanted columns of the file, as indices into the file's columns.
+    file_projection: Vec<usize>,
+    /// For each wanted column, its place among the file's wanted ones, or the one value of all its rows.
+    columns: Vec<Origin>,
+}
+
+enum Origin {
+    File(usize),
+    Folder(ArrayRef),
+}
+
+impl Plan {
+    fn new(table: &Files, file: &DataFile, projection: &[usize]) -> Result<Self, ConnectError> {
+        let schema = Arc::new(table.schema.project(projection)?);
+        let mut file_projection = Vec::new();
+        let mut columns = Vec::new();
+        for field in schema.fields() {
+            let partition = table.partitioned_by.iter().position(|column| column == field.name());
+            columns.push(match partition {
+                Some(index) => {
+                    let text = file.values.get(index).cloned().flatten();
+                    Origin::Folder(partition_array(text.as_deref(), field, &file.path)?)
+                }
+                None => {
+                    file_projection.push(table.file_schema.index_of(field.name())?);
+                    Origin::File(file_projection.len() - 1)
+                }
+            });
+        }
+        Ok(Self { schema, file_projection, columns })
+    }
+
+    /// Puts the partition's values beside the columns of the file.
+    fn complete(&self, rows: &RecordBatch) -> Result<RecordBatch, ConnectError> {
+        let mut columns = Vec::with_capacity(self.columns.len());
+        for origin in &self.columns {
+            columns.push(match origin {
+                Origin::File(index) => Arc::clone(rows.column(*index)),
+                Origin::Folder(value) => {
+                    let indices = arrow::array::UInt32Array::from(vec![0; rows.num_rows()]);
+                    arrow::compute::take(value, &indices, None)?
+                }
+            });
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+    }
+}
+
+/// The value of a partition column as an array of one.
+pub(super) fn partition_array(text: Option<&str>, field: &Field, path: &Path) -> Result<ArrayRef, ConnectError> {
+    let options = CastOptions { safe: false, ..CastOptions::default() };
+    let value = cast_with_options(&StringArray::from(vec![text]), field.data_type(), &options);
+    let (name, data_type) = (field.name(), sql_type(field.data_type()));
+    let reason = match (value, text) {
+        (Ok(_), None) if !field.is_nullable() => {
+            format!("the folder's name says NULL for \"{name}\", a NOT NULL column")
+        }
+        (Ok(value), _) => return Ok(value),
+        (Err(_), text) => {
+            let text = quoted(text.unwrap_or_default());
+            format!("the folder's name says {text} for \"{name}\", which is not a {data_type}")
+        }
+    };
+    Err(ConnectError::Path { path: path.to_owned(), reason })
+}
+
+enum RowReader {
+    Csv(CsvReader<Box<dyn BufRead + Send>>),
+    Json(JsonLines<Box<dyn BufRead + Send>>),
+}
+
+impl RowReader {
+    fn open(table: &Files, text: Box<dyn BufRead + Send>, plan: &Plan) -> Result<Self, Stop> {
+        match &table.format {
+            Format::Csv(options) => {
+                CsvReader::new(text, options, &table.file_schema, &plan.file_projection).map(Self::Csv)
+            }
+            Format::Json => {
+                let schema = table.file_schema.project(&plan.file_projection);
+                let schema = schema.map_err(|error| (1, error.to_string()))?;
+                Ok(Self::Json(JsonLines::new(text, Arc::new(schema))))
+            }
+        }
+    }
+
+    fn skip(&mut self, records: u64) -> Result<(), Stop> {
+        match self {
+            Self::Csv(reader) => reader.skip(records),
+            Self::Json(reader) => reader.skip(records),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Chunk>, Stop> {
+        match self {
+            Self::Csv(reader) => reader.next(BATCH_ROWS),
+            Self::Json(reader) => reader.next(BATCH_ROWS),
+        }
+    }
+}
+
+type Batches = mpsc::Sender<Result<Next, ConnectError>>;
+
+fn decode(
+    table: &Files,
+    path: &Path,
+    from: Position,
+    plan: &Plan,
+    skipped_rows: &AtomicU64,
+    batches: &Batches,
+) -> Result<(), ConnectError> {
+    let at_line = |(line, reason): Stop| ConnectError::Row { path: PathBuf::from(path), line, reason };
+    let text = open_text(path).map_err(file_error("open", path))?;
+    let mut reader = RowReader::open(table, text, plan).map_err(at_line)?;
+    reader.skip(from).map_err(at_line)?;
+    let mut position = from;
+    while let Some(chunk) = reader.next().map_err(at_line)? {
+        if table.ignore_parse_errors {
+            skipped_rows.fetch_add(chunk.bad.len() as u64, Ordering::Relaxed);
+        } else if let Some(first) = chunk.bad.into_iter().next() {
+            return Err(at_line(first));
+        }
+        position += chunk.records;
+        if batches.blocking_send(Ok(Next::Rows(plan.complete(&chunk.rows)?, position))).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The text of a file, unpacked where it is compressed, whatever its name says.
+fn open_text(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
+    let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
+    if file.fill_buf()?.starts_with(&GZIP_MAGIC) {
+        let text: Box<dyn Read + Send> = Box::new(MultiGzDecoder::new(file));
+        return Ok(Box::new(BufReader::with_capacity(64 * 1024, text)));
+    }
+    Ok(Box::new(file))
+}

@@ -1,0 +1,270 @@
+//! How new files come into a table: written in a hidden folder beside it, synced, and moved into place by a rename, so
+//! that nothing half-written is ever visible. A whole folder changes places with its successor in one step.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use arrow::array::RecordBatch;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use tempfile::TempDir;
+
+use super::listing::{file_error, folder_name};
+use super::{Files, Format};
+use crate::error::ConnectError;
+use crate::format::csv::CsvWriter;
+use crate::format::json::write_lines;
+use crate::partition::PartitionValues;
+use crate::writer::WriteSummary;
+
+/// New files of a table, not visible yet. Dropped, they are gone.
+pub(super) struct Stage {
+    table: Files,
+    target: Target,
+    folder: TempDir,
+    files: BTreeMap<PartitionValues, RowFile>,
+    summary: WriteSummary,
+}
+
+/// What a table's path is, or becomes with the first write.
+enum Target {
+    /// One file.
+    File(PathBuf),
+    /// A folder of files.
+    Folder(PathBuf),
+}
+
+impl Target {
+    /// What is there; else a file if the path has an extension, and a folder if it has none.
+    fn of(table: &Files) -> Self {
+        let path = fs::canonicalize(&table.path).unwrap_or_else(|_| table.path.clone());
+        let is_file =
+            if path.exists() { path.is_file() } else { table.partitioned_by.is_empty() && path.extension().is_some() };
+        if is_file { Self::File(path) } else { Self::Folder(path) }
+    }
+
+    fn path(&self) -> &Path {
+        let (Self::File(path) | Self::Folder(path)) = self;
+        path
+    }
+}
+
+impl Stage {
+    /// An empty stage beside the table's path.
+    pub(super) fn new(table: &Files) -> Result<Self, ConnectError> {
+        let target = Target::of(table);
+        let parent = target.path().parent().unwrap_or(Path::new("/"));
+        fs::create_dir_all(parent).map_err(file_error("create", parent))?;
+        let folder = tempfile::Builder::new().prefix(".mulgil-").tempdir_in(parent);
+        let folder = folder.map_err(file_error("create a folder in", parent))?;
+        Ok(Self { table: table.clone(), target, folder, files: BTreeMap::new(), summary: WriteSummary::default() })
+    }
+
+    /// Writes rows (without the partition columns) of one partition.
+    pub(super) fn write(&mut self, values: PartitionValues, rows: &RecordBatch) -> Result<(), ConnectError> {
+        let path = self.staged_folder(&values).join(self.file_name());
+        if !self.files.contains_key(&values) {
+            let file = self.create(&path).map_err(file_error("create", &path))?;
+            self.files.insert(values.clone(), file);
+        }
+        if let Some(file) = self.files.get_mut(&values) {
+            file.write(rows).map_err(file_error("write", &path))?;
+            self.summary.rows += rows.num_rows() as u64;
+        }
+        Ok(())
+    }
+
+    fn create(&self, path: &Path) -> io::Result<RowFile> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        RowFile::new(BufWriter::new(File::create_new(path)?), &self.table)
+    }
+
+    /// Syncs all files, and so makes them ready to be moved.
+    fn seal(&mut self) -> Result<Vec<PartitionValues>, ConnectError> {
+        let mut partitions = Vec::new();
+        for (values, file) in std::mem::take(&mut self.files) {
+            let path = self.staged_folder(&values).join(self.file_name());
+            let bytes = file.finish().map_err(file_error("write", &path))?;
+            self.summary.bytes += bytes;
+            self.summary.files += 1;
+            partitions.push(values);
+        }
+        Ok(partitions)
+    }
+
+    /// Adds the new files to the table. A partition becomes visible at once, several one after the other.
+    pub(super) fn append(mut self) -> Result<WriteSummary, ConnectError> {
+        let partitions = self.seal()?;
+        let name = self.file_name();
+        for values in &partitions {
+            let staged = self.staged_folder(values).join(&name);
+            match &self.target {
+                Target::File(path) => self.append_to_file(&staged, path)?,
+                Target::Folder(path) => {
+                    let folder = partition_folder(path, &self.table.partitioned_by, values);
+                    fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+                    let path = folder.join(&name);
+                    fs::rename(&staged, &path).map_err(file_error("rename", &path))?;
+                    sync_folder(&folder)?;
+                }
+            }
+        }
+        Ok(self.summary)
+    }
+
+    /// Puts a copy of the file with the new rows behind the old ones in its place.
+    fn append_to_file(&self, staged: &Path, path: &Path) -> Result<(), ConnectError> {
+        if path.exists() {
+            let header_bytes = RowFile::header_bytes(&self.table).map_err(file_error("write", staged))?;
+            let joined = self.folder.path().join("joined");
+            join(path, staged, header_bytes, &joined).map_err(file_error("write", path))?;
+            fs::rename(&joined, path).map_err(file_error("rename", path))?;
+        } else {
+            fs::rename(staged, path).map_err(file_error("rename", path))?;
+        }
+        path.parent().map_or(Ok(()), sync_folder)
+    }
+
+    /// Puts the new files in place of all that the table held.
+    pub(super) fn replace_table(mut self) -> Result<WriteSummary, ConnectError> {
+        if let Target::File(_) = self.target {
+            // A table without rows is a file with a header, not no file.
+            self.write(vec![], &RecordBatch::new_empty(self.table.file_schema.clone()))?;
+        }
+        self.seal()?;
+        let rows = self.rows_folder();
+        match &self.target {
+            Target::File(path) => {
+                let staged = rows.join(self.file_name());
+                fs::rename(&staged, path).map_err(file_error("rename", path))?;
+            }
+            Target::Folder(path) => {
+                fs::create_dir_all(&rows).map_err(file_error("create", &rows))?;
+                put_in_place(&rows, path)?;
+            }
+        }
+        self.target.path().parent().map_or(Ok(()), sync_folder)?;
+        Ok(self.summary)
+    }
+
+    /// Puts the new files in place of all that one partition held.
+    pub(super) fn replace_partition(mut self, values: &PartitionValues) -> Result<WriteSummary, ConnectError> {
+        self.seal()?;
+        let staged = self.staged_folder(values);
+        fs::create_dir_all(&staged).map_err(file_error("create", &staged))?;
+        let folder = partition_folder(self.target.path(), &self.table.partitioned_by, values);
+        let parent = folder.parent().unwrap_or(Path::new("/")).to_owned();
+        fs::create_dir_all(&parent).map_err(file_error("create", &parent))?;
+        put_in_place(&staged, &folder)?;
+        sync_folder(&parent)?;
+        Ok(self.summary)
+    }
+
+    /// Where the staged files are, one folder a partition, as in the table.
+    fn rows_folder(&self) -> PathBuf {
+        self.folder.path().join("rows")
+    }
+
+    fn staged_folder(&self, values: &PartitionValues) -> PathBuf {
+        partition_folder(&self.rows_folder(), &self.table.partitioned_by, values)
+    }
+
+    /// A name that no other write gives: the stage's own.
+    fn file_name(&self) -> String {
+        let stage = self.folder.path().file_name().map(|name| name.to_string_lossy().into_owned());
+        let stage = stage.unwrap_or_default();
+        let extension = match self.table.format {
+            Format::Csv(_) => "csv",
+            Format::Json => "json",
+        };
+        format!("part-{}.{extension}", stage.trim_start_matches(".mulgil-"))
+    }
+}
+
+fn partition_folder(table: &Path, columns: &[String], values: &PartitionValues) -> PathBuf {
+    let names = columns.iter().zip(values).map(|(column, value)| folder_name(column, value.as_deref()));
+    names.fold(table.to_owned(), |folder, name| folder.join(name))
+}
+
+/// Moves `new` to where `old` is; what was there goes where `new` was, and with the stage.
+fn put_in_place(new: &Path, old: &Path) -> Result<(), ConnectError> {
+    sync_folder(new)?;
+    let moved = if old.exists() {
+        renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE).map_err(io::Error::from)
+    } else {
+        fs::rename(new, old)
+    };
+    moved.map_err(file_error("rename", old))
+}
+
+/// Makes the names in a folder durable.
+fn sync_folder(folder: &Path) -> Result<(), ConnectError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error("sync", folder))
+}
+
+/// Writes `joined`: the file `first`, then `second` without its header.
+fn join(first: &Path, second: &Path, header_bytes: u64, joined: &Path) -> io::Result<()> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut source = File::open(first)?;
+    let mut joined = File::create(joined)?;
+    let copied = io::copy(&mut source, &mut joined)?;
+    let mut last = [0];
+    if copied > 0 {
+        source.seek(SeekFrom::End(-1))?;
+        source.read_exact(&mut last)?;
+        if last != *b"\n" {
+            joined.write_all(b"\n")?;
+        }
+    }
+    let mut second = File::open(second)?;
+    second.seek(SeekFrom::Start(if copied > 0 { header_bytes } else { 0 }))?;
+    io::copy(&mut second, &mut joined)?;
+    joined.sync_all()
+}
+
+/// A file being written.
+enum RowFile {
+    Csv(CsvWriter<BufWriter<File>>),
+    Json(BufWriter<File>),
+}
+
+impl RowFile {
+    fn new(file: BufWriter<File>, table: &Files) -> io::Result<Self> {
+        match &table.format {
+            Format::Csv(options) => CsvWriter::new(file, options, &table.file_schema).map(Self::Csv),
+            Format::Json => Ok(Self::Json(file)),
+        }
+    }
+
+    /// The size of what stands before the first row.
+    fn header_bytes(table: &Files) -> io::Result<u64> {
+        match &table.format {
+            Format::Csv(options) => {
+                let header = CsvWriter::new(Vec::new(), options, &table.file_schema)?.into_inner()?;
+                Ok(header.len() as u64)
+            }
+            Format::Json => Ok(0),
+        }
+    }
+
+    fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
+        match self {
+            Self::Csv(writer) => writer.write(rows),
+            Self::Json(file) => write_lines(file, rows).map(|_| ()),
+        }
+    }
+
+    /// Writes all to disk, and says how much it was.
+    fn finish(self) -> io::Result<u64> {
+        let file = match self {
+            Self::Csv(writer) => writer.into_inner()?,
+            Self::Json(file) => file,
+        };
+        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        Ok(file.metadata()?.len())
+    }
+}

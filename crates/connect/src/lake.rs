@@ -1,0 +1,132 @@
+//! The lake: tables in Delta format, `'connector' = 'delta'`, each a folder of Parquet files and a log of commits.
+//!
+//! Writers write Parquet files side by side; a file belongs to the table only once a commit says so, and one task a
+//! table makes the commits, one after the other. So writers of one process never conflict, and a writer that is killed
+//! leaves files that nobody reads.
+
+mod commit;
+mod durable;
+mod failure;
+mod provider;
+mod schema;
+mod source;
+mod stage;
+mod table;
+mod writer;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
+use object_store::ObjectStore;
+
+use crate::connector::Connector;
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::options::Options;
+use crate::sink::Sink;
+use crate::source::Source;
+use crate::writer::TableWriter;
+use durable::DurableStore;
+use schema::LakeSchema;
+use table::LakeTable;
+use writer::LakeWriter;
+
+/// The tables of the lake that are in use, each open once.
+pub struct Lake {
+    project_dir: PathBuf,
+    lake_dir: PathBuf,
+    storage: Arc<dyn ObjectStore>,
+    tables: Mutex<HashMap<PathBuf, LakeTable>>,
+}
+
+impl Lake {
+    /// The lake in a local folder. Tables with an own `path` are relative to the project.
+    pub fn new(project_dir: PathBuf, lake_dir: PathBuf) -> Self {
+        Self::with_storage(project_dir, lake_dir, Arc::new(DurableStore::default()))
+    }
+
+    /// The lake on other storage, whose root is the root of the file system.
+    pub fn with_storage(project_dir: PathBuf, lake_dir: PathBuf, storage: Arc<dyn ObjectStore>) -> Self {
+        Self { project_dir, lake_dir, storage, tables: Mutex::default() }
+    }
+
+    /// Local storage as [`Lake::new`] uses it: synced before it is acknowledged.
+    pub fn durable_storage() -> Arc<dyn ObjectStore> {
+        Arc::new(DurableStore::default())
+    }
+
+    /// The table that a definition describes. It need not exist yet.
+    fn table(&self, definition: &TableDefinition) -> Result<(LakeTable, Arc<LakeSchema>), ConnectError> {
+        let (schema, path) = self.read(definition)?;
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = tables
+            .entry(path.clone())
+            .or_insert_with(|| LakeTable::new(definition.name.to_string(), path, Arc::clone(&self.storage)));
+        Ok((open.clone(), Arc::new(schema)))
+    }
+
+    fn read(&self, definition: &TableDefinition) -> Result<(LakeSchema, PathBuf), ConnectError> {
+        let options = Options::new(definition, &["connector", "path"])?;
+        let path = match options.optional("path") {
+            Some(path) => self.project_dir.join(path),
+            None => self.lake_dir.join(&definition.name.namespace).join(&definition.name.name),
+        };
+        let path = std::path::absolute(&path).unwrap_or(path);
+        Ok((LakeSchema::new(definition)?, clean(&path)))
+    }
+}
+
+/// The path without `.` and `..`, so that a table has one name.
+fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut clean = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    clean
+}
+
+#[async_trait]
+impl Connector for Lake {
+    fn name(&self) -> &'static str {
+        "delta"
+    }
+
+    fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
+        self.read(table).map(|_| ())
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
+        let (table, schema) = self.table(table)?;
+        Ok(Arc::new(source::LakeSource::new(table, schema)))
+    }
+
+    async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
+        let (table, schema) = self.table(table)?;
+        provider::provider(&table, &schema).await
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(self.lake_writer(table)?))
+    }
+
+    fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
+        Ok(Arc::new(self.lake_writer(table)?))
+    }
+}
+
+impl Lake {
+    fn lake_writer(&self, definition: &TableDefinition) -> Result<LakeWriter, ConnectError> {
+        let (table, schema) = self.table(definition)?;
+        LakeWriter::new(table, schema, definition)
+    }
+}

@@ -1,0 +1,53 @@
+//! New files of a table: Parquet, one folder a partition, not part of the table until a commit says so.
+
+use arrow::array::RecordBatch;
+use deltalake_core::kernel::Add;
+use deltalake_core::writer::{DeltaWriter, RecordBatchWriter};
+use deltalake_core::{DeltaTable, DeltaTableError};
+
+use super::failure::failure;
+use super::table::LakeTable;
+use crate::error::ConnectError;
+use crate::writer::WriteSummary;
+
+/// A file is closed, and a new one begun, when it has grown to this.
+const FILE_BYTES: u64 = 128 << 20;
+
+/// Files being written.
+pub(super) struct Stage {
+    table: LakeTable,
+    writer: RecordBatchWriter,
+    rows: u64,
+}
+
+impl Stage {
+    /// No files yet.
+    pub(super) fn new(table: LakeTable, open: &DeltaTable) -> Result<Self, ConnectError> {
+        let writer = RecordBatchWriter::for_table(open);
+        let writer = writer.map_err(|error| failure(&table.name, &table.path, "write", &error))?;
+        Ok(Self { table, writer: writer.with_target_file_size(FILE_BYTES), rows: 0 })
+    }
+
+    /// Writes rows, which have the stored columns.
+    pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<(), ConnectError> {
+        self.rows += rows.num_rows() as u64;
+        let written = self.writer.write(rows).await;
+        written.map_err(|error| self.fail(&error))
+    }
+
+    /// Closes the files: they are on disk, and what a commit has to say about them.
+    pub(super) async fn close(mut self) -> Result<(Vec<Add>, WriteSummary), ConnectError> {
+        let adds = match self.writer.flush().await {
+            Ok(adds) => adds,
+            Err(error) => return Err(self.fail(&error)),
+        };
+        let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
+        let summary = WriteSummary { rows: self.rows, files: adds.len() as u64, bytes, version: None };
+        Ok((adds, summary))
+    }
+
+    fn fail(&mut self, error: &DeltaTableError) -> ConnectError {
+        self.writer.reset();
+        failure(&self.table.name, &self.table.path, "write", error)
+    }
+}

@@ -1,0 +1,130 @@
+//! Writes a lake table: files first, side by side with other writers, then one commit.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use futures::TryStreamExt;
+use mulgil_dataflow::batch::Batch;
+
+use super::schema::LakeSchema;
+use super::stage::Stage;
+use super::table::{Commit, LakeTable, Replace};
+use crate::conform::Conform;
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::partition::{PartitionColumns, PartitionValues};
+use crate::sink::{Sink, SinkWriter};
+use crate::writer::{TableWriter, WriteSummary};
+
+/// Writes one lake table.
+#[derive(Clone)]
+pub(super) struct LakeWriter {
+    table: LakeTable,
+    schema: Arc<LakeSchema>,
+    conform: Conform,
+    partitions: PartitionColumns,
+}
+
+impl LakeWriter {
+    /// For the table that `definition` describes.
+    pub(super) fn new(
+        table: LakeTable,
+        schema: Arc<LakeSchema>,
+        definition: &TableDefinition,
+    ) -> Result<Self, ConnectError> {
+        let conform = Conform::new(definition.name.to_string(), Arc::clone(&schema.stored));
+        Ok(Self { table, schema, conform, partitions: PartitionColumns::new(definition)? })
+    }
+
+    async fn write(&self, mut rows: SendableRecordBatchStream, replace: Replace) -> Result<WriteSummary, ConnectError> {
+        let open = self.table.for_writing(&self.schema).await?;
+        let mut stage = Stage::new(self.table.clone(), &open)?;
+        let partition = match &replace {
+            Replace::Partition(values) => Some(values.clone()),
+            _ => None,
+        };
+        while let Some(batch) = rows.try_next().await? {
+            if batch.num_rows() > 0 {
+                stage.write(self.conform(&batch, partition.as_ref())?).await?;
+            }
+        }
+        self.commit(stage, replace).await
+    }
+
+    fn conform(&self, rows: &RecordBatch, partition: Option<&PartitionValues>) -> Result<RecordBatch, ConnectError> {
+        let rows = self.conform.rows(rows)?;
+        if let Some(values) = partition {
+            self.partitions.check(&rows, values)?;
+        }
+        Ok(rows)
+    }
+
+    async fn commit(&self, stage: Stage, replace: Replace) -> Result<WriteSummary, ConnectError> {
+        let (adds, summary) = stage.close().await?;
+        let version = self.table.commit(&self.schema, Commit { adds, replace }).await?;
+        Ok(WriteSummary { version: Some(version), ..summary })
+    }
+}
+
+#[async_trait]
+impl TableWriter for LakeWriter {
+    async fn replace_partition(
+        &self,
+        partition: &[(String, String)],
+        rows: SendableRecordBatchStream,
+    ) -> Result<WriteSummary, ConnectError> {
+        let values = self.partitions.parse(partition)?;
+        self.write(rows, Replace::Partition(values)).await
+    }
+
+    async fn replace_table(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
+        self.write(rows, Replace::Table).await
+    }
+
+    async fn append(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
+        self.write(rows, Replace::Nothing).await
+    }
+}
+
+#[async_trait]
+impl Sink for LakeWriter {
+    fn accepts_changes(&self) -> bool {
+        false
+    }
+
+    async fn writer(&self, _subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
+        Ok(Box::new(LakeSinkWriter { writer: self.clone(), stage: None }))
+    }
+}
+
+/// Appends what came between two commits as one version of the table.
+struct LakeSinkWriter {
+    writer: LakeWriter,
+    stage: Option<Stage>,
+}
+
+#[async_trait]
+impl SinkWriter for LakeSinkWriter {
+    async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
+        let rows = self.writer.conform(&batch.rows, None)?;
+        let mut stage = match self.stage.take() {
+            Some(stage) => stage,
+            None => {
+                let open = self.writer.table.for_writing(&self.writer.schema).await?;
+                Stage::new(self.writer.table.clone(), &open)?
+            }
+        };
+        stage.write(rows).await?;
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    async fn commit(&mut self) -> Result<(), ConnectError> {
+        match self.stage.take() {
+            Some(stage) => self.writer.commit(stage, Replace::Nothing).await.map(|_| ()),
+            None => Ok(()),
+        }
+    }
+}

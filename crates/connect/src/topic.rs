@@ -1,0 +1,167 @@
+//! Topics of the embedded event log: `'connector' = 'log'`. A partition of the topic is a partition of the source, an
+//! offset is a position.
+
+mod decode;
+mod reader;
+mod sink;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use async_trait::async_trait;
+use mulgil_log::{EventLog, StartAt, Topic, TopicOptions};
+
+use crate::connector::Connector;
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::format::json;
+use crate::options::Options;
+use crate::sink::Sink;
+use crate::source::{PartitionReader, Position, Source};
+
+/// The options beside those of the format.
+const OPTIONS: [&str; 7] = [
+    "connector",
+    "topic",
+    "topic.partitions",
+    "format",
+    "scan.startup.mode",
+    "scan.startup.timestamp-millis",
+    "scan.watermark.idle-timeout",
+];
+
+/// `'connector' = 'log'`.
+pub(crate) struct TopicConnector {
+    log: Option<EventLog>,
+}
+
+impl TopicConnector {
+    /// Tables over the topics of a log.
+    pub(crate) fn new(log: Option<EventLog>) -> Self {
+        Self { log }
+    }
+}
+
+#[async_trait]
+impl Connector for TopicConnector {
+    fn name(&self) -> &'static str {
+        "log"
+    }
+
+    fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
+        TopicTable::new(table, None).map(|_| ())
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
+        Ok(Arc::new(TopicTable::new(table, self.log.clone())?))
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
+        Ok(Arc::new(TopicTable::new(table, self.log.clone())?))
+    }
+}
+
+/// How the value of a record says a row.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Format {
+    /// A JSON object.
+    Json,
+    /// The whole value is the one column.
+    Raw,
+}
+
+/// A table over one topic.
+#[derive(Clone)]
+pub(crate) struct TopicTable {
+    table: String,
+    log: Option<EventLog>,
+    topic: String,
+    /// How many partitions the topic gets if there is none yet.
+    partitions: u32,
+    format: Format,
+    /// Whether records that cannot be read are skipped and counted.
+    ignore_parse_errors: bool,
+    start: StartAt,
+    idle_timeout: Option<Duration>,
+    schema: SchemaRef,
+}
+
+impl TopicTable {
+    fn new(table: &TableDefinition, log: Option<EventLog>) -> Result<Self, ConnectError> {
+        let allowed: Vec<&str> = OPTIONS.iter().chain(&json::OPTIONS).copied().collect();
+        let options = Options::new(table, &allowed)?;
+        options.required("format", "json")?;
+        let format = options.one_of("format", &[("json", Format::Json), ("raw", Format::Raw)], Format::Json)?;
+        let schema = table.physical_schema();
+        let is_raw = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Binary);
+        if format == Format::Raw && !matches!(&schema.fields()[..], [field] if is_raw(field.data_type())) {
+            return Err(options.refusal("'format' = 'raw' needs exactly one physical column, a STRING or BYTES"));
+        }
+        if !table.partitioned_by.is_empty() {
+            return Err(options.refusal("a topic cannot be PARTITIONED BY columns; use 'topic.partitions' = '4'"));
+        }
+        Ok(Self {
+            table: table.name.to_string(),
+            log,
+            topic: options.required("topic", &table.name.name)?.to_owned(),
+            partitions: options.number("topic.partitions")?.unwrap_or(1),
+            format,
+            ignore_parse_errors: options.boolean("json.ignore-parse-errors", false)?,
+            start: start(&options)?,
+            idle_timeout: options.duration("scan.watermark.idle-timeout")?,
+            schema,
+        })
+    }
+
+    /// The topic, made with the first use.
+    fn topic(&self) -> Result<Topic, ConnectError> {
+        let Some(log) = &self.log else {
+            return Err(ConnectError::Definition {
+                table: self.table.clone(),
+                reason: "there is no event log here; open the project with one".to_owned(),
+            });
+        };
+        let options = TopicOptions { partitions: self.partitions, ..TopicOptions::default() };
+        Ok(log.topic_or_create(&self.topic, options)?)
+    }
+}
+
+/// Reads `scan.startup.*`.
+fn start(options: &Options<'_>) -> Result<StartAt, ConnectError> {
+    const MODES: [(&str, StartAt); 3] =
+        [("earliest-offset", StartAt::Earliest), ("latest-offset", StartAt::Latest), ("timestamp", StartAt::Time(0))];
+    match options.one_of("scan.startup.mode", &MODES, StartAt::Earliest)? {
+        StartAt::Time(_) => {
+            options.required("scan.startup.timestamp-millis", "1357016400000")?;
+            Ok(StartAt::Time(options.number("scan.startup.timestamp-millis")?.unwrap_or_default()))
+        }
+        other => Ok(other),
+    }
+}
+
+#[async_trait]
+impl Source for TopicTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn is_bounded(&self) -> bool {
+        false
+    }
+
+    async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
+        let partitions = self.topic()?.partitions();
+        Ok((0..partitions).map(|partition| format!("{}-{partition}", self.topic)).collect())
+    }
+
+    async fn open(
+        &self,
+        partition: usize,
+        from: Position,
+        projection: &[usize],
+        follow: bool,
+    ) -> Result<Box<dyn PartitionReader>, ConnectError> {
+        Ok(Box::new(reader::TopicReader::open(self, partition, from, projection, follow)?))
+    }
+}

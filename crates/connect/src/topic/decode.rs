@@ -1,0 +1,140 @@
+//! Records to rows: reads frames of one partition and decodes a batch of records at once.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, SchemaRef};
+use mulgil_log::{Frame, PartitionReader};
+
+use super::{Format, TopicTable};
+use crate::error::ConnectError;
+use crate::format::cells::Decoded;
+use crate::format::json::JsonDecoder;
+use crate::source::Position;
+
+/// Rows of a batch, about.
+const BATCH_ROWS: usize = 8192;
+/// Bytes of the first read, before the size of records is known.
+const FIRST_READ_BYTES: usize = 1 << 20;
+/// Bounds of a read: not too small to be worth it, not so large that memory notices.
+const READ_BYTES: std::ops::RangeInclusive<usize> = (64 << 10)..=(8 << 20);
+
+/// Reads one partition, a batch at a time.
+pub(super) struct Cursor {
+    topic: String,
+    partition: u32,
+    reader: PartitionReader,
+    /// Records from here on are not wanted.
+    end: Option<u64>,
+    read_bytes: usize,
+    decoder: Decoder,
+    ignore_parse_errors: bool,
+    /// Records passed over because they could not be decoded.
+    pub(super) skipped_rows: u64,
+}
+
+enum Decoder {
+    Json(JsonDecoder),
+    Raw(SchemaRef),
+}
+
+impl Cursor {
+    /// Reads on with `reader`, up to `end` if there is one.
+    pub(super) fn new(
+        table: &TopicTable,
+        partition: u32,
+        reader: PartitionReader,
+        end: Option<u64>,
+        projection: &[usize],
+    ) -> Result<Self, ConnectError> {
+        let schema = Arc::new(table.schema.project(projection)?);
+        let decoder = match table.format {
+            Format::Json => Decoder::Json(JsonDecoder::new(schema)),
+            Format::Raw => Decoder::Raw(schema),
+        };
+        Ok(Self {
+            topic: table.topic.clone(),
+            partition,
+            reader,
+            end,
+            read_bytes: FIRST_READ_BYTES,
+            decoder,
+            ignore_parse_errors: table.ignore_parse_errors,
+            skipped_rows: 0,
+        })
+    }
+
+    /// The offset of the record that comes next.
+    pub(super) fn position(&self) -> Position {
+        self.reader.offset()
+    }
+
+    /// Whether all that is wanted has been read.
+    pub(super) fn is_at_end(&self) -> bool {
+        self.end.is_some_and(|end| self.position() >= end)
+    }
+
+    /// The next rows, `None` if none are there now. Blocks on files.
+    pub(super) fn read(&mut self) -> Result<Option<(RecordBatch, Position)>, ConnectError> {
+        if self.is_at_end() {
+            return Ok(None);
+        }
+        let frames = self.reader.read(self.read_bytes)?;
+        let end = self.end.unwrap_or(u64::MAX);
+        let records = || frames.iter().flat_map(Frame::records).take_while(|record| record.offset < end);
+        let values: Vec<&[u8]> = records().map(|record| record.value).collect();
+        if values.is_empty() {
+            return Ok(None);
+        }
+        self.adapt_read_size(&values);
+        let decoded = self.decode(&values)?;
+        if !self.ignore_parse_errors
+            && let Some((index, reason)) = decoded.bad.first()
+        {
+            let offset = records().nth(*index).map_or(0, |record| record.offset);
+            let (topic, partition, reason) = (self.topic.clone(), self.partition, reason.clone());
+            return Err(ConnectError::Record { topic, partition, offset, reason });
+        }
+        self.skipped_rows += decoded.bad.len() as u64;
+        Ok(Some((decoded.rows, self.position().min(end))))
+    }
+
+    /// Lets the next read bring about as many records as a batch has rows.
+    fn adapt_read_size(&mut self, values: &[&[u8]]) {
+        /// What a record takes in a frame beside its value, about.
+        const OVERHEAD_BYTES: usize = 16;
+        let bytes: usize = values.iter().map(|value| value.len() + OVERHEAD_BYTES).sum();
+        let wanted = bytes.saturating_mul(BATCH_ROWS) / values.len().max(1);
+        self.read_bytes = wanted.clamp(*READ_BYTES.start(), *READ_BYTES.end());
+    }
+
+    fn decode(&self, values: &[&[u8]]) -> Result<Decoded, ConnectError> {
+        match &self.decoder {
+            Decoder::Json(decoder) => Ok(decoder.decode(values)?),
+            Decoder::Raw(schema) => decode_raw(schema, values),
+        }
+    }
+}
+
+/// Values as they are: the one column of the table, or none of it.
+fn decode_raw(schema: &SchemaRef, values: &[&[u8]]) -> Result<Decoded, ConnectError> {
+    let mut bad = Vec::new();
+    let mut good = values.len();
+    let columns: Vec<ArrayRef> = match schema.fields().first().map(|field| field.data_type()) {
+        None => vec![],
+        Some(DataType::Binary) => vec![Arc::new(BinaryArray::from_iter_values(values))],
+        Some(_) => {
+            let mut texts = Vec::with_capacity(values.len());
+            for (index, value) in values.iter().enumerate() {
+                match std::str::from_utf8(value) {
+                    Ok(text) => texts.push(text),
+                    Err(_) => bad.push((index, "the value is not UTF-8 text".to_owned())),
+                }
+            }
+            good = texts.len();
+            vec![Arc::new(StringArray::from_iter_values(texts))]
+        }
+    };
+    let options = RecordBatchOptions::new().with_row_count(Some(good));
+    Ok(Decoded { rows: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, bad })
+}

@@ -1,0 +1,121 @@
+//! Follows one partition: waits for records, decodes them off tokio's threads, one batch ahead of its caller.
+
+use std::time::Duration;
+
+use arrow::array::RecordBatch;
+use async_trait::async_trait;
+use mulgil_log::StartAt;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::TopicTable;
+use super::decode::Cursor;
+use crate::error::ConnectError;
+use crate::source::{PartitionReader, Position, Read};
+
+/// How long records are gathered once one has come: a batch costs far more than a row.
+const GATHER: Duration = Duration::from_millis(2);
+
+/// A partition being read.
+pub(super) struct TopicReader {
+    /// The reading and decoding that is under way. It is kept here, and not in `next`, which may be dropped.
+    work: Option<JoinHandle<Worked>>,
+    /// The cursor, while no work is under way.
+    cursor: Option<Box<Cursor>>,
+    high: watch::Receiver<u64>,
+    idle_timeout: Option<Duration>,
+    /// Whether the caller knows that the partition is idle.
+    is_idle: bool,
+    skipped_rows: u64,
+}
+
+type Worked = (Box<Cursor>, Result<Option<(RecordBatch, Position)>, ConnectError>);
+
+impl TopicReader {
+    /// Opens a partition. Without `follow` it ends where the partition ends now.
+    pub(super) fn open(
+        table: &TopicTable,
+        partition: usize,
+        from: Position,
+        projection: &[usize],
+        follow: bool,
+    ) -> Result<Self, ConnectError> {
+        let topic = table.topic()?;
+        // A number that is no partition's is refused by the log, with the numbers there are.
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let start = if from == 0 { table.start } else { StartAt::Offset(from) };
+        let high = topic.watch(partition)?;
+        let end = if follow { None } else { Some(topic.offsets(partition)?.end) };
+        let reader = topic.reader(partition, start)?;
+        let cursor = Cursor::new(table, partition, reader, end, projection)?;
+        Ok(Self {
+            work: None,
+            cursor: Some(Box::new(cursor)),
+            high,
+            idle_timeout: table.idle_timeout,
+            is_idle: false,
+            skipped_rows: 0,
+        })
+    }
+
+    /// Starts to read on, unless that is under way.
+    fn start_work(&mut self) {
+        if let Some(mut cursor) = self.cursor.take() {
+            self.work = Some(tokio::task::spawn_blocking(move || {
+                let rows = cursor.read();
+                (cursor, rows)
+            }));
+        }
+    }
+
+    /// Waits for more records than `position`; whether they have come before the time-out.
+    async fn wait_beyond(&mut self, position: Position) -> bool {
+        let idle_timeout = self.idle_timeout.filter(|_| !self.is_idle);
+        let arrival = self.high.wait_for(|high| *high > position);
+        let arrived = match idle_timeout {
+            Some(idle_timeout) => tokio::time::timeout(idle_timeout, arrival).await.map(|arrived| arrived.is_ok()),
+            None => Ok(arrival.await.is_ok()),
+        };
+        match arrived {
+            Ok(true) => true,
+            // The log is closed: nothing will come any more, and the engine will be told to stop by others.
+            Ok(false) => std::future::pending().await,
+            Err(_elapsed) => false,
+        }
+    }
+}
+
+#[async_trait]
+impl PartitionReader for TopicReader {
+    async fn next(&mut self) -> Result<Read, ConnectError> {
+        loop {
+            self.start_work();
+            let worked = match &mut self.work {
+                Some(work) => work.await,
+                None => return Ok(Read::End),
+            };
+            self.work = None;
+            let (cursor, rows) = worked.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+            self.skipped_rows = cursor.skipped_rows;
+            let (position, is_at_end) = (cursor.position(), cursor.is_at_end());
+            self.cursor = Some(cursor);
+            if let Some((rows, position)) = rows? {
+                self.is_idle = false;
+                self.start_work();
+                return Ok(Read::Rows(rows, position));
+            }
+            if is_at_end {
+                return Ok(Read::End);
+            }
+            if !self.wait_beyond(position).await {
+                self.is_idle = true;
+                return Ok(Read::Idle);
+            }
+            tokio::time::sleep(GATHER).await;
+        }
+    }
+
+    fn skipped_rows(&self) -> u64 {
+        self.skipped_rows
+    }
+}
