@@ -100,6 +100,14 @@ pub enum PlanError {
     },
 }
 
+impl Plan {
+    /// How many runs the plan starts, new and again.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        self.runs.iter().filter(|run| !matches!(run.action, Action::Skip(_))).count()
+    }
+}
+
 /// Plans runs with `params` for the intervals that start on the local days `from` to `to`, both inclusive. `existing`
 /// says how the run of a key stands, if there is one.
 pub fn plan(
@@ -111,6 +119,35 @@ pub fn plan(
     which: Which,
     order: Order,
 ) -> Result<Plan, PlanError> {
-    let _ = (flow, params, from, to, existing(&RunKey::new(flow, None, params)), which, order);
-    Ok(Plan { runs: Vec::new() })
+    let name = || flow.name.clone();
+    let Some(schedule) = &flow.schedule else { return Err(PlanError::NoSchedule { flow: name() }) };
+    if to < from {
+        return Err(PlanError::EmptyRange { from, to });
+    }
+    let midnight = |date: Date| date.to_zoned(flow.timezone.clone()).ok().map(|zoned| zoned.timestamp());
+    let after_last = to.tomorrow().ok().and_then(midnight);
+    let (Some(first), Some(after_last)) = (midnight(from), after_last) else {
+        return Err(PlanError::NoIntervals { flow: name(), from, to });
+    };
+    let planned = schedule.intervals(first, after_last).map(|interval| {
+        let key = RunKey::new(flow, Some(interval), params);
+        let action = choose(existing(&key), which);
+        PlannedRun { key, interval, action }
+    });
+    let mut runs: Vec<PlannedRun> = planned.collect();
+    if runs.is_empty() {
+        return Err(PlanError::NoIntervals { flow: name(), from, to });
+    }
+    if order == Order::NewestFirst {
+        runs.reverse();
+    }
+    Ok(Plan { runs })
+}
+
+fn choose(existing: Option<Existing>, which: Which) -> Action {
+    match (existing, which) {
+        (None, Which::Missing | Which::All) => Action::Run,
+        (Some(Existing::Failed), Which::Failed | Which::All) | (Some(Existing::Succeeded), Which::All) => Action::Rerun,
+        (existing, _) => Action::Skip(existing),
+    }
 }

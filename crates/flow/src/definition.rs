@@ -8,7 +8,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
-use crate::{Diagnostic, Param, Project, Schedule};
+use crate::{Param, Schedule};
 
 /// A DAG of tasks with parameters and maybe a schedule.
 #[derive(Clone, Debug, Serialize)]
@@ -39,15 +39,6 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
-    ///
-    /// `file_name` is used in diagnostics only. The project supplies the default time zone, the pools and the names of
-    /// the connections.
-    pub fn parse(file_name: &str, text: &str, project: &Project) -> Result<Self, Vec<Diagnostic>> {
-        let _ = (file_name, text, project);
-        Err(Vec::new())
-    }
-
     /// The task of that name.
     #[must_use]
     pub fn task(&self, name: &str) -> Option<&Task> {

@@ -10,17 +10,23 @@
 //! - [`template`] renders `{{ ds }}` and its kin; [`backfill`] plans runs for past intervals; [`lint()`] gives advice.
 
 pub mod backfill;
+mod check;
+mod clock;
 mod cron;
 mod definition;
 mod diagnostic;
+mod findings;
 mod interval;
 mod lint;
 mod params;
 mod project;
+mod raw;
+mod read;
 mod run_key;
 pub mod schedule;
 mod schema;
 pub mod template;
+mod yaml;
 
 pub use cron::{Cron, CronError};
 pub use definition::{Flow, FlowVersion, Notification, Retries, SqlText, Task, TaskKind, Write, WriteTarget};
@@ -30,6 +36,6 @@ pub use lint::lint;
 pub use params::{Param, ParamError, ParamType, Params};
 pub use project::Project;
 pub use run_key::RunKey;
-pub use schedule::{Catchup, Fire, Schedule};
-pub use schema::json_schema;
+pub use schedule::{Catchup, Fire, Grain, Rule, Schedule};
+pub use schema::{json_schema, project_json_schema};
 pub use template::{Quote, TemplateError, Variables, render};

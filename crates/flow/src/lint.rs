@@ -1,10 +1,60 @@
 //! Advice about a flow that is correct but may hurt.
 
-use crate::{Diagnostic, Flow};
+use crate::{Diagnostic, Flow, Task, TaskKind, Write};
 
-/// What could be better about a flow: warnings, not errors.
+/// From this many automatic retries on, a broken input is tried too often before somebody hears of it.
+const RETRIES_ADVISED_MAX: u32 = 2;
+
+/// What could be better about a flow: warnings, not errors, in the order of the file.
 #[must_use]
 pub fn lint(flow: &Flow) -> Vec<Diagnostic> {
-    let _ = flow;
-    Vec::new()
+    let mut warnings: Vec<Diagnostic> = flow.tasks.iter().flat_map(|task| lint_task(flow, task)).collect();
+    if flow.schedule.is_some() && flow.on_failure.is_empty() {
+        let remedy = "add on_failure: [{webhook: URL}]";
+        warnings.push(warning(flow, (1, 1), "nobody is told when a scheduled run fails".to_owned(), remedy));
+    }
+    warnings.sort_by_key(|warning| (warning.line, warning.column));
+    warnings
+}
+
+fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
+    let name = &task.name;
+    let mut warnings = Vec::new();
+    let mut warn = |message: String, remedy: &str| {
+        warnings.push(warning(flow, (task.line, task.column), message, remedy));
+    };
+    if task.timeout.is_none() {
+        warn(format!("task {name} has no timeout, so a hang holds its slot for ever"), "add timeout: 1h");
+    }
+    if task.retries.limit > RETRIES_ADVISED_MAX {
+        let message = format!("task {name} is retried {} times before anybody hears of it", task.retries.limit);
+        warn(message, "at most 2; what still fails then needs a person");
+    }
+    if task.retries_ignored {
+        let message = format!("task {name} is not idempotent, so its retries are never made");
+        warn(message, "make it idempotent, or take its retries away");
+    }
+    if !task.idempotent && matches!(task.kind, TaskKind::Sql { .. } | TaskKind::Transfer { .. }) {
+        warn(format!("task {name} writes a table but is not idempotent"), "write: replace_partition makes it so");
+    }
+    let target = match &task.kind {
+        TaskKind::Shell { .. } => None,
+        TaskKind::Sql { target, .. } => target.as_ref(),
+        TaskKind::Transfer { target, .. } => Some(target),
+    };
+    match target.map(|target| &target.write) {
+        Some(Write::Append) => {
+            warn(format!("task {name} appends, so a second run of it may double rows"), "write: replace_partition");
+        }
+        Some(Write::ReplacePartition { partition }) if partition.is_empty() && flow.schedule.is_none() => {
+            let message = format!("task {name} replaces the partition of its interval, but the flow has no intervals");
+            warn(message, "add partition: {COLUMN: VALUE}, a schedule, or write: replace_table");
+        }
+        _ => {}
+    }
+    warnings
+}
+
+fn warning(flow: &Flow, (line, column): (u32, u32), message: String, remedy: &str) -> Diagnostic {
+    Diagnostic { file: flow.file.clone(), line, column, message, remedy: Some(remedy.to_owned()) }
 }

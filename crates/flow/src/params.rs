@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -38,6 +39,52 @@ pub enum ParamType {
     Date,
 }
 
+impl ParamType {
+    /// All types.
+    pub const ALL: [Self; 5] = [Self::String, Self::Integer, Self::Number, Self::Boolean, Self::Date];
+
+    /// The word for it in flow files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+            Self::Date => "date",
+        }
+    }
+
+    /// The type of a value that stands alone; `None` for lists, maps and null.
+    pub(crate) fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) if text.parse::<Date>().is_ok() => Some(Self::Date),
+            Value::String(_) => Some(Self::String),
+            Value::Number(number) if number.is_i64() => Some(Self::Integer),
+            Value::Number(_) => Some(Self::Number),
+            Value::Bool(_) => Some(Self::Boolean),
+            Value::Null | Value::Array(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// The value as one of this type, text included that reads as one.
+    pub(crate) fn accept(self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (Self::String, Value::String(_)) | (Self::Boolean, Value::Bool(_)) => Some(value.clone()),
+            (Self::String, Value::Number(number)) => Some(Value::String(number.to_string())),
+            (Self::Integer, Value::Number(number)) => number.as_i64().map(Value::from),
+            (Self::Number, Value::Number(_)) => Some(value.clone()),
+            (Self::Integer, Value::String(text)) => text.parse::<i64>().ok().map(Value::from),
+            (Self::Number, Value::String(text)) => {
+                text.parse::<f64>().ok().filter(|number| number.is_finite()).map(Value::from)
+            }
+            (Self::Boolean, Value::String(text)) => text.parse::<bool>().ok().map(Value::from),
+            (Self::Date, Value::String(text)) => text.parse::<Date>().ok().map(|date| Value::String(date.to_string())),
+            _ => None,
+        }
+    }
+}
+
 /// Why the parameters of a run are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParamError {
@@ -48,7 +95,7 @@ pub enum ParamError {
         flow: String,
         /// The name given.
         name: String,
-        /// The names there are.
+        /// The names there are, `none` when there are none.
         known: String,
     },
     /// A parameter without default was not given.
@@ -60,7 +107,7 @@ pub enum ParamError {
         name: String,
     },
     /// A value does not fit the type.
-    #[error("parameter {name} of flow {flow} takes a {expected}, not {found}")]
+    #[error("parameter {name} of flow {flow} takes a value of type {expected}, not {found}")]
     Type {
         /// The flow.
         flow: String,
@@ -74,10 +121,33 @@ pub enum ParamError {
 }
 
 impl Flow {
+    /// The parameters of a run for which none are given. Incomplete if some have no default.
+    #[must_use]
+    pub fn default_params(&self) -> Params {
+        let defaults = self.params.iter().filter_map(|(name, param)| Some((name.clone(), param.default.clone()?)));
+        defaults.collect()
+    }
+
     /// Completes the parameters given for a run with the defaults, and checks them. Text that reads as a value of the
     /// declared type counts as one, so that what comes from a command line need not be typed.
     pub fn resolve_params(&self, given: &BTreeMap<String, Value>) -> Result<Params, ParamError> {
-        let _ = given;
-        Ok(Params::new())
+        let flow = || self.name.clone();
+        let mut resolved = self.default_params();
+        for (name, value) in given {
+            let Some(param) = self.params.get(name) else {
+                let known: Vec<&str> = self.params.keys().map(String::as_str).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return Err(ParamError::Unknown { flow: flow(), name: name.clone(), known });
+            };
+            let Some(value) = param.param_type.accept(value) else {
+                let (expected, found) = (param.param_type.word(), value.to_string());
+                return Err(ParamError::Type { flow: flow(), name: name.clone(), expected, found });
+            };
+            resolved.insert(name.clone(), value);
+        }
+        match self.params.keys().find(|name| !resolved.contains_key(*name)) {
+            Some(missing) => Err(ParamError::Missing { flow: flow(), name: missing.clone() }),
+            None => Ok(resolved),
+        }
     }
 }

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::Diagnostic;
-
 /// A project as its `mulgil.yaml` says it, defaults filled in.
 #[derive(Clone, Debug, Serialize)]
 pub struct Project {
@@ -33,12 +31,6 @@ impl Project {
     pub const DEFAULT_POOL: &'static str = "default";
     /// The slots of the default pool when the file says nothing.
     pub const DEFAULT_POOL_SLOTS: u32 = 8;
-
-    /// Checks the text of a project file and returns the project, or everything that is wrong with it.
-    pub fn parse(file_name: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
-        let _ = (file_name, text);
-        Ok(Self::default())
-    }
 }
 
 impl Default for Project {

@@ -1,10 +1,38 @@
 //! When a flow runs, and which data interval each run is about.
+//!
+//! # Fires
+//!
+//! A cron rule fires by the wall clock of its time zone. What happens when that clock jumps:
+//!
+//! | | hours as numbers (`0 6 * * *`, `30 1,2 * * *`) | hours as star or step (`0 * * * *`, `0 */2 * * *`) |
+//! |---|---|---|
+//! | meaning | times of day: each once a day | time that passes: every instant that shows a named time |
+//! | spring: the time is skipped | at the first instant after the gap | not |
+//! | autumn: the time comes twice | at its first coming | both times |
+//!
+//! An `every` rule fires a constant real time apart, whatever clocks do.
+//!
+//! # Data intervals: whole periods
+//!
+//! The interval of a fire is the last whole period that has ended by then: **from the floor of the previous fire to the
+//! floor of this one**. The floor rounds down to the schedule's [`Grain`]: to the start of the local day if the rule
+//! fires at most once a day, to the start of the local hour if at most once an hour, else not at all. So
+//! `0 6 * * *` in America/New_York processes at 06:00 the whole local day before, which has 23, 24 or 25 hours, and
+//! `0 0 * * 1` a week that starts on Monday. A fire whose floor is no later than the previous one's has nothing to be
+//! about, and does not count: this happens where a whole day is skipped, as in Samoa in 2011.
+//!
+//! Hence intervals tile time: each begins where the one before ended.
+//!
+//! `start` and `end` bound the intervals: the first begins at or after `start`, the last ends at or before `end`.
+
+use std::collections::VecDeque;
 
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, ToSpan};
 use serde::Serialize;
 
-use crate::{Cron, DataInterval};
+pub use crate::cron::Grain;
+use crate::{Cron, DataInterval, clock};
 
 /// When a flow runs by itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -33,12 +61,13 @@ pub enum Rule {
 }
 
 /// What happens to fires that were missed while no server ran.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Catchup {
     /// They are dropped.
     None,
     /// The latest runs, the others are dropped.
+    #[default]
     Latest,
     /// The latest so many run.
     AtMost(u32),
@@ -56,11 +85,31 @@ pub struct Fire {
 }
 
 impl Schedule {
+    /// How far fires are rounded down to find the boundaries of intervals.
+    #[must_use]
+    pub fn grain(&self) -> Grain {
+        match &self.rule {
+            Rule::Cron(cron) => cron.grain(),
+            Rule::Every(_) => Grain::Instant,
+        }
+    }
+
     /// The first fire later than `instant`; `None` when the schedule has ended.
     #[must_use]
     pub fn next_after(&self, instant: Timestamp) -> Option<Fire> {
-        let _ = instant;
-        None
+        let mut at = self.start.map_or(instant, |start| start.max(instant));
+        loop {
+            at = self.next_tick(at)?;
+            let end = self.floor(at)?;
+            if self.end.is_some_and(|limit| end > limit) {
+                return None;
+            }
+            // A first fire ever has no period before it.
+            let Some(start) = self.previous_tick(at).and_then(|tick| self.floor(tick)) else { continue };
+            if start < end && self.start.is_none_or(|limit| start >= limit) {
+                return Some(Fire { at, interval: DataInterval { start, end } });
+            }
+        }
     }
 
     /// The fires later than `after`, in order, as far as anybody asks.
@@ -70,14 +119,67 @@ impl Schedule {
 
     /// The data intervals that start in `[from, to)`, in order.
     pub fn intervals(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = DataInterval> + '_ {
-        let _ = (from, to);
-        std::iter::empty()
+        // An interval that starts at or after `from` has its fire after `from`.
+        let intervals = self.fires(from).map(|fire| fire.interval);
+        intervals.skip_while(move |interval| interval.start < from).take_while(move |interval| interval.start < to)
     }
 
     /// The fires in `(since, now]` that the catch-up policy lets run, in order.
     #[must_use]
     pub fn missed(&self, since: Timestamp, now: Timestamp) -> Vec<Fire> {
-        let _ = (since, now);
-        Vec::new()
+        let keep = match self.catchup {
+            Catchup::None => return Vec::new(),
+            Catchup::Latest => 1,
+            Catchup::AtMost(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            Catchup::All => usize::MAX,
+        };
+        let mut kept = VecDeque::new();
+        for fire in self.fires(since).take_while(|fire| fire.at <= now) {
+            kept.push_back(fire);
+            if kept.len() > keep {
+                kept.pop_front();
+            }
+        }
+        kept.into()
+    }
+
+    fn next_tick(&self, after: Timestamp) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Cron(cron) => clock::next_fire(cron, &self.timezone, after),
+            Rule::Every(step) => self.multiple(*step, after, 1),
+        }
+    }
+
+    fn previous_tick(&self, before: Timestamp) -> Option<Timestamp> {
+        match &self.rule {
+            Rule::Cron(cron) => clock::previous_fire(cron, &self.timezone, before),
+            Rule::Every(step) => self.multiple(*step, before.checked_sub(1.nanosecond()).ok()?, 0),
+        }
+    }
+
+    /// The last multiple of `step` since the anchor that is at or before `instant`, and `further` steps on.
+    fn multiple(&self, step: SignedDuration, instant: Timestamp, further: i128) -> Option<Timestamp> {
+        let anchor = self.start.unwrap_or(Timestamp::UNIX_EPOCH).as_nanosecond();
+        let count = (instant.as_nanosecond() - anchor).checked_div_euclid(step.as_nanos())? + further;
+        Timestamp::from_nanosecond(anchor + count * step.as_nanos()).ok()
+    }
+
+    /// The boundary between data intervals that belongs to a fire.
+    fn floor(&self, tick: Timestamp) -> Option<Timestamp> {
+        let zoned = tick.to_zoned(self.timezone.clone());
+        match self.grain() {
+            Grain::Instant => Some(tick),
+            Grain::Day => zoned.start_of_day().ok().map(|start| start.timestamp()),
+            Grain::Hour => {
+                let time = zoned.time();
+                let into_hour =
+                    SignedDuration::from_mins(time.minute().into()) + SignedDuration::from_secs(time.second().into());
+                let floor = tick.checked_sub(into_hour).ok()?;
+                // An hour that a transition cuts begins at the transition; otherwise floors could fall as time rises.
+                let inclusive = tick.checked_add(1.nanosecond()).ok()?;
+                let transition = self.timezone.preceding(inclusive).next().map(|transition| transition.timestamp());
+                Some(transition.map_or(floor, |transition| transition.max(floor)))
+            }
+        }
     }
 }

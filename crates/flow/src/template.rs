@@ -9,13 +9,26 @@
 //! | `params.x` | a parameter |
 //! | `connections.x` | a connection of the project |
 //!
-//! An unknown variable is an error, never an empty string.
+//! An unknown variable is an error, never an empty string. The language is Jinja's, as minijinja has it.
+//!
+//! With [`Quote::Shell`] every value becomes one word of the shell, in single quotes, whatever it contains. That holds
+//! only where the shell reads words: an expression inside quotes, backticks, a comment or a here-document is an error.
+
+mod expression;
+mod quote;
 
 use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
+use minijinja::value::Serde;
+use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
-use crate::{DataInterval, Flow, Params, Project, RunKey};
+use crate::findings::{Findings, Position, remedy_for};
+use crate::{DataInterval, Diagnostic, Flow, Param, ParamType, Params, Project, RunKey};
+
+const INTERVAL_NAMES: [&str; 4] = ["ds", "ds_nodash", "data_interval_start", "data_interval_end"];
+/// Functions that are always there.
+const FUNCTIONS: [&str; 4] = ["range", "dict", "namespace", "debug"];
 
 /// The values that a run's templates can use.
 #[derive(Clone, Debug)]
@@ -44,6 +57,30 @@ impl Variables {
             connections: project.connections.clone(),
         }
     }
+
+    fn context(&self) -> Value {
+        let mut context = BTreeMap::from([
+            ("run_id", Value::from(self.run_id.as_str())),
+            ("params", Value::from(Serde(&self.params))),
+            ("connections", Value::from(Serde(&self.connections))),
+        ]);
+        if let Some(interval) = self.interval {
+            let date = interval.start.to_zoned(self.timezone.clone()).date();
+            context.insert("ds", Value::from(date.to_string()));
+            context.insert("ds_nodash", Value::from(date.strftime("%Y%m%d").to_string()));
+            context.insert("data_interval_start", Value::from(interval.start.to_string()));
+            context.insert("data_interval_end", Value::from(interval.end.to_string()));
+        }
+        Value::from(context)
+    }
+
+    fn names(&self) -> Names {
+        Names {
+            interval: self.interval.is_some(),
+            params: self.params.keys().cloned().collect(),
+            connections: self.connections.keys().cloned().collect(),
+        }
+    }
 }
 
 /// How a value is written into the text.
@@ -57,16 +94,172 @@ pub enum Quote {
 
 /// Why a template cannot be rendered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("template line {line}: {message}")]
+#[error("template line {line}, column {column}: {message}{}", remedy.as_ref().map(|r| format!(" ({r})")).unwrap_or_default())]
 pub struct TemplateError {
     /// The line within the template, from 1.
     pub line: u32,
+    /// The column within the line, in characters, from 1.
+    pub column: u32,
     /// What is wrong.
     pub message: String,
+    /// What to do about it.
+    pub remedy: Option<String>,
 }
 
 /// Renders a template.
 pub fn render(template: &str, variables: &Variables, quote: Quote) -> Result<String, TemplateError> {
-    let _ = (variables, quote);
-    Ok(template.to_owned())
+    let environment = environment(quote);
+    let compiled = environment.template_from_str(template).map_err(|error| located(template, &error))?;
+    if let Some(error) = findings_in(template, &compiled, &variables.names(), quote).into_iter().next() {
+        return Err(error);
+    }
+    compiled.render(variables.context()).map_err(|error| located(template, &error))
+}
+
+/// Checks a template that stands in a file of its own, such as a task's SQL, without rendering it.
+#[must_use]
+pub fn check(file_name: &str, template: &str, flow: &Flow, project: &Project, quote: Quote) -> Vec<Diagnostic> {
+    let names = Names::new(flow.schedule.is_some(), &flow.params, project);
+    let mut findings = Findings::new(file_name);
+    for error in errors_in(template, &names, &flow.params, quote) {
+        findings.add(Position { line: error.line, column: error.column }, error.message, error.remedy);
+    }
+    findings.into_vec()
+}
+
+/// The names that a template may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    interval: bool,
+    params: Vec<String>,
+    connections: Vec<String>,
+}
+
+impl Names {
+    pub(crate) fn new(interval: bool, params: &BTreeMap<String, Param>, project: &Project) -> Self {
+        let (params, connections) = (params.keys().cloned().collect(), project.connections.keys().cloned().collect());
+        Self { interval, params, connections }
+    }
+
+    /// Message and remedy if the name, as `params.x` or `x`, is not among them.
+    fn reject(&self, name: &str) -> Option<(String, Option<String>)> {
+        let unknown = |what: &str, name: &str, known: &[String]| {
+            let known: Vec<&str> = known.iter().map(String::as_str).collect();
+            let remedy = remedy_for(name, &known).or_else(|| Some(format!("there is no {what} yet; declare it")));
+            Some((format!("unknown {what} {name}"), remedy))
+        };
+        let (root, rest) = name.split_once('.').map_or((name, None), |(root, rest)| (root, Some(rest)));
+        let member = rest.map(|rest| rest.split('.').next().unwrap_or(rest));
+        match (root, member) {
+            ("params", Some(member)) if !self.params.iter().any(|p| p == member) => {
+                unknown("parameter", member, &self.params)
+            }
+            ("connections", Some(member)) if !self.connections.iter().any(|c| c == member) => {
+                unknown("connection", member, &self.connections)
+            }
+            ("params" | "connections" | "run_id", _) => None,
+            (root, _) if FUNCTIONS.contains(&root) => None,
+            (root, _) if INTERVAL_NAMES.contains(&root) => (!self.interval).then(|| {
+                let remedy = "give the flow a schedule, or use a parameter".to_owned();
+                (format!("{root} is unknown without a data interval"), Some(remedy))
+            }),
+            (root, _) => {
+                let mut known = vec!["run_id", "params", "connections"];
+                known.extend(INTERVAL_NAMES.iter().filter(|_| self.interval));
+                Some((format!("unknown variable {root}"), remedy_for(root, &known)))
+            }
+        }
+    }
+}
+
+/// Everything that is wrong with a template, as far as can be known before a run.
+pub(crate) fn errors_in(
+    template: &str,
+    names: &Names,
+    params: &BTreeMap<String, Param>,
+    quote: Quote,
+) -> Vec<TemplateError> {
+    let environment = environment(quote);
+    let compiled = match environment.template_from_str(template) {
+        Ok(compiled) => compiled,
+        Err(error) => return vec![located(template, &error)],
+    };
+    let found = findings_in(template, &compiled, names, quote);
+    if !found.is_empty() {
+        return found;
+    }
+    // Unknown filters and functions show only when they are called. Other failures may be the samples' fault.
+    match compiled.render(samples(names, params)) {
+        Err(error) if is_about_names(error.kind()) => vec![located(template, &error)],
+        _ => Vec::new(),
+    }
+}
+
+fn is_about_names(kind: ErrorKind) -> bool {
+    use ErrorKind::{TemplateNotFound, UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+    matches!(kind, UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest | TemplateNotFound)
+}
+
+fn environment(quote: Quote) -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_debug(true);
+    if quote == Quote::Shell {
+        environment.set_formatter(|out, _, value| {
+            let word = quote::single_quoted(&value.to_string())
+                .map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason))?;
+            out.write_str(&word).map_err(Error::from)
+        });
+    }
+    environment
+}
+
+fn findings_in(
+    template: &str,
+    compiled: &minijinja::Template<'_, '_>,
+    names: &Names,
+    quote: Quote,
+) -> Vec<TemplateError> {
+    let mut found = Vec::new();
+    for name in compiled.undeclared_variables(true) {
+        if let Some((message, remedy)) = names.reject(&name) {
+            let Position { line, column } = expression::place_of_name(template, &name);
+            found.push(TemplateError { line, column, message, remedy });
+        }
+    }
+    if quote == Quote::Shell {
+        found.extend(quote::misplaced(template));
+    }
+    found.sort_by(|a, b| (a.line, a.column, &a.message).cmp(&(b.line, b.column, &b.message)));
+    found
+}
+
+fn samples(names: &Names, params: &BTreeMap<String, Param>) -> Value {
+    let sample = |param: &Param| match (&param.default, param.param_type) {
+        (Some(default), _) => default.clone(),
+        (None, ParamType::String) => "text".into(),
+        (None, ParamType::Integer | ParamType::Number) => 1.into(),
+        (None, ParamType::Boolean) => true.into(),
+        (None, ParamType::Date) => "2013-01-01".into(),
+    };
+    let interval = DataInterval { start: jiff::Timestamp::UNIX_EPOCH, end: jiff::Timestamp::UNIX_EPOCH };
+    let variables = Variables {
+        interval: names.interval.then_some(interval),
+        timezone: TimeZone::UTC,
+        run_id: "flow/1970-01-01".to_owned(),
+        params: params.iter().map(|(name, param)| (name.clone(), sample(param))).collect(),
+        connections: names.connections.iter().map(|name| (name.clone(), "http://example".to_owned())).collect(),
+    };
+    variables.context()
+}
+
+fn located(template: &str, error: &Error) -> TemplateError {
+    let by_range = error.range().and_then(|range| expression::place_of_byte(template, range.start));
+    let line = u32::try_from(error.line().unwrap_or(1)).unwrap_or(1).max(1);
+    let Position { line, column } = by_range.unwrap_or(Position { line, column: 1 });
+    let message = match error.detail() {
+        Some(detail) => format!("{}: {detail}", error.kind()),
+        None => error.kind().to_string(),
+    };
+    TemplateError { line, column, message, remedy: None }
 }

@@ -1,0 +1,6 @@
+//! From the raw form to the checked definition: every rule that a flow must keep, each with its place.
+
+mod flow;
+mod project;
+mod task;
+mod value;

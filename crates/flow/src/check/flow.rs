@@ -1,0 +1,242 @@
+//! The rules of a flow as a whole.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::task::{Defaults, Tasks, retries};
+use super::value::{check_name, duration, instant, zone};
+use crate::findings::{Findings, Position};
+use crate::raw::{CatchupWord, RawCatchup, RawFlow, RawNotification, RawParam, RawSchedule};
+use crate::read::{Entries, FromNode, Text};
+use crate::schedule::Rule;
+use crate::template::{self, Names};
+use crate::{
+    Catchup, Cron, Diagnostic, Flow, FlowVersion, Notification, Param, ParamType, Project, Quote, Retries, Schedule,
+    yaml,
+};
+
+impl Flow {
+    /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
+    ///
+    /// `file_name` is used in diagnostics only. The project supplies the default time zone, the pools and the names of
+    /// the connections.
+    pub fn parse(file_name: &str, text: &str, project: &Project) -> Result<Self, Vec<Diagnostic>> {
+        let mut findings = Findings::new(file_name);
+        let raw = yaml::parse(text, &mut findings).and_then(|root| RawFlow::from_node(&root, &mut findings));
+        let flow = raw.map(|raw| Checker { project, findings: &mut findings }.flow(file_name, raw));
+        findings.finish(flow)
+    }
+}
+
+/// Checks one flow. Whatever is wrong is put down, and checking goes on with something harmless in its place.
+struct Checker<'a> {
+    project: &'a Project,
+    findings: &'a mut Findings,
+}
+
+impl Checker<'_> {
+    fn flow(&mut self, file: &str, raw: RawFlow) -> Flow {
+        let name = self.name(raw.flow, raw.at);
+        let has_schedule = raw.schedule.is_some();
+        let timezone = self.timezone(raw.schedule.as_ref());
+        let schedule = raw.schedule.and_then(|raw| self.schedule(raw, &timezone));
+        let params = self.params(raw.params.unwrap_or_default(), has_schedule);
+        let names = Names::new(has_schedule, &params, self.project);
+        let on_failure = self.notifications(raw.on_failure.unwrap_or_default(), &names, &params);
+        let defaults = Defaults {
+            retries: raw.retries.map_or(Retries::NONE, |raw| retries(raw, self.findings)),
+            timeout: raw.timeout.and_then(|text| duration(&text, "timeout", self.findings)),
+            pool: raw.pool.map(|text| self.pool(text)),
+        };
+        let raw_tasks = raw.tasks.unwrap_or_default();
+        if raw_tasks.0.is_empty() {
+            self.findings.add(raw.at, "the flow has no tasks", Some("add tasks: with at least one".to_owned()));
+        }
+        let tasks = Tasks { project: self.project, names: &names, params: &params, defaults: &defaults };
+        let tasks = tasks.checked(raw_tasks, self.findings);
+        let concurrency = raw.concurrency.map(|number| {
+            if number.value == 0 {
+                self.findings.add(number.at, "concurrency 0 lets no run start", Some("write 1 or more".to_owned()));
+            }
+            number.value
+        });
+        let deadline = raw.deadline.and_then(|text| self.deadline(&text));
+        let description = raw.description.map(|text| text.value);
+        let (file, version) = (file.to_owned(), FlowVersion(String::new()));
+        let flow = Flow {
+            name,
+            description,
+            file,
+            version,
+            timezone,
+            schedule,
+            params,
+            concurrency,
+            deadline,
+            on_failure,
+            tasks,
+        };
+        Flow { version: version_of(&flow), ..flow }
+    }
+
+    fn name(&mut self, name: Option<Text>, at: Position) -> String {
+        let Some(name) = name else {
+            self.findings.add(at, "the flow has no name", Some("begin with flow: NAME".to_owned()));
+            return String::new();
+        };
+        check_name(&name.value, name.at, "flow", self.findings);
+        name.value
+    }
+
+    fn timezone(&mut self, schedule: Option<&RawSchedule>) -> TimeZone {
+        let own = schedule.and_then(|schedule| schedule.timezone.as_ref());
+        own.and_then(|text| zone(text, self.findings)).unwrap_or_else(|| self.project.timezone.clone())
+    }
+
+    fn pool(&mut self, text: Text) -> String {
+        super::task::pool(text, self.project, self.findings)
+    }
+
+    fn schedule(&mut self, raw: RawSchedule, timezone: &TimeZone) -> Option<Schedule> {
+        let start = raw.start.as_ref().and_then(|text| instant(text, timezone, self.findings));
+        let end = raw.end.as_ref().and_then(|text| instant(text, timezone, self.findings));
+        if let (Some(start), Some(end), Some(text)) = (start, end, &raw.end)
+            && end <= start
+        {
+            self.findings.add(text.at, "the schedule ends before it starts", Some("put a later end".to_owned()));
+        }
+        let catchup = match raw.catchup {
+            None => Catchup::default(),
+            Some(RawCatchup::Word(CatchupWord::None) | RawCatchup::AtMost(0)) => Catchup::None,
+            Some(RawCatchup::Word(CatchupWord::Latest)) => Catchup::Latest,
+            Some(RawCatchup::Word(CatchupWord::All)) => Catchup::All,
+            Some(RawCatchup::AtMost(number)) => Catchup::AtMost(number),
+        };
+        let rule = self.rule(raw.cron, raw.every, raw.at)?;
+        Some(Schedule { rule, timezone: timezone.clone(), start, end, catchup })
+    }
+
+    fn rule(&mut self, cron: Option<Text>, every: Option<Text>, at: Position) -> Option<Rule> {
+        match (cron, every) {
+            (Some(text), None) => match Cron::parse(&text.value) {
+                Ok(cron) => Some(Rule::Cron(cron)),
+                Err(error) => {
+                    let remedy = "five fields, such as 0 6 * * * for 06:00 every day".to_owned();
+                    self.findings.add(text.at, format!("bad cron expression {:?}: {error}", text.value), Some(remedy));
+                    None
+                }
+            },
+            (None, Some(text)) => duration(&text, "every", self.findings).map(Rule::Every),
+            (Some(_), Some(every)) => {
+                self.findings.add(
+                    every.at,
+                    "the schedule has both cron and every",
+                    Some("keep one of them".to_owned()),
+                );
+                None
+            }
+            (None, None) => {
+                let remedy = "add cron: \"0 6 * * *\" or every: 15m".to_owned();
+                self.findings.add(at, "the schedule says nothing about when", Some(remedy));
+                None
+            }
+        }
+    }
+
+    fn params(&mut self, raw: Entries<RawParam>, has_schedule: bool) -> BTreeMap<String, Param> {
+        let mut params = BTreeMap::new();
+        for (name, raw) in raw.0 {
+            check_name(&name.text, name.at, "parameter", self.findings);
+            let Some(param) = self.param(raw) else { continue };
+            if has_schedule && param.default.is_none() {
+                let message = format!("parameter {} has no default, and a scheduled run has nobody to ask", name.text);
+                self.findings.add(name.at, message, Some("give it a default".to_owned()));
+            }
+            params.insert(name.text, param);
+        }
+        params
+    }
+
+    fn param(&mut self, raw: RawParam) -> Option<Param> {
+        let (declared, default, description) = match raw {
+            RawParam::Default(default) => (None, Some(default), None),
+            RawParam::InFull(raw) => (raw.param_type, raw.default, raw.description),
+        };
+        let description = description.map(|text| text.value);
+        let default = default.filter(|default| default.0 != Value::Null);
+        let Some(default) = default else {
+            let param_type = declared.map_or(ParamType::String, |declared| declared.value);
+            return Some(Param { param_type, default: None, description });
+        };
+        let Some(param_type) = declared.map(|declared| declared.value).or_else(|| ParamType::of(&default.0)) else {
+            let remedy = "write a text, a number, true, false or a date".to_owned();
+            self.findings.add(default.1, "a parameter takes a single value", Some(remedy));
+            return None;
+        };
+        let accepted = param_type.accept(&default.0);
+        if accepted.is_none() {
+            let message = format!("the default {} is not of type {}", default.0, param_type.word());
+            self.findings.add(default.1, message, Some("change the default or the type".to_owned()));
+        }
+        Some(Param { param_type, default: accepted, description })
+    }
+
+    fn deadline(&mut self, text: &Text) -> Option<Time> {
+        let time = text.value.parse().ok();
+        if time.is_none() {
+            let remedy = "write a local time of day, such as 07:30".to_owned();
+            self.findings.add(text.at, format!("deadline {:?} is no time of day", text.value), Some(remedy));
+        }
+        time
+    }
+
+    fn notifications(
+        &mut self,
+        raw: Vec<RawNotification>,
+        names: &Names,
+        params: &BTreeMap<String, Param>,
+    ) -> Vec<Notification> {
+        let mut notifications = Vec::new();
+        for raw in raw {
+            let Some(webhook) = raw.webhook else {
+                self.findings.add(raw.at, "a notification needs a webhook", Some("add webhook: URL".to_owned()));
+                continue;
+            };
+            check_template(&webhook, names, params, Quote::None, self.findings);
+            notifications.push(Notification::Webhook(webhook.value));
+        }
+        notifications
+    }
+}
+
+/// Puts down everything that is wrong with a template, at its place in the file.
+pub(super) fn check_template(
+    text: &Text,
+    names: &Names,
+    params: &BTreeMap<String, Param>,
+    quote: Quote,
+    findings: &mut Findings,
+) {
+    for error in template::errors_in(&text.value, names, params, quote) {
+        let at = text.place(Position { line: error.line, column: error.column });
+        findings.add(at, error.message, error.remedy);
+    }
+}
+
+/// The hash of everything that the flow means; where it stands in which file is no part of that.
+fn version_of(flow: &Flow) -> FlowVersion {
+    let mut value = serde_json::to_value(flow).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|key, _| !matches!(key.as_str(), "file" | "version"));
+        for task in fields.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(fields) = task.as_object_mut() {
+                fields.retain(|key, _| !matches!(key.as_str(), "line" | "column"));
+            }
+        }
+    }
+    FlowVersion(format!("{:032x}", xxh3_128(value.to_string().as_bytes())))
+}

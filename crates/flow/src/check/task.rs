@@ -1,0 +1,254 @@
+//! The rules of tasks, one by one and among each other.
+
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
+use super::flow::check_template;
+use super::value::{check_name, duration};
+use crate::findings::{Findings, Position};
+use crate::raw::{RawRetries, RawTask, RawWrite, WriteWord};
+use crate::read::{Entries, OneOrMany, Text};
+use crate::template::Names;
+use crate::yaml::Key;
+use crate::{Param, Project, Quote, Retries, SqlText, Task, TaskKind, Write, WriteTarget};
+
+/// More retries than this are an accident.
+const RETRIES_MAX: u32 = 100;
+
+/// What the flow says for tasks that say nothing.
+pub(super) struct Defaults {
+    pub(super) retries: Retries,
+    pub(super) timeout: Option<SignedDuration>,
+    pub(super) pool: Option<String>,
+}
+
+/// Checks the tasks of one flow.
+pub(super) struct Tasks<'a> {
+    pub(super) project: &'a Project,
+    pub(super) names: &'a Names,
+    pub(super) params: &'a BTreeMap<String, Param>,
+    pub(super) defaults: &'a Defaults,
+}
+
+impl Tasks<'_> {
+    /// The tasks in running order.
+    pub(super) fn checked(&self, raw: Entries<RawTask>, findings: &mut Findings) -> Vec<Task> {
+        let names: Vec<String> = raw.0.iter().map(|(key, _)| key.text.clone()).collect();
+        let mut tasks = Vec::new();
+        let mut needs_at = BTreeMap::new();
+        for (key, mut task) in raw.0 {
+            let needs = task.needs.take().unwrap_or(OneOrMany(Vec::new())).0;
+            for need in &needs {
+                if !names.contains(&need.value) {
+                    findings.unknown(need.at, "task", &need.value, names.iter().map(String::as_str));
+                }
+                needs_at.insert((key.text.clone(), need.value.clone()), need.at);
+            }
+            tasks.push(self.task(key, needs, task, findings));
+        }
+        in_running_order(tasks, &needs_at, findings)
+    }
+
+    fn task(&self, key: Key, needs: Vec<Text>, mut raw: RawTask, findings: &mut Findings) -> Task {
+        check_name(&key.text, key.at, "task", findings);
+        let idempotent = raw.idempotent.take().is_none_or(|idempotent| idempotent.value);
+        let own_retries = raw.retries.take().map(|raw| retries(raw, findings));
+        let timeout = raw.timeout.take().and_then(|text| duration(&text, "timeout", findings));
+        let pool_name = raw.pool.take().map(|text| pool(text, self.project, findings));
+        let mut env = BTreeMap::new();
+        for (name, text) in raw.env.take().unwrap_or_default().0 {
+            if raw.shell.is_none() {
+                let remedy = "only shell tasks have an environment".to_owned();
+                findings.add(name.at, format!("task {} takes no env", key.text), Some(remedy));
+            }
+            check_template(&text, self.names, self.params, Quote::None, findings);
+            env.insert(name.text, text.value);
+        }
+        let kind = self.kind(&key, raw, findings);
+        let mut unique_needs = Vec::new();
+        for need in needs {
+            if !unique_needs.contains(&need.value) {
+                unique_needs.push(need.value);
+            }
+        }
+        let asked = own_retries.unwrap_or(self.defaults.retries);
+        Task {
+            name: key.text,
+            needs: unique_needs,
+            kind,
+            idempotent,
+            retries: if idempotent { asked } else { Retries::NONE },
+            timeout: timeout.or(self.defaults.timeout),
+            pool: pool_name.or_else(|| self.defaults.pool.clone()).unwrap_or_else(|| Project::DEFAULT_POOL.to_owned()),
+            env,
+            line: key.at.line,
+            column: key.at.column,
+            retries_ignored: !idempotent && own_retries.is_some_and(|retries| retries.limit > 0),
+        }
+    }
+
+    fn kind(&self, key: &Key, raw: RawTask, findings: &mut Findings) -> TaskKind {
+        let target = |table: Option<Text>, write, partition, findings: &mut Findings| {
+            self.target(key, table, write, partition, findings)
+        };
+        match (raw.shell, raw.sql, raw.transfer) {
+            (Some(command), None, None) => {
+                if let Some(to) = &raw.to {
+                    findings.add(to.at, "a shell task has no to", Some("leave it out, or use sql".to_owned()));
+                } else {
+                    target(None, raw.write, raw.partition, findings);
+                }
+                check_template(&command, self.names, self.params, Quote::Shell, findings);
+                TaskKind::Shell { command: command.value }
+            }
+            (None, Some(text), None) => {
+                let sql = self.sql(text, findings);
+                TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings) }
+            }
+            (None, None, Some(transfer)) => {
+                if let Some(to) = &raw.to {
+                    findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
+                }
+                if transfer.from.is_none() || transfer.to.is_none() {
+                    let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
+                    findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
+                }
+                let from = transfer.from.map(|text| text.value).unwrap_or_default();
+                let nowhere = WriteTarget { table: String::new(), write: Write::ReplaceTable };
+                let written = target(transfer.to, raw.write, raw.partition, findings);
+                TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
+            }
+            (shell, sql, transfer) => {
+                let present = [("shell", shell.is_some()), ("sql", sql.is_some()), ("transfer", transfer.is_some())];
+                let present: Vec<&str> = present.iter().filter(|(_, there)| *there).map(|(word, _)| *word).collect();
+                let (message, remedy) = match present.as_slice() {
+                    [] => (format!("task {} does nothing", key.text), "give it one of shell, sql or transfer"),
+                    several => (format!("task {} has {}", key.text, several.join(" and ")), "make it one task each"),
+                };
+                findings.add(key.at, message, Some(remedy.to_owned()));
+                TaskKind::Shell { command: String::new() }
+            }
+        }
+    }
+
+    fn sql(&self, text: Text, findings: &mut Findings) -> SqlText {
+        if text.value.contains(char::is_whitespace) {
+            check_template(&text, self.names, self.params, Quote::None, findings);
+            return SqlText::Inline(text.value);
+        }
+        let leaves_project = text.value.starts_with('/') || text.value.split('/').any(|part| part == "..");
+        if leaves_project || !text.value.ends_with(".sql") {
+            let remedy = "write the path of a .sql file inside the project's folder, or the SQL itself".to_owned();
+            findings.add(text.at, format!("{:?} is no SQL file of the project", text.value), Some(remedy));
+        }
+        SqlText::File(text.value)
+    }
+
+    /// Where the rows go; checks that nothing is said about writing when nothing is written.
+    fn target(
+        &self,
+        key: &Key,
+        table: Option<Text>,
+        write: Option<RawWrite>,
+        partition: Option<Entries<Text>>,
+        findings: &mut Findings,
+    ) -> Option<WriteTarget> {
+        let Some(table) = table else {
+            let partition_at = partition.and_then(|partition| partition.0.first().map(|(column, _)| column.at));
+            if let Some(at) = write.map(|write| write.at).or(partition_at) {
+                let message = format!("task {} writes to no table, so it cannot say how", key.text);
+                findings.add(at, message, Some("add to: TABLE to an sql task, or leave this out".to_owned()));
+            }
+            return None;
+        };
+        let word = write.map_or(WriteWord::ReplacePartition, |write| write.value);
+        let mut values = BTreeMap::new();
+        for (column, value) in partition.unwrap_or_default().0 {
+            if word != WriteWord::ReplacePartition {
+                let remedy = "leave it out, or write: replace_partition".to_owned();
+                findings.add(column.at, "a partition is given, but none is replaced", Some(remedy));
+            }
+            check_template(&value, self.names, self.params, Quote::None, findings);
+            values.insert(column.text, value.value);
+        }
+        let write = match word {
+            WriteWord::ReplacePartition => Write::ReplacePartition { partition: values },
+            WriteWord::ReplaceTable => Write::ReplaceTable,
+            WriteWord::Append => Write::Append,
+        };
+        Some(WriteTarget { table: table.value, write })
+    }
+}
+
+/// A pool of the project.
+pub(super) fn pool(text: Text, project: &Project, findings: &mut Findings) -> String {
+    if !project.pools.contains_key(&text.value) {
+        findings.unknown(text.at, "pool", &text.value, project.pools.keys().map(String::as_str));
+    }
+    text.value
+}
+
+/// Retries with their defaults.
+pub(super) fn retries(raw: RawRetries, findings: &mut Findings) -> Retries {
+    match &raw.limit {
+        None => findings.add(raw.at, "retries need a limit", Some("write retries: {limit: 2, delay: 5m}".to_owned())),
+        Some(limit) if limit.value > RETRIES_MAX => {
+            let remedy = format!("at most {RETRIES_MAX}");
+            findings.add(limit.at, format!("{} retries are too many", limit.value), Some(remedy));
+        }
+        Some(_) => {}
+    }
+    let delay = raw.delay.and_then(|text| duration(&text, "delay", findings));
+    let backoff = raw.backoff.map_or(2.0, |backoff| {
+        if !(1.0..=100.0).contains(&backoff.value) {
+            findings.add(backoff.at, format!("backoff {} is out of range", backoff.value), Some("1 to 100".to_owned()));
+        }
+        backoff.value
+    });
+    let limit = raw.limit.map_or(0, |limit| limit.value);
+    Retries { limit, delay: delay.unwrap_or(SignedDuration::from_mins(1)), backoff }
+}
+
+/// Sorts tasks so that each stands after what it needs, keeping the file's order otherwise. A cycle is a finding.
+fn in_running_order(
+    mut waiting: Vec<Task>,
+    needs_at: &BTreeMap<(String, String), Position>,
+    findings: &mut Findings,
+) -> Vec<Task> {
+    let mut ordered: Vec<Task> = Vec::new();
+    loop {
+        // A need that does not exist has its own finding and holds nothing back.
+        let is_ready = |task: &Task| !task.needs.iter().any(|need| waiting.iter().any(|other| other.name == *need));
+        match waiting.iter().position(is_ready) {
+            Some(ready) => ordered.push(waiting.remove(ready)),
+            None => break,
+        }
+    }
+    let cycle = cycle_in(&waiting);
+    if let [first, .., last] = cycle.as_slice() {
+        let at = needs_at.get(&((*last).to_owned(), (*first).to_owned())).copied().unwrap_or_default();
+        let message = format!("tasks need each other in a circle: {} -> {first}", cycle.join(" -> "));
+        findings.add(at, message, Some("take one of these needs away".to_owned()));
+    } else if let [only] = cycle.as_slice() {
+        let at = needs_at.get(&((*only).to_owned(), (*only).to_owned())).copied().unwrap_or_default();
+        findings.add(at, format!("task {only} needs itself"), Some("take this need away".to_owned()));
+    }
+    ordered.append(&mut waiting);
+    ordered
+}
+
+/// A cycle among tasks of which each needs another of them: each name is needed by the one before it... and the first
+/// by the last. Empty if there are no tasks.
+fn cycle_in(tasks: &[Task]) -> Vec<&str> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut current = tasks.first();
+    while let Some(task) = current {
+        if let Some(start) = path.iter().position(|name| *name == task.name) {
+            return path.split_off(start);
+        }
+        path.push(&task.name);
+        current = task.needs.iter().find_map(|need| tasks.iter().find(|other| other.name == *need));
+    }
+    Vec::new()
+}

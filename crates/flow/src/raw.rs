@@ -1,0 +1,248 @@
+//! The form of flow and project files: every key, in the words that an editor shows. Nothing here is checked yet.
+
+use crate::ParamType;
+use crate::findings::Findings;
+use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
+use crate::yaml::{Data, Node};
+
+raw_map! {
+    /// A flow: tasks that need each other, with parameters and maybe a schedule.
+    RawFlow: "the flow" {
+        /// The flow's name, unique in the project.
+        #[schemars(required)]
+        "flow" flow: Text,
+        /// What the flow is for.
+        "description" description: Text,
+        /// When the flow runs by itself. Without it, it runs by hand.
+        "schedule" schedule: RawSchedule,
+        /// Parameters: `name: default`, or a map with type, default and description. Templates use them as `params.name`.
+        "params" params: Entries<RawParam>,
+        /// Automatic retries of all tasks that do not say otherwise.
+        "retries" retries: RawRetries,
+        /// How long an attempt of a task may take, such as `30s`, `10m` or `2h`, if the task does not say otherwise.
+        "timeout" timeout: Text,
+        /// The pool of all tasks that name none.
+        "pool" pool: Text,
+        /// How many runs of this flow may be active at once.
+        "concurrency" concurrency: Located<u32>,
+        /// The local time of day by which the run should have ended, such as `07:30`.
+        "deadline" deadline: Text,
+        /// Whom to tell when a run fails.
+        "on_failure" on_failure: Vec<RawNotification>,
+        /// The tasks by name.
+        #[schemars(required)]
+        "tasks" tasks: Entries<RawTask>,
+    }
+}
+
+raw_map! {
+    /// When a flow runs: `cron` or `every`.
+    RawSchedule: "the schedule" {
+        /// A cron expression of five fields (minute, hour, day of month, month, day of week), or @hourly, @daily,
+        /// @weekly, @monthly, @yearly.
+        "cron" cron: Text,
+        /// A constant time between runs, such as `15m`.
+        "every" every: Text,
+        /// An IANA time zone, such as Europe/Berlin. Without it, the project's.
+        "timezone" timezone: Text,
+        /// A date or time; no data interval starts before it.
+        "start" start: Text,
+        /// A date or time; no data interval ends after it.
+        "end" end: Text,
+        /// What happens to runs that were missed while no server ran: none, latest (the default), all, or how many of
+        /// the latest.
+        "catchup" catchup: RawCatchup,
+    }
+}
+
+raw_map! {
+    /// Automatic retries.
+    RawRetries: "retries" {
+        /// How many attempts may follow the first.
+        #[schemars(required)]
+        "limit" limit: Located<u32>,
+        /// The pause before the first retry, such as `30s`. Without it, one minute.
+        "delay" delay: Text,
+        /// By what the pause is multiplied for each further retry, at least 1. Without it, 2.
+        "backoff" backoff: Located<f64>,
+    }
+}
+
+raw_map! {
+    /// A task: exactly one of shell, sql or transfer.
+    RawTask: "the task" {
+        /// The tasks that must have succeeded before this one starts.
+        "needs" needs: OneOrMany,
+        /// A command for `sh -c`. Template values are quoted: write them outside quotes.
+        "shell" shell: Text,
+        /// A .sql file, relative to the project's folder, or the SQL text itself.
+        "sql" sql: Text,
+        /// Copies the rows of the run's data interval from one table to another.
+        "transfer" transfer: RawTransfer,
+        /// The table that gets the rows of `sql`.
+        "to" to: Text,
+        /// What a write does with the rows that are there already. Without it, replace_partition.
+        "write" write: RawWrite,
+        /// The partition that is replaced: column and value, which may be a template. Without it, the one of `{{ ds }}`.
+        "partition" partition: Entries<Text>,
+        /// Whether running the task twice leaves the same as running it once. If not, it is never retried by itself.
+        "idempotent" idempotent: Located<bool>,
+        /// Automatic retries. Without it, the flow's.
+        "retries" retries: RawRetries,
+        /// How long an attempt may take. Without it, as the flow says.
+        "timeout" timeout: Text,
+        /// The pool whose slot the task takes. Without it, the flow's.
+        "pool" pool: Text,
+        /// Environment variables of a shell command; the values may be templates.
+        "env" env: Entries<Text>,
+    }
+}
+
+raw_map! {
+    /// From which table to which.
+    RawTransfer: "the transfer" {
+        /// The table to read.
+        #[schemars(required)]
+        "from" from: Text,
+        /// The table to write.
+        #[schemars(required)]
+        "to" to: Text,
+    }
+}
+
+raw_map! {
+    /// One way to tell somebody.
+    RawNotification: "on_failure" {
+        /// A URL that gets an HTTP POST.
+        #[schemars(required)]
+        "webhook" webhook: Text,
+    }
+}
+
+raw_map! {
+    /// A parameter in full.
+    RawParamInFull: "the parameter" {
+        /// The type of its values. Without it, the default's.
+        "type" param_type: Located<ParamType>,
+        /// Its value when none is given.
+        "default" default: Anything,
+        /// What it is for.
+        "description" description: Text,
+    }
+}
+
+raw_map! {
+    /// A project: where things are, and what may run at once.
+    RawProject: "the project" {
+        /// The project's name. Without it, the folder's.
+        "name" name: Text,
+        /// The time zone of everything that names none. Without it, UTC.
+        "timezone" timezone: Text,
+        /// Where the lake is.
+        "lake" lake: Text,
+        /// Where the event log is.
+        "log" log: Text,
+        /// Where the history is.
+        "history" history: Text,
+        /// Pools and how many tasks may run in each at once.
+        "pools" pools: Entries<Located<u32>>,
+        /// Connections by name: URLs.
+        "connections" connections: Entries<Text>,
+    }
+}
+
+/// A parameter: its default, or a map.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawParam {
+    /// With type, default and description.
+    InFull(RawParamInFull),
+    /// The default alone.
+    Default(Anything),
+}
+
+impl FromNode for RawParam {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match node.data {
+            Data::Map(_) => FromNode::from_node(node, findings).map(Self::InFull),
+            _ => FromNode::from_node(node, findings).map(Self::Default),
+        }
+    }
+}
+
+/// What a write does with the rows that are there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum WriteWord {
+    /// The rows of one partition are replaced.
+    ReplacePartition,
+    /// All rows are replaced.
+    ReplaceTable,
+    /// The rows are added.
+    Append,
+}
+
+/// [`WriteWord`] and where it stands.
+pub(crate) type RawWrite = Located<WriteWord>;
+
+impl FromNode for RawWrite {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let words = [
+            ("replace_partition", WriteWord::ReplacePartition),
+            ("replace_table", WriteWord::ReplaceTable),
+            ("append", WriteWord::Append),
+        ];
+        word(node, "way to write", &words, findings)
+    }
+}
+
+impl FromNode for Located<ParamType> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let words = ParamType::ALL.map(|param_type| (param_type.word(), param_type));
+        word(node, "type", &words, findings)
+    }
+}
+
+fn word<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], findings: &mut Findings) -> Option<Located<T>> {
+    let text = Text::from_node(node, findings)?;
+    match words.iter().find(|(word, _)| *word == text.value) {
+        Some((_, value)) => Some(Located { value: *value, at: node.at }),
+        None => {
+            findings.unknown(node.at, what, &text.value, words.iter().map(|(word, _)| *word));
+            None
+        }
+    }
+}
+
+/// `none`, `latest`, `all`, or a number.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawCatchup {
+    /// How many of the latest.
+    AtMost(u32),
+    /// In a word.
+    Word(CatchupWord),
+}
+
+/// What happens to missed runs, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CatchupWord {
+    /// They are dropped.
+    None,
+    /// The latest runs.
+    Latest,
+    /// All run.
+    All,
+}
+
+impl FromNode for RawCatchup {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let text = Text::from_node(node, findings)?;
+        if let Ok(number) = text.value.parse() {
+            return Some(Self::AtMost(number));
+        }
+        let words = [("none", CatchupWord::None), ("latest", CatchupWord::Latest), ("all", CatchupWord::All)];
+        word(node, "catchup", &words, findings).map(|found| Self::Word(found.value))
+    }
+}
