@@ -1,0 +1,40 @@
+// The names of the API's types that the UI uses. They are generated from the server's OpenAPI document (schema.ts).
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+
+export type Attempt = Schemas["Attempt"];
+export type Backfill = Schemas["Backfill"];
+export type BackfillAnswer = Schemas["BackfillAnswer"];
+export type BackfillAsk = Schemas["BackfillAsk"];
+export type BackfillPlan = Schemas["BackfillPlan"];
+export type Column = Schemas["Column"];
+export type ErrorBody = Schemas["ErrorBody"];
+export type Event = Schemas["Event"];
+export type FlowDetail = Schemas["FlowDetail"];
+export type FlowSummary = Schemas["FlowSummary"];
+export type Grid = Schemas["Grid"];
+export type GridRun = Schemas["GridRun"];
+export type LogChunk = Schemas["LogChunk"];
+export type Problem = Schemas["Problem"];
+export type ProjectInfo = Schemas["ProjectInfo"];
+export type RecentRun = Schemas["RecentRun"];
+export type Records = Schemas["Records"];
+export type RerunAsk = Schemas["RerunAsk"];
+export type RerunPreview = Schemas["RerunPreview"];
+export type RerunScope = Schemas["RerunScope"];
+export type Rows = Schemas["Rows"];
+export type RunChange = Schemas["RunChange"];
+export type RunDetail = Schemas["RunDetail"];
+export type RunPage = Schemas["RunPage"];
+export type RunSummary = Schemas["RunSummary"];
+export type SourceProgress = Schemas["SourceProgress"];
+export type StartRun = Schemas["StartRun"];
+export type StartedRun = Schemas["StartedRun"];
+export type TaskDefinition = Schemas["TaskDefinition"];
+export type TaskError = Schemas["TaskError"];
+export type TaskRun = Schemas["TaskRun"];
+export type Topic = Schemas["Topic"];
+export type ViewDetail = Schemas["ViewDetail"];
+export type ViewSummary = Schemas["ViewSummary"];
+export type Which = Schemas["Which"];

@@ -1,0 +1,93 @@
+// The graph of a flow's tasks in SVG, left to right. In a run each node shows its status and can be chosen; water moves
+// along the edges into what is running.
+import { useMemo, type ReactNode } from "react";
+import { MARKS, type Status } from "../components/glyphs";
+import { StatusMark } from "../components/status";
+import { useReader } from "../text/context";
+import { layout } from "./layout";
+
+export interface GraphTask {
+  id: string;
+  needs: readonly string[];
+  kind: string;
+  /** A line below the name. */
+  note: string;
+  status: Status | null;
+  /** Something to warn about. */
+  flag: string | null;
+}
+
+interface Props {
+  label: string;
+  tasks: readonly GraphTask[];
+  chosen?: string | null;
+  onChoose?: (task: string) => void;
+}
+
+const SIZES = { nodeWidth: 196, nodeHeight: 56, gapX: 56, gapY: 20 };
+const PADDING = 20;
+
+export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {
+  const placed = useMemo(() => layout(tasks, SIZES), [tasks]);
+  const byId = new Map(tasks.map((task) => [task.id, task]));
+  const width = placed.width + 2 * PADDING;
+  const height = placed.height + 2 * PADDING;
+  return (
+    <div className="graph" role="group" aria-label={label}>
+      <div className="graph-canvas" style={{ width, height }}>
+        <svg width={width} height={height} aria-hidden="true">
+          <g transform={`translate(${PADDING} ${PADDING})`}>
+            {placed.edges.map((edge) => (
+              <path
+                key={`${edge.from} ${edge.to}`} d={edge.path} className="graph-edge"
+                data-flowing={["running", "leased"].includes(byId.get(edge.to)?.status ?? "") || undefined}
+                data-done={byId.get(edge.from)?.status === "succeeded" || undefined}
+              />
+            ))}
+          </g>
+        </svg>
+        {placed.nodes.map((node) => {
+          const task = byId.get(node.id);
+          return task ? (
+            <Node key={node.id} task={task} left={node.x + PADDING} top={node.y + PADDING} chosen={chosen === node.id} onChoose={onChoose}>
+              <span className="graph-name">{task.id}</span>
+              <span className="graph-note">{task.note}</span>
+            </Node>
+          ) : null;
+        })}
+      </div>
+    </div>
+  );
+}
+
+interface NodeProps {
+  task: GraphTask;
+  left: number;
+  top: number;
+  chosen: boolean;
+  onChoose: ((task: string) => void) | undefined;
+  children: ReactNode;
+}
+
+function Node({ task, left, top, chosen, onChoose, children }: NodeProps) {
+  const { t } = useReader();
+  const style = { left, top, width: SIZES.nodeWidth, height: SIZES.nodeHeight };
+  const inside = (
+    <>
+      {task.status ? <StatusMark status={task.status} /> : <span className="graph-kind code">{task.kind}</span>}
+      <span className="graph-text">{children}</span>
+      {task.flag ? <span className="graph-flag" title={task.flag} role="img" aria-label={task.flag}>1×</span> : null}
+    </>
+  );
+  if (!onChoose) return <div className="graph-node" style={style} title={task.note}>{inside}</div>;
+  const status = task.status ? t(`status.${task.status}`) : "";
+  return (
+    <button
+      type="button" className="graph-node" style={style} aria-pressed={chosen} onClick={() => onChoose(task.id)}
+      data-tone={task.status ? MARKS[task.status].tone : undefined} data-status={task.status ?? undefined}
+      aria-label={t("run.task.label", { task: task.id, kind: task.kind, status })}
+    >
+      {inside}
+    </button>
+  );
+}

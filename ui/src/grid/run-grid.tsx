@@ -1,0 +1,141 @@
+// A flow's history: one column a run, one row a task, a bar on top for how long the run took. Only the chunks of columns
+// near the visible span are on the page; arrow keys walk the cells (roving tabindex), Enter opens.
+import { useCallback, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type KeyboardEvent, type Ref } from "react";
+import type { GridRun } from "../api/types";
+import { useReader } from "../text/context";
+import { BarChunk, CellChunk } from "./chunks";
+import { COLUMN_PX, chunksToRender, moved, visibleChunks, type Cell, type Span } from "./window";
+
+export interface GridHandle {
+  /** Scrolls to a column and puts the keyboard there. */
+  reveal(column: number): void;
+}
+
+interface Props {
+  label: string;
+  tasks: readonly string[];
+  runs: readonly GridRun[];
+  onOpen: (run: GridRun, task: string | null) => void;
+  onRead: (cell: Cell | null) => void;
+  handle?: Ref<GridHandle>;
+}
+
+const LABEL_PX = 148;
+
+function cellOf(target: EventTarget): Cell | null {
+  const element = target instanceof Element ? target.closest<HTMLElement>("[data-cell]") : null;
+  const [row, column] = (element?.dataset.cell ?? "").split(":").map(Number);
+  return row === undefined || column === undefined ? null : { row, column };
+}
+
+export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
+  const { t } = useReader();
+  const scroller = useRef<HTMLDivElement>(null);
+  const frame = useRef(0);
+  const wantsFocus = useRef(false);
+  const pinned = useRef(true);
+  const [span, setSpan] = useState<Span>({ first: 0, last: 0 });
+  const [place, setPlace] = useState<Cell | null>(null);
+  const at = place ?? { row: 0, column: Math.max(0, runs.length - 1) };
+
+  const measure = useCallback(() => {
+    const box = scroller.current;
+    if (!box) return;
+    pinned.current = box.scrollLeft + box.clientWidth >= box.scrollWidth - COLUMN_PX;
+    const next = visibleChunks(box.scrollLeft, box.clientWidth - LABEL_PX, runs.length);
+    setSpan((now) => (now.first === next.first && now.last === next.last ? now : next));
+  }, [runs.length]);
+
+  // The newest run is at the right end: start there, and stay there while new runs arrive, unless the reader has moved.
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    if (box && pinned.current) box.scrollLeft = box.scrollWidth;
+    measure();
+  }, [measure]);
+  useEffect(() => {
+    const box = scroller.current;
+    if (!box) return undefined;
+    const observer = new ResizeObserver(measure);
+    observer.observe(box);
+    return () => {
+      observer.disconnect();
+      cancelAnimationFrame(frame.current);
+    };
+  }, [measure]);
+
+  const bring = useCallback((cell: Cell, centre: boolean) => {
+    const box = scroller.current;
+    if (!box) return;
+    const left = cell.column * COLUMN_PX;
+    const room = box.clientWidth - LABEL_PX;
+    if (centre) box.scrollLeft = left - room / 2;
+    else if (left < box.scrollLeft) box.scrollLeft = left;
+    else if (left + COLUMN_PX > box.scrollLeft + room) box.scrollLeft = left + COLUMN_PX - room;
+    wantsFocus.current = true;
+    setPlace(cell);
+    onRead(cell);
+  }, [onRead]);
+
+  useImperativeHandle(handle, () => ({ reveal: (column) => bring({ row: 0, column }, true) }), [bring]);
+  useLayoutEffect(() => {
+    if (!wantsFocus.current) return;
+    wantsFocus.current = false;
+    scroller.current?.querySelector<HTMLElement>(`[data-cell="${at.row}:${at.column}"]`)?.focus({ preventScroll: true });
+  });
+
+  function open(cell: Cell): void {
+    const run = runs[cell.column];
+    if (run) onOpen(run, cell.row === 0 ? null : (tasks[cell.row - 1] ?? null));
+  }
+  function onKeyDown(event: KeyboardEvent): void {
+    const here = cellOf(event.target) ?? at;
+    if (event.key === "Enter" || event.key === " ") {
+      event.preventDefault();
+      open(here);
+      return;
+    }
+    const next = moved(here, event.key, event.ctrlKey, tasks.length + 1, runs.length);
+    if (!next) return;
+    event.preventDefault();
+    bring(next, false);
+  }
+
+  const chunks = chunksToRender(span, at.column, runs.length);
+  const longest = runs.reduce((max, run) => Math.max(max, run.duration_ms ?? 0), 1);
+  const focusIn = (row: number): number => (at.row === row ? at.column : -1);
+  return (
+    <div
+      className="run-grid" role="grid" aria-label={label} aria-rowcount={tasks.length + 1} aria-colcount={runs.length + 1} ref={scroller}
+      style={{ "--column": `${COLUMN_PX}px`, "--label": `${LABEL_PX}px`, "--longest": longest } as React.CSSProperties}
+      onScroll={() => {
+        cancelAnimationFrame(frame.current);
+        frame.current = requestAnimationFrame(measure);
+      }}
+      onKeyDown={onKeyDown}
+      onFocus={(event) => {
+        const cell = cellOf(event.target);
+        if (cell) {
+          setPlace(cell);
+          onRead(cell);
+        }
+      }}
+      onMouseOver={(event) => onRead(cellOf(event.target))}
+      onMouseLeave={() => onRead(null)}
+      onClick={(event) => {
+        const cell = cellOf(event.target);
+        if (cell) open(cell);
+      }}
+    >
+      <div role="row" aria-rowindex={1} className="grid-row grid-bars" style={{ width: LABEL_PX + runs.length * COLUMN_PX }}>
+        <div role="columnheader" aria-colindex={1} className="grid-label">{t("grid.duration")}</div>
+        {chunks.map((chunk) => <BarChunk key={chunk} chunk={chunk} runs={runs} focus={focusIn(0)} />)}
+      </div>
+      {tasks.map((task, i) => (
+        <div key={task} role="row" aria-rowindex={i + 2} className="grid-row" style={{ width: LABEL_PX + runs.length * COLUMN_PX }}>
+          <div role="rowheader" aria-colindex={1} className="grid-label code">{task}</div>
+          {chunks.map((chunk) => <CellChunk key={chunk} chunk={chunk} row={i + 1} task={task} runs={runs} focus={focusIn(i + 1)} />)}
+        </div>
+      ))}
+    </div>
+  );
+}

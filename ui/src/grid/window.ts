@@ -1,0 +1,51 @@
+// Which columns of the grid are on the page: whole chunks around the visible span, so that scrolling re-renders only
+// when a chunk comes or goes, and never the chunks that stay.
+
+export const COLUMN_PX = 20;
+export const CHUNK_COLUMNS = 16;
+const OVERSCAN_CHUNKS = 2;
+
+export interface Span {
+  /** First chunk, inclusive. */
+  first: number;
+  /** Last chunk, exclusive. */
+  last: number;
+}
+
+export function visibleChunks(scrollLeft: number, width: number, columns: number): Span {
+  const chunkPx = COLUMN_PX * CHUNK_COLUMNS;
+  const chunks = Math.ceil(columns / CHUNK_COLUMNS);
+  const first = Math.max(0, Math.min(chunks, Math.floor(scrollLeft / chunkPx) - OVERSCAN_CHUNKS));
+  const last = Math.min(chunks, Math.ceil((scrollLeft + width) / chunkPx) + OVERSCAN_CHUNKS);
+  return { first, last: Math.max(first, last) };
+}
+
+/** The chunks to render: the visible ones and the one that holds the keyboard's place. */
+export function chunksToRender(span: Span, focusColumn: number, columns: number): number[] {
+  const chunks = Array.from({ length: span.last - span.first }, (_, i) => span.first + i);
+  const focused = Math.floor(focusColumn / CHUNK_COLUMNS);
+  if (focusColumn < columns && focusColumn >= 0 && !chunks.includes(focused)) chunks.push(focused);
+  return chunks.sort((a, b) => a - b);
+}
+
+export interface Cell {
+  row: number;
+  column: number;
+}
+
+/** Where a key moves the keyboard's place; null when the key means nothing here. Row 0 is the runs themselves. */
+export function moved(at: Cell, key: string, ctrl: boolean, rows: number, columns: number): Cell | null {
+  const clamp = (value: number, count: number): number => Math.min(count - 1, Math.max(0, value));
+  const to = (row: number, column: number): Cell => ({ row: clamp(row, rows), column: clamp(column, columns) });
+  switch (key) {
+    case "ArrowLeft": return to(at.row, at.column - 1);
+    case "ArrowRight": return to(at.row, at.column + 1);
+    case "ArrowUp": return to(at.row - 1, at.column);
+    case "ArrowDown": return to(at.row + 1, at.column);
+    case "PageUp": return to(at.row, at.column - 30);
+    case "PageDown": return to(at.row, at.column + 30);
+    case "Home": return to(ctrl ? 0 : at.row, 0);
+    case "End": return to(ctrl ? rows - 1 : at.row, columns - 1);
+    default: return null;
+  }
+}

@@ -1,0 +1,35 @@
+// Everything that pages ask for: the address and how events change it.
+import type {
+  Backfill, FlowDetail, FlowSummary, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, Topic, ViewDetail, ViewSummary,
+} from "../api/types";
+import {
+  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceRows, reduceRun, reduceView, reduceViews, refetchOnProject,
+} from "./reduce";
+import type { Resource } from "./store";
+
+const GRID_MAX = 400;
+const name = encodeURIComponent;
+const unchanged = <T>(data: T): T => data;
+
+export const project: Resource<ProjectInfo> = { path: "/project", reduce: refetchOnProject };
+export const problems: Resource<Problem[]> = { path: "/problems", reduce: refetchOnProject };
+export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFlows };
+export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
+export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
+export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };
+
+export const flow = (id: string): Resource<FlowDetail> => ({ path: `/flows/${name(id)}`, reduce: reduceFlow });
+export const grid = (id: string): Resource<Grid> => ({
+  path: `/flows/${name(id)}/grid?limit=${GRID_MAX}`,
+  reduce: (data, event) => reduceGrid(id, data, event),
+});
+export const run = (id: number): Resource<RunDetail> => ({ path: `/runs/${id}`, reduce: reduceRun });
+export const view = (id: string): Resource<ViewDetail> => ({ path: `/views/${name(id)}`, reduce: reduceView });
+export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => ({
+  path: `/views/${name(id)}/rows?limit=${limit}${order ? `&order=${name(order)}` : ""}`,
+  reduce: (data, event) => reduceRows(id, data, event),
+});
+export const records = (topic: string, partition: number, offset: number, limit: number): Resource<Records> => ({
+  path: `/topics/${name(topic)}/records?partition=${partition}&offset=${offset}&limit=${limit}`,
+  reduce: unchanged,
+});

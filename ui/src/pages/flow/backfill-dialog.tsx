@@ -1,0 +1,104 @@
+// A backfill is planned before it runs: the form always shows the server's plan for what stands in it.
+import { useCallback, useEffect, useState } from "react";
+import { api } from "../../api/client";
+import type { BackfillAsk, BackfillPlan, FlowDetail, Which } from "../../api/types";
+import { Button } from "../../components/button";
+import { Dialog } from "../../components/dialog";
+import { Choice, Field } from "../../components/fields";
+import { Fault } from "../../components/page";
+import { useCommand } from "../../components/use-command";
+import * as resources from "../../live/resources";
+import { store } from "../../live/store";
+import { useReader } from "../../text/context";
+
+const WHICH: readonly Which[] = ["missing", "failed", "all"];
+const SETTLE_MS = 250;
+
+export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: () => void }) {
+  const { t } = useReader();
+  const [from, setFrom] = useState("");
+  const [to, setTo] = useState("");
+  const [which, setWhich] = useState<Which>("missing");
+  const [concurrency, setConcurrency] = useState(8);
+  const [plan, setPlan] = useState<BackfillPlan | null>(null);
+  const [confirm, setConfirm] = useState(false);
+  const risky = which !== "missing" && flow.tasks.some((task) => !task.idempotent);
+
+  const look = useCommand(useCallback(async (ask: BackfillAsk) => {
+    setPlan((await api.backfill(flow.name, { ...ask, dry_run: true })).plan);
+  }, [flow.name]));
+  const start = useCommand(useCallback(async () => {
+    await api.backfill(flow.name, { from, to, which, concurrency, confirm });
+    store.refetch(resources.backfills.path);
+    onClose();
+  }, [flow.name, from, to, which, concurrency, confirm, onClose]));
+
+  const ready = from !== "" && to !== "" && concurrency >= 1;
+  const lookAgain = look.run;
+  useEffect(() => {
+    setPlan(null);
+    if (!ready) return undefined;
+    const timer = setTimeout(() => void lookAgain({ from, to, which, concurrency }), SETTLE_MS);
+    return () => clearTimeout(timer);
+  }, [ready, from, to, which, concurrency, lookAgain]);
+
+  const error = start.error ?? look.error;
+  return (
+    <Dialog
+      title={t("backfill.title", { flow: flow.name })} onClose={onClose}
+      actions={
+        <>
+          <Button onClick={onClose}>{t("action.close")}</Button>
+          <Button kind="primary" icon="backfill" busy={start.busy} disabled={!plan || plan.to_run === 0 || (risky && !confirm)} onClick={() => void start.run()}>
+            {t("action.start")}
+          </Button>
+        </>
+      }
+    >
+      <div className="field-row">
+        <Field label={t("backfill.from")} type="date" value={from} max={to || undefined} onChange={(event) => setFrom(event.target.value)} />
+        <Field label={t("backfill.to")} type="date" value={to} min={from || undefined} onChange={(event) => setTo(event.target.value)} />
+      </div>
+      <div className="field-row">
+        <Choice label={t("backfill.which")} value={which} onChange={(event) => setWhich(event.target.value as Which)}>
+          {WHICH.map((choice) => <option key={choice} value={choice}>{t(`backfill.which.${choice}`)}</option>)}
+        </Choice>
+        <Field label={t("backfill.concurrency")} type="number" min={1} max={64} value={concurrency} onChange={(event) => setConcurrency(Number(event.target.value))} />
+      </div>
+      {risky ? (
+        <label className="confirm">
+          <input type="checkbox" checked={confirm} onChange={(event) => setConfirm(event.target.checked)} />
+          {t("backfill.confirm")}
+        </label>
+      ) : null}
+      <div aria-live="polite">
+        {plan ? <Plan plan={plan} /> : null}
+        {error ? <Fault error={error} /> : null}
+      </div>
+    </Dialog>
+  );
+}
+
+function Plan({ plan }: { plan: BackfillPlan }) {
+  const { t } = useReader();
+  const first = plan.sample[0]?.label;
+  const last = plan.sample.at(-1)?.label;
+  const share = (part: number): string => `${(100 * part) / Math.max(1, plan.total)}%`;
+  if (plan.to_run === 0) return <p className="plan">{t("backfill.plan.nothing")}</p>;
+  return (
+    <div className="plan">
+      <p className="plan-main">{t("backfill.plan.run", { count: plan.to_run })}</p>
+      {first && last ? <p>{t("backfill.plan.pace", { concurrency: plan.concurrency, first, last })}</p> : null}
+      <div className="progress-bar" aria-hidden="true">
+        <span data-tone="running" style={{ width: share(plan.to_run) }} />
+        <span data-tone="idle" style={{ width: share(plan.skipped) }} />
+      </div>
+      <p className="muted">
+        {[
+          plan.reruns > 0 ? t("backfill.plan.reruns", { count: plan.reruns }) : "",
+          plan.skipped > 0 ? t("backfill.plan.kept", { count: plan.skipped }) : "",
+        ].filter(Boolean).join(" · ")}
+      </p>
+    </div>
+  );
+}

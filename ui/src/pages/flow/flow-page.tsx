@@ -1,0 +1,91 @@
+// One flow: its history as a grid, what it consists of, and the deeds: run now, backfill, pause.
+import { useCallback, useState } from "react";
+import { api } from "../../api/client";
+import type { FlowDetail } from "../../api/types";
+import { Button } from "../../components/button";
+import { CodeBlock } from "../../components/code-block";
+import { Fault, Loaded, PageHead } from "../../components/page";
+import { Panel } from "../../components/panel";
+import { useCommand } from "../../components/use-command";
+import { useNow } from "../../components/use-now";
+import { TaskGraph } from "../../graph/task-graph";
+import * as resources from "../../live/resources";
+import { store } from "../../live/store";
+import { useResource } from "../../live/use-resource";
+import { useReader } from "../../text/context";
+import { Problems } from "../flows/problems";
+import { Schedule } from "../flows/schedule";
+import { BackfillDialog } from "./backfill-dialog";
+import { BackfillProgress } from "./backfill-progress";
+import { GridPanel } from "./grid-panel";
+import { RunNowDialog } from "./run-now-dialog";
+
+export function FlowPage({ name }: { name: string }) {
+  return <Loaded snapshot={useResource(resources.flow(name))}>{(flow) => <Flow flow={flow} />}</Loaded>;
+}
+
+function Flow({ flow }: { flow: FlowDetail }) {
+  const { t, format } = useReader();
+  const now = useNow();
+  const [dialog, setDialog] = useState<"run" | "backfill" | null>(null);
+  const close = useCallback(() => setDialog(null), []);
+  const pause = useCommand(useCallback(async (paused: boolean) => {
+    await (paused ? api.resume(flow.name) : api.pause(flow.name));
+    store.refetch(resources.flow(flow.name).path);
+  }, [flow.name]));
+  const broken = flow.problems.length > 0;
+  return (
+    <>
+      <PageHead
+        title={flow.name} crumbs={[{ href: "/flows", text: t("nav.flows") }]}
+        badge={flow.paused ? <span className="chip">{t("flows.paused")}</span> : null}
+        lead={
+          <>
+            {flow.description ? <p>{flow.description}</p> : null}
+            <p className="lead-facts">
+              <Schedule cron={flow.schedule ?? null} zone={flow.timezone} />
+              {flow.next_fire ? <span>{t("flows.next")}: {format.date(flow.next_fire)} <span className="muted">{format.fromNow(flow.next_fire, now)}</span></span> : null}
+            </p>
+          </>
+        }
+        actions={
+          <>
+            {flow.schedule ? (
+              <Button icon={flow.paused ? "play" : "pause"} busy={pause.busy} onClick={() => void pause.run(flow.paused)}>
+                {t(flow.paused ? "action.resume" : "action.pause")}
+              </Button>
+            ) : null}
+            {flow.schedule ? <Button icon="backfill" disabled={broken} onClick={() => setDialog("backfill")}>{t("action.backfill")}</Button> : null}
+            <Button kind="primary" icon="play" disabled={broken} onClick={() => setDialog("run")}>{t("action.run")}</Button>
+          </>
+        }
+      />
+      {pause.error ? <Fault error={pause.error} /> : null}
+      <Problems problems={flow.problems} />
+      <BackfillProgress flow={flow.name} />
+      <GridPanel flow={flow.name} />
+      <div className="columns">
+        <Panel title={t("flow.tasks")} flush>
+          <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
+        </Panel>
+        <Panel title={t("flow.next")}>
+          {flow.next.length === 0 ? <p className="muted">{t("flows.never")}</p> : (
+            <ol className="next-runs">
+              {flow.next.slice(0, 6).map((next) => (
+                <li key={next.fires_at}>
+                  <span>{format.date(next.interval.start, "weekday")}</span>
+                  <span className="muted">{t("flow.next.fires", { when: format.date(next.fires_at) })}</span>
+                </li>
+              ))}
+            </ol>
+          )}
+        </Panel>
+      </div>
+      <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
+        <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />
+      </Panel>
+      {dialog === "run" ? <RunNowDialog flow={flow} onClose={close} /> : null}
+      {dialog === "backfill" ? <BackfillDialog flow={flow} onClose={close} /> : null}
+    </>
+  );
+}

@@ -1,0 +1,54 @@
+// Asks for one run of a flow: the date of its interval and its parameters.
+import { useCallback, useState } from "react";
+import { api } from "../../api/client";
+import type { FlowDetail } from "../../api/types";
+import { Button } from "../../components/button";
+import { Dialog } from "../../components/dialog";
+import { Field } from "../../components/fields";
+import { Fault } from "../../components/page";
+import { useCommand } from "../../components/use-command";
+import { address, navigate } from "../../router/router";
+import { useReader } from "../../text/context";
+
+/** What was typed, as JSON where it is JSON and the default is no text. */
+function typed(text: string, like: unknown): unknown {
+  if (typeof like === "string") return text;
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return text;
+  }
+}
+
+export function RunNowDialog({ flow, onClose }: { flow: FlowDetail; onClose: () => void }) {
+  const { t } = useReader();
+  const [date, setDate] = useState("");
+  const [params, setParams] = useState<Record<string, string>>({});
+  const start = useCommand(useCallback(async () => {
+    const given = Object.entries(params).map(([name, text]) => [name, typed(text, flow.params.find((param) => param.name === name)?.default)]);
+    const { run } = await api.start(flow.name, { date: flow.schedule ? date : null, params: Object.fromEntries(given) as Record<string, unknown> });
+    onClose();
+    navigate(address("/runs/:run", { run: String(run.id) }));
+  }, [date, params, flow, onClose]));
+  return (
+    <Dialog
+      title={t("run.now.title", { flow: flow.name })} onClose={onClose}
+      actions={
+        <>
+          <Button onClick={onClose}>{t("action.close")}</Button>
+          <Button kind="primary" icon="play" busy={start.busy} disabled={Boolean(flow.schedule) && date === ""} onClick={() => void start.run()}>{t("action.run")}</Button>
+        </>
+      }
+    >
+      {flow.schedule ? <Field label={t("run.now.date")} type="date" value={date} onChange={(event) => setDate(event.target.value)} /> : null}
+      {flow.params.map((param) => (
+        <Field
+          key={param.name} label={param.name} value={params[param.name] ?? (typeof param.default === "string" ? param.default : JSON.stringify(param.default ?? ""))}
+          onChange={(event) => setParams((now) => ({ ...now, [param.name]: event.target.value }))}
+        />
+      ))}
+      <p className="help">{t("run.now.help")}</p>
+      {start.error ? <Fault error={start.error} /> : null}
+    </Dialog>
+  );
+}

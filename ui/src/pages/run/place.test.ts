@@ -1,0 +1,14 @@
+import { describe, expect, it } from "vitest";
+import { findPlace } from "./place";
+
+describe("findPlace", () => {
+  it.each([
+    ["landing/2013-02-17.csv:412: dep_delay is not a number", { file: "landing/2013-02-17.csv", line: 412, column: null }],
+    ["in /var/x/flights.csv:3:17", { file: "/var/x/flights.csv", line: 3, column: 17 }],
+    ["sql/daily_delays.sql, line 7, column 4", { file: "sql/daily_delays.sql", line: 7, column: 4 }],
+    ["at 12:30:15 the disk was full", null],
+    ["exit code 1", null],
+  ])("%s", (text, place) => {
+    expect(findPlace(null, text)).toEqual(place);
+  });
+});

@@ -1,0 +1,97 @@
+// Asks what to run again, and shows exactly which tasks that is before it happens.
+import { useCallback, useEffect, useState } from "react";
+import { api } from "../../api/client";
+import type { RerunPreview, RerunScope, RunDetail } from "../../api/types";
+import { Button } from "../../components/button";
+import { Dialog } from "../../components/dialog";
+import { Fault } from "../../components/page";
+import { StatusMark } from "../../components/status";
+import { useCommand } from "../../components/use-command";
+import * as resources from "../../live/resources";
+import { store } from "../../live/store";
+import { useReader } from "../../text/context";
+
+export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: string | null; onClose: () => void }) {
+  const { t } = useReader();
+  const anyBad = run.tasks.some((other) => other.status !== "succeeded");
+  const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), "all"];
+  const [scope, setScope] = useState<RerunScope>(scopes[0] ?? "all");
+  const [preview, setPreview] = useState<RerunPreview | null>(null);
+  const [confirm, setConfirm] = useState(false);
+  const name = scope === "from" ? task : null;
+
+  const look = useCommand(useCallback(async (ask: RerunScope, from: string | null) => {
+    setPreview(await api.rerunPreview(run.id, { scope: ask, task: from }));
+  }, [run.id]));
+  const start = useCommand(useCallback(async () => {
+    store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, confirm }));
+    onClose();
+  }, [run.id, scope, name, confirm, onClose]));
+  const lookAgain = look.run;
+  useEffect(() => {
+    setPreview(null);
+    setConfirm(false);
+    void lookAgain(scope, name);
+  }, [scope, name, lookAgain]);
+
+  const error = start.error ?? look.error;
+  const asks = preview?.needs_confirmation === true;
+  return (
+    <Dialog
+      title={t("rerun.title", { label: run.label })} onClose={onClose}
+      actions={
+        <>
+          <Button onClick={onClose}>{t("action.close")}</Button>
+          <Button kind="primary" icon="rerun" busy={start.busy} disabled={!preview || (asks && !confirm)} onClick={() => void start.run()}>
+            {preview ? t("rerun.start", { count: preview.tasks.length }) : t("action.rerun")}
+          </Button>
+        </>
+      }
+    >
+      <fieldset className="choices">
+        <legend>{t("rerun.scope")}</legend>
+        {scopes.map((choice) => (
+          <label key={choice}>
+            <input type="radio" name="scope" checked={scope === choice} onChange={() => setScope(choice)} />
+            {t(`rerun.scope.${choice}`, { task: task ?? "" })}
+          </label>
+        ))}
+      </fieldset>
+      <div aria-live="polite">
+        {preview ? <Preview run={run} preview={preview} /> : null}
+        {asks ? (
+          <label className="confirm">
+            <input type="checkbox" checked={confirm} onChange={(event) => setConfirm(event.target.checked)} />
+            {t("rerun.confirm", { count: risky(preview).length, tasks: risky(preview).join(", ") })}
+          </label>
+        ) : null}
+        {error ? <Fault error={error} /> : null}
+      </div>
+      <p className="help">{t("rerun.same")}</p>
+    </Dialog>
+  );
+}
+
+function risky(preview: RerunPreview): string[] {
+  return preview.tasks.filter((task) => !task.idempotent && task.attempts > 0).map((task) => task.name);
+}
+
+function Preview({ run, preview }: { run: RunDetail; preview: RerunPreview }) {
+  const { t } = useReader();
+  const again = new Set(preview.tasks.map((task) => task.name));
+  const kept = run.tasks.filter((task) => !again.has(task.name));
+  return (
+    <div className="preview">
+      <div>
+        <h3>{t("rerun.again")}</h3>
+        <ul>{preview.tasks.map((task) => <li key={task.name}><StatusMark status={task.status} small /><code>{task.name}</code></li>)}</ul>
+      </div>
+      <div>
+        <h3>{t("rerun.kept")}</h3>
+        {kept.length === 0 ? <p className="muted">{t("rerun.kept.none")}</p> : (
+          <ul>{kept.map((task) => <li key={task.name}><StatusMark status={task.status} small /><code>{task.name}</code></li>)}</ul>
+        )}
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,37 @@
+// The numbers of a view that say whether it is well: watermark, rows, pace, late rows.
+import type { ReactNode } from "react";
+import type { ViewDetail } from "../../api/types";
+import { useReader } from "../../text/context";
+import { isEnd } from "../views/watermark";
+
+function Number({ term, value, children, tone }: { term: string; value: ReactNode; children: ReactNode; tone?: string | undefined }) {
+  return (
+    <div className="number-card" data-tone={tone}>
+      <dt>{term}</dt>
+      <dd>
+        <span className="number-value">{value}</span>
+        <span className="number-note">{children}</span>
+      </dd>
+    </div>
+  );
+}
+
+export function ViewNumbers({ view }: { view: ViewDetail }) {
+  const { t, format } = useReader();
+  const held = view.held_back_by;
+  const watermark = view.watermark ? (isEnd(view.watermark) ? t("view.watermark.end") : format.eventTime(view.watermark)) : t("view.watermark.none");
+  return (
+    <dl className="numbers">
+      <Number term={t("view.watermark")} value={watermark}>
+        {held ? t("view.held", { source: held.source, partition: held.partition }) : t("view.watermark.help")}
+      </Number>
+      <Number term={t("view.rows")} value={format.number(view.rows)}>{t("view.rows.help")}</Number>
+      <Number term={t("view.rate")} value={t("view.rate.unit", { rate: format.number(view.rows_in_per_second, 0) })}>
+        {t("view.rate.help", { total: format.number(view.rows_in) })}
+      </Number>
+      <Number term={t("view.late")} value={format.number(view.late_rows)} tone={view.late_rows > 0 ? "waiting" : undefined}>
+        {t("view.late.help")}
+      </Number>
+    </dl>
+  );
+}

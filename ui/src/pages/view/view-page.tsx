@@ -1,0 +1,65 @@
+// One view, live: its numbers, its chart and newest rows, what it reads and what holds its time back, its definition.
+import { useState } from "react";
+import type { ViewDetail } from "../../api/types";
+import { CodeBlock } from "../../components/code-block";
+import { Empty, Loaded, PageHead } from "../../components/page";
+import { Panel } from "../../components/panel";
+import { RowTable } from "../../components/row-table";
+import { useNow } from "../../components/use-now";
+import { kindOf } from "../../chart/columns";
+import * as resources from "../../live/resources";
+import { useResource } from "../../live/use-resource";
+import { useReader } from "../../text/context";
+import { Problems } from "../flows/problems";
+import { ViewState } from "../views/view-state";
+import { ChartPanel } from "./chart-panel";
+import { SourcePanel } from "./source-panel";
+import { ViewNumbers } from "./view-numbers";
+
+const TABLE_ROWS = 60;
+const LIMITS = [300, 1500, 10_000] as const;
+
+export function ViewPage({ name }: { name: string }) {
+  return <Loaded snapshot={useResource(resources.view(name))}>{(view) => <View view={view} />}</Loaded>;
+}
+
+function View({ view }: { view: ViewDetail }) {
+  const { t, format } = useReader();
+  const now = useNow(1000);
+  const [limit, setLimit] = useState<number>(LIMITS[0]);
+  const time = view.columns.find((column) => kindOf(column.type) === "time");
+  const rows = useResource(resources.rows(view.name, time ? `-${time.name}` : null, limit));
+  return (
+    <>
+      <PageHead
+        title={view.name} crumbs={[{ href: "/views", text: t("nav.views") }]}
+        badge={<ViewState state={view.state} />}
+        lead={
+          <p className="lead-facts">
+            <span>{t(`mode.${view.mode}`)}</span>
+            {view.changed_at ? <span className="muted">{t("view.changed", { when: format.fromNow(Math.min(Date.parse(view.changed_at), now), now) })}</span> : null}
+          </p>
+        }
+      />
+      <Problems problems={view.problems} />
+      {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
+      <ViewNumbers view={view} />
+      <Loaded snapshot={rows}>
+        {(answer) => (
+          <>
+            <ChartPanel answer={answer} watermark={view.watermark ?? null} limit={limit} limits={LIMITS} onLimit={setLimit} />
+            <div className="columns">
+              <Panel title={t("view.table")} flush>
+                {answer.rows.length === 0 ? <Empty title={t("view.table.none")} /> : <RowTable label={t("view.table")} columns={answer.columns} rows={answer.rows.slice(0, TABLE_ROWS)} />}
+              </Panel>
+              <SourcePanel view={view} />
+            </div>
+          </>
+        )}
+      </Loaded>
+      <Panel title={t("view.definition")} aside={<code className="muted">{view.file}</code>} flush>
+        <CodeBlock label={view.file} text={view.definition} line={view.problems[0]?.line ?? null} />
+      </Panel>
+    </>
+  );
+}
