@@ -13,6 +13,12 @@ pub enum HistoryError {
         /// What stood in the way.
         reason: String,
     },
+    /// Another server has this history open.
+    #[error("another mulgil server has {} open: stop it, or use it", path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The database refused: disk full, file damaged, lock held by another program.
     #[error("the history refused: {0}")]
     Store(#[from] sqlx::Error),

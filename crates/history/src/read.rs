@@ -190,6 +190,8 @@ pub struct BackfillRow {
     pub concurrency: u32,
     /// Which intervals: `missing`, `failed` or `all`.
     pub which: String,
+    /// Whether later intervals go first.
+    pub newest_first: bool,
     /// Its status.
     pub status: BackfillStatus,
     /// How many runs it has to do.

@@ -214,6 +214,8 @@ pub struct NewBackfill {
     pub concurrency: u32,
     /// Which intervals: `missing`, `failed` or `all`.
     pub which: String,
+    /// Whether later intervals go first.
+    pub newest_first: bool,
     /// How many runs it has to do.
     pub planned: u32,
     /// When.

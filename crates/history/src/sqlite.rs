@@ -1,0 +1,161 @@
+//! The history in one SQLite file.
+//!
+//! Write-ahead logging with one writing connection and a few reading ones: readers never wait for the writer, and a
+//! batch of writes costs one sync to disk (`synchronous = FULL`). The schema lives in `migrations/`.
+
+use std::borrow::Cow;
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mulgil_sched::id::{BackfillId, RunId};
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Connection, SqlStr, SqliteConnection};
+use tokio::sync::Mutex;
+
+use crate::error::HistoryError;
+use crate::history::History;
+use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::write::{FlowVersion, Write};
+
+mod reading;
+mod row;
+mod writing;
+
+/// Reads that run at once; more wait for one another.
+const READERS_MAX: u32 = 4;
+/// How long to wait for a lock that another program holds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The history in one SQLite file.
+pub struct SqliteHistory {
+    // One writer: the lock is only ever waited for if a caller breaks the contract of `commit`.
+    writer: Mutex<SqliteConnection>,
+    readers: SqlitePool,
+    // Held as long as this lives, and let go by the system when the process ends, however it ends.
+    _lock: File,
+}
+
+/// Takes the lock file beside the history: one server at a time has a project.
+fn lock(path: &Path) -> Result<File, HistoryError> {
+    let open_error = |error: std::io::Error| HistoryError::Open { path: path.to_owned(), reason: error.to_string() };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(open_error)?;
+    }
+    let lock_path = path.with_extension("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(lock_path).map_err(open_error)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(HistoryError::Taken { path: path.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(open_error(error)),
+    }
+}
+
+impl SqliteHistory {
+    /// Opens the file, which is made if it is not there with its folder, and brings its schema up to date.
+    pub async fn open(path: &Path) -> Result<Self, HistoryError> {
+        let open_error = |reason: String| HistoryError::Open { path: path.to_owned(), reason };
+        let lock = lock(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY_TIMEOUT);
+        let mut writer =
+            SqliteConnection::connect_with(&options).await.map_err(|error| open_error(error.to_string()))?;
+        let migrator = Migrator::with_migrations(migrations());
+        migrator.run_direct(None, &mut writer, false).await.map_err(|error| open_error(error.to_string()))?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(READERS_MAX)
+            .min_connections(0)
+            .connect_lazy_with(options.read_only(true).create_if_missing(false));
+        Ok(Self { writer: Mutex::new(writer), readers, _lock: lock })
+    }
+
+    /// Closes every connection; what was committed is on disk already.
+    pub async fn close(self) -> Result<(), HistoryError> {
+        self.readers.close().await;
+        Ok(self.writer.into_inner().close().await?)
+    }
+}
+
+#[async_trait]
+impl History for SqliteHistory {
+    async fn commit(&self, writes: &[Write]) -> Result<(), HistoryError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writer.lock().await;
+        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
+        for write in writes {
+            writing::write(&mut transaction, write).await?;
+        }
+        Ok(transaction.commit().await?)
+    }
+
+    async fn memory(&self) -> Result<Memory, HistoryError> {
+        reading::memory(&self.readers).await
+    }
+
+    async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
+        reading::flow_version(&self.readers, hash).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
+        reading::runs(&self.readers, query).await
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError> {
+        reading::run(&self.readers, run).await
+    }
+
+    async fn run_named(&self, name: &str) -> Result<Option<RunId>, HistoryError> {
+        reading::run_named(&self.readers, name).await
+    }
+
+    async fn runs_by_key(&self, flow: &str, keys: &[String]) -> Result<Vec<RunRow>, HistoryError> {
+        reading::runs_by_key(&self.readers, flow, keys).await
+    }
+
+    async fn grid(&self, flow: &str, limit: u32) -> Result<Grid, HistoryError> {
+        reading::grid(&self.readers, flow, limit).await
+    }
+
+    async fn flows(&self) -> Result<Vec<FlowSummary>, HistoryError> {
+        reading::flows(&self.readers).await
+    }
+
+    async fn last_scheduled(&self, flow: &str) -> Result<Option<Timestamp>, HistoryError> {
+        reading::last_scheduled(&self.readers, flow).await
+    }
+
+    async fn backfill(&self, backfill: BackfillId) -> Result<Option<BackfillRow>, HistoryError> {
+        reading::backfill(&self.readers, backfill).await
+    }
+
+    async fn backfills(&self, flow: Option<&str>, limit: u32) -> Result<Vec<BackfillRow>, HistoryError> {
+        reading::backfills(&self.readers, flow, limit).await
+    }
+
+    async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {
+        reading::events(&self.readers, after_seq, limit).await
+    }
+}
+
+/// The schema's history. Read into the program without sqlx's macros: they would build SQLite a second time, for the
+/// compiler.
+fn migrations() -> Vec<Migration> {
+    let scripts = [(1, "history", include_str!("../migrations/0001_history.sql"))];
+    let migration = |(version, name, script): (i64, &'static str, &'static str)| {
+        Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)
+    };
+    scripts.into_iter().map(migration).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+//! How each [`Write`] is stored: a compare-and-set of the status, and its event row.
+
+use jiff::Timestamp;
+use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::status::{AttemptStatus, RunStatus};
+use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteQueryResult;
+
+use super::row::micros;
+use crate::error::HistoryError;
+use crate::write::{
+    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, Write,
+};
+
+type Done = Result<(), HistoryError>;
+
+pub(super) async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
+    match write {
+        Write::FlowVersion(version) => flow_version(db, version).await,
+        Write::Run(run) => new_run(db, run).await,
+        Write::RunStatus(change) => run_status(db, change).await,
+        Write::Task(change) => task(db, change).await,
+        Write::Lease(lease) => new_lease(db, lease).await,
+        Write::Attempt(change) => attempt(db, change).await,
+        Write::Renew { attempt, epoch, expires } => renew(db, *attempt, *epoch, *expires).await,
+        Write::Backfill(backfill) => new_backfill(db, backfill).await,
+        Write::RunBackfill { run, backfill, retries, at } => {
+            sqlx::query("UPDATE runs SET backfill = ?, retries = ? WHERE id = ?")
+                .bind(backfill.0)
+                .bind(retries)
+                .bind(run.0)
+                .execute(&mut *db)
+                .await?;
+            event(db, Event::run(*at, *run, format!("joins backfill {backfill}"))).await
+        }
+        Write::BackfillStatus { backfill, from, to, at } => {
+            let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
+            let result = sqlx::query("UPDATE backfills SET status = ?, ended_at_us = ? WHERE id = ? AND status = ?")
+                .bind(to.word())
+                .bind(ended)
+                .bind(backfill.0)
+                .bind(from.word())
+                .execute(&mut *db)
+                .await?;
+            changed(result, || format!("backfill {backfill}"), from.word())?;
+            let payload = format!("backfill {backfill}: {} -> {}", from.word(), to.word());
+            event(db, Event { kind: "backfill", ..Event::new(*at, payload) }).await
+        }
+        Write::Paused { flow, paused, at } => {
+            sqlx::query("INSERT INTO flows (flow, paused) VALUES (?, ?) ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused")
+                .bind(flow)
+                .bind(paused)
+                .execute(&mut *db)
+                .await?;
+            let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });
+            event(db, Event { kind: "flow", ..Event::new(*at, payload) }).await
+        }
+    }
+}
+
+fn changed(result: SqliteQueryResult, what: impl FnOnce() -> String, expected: &str) -> Done {
+    match result.rows_affected() {
+        1 => Ok(()),
+        _ => Err(HistoryError::Conflict { what: what(), expected: expected.to_owned() }),
+    }
+}
+
+struct Event {
+    at: Timestamp,
+    kind: &'static str,
+    run: Option<RunId>,
+    task: Option<TaskIndex>,
+    attempt: Option<u32>,
+    payload: String,
+}
+
+impl Event {
+    fn new(at: Timestamp, payload: String) -> Self {
+        Self { at, kind: "run", run: None, task: None, attempt: None, payload }
+    }
+
+    fn run(at: Timestamp, run: RunId, payload: String) -> Self {
+        Self { run: Some(run), ..Self::new(at, payload) }
+    }
+
+    fn attempt(at: Timestamp, id: AttemptId, payload: String) -> Self {
+        let AttemptId { run, task, attempt } = id;
+        Self { kind: "attempt", task: Some(task), attempt: Some(attempt), ..Self::run(at, run, payload) }
+    }
+}
+
+async fn event(db: &mut SqliteConnection, event: Event) -> Done {
+    sqlx::query("INSERT INTO events (at_us, kind, run, task, attempt, payload) VALUES (?, ?, ?, ?, ?, ?)")
+        .bind(micros(event.at))
+        .bind(event.kind)
+        .bind(event.run.map(|run| run.0))
+        .bind(event.task)
+        .bind(event.attempt)
+        .bind(event.payload)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Done {
+    sqlx::query("INSERT INTO flow_versions (hash, flow, definition, at_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
+        .bind(&version.hash)
+        .bind(&version.flow)
+        .bind(&version.definition)
+        .bind(micros(version.at))
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Done {
+    sqlx::query(
+        "INSERT INTO runs (id, flow, key, name, version, params, interval_start_us, interval_end_us, trigger, backfill, \
+         retries, status, order_us, created_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run.id.0)
+    .bind(&run.flow)
+    .bind(&run.key)
+    .bind(&run.name)
+    .bind(&run.version)
+    .bind(run.params.to_string())
+    .bind(run.interval_start.map(micros))
+    .bind(run.interval_end.map(micros))
+    .bind(run.trigger.word())
+    .bind(run.backfill.map(|backfill| backfill.0))
+    .bind(run.retries)
+    .bind(RunStatus::Queued.word())
+    .bind(micros(run.interval_start.unwrap_or(run.at)))
+    .bind(micros(run.at))
+    .execute(&mut *db)
+    .await?;
+    let names = serde_json::Value::from(run.tasks.clone()).to_string();
+    sqlx::query(
+        "INSERT INTO tasks (run, task, name, status, attempts, retries_used, losses) \
+         SELECT ?, key, value, 'waiting', 0, 0, 0 FROM json_each(?)",
+    )
+    .bind(run.id.0)
+    .bind(names)
+    .execute(&mut *db)
+    .await?;
+    event(db, Event::run(run.at, run.id, "-> queued".to_owned())).await
+}
+
+async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
+    let result = sqlx::query(
+        "UPDATE runs SET status = ?1, \
+         started_at_us = CASE WHEN ?1 = 'running' THEN ?2 ELSE started_at_us END, \
+         ended_at_us = CASE WHEN ?3 THEN ?2 WHEN ?1 = 'queued' THEN NULL ELSE ended_at_us END \
+         WHERE id = ?4 AND status = ?5",
+    )
+    .bind(change.to.word())
+    .bind(micros(change.at))
+    .bind(change.to.is_terminal())
+    .bind(change.run.0)
+    .bind(change.from.word())
+    .execute(&mut *db)
+    .await?;
+    changed(result, || format!("run {}", change.run), change.from.word())?;
+    event(db, Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to))).await
+}
+
+async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
+    let result = sqlx::query(
+        "UPDATE tasks SET status = ?, attempts = ?, retries_used = ?, losses = ?, not_before_us = ? \
+         WHERE run = ? AND task = ? AND status = ?",
+    )
+    .bind(change.to.word())
+    .bind(change.attempts)
+    .bind(change.retries_used)
+    .bind(change.losses)
+    .bind(change.not_before.map(micros))
+    .bind(change.run.0)
+    .bind(change.task)
+    .bind(change.from.word())
+    .execute(&mut *db)
+    .await?;
+    changed(result, || format!("task {} of run {}", change.task, change.run), change.from.word())?;
+    let payload = format!("{} -> {}", change.from, change.to);
+    event(db, Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }).await
+}
+
+async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Done {
+    sqlx::query(
+        "INSERT INTO attempts (run, task, attempt, status, owner, epoch, expires_us, leased_at_us, log) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(lease.attempt.run.0)
+    .bind(lease.attempt.task)
+    .bind(lease.attempt.attempt)
+    .bind(AttemptStatus::Leased.word())
+    .bind(&lease.owner)
+    .bind(lease.epoch)
+    .bind(micros(lease.expires))
+    .bind(micros(lease.at))
+    .bind(&lease.log)
+    .execute(&mut *db)
+    .await?;
+    event(db, Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner))).await
+}
+
+async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Done {
+    let AttemptId { run, task, attempt } = change.attempt;
+    let result = sqlx::query(
+        "UPDATE attempts SET status = ?1, \
+         started_at_us = CASE WHEN ?1 = 'running' THEN ?2 ELSE started_at_us END, \
+         ended_at_us = CASE WHEN ?3 THEN ?2 ELSE NULL END, \
+         pid = coalesce(?4, pid), start_ticks = coalesce(?5, start_ticks), error = ?6 \
+         WHERE run = ?7 AND task = ?8 AND attempt = ?9 AND status = ?10",
+    )
+    .bind(change.to.word())
+    .bind(micros(change.at))
+    .bind(change.to.is_terminal())
+    .bind(change.process.map(|process| process.pid))
+    .bind(change.process.map(|process| process.start_ticks))
+    .bind(&change.error)
+    .bind(run.0)
+    .bind(task)
+    .bind(attempt)
+    .bind(change.from.word())
+    .execute(&mut *db)
+    .await?;
+    changed(result, || change.attempt.to_string(), change.from.word())?;
+    let reason = change.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
+    event(db, Event::attempt(change.at, change.attempt, format!("{} -> {}{reason}", change.from, change.to))).await
+}
+
+/// A renewal is no change of status, so it leaves no event.
+async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Timestamp) -> Done {
+    let result = sqlx::query(
+        "UPDATE attempts SET expires_us = ? WHERE run = ? AND task = ? AND attempt = ? AND epoch = ? \
+         AND status IN ('leased', 'running')",
+    )
+    .bind(micros(expires))
+    .bind(id.run.0)
+    .bind(id.task)
+    .bind(id.attempt)
+    .bind(epoch)
+    .execute(db)
+    .await?;
+    changed(result, || id.to_string(), "live")
+}
+
+async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done {
+    sqlx::query(
+        "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, status, created_at_us) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(backfill.id.0)
+    .bind(&backfill.flow)
+    .bind(micros(backfill.from))
+    .bind(micros(backfill.to))
+    .bind(backfill.concurrency)
+    .bind(&backfill.which)
+    .bind(backfill.newest_first)
+    .bind(backfill.planned)
+    .bind(BackfillStatus::Running.word())
+    .bind(micros(backfill.at))
+    .execute(&mut *db)
+    .await?;
+    let payload = format!("backfill {} of {}: {} runs", backfill.id, backfill.flow, backfill.planned);
+    event(db, Event { kind: "backfill", ..Event::new(backfill.at, payload) }).await
+}
