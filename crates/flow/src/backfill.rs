@@ -151,3 +151,6 @@ fn choose(existing: Option<Existing>, which: Which) -> Action {
         (existing, _) => Action::Skip(existing),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,3 +258,6 @@ impl FieldKind {
 fn error(message: impl Into<String>) -> CronError {
     CronError { message: message.into() }
 }
+
+#[cfg(test)]
+mod tests;

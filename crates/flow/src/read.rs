@@ -32,10 +32,10 @@ impl Text {
     pub(crate) fn place(&self, inner: Position) -> Position {
         let first = inner.line <= 1;
         match self.style {
-            Style::Literal { indent } => {
-                Position { line: self.at.line + inner.line, column: inner.column.saturating_add(indent) }
+            Style::Folded => self.at,
+            Style::Literal => {
+                Position { line: self.at.line + inner.line - 1, column: self.at.column + inner.column - 1 }
             }
-            Style::Folded => Position { line: self.at.line + 1, column: self.at.column },
             Style::Plain if first => Position { line: self.at.line, column: self.at.column + inner.column - 1 },
             Style::Quoted if first => Position { line: self.at.line, column: self.at.column + inner.column },
             Style::Plain | Style::Quoted => Position { line: self.at.line + inner.line - 1, column: inner.column },
@@ -233,6 +233,10 @@ macro_rules! raw_map {
             #[schemars(skip)]
             #[allow(dead_code, reason = "not every kind of map is complained about as a whole")]
             pub(crate) at: crate::findings::Position,
+            /// Whether a key is unknown or its value unreadable. Then what seems to be missing may be that.
+            #[schemars(skip)]
+            #[allow(dead_code, reason = "not every kind of map has keys that must be there")]
+            pub(crate) broken: bool,
         }
 
         impl crate::read::FromNode for $name {
@@ -241,12 +245,18 @@ macro_rules! raw_map {
                 if node.is_null() {
                     return Some(raw);
                 }
-                for (key, value) in node.entries(concat!("a map: ", $what), findings)? {
+                for (key, value) in node.entries(concat!("a map with the keys of ", $what), findings)? {
                     match key.text.as_str() {
                         // `key:` with nothing behind it is as good as no key.
                         $($key if value.is_null() => raw.$field = None,
-                        $key => raw.$field = crate::read::FromNode::from_node(value, findings),)*
-                        other => findings.unknown(key.at, concat!("key in ", $what, ":"), other, [$($key),*]),
+                        $key => {
+                            raw.$field = crate::read::FromNode::from_node(value, findings);
+                            raw.broken |= raw.$field.is_none();
+                        })*
+                        other => {
+                            findings.unknown(key.at, concat!("key in ", $what, ":"), other, [$($key),*]);
+                            raw.broken = true;
+                        }
                     }
                 }
                 Some(raw)

@@ -183,3 +183,6 @@ impl Schedule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

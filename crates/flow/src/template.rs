@@ -263,3 +263,6 @@ fn located(template: &str, error: &Error) -> TemplateError {
     };
     TemplateError { line, column, message, remedy: None }
 }
+
+#[cfg(test)]
+mod tests;

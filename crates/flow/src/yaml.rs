@@ -53,9 +53,9 @@ pub(crate) enum Style {
     Plain,
     /// In quotes, which take one column.
     Quoted,
-    /// A `|` block whose text begins on the next line, indented by so many columns.
-    Literal { indent: u32 },
-    /// A `>` block; its lines are no longer those of the text.
+    /// A `|` block; its place is that of its text.
+    Literal,
+    /// A `>` block; its place is that of its text, but its lines are no longer those of the file.
     Folded,
 }
 
@@ -80,22 +80,33 @@ impl Node {
 /// Reads a text as one document. `None`: it is no YAML, and the findings say why. Keys that appear twice are found, and
 /// the first stands.
 pub(crate) fn parse(text: &str, findings: &mut Findings) -> Option<Node> {
-    let mut builder = Builder { parser: Parser::new_from_str(text), text, anchors: HashMap::new(), nodes: 0, findings };
+    let mut builder = Builder { parser: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0, findings };
     match builder.document() {
         Ok(node) => Some(node),
-        Err(Stop(at, message)) => {
-            findings.add(at, message, Some("check indentation, quotes and brackets up to here".to_owned()));
+        Err(Stop { at, message, remedy }) => {
+            findings.add(at, message, Some(remedy.to_owned()));
             None
         }
     }
 }
 
-/// Why building ended early: where, and what is wrong.
-struct Stop(Position, String);
+/// Why building ended early.
+struct Stop {
+    at: Position,
+    message: String,
+    remedy: &'static str,
+}
+
+impl Stop {
+    fn new(at: Position, message: impl Into<String>, remedy: &'static str) -> Self {
+        Self { at, message: message.into(), remedy }
+    }
+}
+
+const CHECK_SYNTAX: &str = "check indentation, quotes and brackets up to here";
 
 struct Builder<'a, 'f> {
     parser: Parser<'a, StrInput<'a>>,
-    text: &'a str,
     anchors: HashMap<usize, Node>,
     nodes: usize,
     findings: &'f mut Findings,
@@ -109,10 +120,8 @@ impl<'a> Builder<'a, '_> {
                 Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
                 Event::StreamEnd => break,
                 _ if root.is_some() => {
-                    return Err(Stop(
-                        position(span.start),
-                        "a second document begins here; one file is one document".into(),
-                    ));
+                    let message = "a second document begins here";
+                    return Err(Stop::new(position(span.start), message, "move it to a file of its own"));
                 }
                 event => root = Some(self.node(event, span, 0)?),
             }
@@ -125,19 +134,21 @@ impl<'a> Builder<'a, '_> {
         match self.parser.next_event() {
             None => Ok(None),
             Some(Ok(event)) => Ok(Some(event)),
-            Some(Err(error)) => Err(Stop(position(*error.marker()), format!("not YAML: {}", error.info()))),
+            Some(Err(error)) => {
+                Err(Stop::new(position(*error.marker()), format!("not YAML: {}", error.info()), CHECK_SYNTAX))
+            }
         }
     }
 
     fn node(&mut self, event: Event<'a>, span: Span, depth: usize) -> Result<Node, Stop> {
         let at = position(span.start);
         if depth > DEPTH_MAX {
-            return Err(Stop(at, format!("nested deeper than {DEPTH_MAX} levels")));
+            return Err(Stop::new(at, format!("nested deeper than {DEPTH_MAX} levels"), "make it flatter"));
         }
         let (data, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let quoted_by_tag = check_tag(at, tag.as_deref())?;
-                (Data::Scalar(self.scalar(text.into_owned(), style, quoted_by_tag, at)), anchor)
+                (Data::Scalar(scalar(text.into_owned(), style, quoted_by_tag)), anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 check_tag(at, tag.as_deref())?;
@@ -148,7 +159,7 @@ impl<'a> Builder<'a, '_> {
                 (self.map(depth)?, anchor)
             }
             Event::Alias(anchor) => return self.alias(at, anchor),
-            _ => return Err(Stop(at, "not YAML: a value is missing".to_owned())),
+            _ => return Err(Stop::new(at, "not YAML: a value is missing", CHECK_SYNTAX)),
         };
         self.count(1, at)?;
         let node = Node { at, data };
@@ -160,14 +171,19 @@ impl<'a> Builder<'a, '_> {
 
     fn alias(&mut self, at: Position, anchor: usize) -> Result<Node, Stop> {
         let node = self.anchors.get(&anchor).cloned();
-        let node = node.ok_or_else(|| Stop(at, "an alias refers to something it is part of".to_owned()))?;
+        let node =
+            node.ok_or_else(|| Stop::new(at, "an alias refers to something it is part of", "write the value out"))?;
         self.count(node.nodes(), at)?;
         Ok(node)
     }
 
     fn count(&mut self, nodes: usize, at: Position) -> Result<(), Stop> {
         self.nodes = self.nodes.saturating_add(nodes);
-        if self.nodes > NODES_MAX { Err(Stop(at, format!("more than {NODES_MAX} values"))) } else { Ok(()) }
+        if self.nodes > NODES_MAX {
+            Err(Stop::new(at, format!("more than {NODES_MAX} values"), "split the file, or use fewer aliases"))
+        } else {
+            Ok(())
+        }
     }
 
     fn list(&mut self, depth: usize) -> Result<Data, Stop> {
@@ -189,7 +205,7 @@ impl<'a> Builder<'a, '_> {
             }
             let key = self.node(event, span, depth + 1)?;
             let Data::Scalar(scalar) = key.data else {
-                return Err(Stop(key.at, "a key must be a word, not a list or a map".to_owned()));
+                return Err(Stop::new(key.at, "a key is a list or a map", "write a word before the colon"));
             };
             let key = Key { at: key.at, text: scalar.text };
             let Some((event, span)) = self.next()? else { break };
@@ -204,22 +220,16 @@ impl<'a> Builder<'a, '_> {
         }
         Ok(Data::Map(entries))
     }
+}
 
-    fn scalar(&self, text: String, style: ScalarStyle, quoted_by_tag: bool, at: Position) -> Scalar {
-        let style = match style {
-            ScalarStyle::Plain if !quoted_by_tag => Style::Plain,
-            ScalarStyle::Literal => Style::Literal { indent: self.indent_below(at) },
-            ScalarStyle::Folded => Style::Folded,
-            _ => Style::Quoted,
-        };
-        Scalar { text, style }
-    }
-
-    /// The indentation of the first line with text below `at`.
-    fn indent_below(&self, at: Position) -> u32 {
-        let below = self.text.lines().skip(at.line as usize).find(|line| !line.trim().is_empty());
-        below.map_or(0, |line| u32::try_from(line.chars().take_while(|&c| c == ' ').count()).unwrap_or(0))
-    }
+fn scalar(text: String, style: ScalarStyle, quoted_by_tag: bool) -> Scalar {
+    let style = match style {
+        ScalarStyle::Plain if !quoted_by_tag => Style::Plain,
+        ScalarStyle::Literal => Style::Literal,
+        ScalarStyle::Folded => Style::Folded,
+        _ => Style::Quoted,
+    };
+    Scalar { text, style }
 }
 
 /// Whether a tag makes its scalar text; an error for tags that say anything else.
@@ -227,7 +237,7 @@ fn check_tag(at: Position, tag: Option<&Tag>) -> Result<bool, Stop> {
     match tag {
         None => Ok(false),
         Some(tag) if tag.handle == "tag:yaml.org,2002:" && tag.suffix == "str" => Ok(true),
-        Some(tag) => Err(Stop(at, format!("the tag {}{} is not supported; leave it out", tag.handle, tag.suffix))),
+        Some(tag) => Err(Stop::new(at, format!("unknown tag {}{}", tag.handle, tag.suffix), "leave it out")),
     }
 }
 

@@ -5,7 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mulgil_flow::{Flow, Project, lint};
+use mulgil_flow::{Flow, Project, json_schema, lint, project_json_schema};
+use proptest::prelude::*;
 
 fn project() -> Project {
     Project::parse("mulgil.yaml", "timezone: Asia/Seoul\npools: {heavy: 1}\nconnections: {ops_chat: http://chat}")
@@ -48,5 +49,59 @@ fn bad_flows_become_diagnostics() {
         let found = Flow::parse(&format!("{name}.yaml"), &text, &project()).unwrap_err();
         let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
         snapshots("bad").bind(|| insta::assert_snapshot!(name.as_str(), lines.join("\n")));
+    }
+}
+
+#[test]
+fn the_schema_knows_every_key_and_no_other() {
+    insta::assert_json_snapshot!("flow_schema", json_schema());
+    let project = project_json_schema();
+    for schema in [&json_schema(), &project] {
+        let defined = schema["$defs"].as_object().into_iter().flatten().map(|(_, definition)| definition);
+        for definition in defined.chain([schema]).filter(|definition| definition["properties"].is_object()) {
+            assert_eq!(definition["additionalProperties"], false, "{definition}");
+        }
+    }
+    // What the schema allows, the checks read: every key of the example is known to it, and a misspelt one is not.
+    let task = &json_schema()["$defs"]["RawTask"]["properties"];
+    for key in ["needs", "shell", "sql", "transfer", "to", "write", "idempotent"] {
+        assert!(task[key].is_object(), "{key}");
+    }
+    assert!(task["need"].is_null());
+    assert_eq!(json_schema()["required"], serde_json::json!(["flow", "tasks"]));
+}
+
+#[test]
+fn versions_follow_meaning_not_spelling() {
+    let version = |text: &str| Flow::parse("f.yaml", text, &project()).unwrap().version;
+    let one = version("flow: f\ntasks: {a: {shell: 'x'}}");
+    assert_eq!(one, version("# said otherwise\nflow: f\n\ntasks:\n  a:\n    shell: x\n    retries:\n"));
+    assert_ne!(one, version("flow: f\ntasks: {a: {shell: 'y'}}"));
+    assert_eq!(one.0.len(), 32);
+}
+
+#[test]
+fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
+    let empty = Project::parse("mulgil.yaml", "# nothing\n").unwrap();
+    assert_eq!(empty.pools["default"], 8);
+    assert_eq!((empty.lake.as_str(), empty.history.as_str()), (".mulgil/lake", ".mulgil/history.db"));
+    let text = "timezone: Mars/Olympus\npool: {a: 1}\npools: {a: 0, b: many}\n";
+    let found = Project::parse("mulgil.yaml", text).unwrap_err();
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+proptest! {
+    /// Damage to a good file never panics, and whatever it does is either a flow or a reason with a place.
+    #[test]
+    fn damaged_files_are_flows_or_have_reasons(at in 0..900usize, cut in 0..40usize, junk in "[\\[\\]{}:,&*!|>'\"%@`#\\- \n\ta0é\u{0}]{0,6}") {
+        let text = include_str!("flows/good/everything.yaml");
+        let at = (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap();
+        let end = (at + cut..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len());
+        let damaged = format!("{}{junk}{}", &text[..at], &text[end..]);
+        if let Err(found) = Flow::parse("f.yaml", &damaged, &project()) {
+            prop_assert!(!found.is_empty());
+            prop_assert!(found.iter().all(|d| d.line >= 1 && d.column >= 1 && d.line as usize <= damaged.lines().count() + 2));
+        }
     }
 }

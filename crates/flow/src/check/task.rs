@@ -110,7 +110,7 @@ impl Tasks<'_> {
                 if let Some(to) = &raw.to {
                     findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
                 }
-                if transfer.from.is_none() || transfer.to.is_none() {
+                if !transfer.broken && (transfer.from.is_none() || transfer.to.is_none()) {
                     let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
                     findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
                 }
@@ -119,6 +119,7 @@ impl Tasks<'_> {
                 let written = target(transfer.to, raw.write, raw.partition, findings);
                 TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
             }
+            _ if raw.broken => TaskKind::Shell { command: String::new() },
             (shell, sql, transfer) => {
                 let present = [("shell", shell.is_some()), ("sql", sql.is_some()), ("transfer", transfer.is_some())];
                 let present: Vec<&str> = present.iter().filter(|(_, there)| *there).map(|(word, _)| *word).collect();
@@ -192,6 +193,7 @@ pub(super) fn pool(text: Text, project: &Project, findings: &mut Findings) -> St
 /// Retries with their defaults.
 pub(super) fn retries(raw: RawRetries, findings: &mut Findings) -> Retries {
     match &raw.limit {
+        None if raw.broken => {}
         None => findings.add(raw.at, "retries need a limit", Some("write retries: {limit: 2, delay: 5m}".to_owned())),
         Some(limit) if limit.value > RETRIES_MAX => {
             let remedy = format!("at most {RETRIES_MAX}");
