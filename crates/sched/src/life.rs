@@ -10,7 +10,7 @@ use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 pub trait Life: Copy + fmt::Display {
     /// What can happen.
     type Event: Copy + fmt::Debug;
-    /// `run`, `task` or `attempt`.
+    /// `a run`, `a task` or `an attempt`.
     const WHAT: &'static str;
     /// The table: the status after `event`, or `None` where that cannot happen.
     fn after(self, event: Self::Event) -> Option<Self>;
@@ -18,9 +18,9 @@ pub trait Life: Copy + fmt::Display {
 
 /// Something that cannot happen to a thing with this status.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a {what} that is {status} cannot take {event}")]
+#[error("{event} cannot happen to {what} that is {status}")]
 pub struct IllegalTransition {
-    /// `run`, `task` or `attempt`.
+    /// `a run`, `a task` or `an attempt`.
     pub what: &'static str,
     /// Its status.
     pub status: String,
@@ -100,7 +100,7 @@ pub enum AttemptEvent {
 
 impl Life for RunStatus {
     type Event = RunEvent;
-    const WHAT: &'static str = "run";
+    const WHAT: &'static str = "a run";
 
     fn after(self, event: RunEvent) -> Option<Self> {
         use RunEvent as E;
@@ -119,7 +119,7 @@ impl Life for RunStatus {
 
 impl Life for TaskStatus {
     type Event = TaskEvent;
-    const WHAT: &'static str = "task";
+    const WHAT: &'static str = "a task";
 
     fn after(self, event: TaskEvent) -> Option<Self> {
         use TaskEvent as E;
@@ -143,7 +143,7 @@ impl Life for TaskStatus {
 
 impl Life for AttemptStatus {
     type Event = AttemptEvent;
-    const WHAT: &'static str = "attempt";
+    const WHAT: &'static str = "an attempt";
 
     fn after(self, event: AttemptEvent) -> Option<Self> {
         use AttemptEvent as E;

@@ -168,7 +168,7 @@ impl Step<'_> {
 
     fn task_mut(&mut self, task: TaskIndex, event: &dyn std::fmt::Debug) -> Result<&mut TaskState, IllegalTransition> {
         self.run.tasks.get_mut(task as usize).ok_or_else(|| IllegalTransition {
-            what: "task",
+            what: "a task",
             status: "not there".to_owned(),
             event: format!("{event:?}"),
         })
@@ -193,7 +193,7 @@ impl Step<'_> {
             Some(live) if state.attempts == attempt => live,
             _ => {
                 return Err(IllegalTransition {
-                    what: "attempt",
+                    what: "an attempt",
                     status: "over".to_owned(),
                     event: format!("{event:?}"),
                 });
@@ -341,7 +341,7 @@ impl Step<'_> {
         let known = self.run.tasks.len();
         if tasks.is_empty() || tasks.iter().any(|&task| task as usize >= known) {
             let status = "without these tasks".to_owned();
-            return Err(IllegalTransition { what: "run", status, event: format!("Rerun {tasks:?}") });
+            return Err(IllegalTransition { what: "a run", status, event: format!("Rerun {tasks:?}") });
         }
         self.change_run(RunEvent::RerunAsked)?;
         for task in self.run.graph.clone().with_downstream(tasks.iter().copied()) {

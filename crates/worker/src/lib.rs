@@ -2,5 +2,16 @@
 //!
 //! A worker has a number of slots. The dispatcher pushes [`dispatcher::Order`]s into its queue; nothing polls. Every
 //! report carries the lease's epoch, so that what a worker says after it has lost its lease is refused.
+//!
+//! - [`worker::Worker`] takes orders, renews leases, ends what has to stop.
+//! - [`data::DataTasks`] is what SQL and transfer tasks need; [`tables::TableTasks`] does it with `sql` and `connect`.
+//! - [`log::AttemptLog`] is where an attempt's output goes, line by line, readable while it runs.
+//! - [`process`] knows process groups: how to end one, and how to recognise one that outlived its server.
 
+mod attempt;
+pub mod data;
 pub mod dispatcher;
+pub mod log;
+pub mod process;
+mod shell;
+pub mod worker;

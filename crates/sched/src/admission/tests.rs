@@ -1,1 +1,118 @@
+//! Slots are never exceeded, a full pool delays no other, and limits on runs hold.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::{Admission, Lane, QueuedRun, ReadyTask};
+use crate::id::{AttemptId, BackfillId, RunId};
+
+fn ready(run: i64, pool: &str, lane: Lane, priority: i32) -> ReadyTask {
+    ReadyTask { run: RunId(run), task: 0, pool: pool.into(), lane, priority }
+}
+
+fn queued(run: i64, flow: &str, backfill: Option<i64>, second: i64) -> QueuedRun {
+    let order = Timestamp::from_second(second).unwrap();
+    QueuedRun { run: RunId(run), flow: flow.into(), backfill: backfill.map(BackfillId), order }
+}
+
+fn lease_next(admission: &mut Admission) -> Option<AttemptId> {
+    let (run, task) = admission.next_task()?;
+    let attempt = AttemptId { run, task, attempt: 1 };
+    admission.lease(attempt);
+    Some(attempt)
+}
+
+#[test]
+fn a_full_pool_delays_no_other() {
+    let mut admission = Admission::new(8);
+    admission.set_pool("narrow", 1);
+    for run in 1..=3 {
+        admission.enqueue(ready(run, "narrow", Lane::Daily, 9));
+    }
+    admission.enqueue(ready(4, "default", Lane::Backfill, 0));
+    let taken: Vec<i64> = std::iter::from_fn(|| lease_next(&mut admission)).map(|attempt| attempt.run.0).collect();
+    assert_eq!(taken, [1, 4]);
+    admission.release(AttemptId { run: RunId(1), task: 0, attempt: 1 });
+    assert_eq!(lease_next(&mut admission).map(|attempt| attempt.run.0), Some(2));
+}
+
+#[test]
+fn daily_goes_before_backfill_then_by_priority_then_by_age() {
+    let mut admission = Admission::new(8);
+    admission.enqueue(ready(1, "default", Lane::Backfill, 5));
+    admission.enqueue(ready(2, "default", Lane::Daily, 0));
+    admission.enqueue(ready(3, "default", Lane::Daily, 1));
+    admission.enqueue(ready(4, "default", Lane::Daily, 0));
+    let taken: Vec<i64> = std::iter::from_fn(|| lease_next(&mut admission)).map(|attempt| attempt.run.0).collect();
+    assert_eq!(taken, [3, 2, 4, 1]);
+}
+
+#[test]
+fn eight_at_a_time_is_eight_runs_of_the_backfill() {
+    let mut admission = Admission::new(8);
+    admission.set_backfill_limit(BackfillId(1), 8);
+    for run in 0..20 {
+        admission.queue_run(queued(run, "f", Some(1), 100 - run));
+    }
+    admission.queue_run(queued(99, "f", None, 0));
+    let first = admission.admit_runs();
+    assert_eq!(first.len(), 9, "eight of the backfill beside the flow's own run: {first:?}");
+    assert_eq!(first[..2], [RunId(99), RunId(19)], "the flow's own run, then the oldest interval");
+    assert!(admission.admit_runs().is_empty());
+    admission.end_run(RunId(19));
+    assert_eq!(admission.admit_runs(), [RunId(11)]);
+}
+
+#[test]
+fn a_flow_limit_covers_its_own_runs_and_its_backfills() {
+    let mut admission = Admission::new(8);
+    admission.set_flow_limit("f", Some(2));
+    for run in 0..4 {
+        admission.queue_run(queued(run, "f", (run > 1).then_some(1), run));
+        admission.queue_run(queued(10 + run, "g", None, run));
+    }
+    let admitted = admission.admit_runs();
+    assert_eq!(admitted, [0, 1, 10, 11, 12, 13].map(RunId));
+}
+
+#[test]
+fn a_resumed_run_counts_as_active() {
+    let mut admission = Admission::new(8);
+    admission.set_flow_limit("f", Some(1));
+    admission.resume_run(queued(1, "f", None, 1));
+    admission.queue_run(queued(2, "f", None, 2));
+    assert!(admission.admit_runs().is_empty());
+    admission.end_run(RunId(1));
+    assert_eq!(admission.admit_runs(), [RunId(2)]);
+}
+
+proptest! {
+    #[test]
+    fn slots_are_never_exceeded(steps in prop::collection::vec((0u8..3, 0usize..3, any::<bool>()), 1..200)) {
+        let pools = ["a", "b", "unknown"];
+        let mut admission = Admission::new(2);
+        admission.set_pool("a", 1);
+        admission.set_pool("b", 3);
+        let mut live: Vec<AttemptId> = Vec::new();
+        for (number, (what, which, daily)) in steps.into_iter().enumerate() {
+            let lane = if daily { Lane::Daily } else { Lane::Backfill };
+            match what {
+                0 => admission.enqueue(ready(number as i64, pools[which], lane, which as i32)),
+                1 => live.extend(lease_next(&mut admission)),
+                _ if live.is_empty() => {}
+                _ => admission.release(live.swap_remove(which % live.len())),
+            }
+            prop_assert_eq!(admission.live_leases(), live.len());
+            for load in admission.loads() {
+                prop_assert!(load.used <= load.slots, "{:?}", load);
+            }
+        }
+        // Whatever waits is taken once there is room.
+        while !live.is_empty() || admission.loads().iter().any(|load| load.ready > 0) {
+            live.extend(std::iter::from_fn(|| lease_next(&mut admission)));
+            live.drain(..).for_each(|attempt| admission.release(attempt));
+        }
+    }
+}

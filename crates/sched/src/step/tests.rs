@@ -1,1 +1,230 @@
+//! Properties of [`super::step`] over random graphs and random events, and a few stories.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use mulgil_flow::Retries;
+use proptest::prelude::*;
+
+use super::{Action, Ending, Event, step};
+use crate::graph::{Graph, TaskNode};
+use crate::id::{RunId, TaskIndex};
+use crate::rerun::{RerunScope, rerun_tasks};
+use crate::run::RunState;
+use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
+    let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
+    TaskNode { name: format!("t{index}").into(), needs, pool: "default".into(), priority: 0, retries, idempotent }
+}
+
+fn run_of(nodes: Vec<TaskNode>) -> RunState {
+    RunState::new(RunId(1), Arc::new(Graph::new(nodes).unwrap()), true)
+}
+
+fn chain(length: usize) -> RunState {
+    let needs = |index: usize| if index == 0 { vec![] } else { vec![index as TaskIndex - 1] };
+    run_of((0..length).map(|index| node(index, needs(index), 1, true)).collect())
+}
+
+/// Each task may need any task before it, by the bits of a mask.
+fn any_run() -> impl Strategy<Value = RunState> {
+    prop::collection::vec((any::<u16>(), 0u32..3, any::<bool>()), 1..9).prop_map(|tasks| {
+        let needs = |index: usize, mask: u16| (0..index).filter(move |bit| mask >> bit & 1 == 1).map(|bit| bit as TaskIndex);
+        let nodes = tasks.iter().enumerate().map(|(index, &(mask, retries, idempotent))| {
+            node(index, needs(index, mask).collect(), retries, idempotent)
+        });
+        run_of(nodes.collect())
+    })
+}
+
+/// An event that may or may not fit.
+fn any_event() -> impl Strategy<Value = Event> {
+    let task = || 0..9u32;
+    let attempt = || 0..4u32;
+    let ending = prop::sample::select(vec![Ending::Succeeded, Ending::Failed, Ending::TimedOut, Ending::Cancelled]);
+    prop_oneof![
+        1 => Just(Event::Admit),
+        8 => task().prop_map(|task| Event::Lease { task }),
+        4 => (task(), attempt()).prop_map(|(task, attempt)| Event::Start { task, attempt }),
+        12 => (task(), attempt(), ending).prop_map(|(task, attempt, ending)| Event::Finish { task, attempt, ending }),
+        3 => (task(), attempt()).prop_map(|(task, attempt)| Event::Lose { task, attempt }),
+        4 => task().prop_map(|task| Event::RetryDue { task }),
+        1 => Just(Event::Cancel),
+        2 => prop::collection::vec(task(), 1..3).prop_map(|tasks| Event::Rerun { tasks }),
+    ]
+}
+
+fn check_invariants(before: &RunState, event: &Event, run: &RunState, actions: &[Action]) {
+    for task in run.graph.indices() {
+        let (was, is) = (&before.tasks[task as usize], &run.tasks[task as usize]);
+        let begun = matches!(is.status, TaskStatus::Ready | TaskStatus::Running | TaskStatus::Retrying);
+        assert!(!begun || run.unmet_needs(task) == 0, "task {task} is {} before its needs", is.status);
+        assert!(!begun || run.status.is_active(), "task {task} is {} in a run that is {}", is.status, run.status);
+        assert_eq!(is.live.is_some(), is.status == TaskStatus::Running, "a running task has a live attempt");
+        assert!(is.attempts >= was.attempts, "attempt numbers never go back");
+        if was.status.is_terminal() && was.status != is.status {
+            assert!(matches!(event, Event::Rerun { .. }), "{event:?} changed a task that was {}", was.status);
+        }
+        assert_eq!(is.not_before.is_some(), is.status == TaskStatus::Retrying);
+    }
+    let all_ended = run.tasks.iter().all(|task| task.status.is_terminal());
+    assert!(run.status != RunStatus::Running || !all_ended, "a run ends with its last task");
+    assert!(!run.status.is_terminal() || all_ended, "a run that ended has no task left");
+    if run.status == RunStatus::Succeeded {
+        assert!(run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded));
+    }
+    for action in actions {
+        if let Action::Attempt { from: Some(from), .. } = action {
+            assert!(!from.is_terminal(), "an attempt that is over never changes");
+        }
+    }
+}
+
+/// Whatever happened so far, a run comes to its end once its work is done.
+fn drive_to_the_end(run: &mut RunState) {
+    if run.status == RunStatus::Queued {
+        step(run, Event::Admit, NOW).unwrap();
+    }
+    // Each task needs a lease, an end and a due retry at most, for each try.
+    for _ in 0..run.tasks.len() * 16 {
+        for task in run.graph.indices() {
+            let attempt = run.tasks[task as usize].attempts;
+            match run.tasks[task as usize].status {
+                TaskStatus::Ready => step(run, Event::Lease { task }, NOW).map(|_| ()).unwrap(),
+                TaskStatus::Retrying => step(run, Event::RetryDue { task }, NOW).map(|_| ()).unwrap(),
+                TaskStatus::Running => {
+                    let ending = if task % 3 == 2 { Ending::Failed } else { Ending::Succeeded };
+                    step(run, Event::Finish { task, attempt, ending }, NOW).map(|_| ()).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(run.status.is_terminal(), "the run never ends: {run:?}");
+}
+
+proptest! {
+    // A failure prints the case and its seed, and proptest keeps it in `proptest-regressions`.
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn invariants_hold_whatever_happens(mut run in any_run(), events in prop::collection::vec(any_event(), 0..120)) {
+        let mut taken = 0;
+        for event in events {
+            let before = run.clone();
+            match step(&mut run, event.clone(), NOW) {
+                Ok(actions) => {
+                    taken += 1;
+                    check_invariants(&before, &event, &run, &actions);
+                }
+                Err(_) => prop_assert_eq!(&before, &run, "a refused event changed something"),
+            }
+        }
+        prop_assert!(taken <= 120);
+        drive_to_the_end(&mut run);
+    }
+}
+
+fn finish(run: &mut RunState, task: TaskIndex, ending: Ending) -> Vec<Action> {
+    step(run, Event::Lease { task }, NOW).unwrap();
+    let attempt = run.tasks[task as usize].attempts;
+    step(run, Event::Finish { task, attempt, ending }, NOW).unwrap()
+}
+
+#[test]
+fn a_finished_task_frees_its_dependents_in_the_same_step() {
+    let mut run = chain(2);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    let actions = finish(&mut run, 0, Ending::Succeeded);
+    assert!(actions.contains(&Action::Enqueue { task: 1 }), "{actions:?}");
+    let actions = finish(&mut run, 1, Ending::Succeeded);
+    assert!(actions.contains(&Action::Run { from: RunStatus::Running, to: RunStatus::Succeeded }), "{actions:?}");
+}
+
+#[test]
+fn a_failure_is_tried_again_after_its_delay_then_travels_downstream() {
+    let mut run = chain(3);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    let due = NOW + SignedDuration::from_secs(60);
+    assert!(finish(&mut run, 0, Ending::TimedOut).contains(&Action::Wake { task: 0, at: due }));
+    step(&mut run, Event::RetryDue { task: 0 }, due).unwrap();
+    finish(&mut run, 0, Ending::Failed);
+    let statuses: Vec<TaskStatus> = run.tasks.iter().map(|task| task.status).collect();
+    assert_eq!(statuses, [TaskStatus::Failed, TaskStatus::UpstreamFailed, TaskStatus::UpstreamFailed]);
+    assert_eq!(run.status, RunStatus::Failed);
+}
+
+#[test]
+fn a_rerun_of_what_failed_leaves_what_succeeded_and_counts_attempts_on() {
+    let mut run = chain(3);
+    run.retries = false;
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 0, Ending::Succeeded);
+    finish(&mut run, 1, Ending::Failed);
+    let tasks = rerun_tasks(&run, &RerunScope::Failed).unwrap();
+    assert_eq!(tasks, [1, 2]);
+    assert!(rerun_tasks(&run, &RerunScope::From("t2".to_owned())).is_err(), "t1 has not succeeded");
+    step(&mut run, Event::Rerun { tasks }, NOW).unwrap();
+    assert_eq!(run.status, RunStatus::Queued);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 1, Ending::Succeeded);
+    finish(&mut run, 2, Ending::Succeeded);
+    assert_eq!(run.status, RunStatus::Succeeded);
+    let attempts: Vec<u32> = run.tasks.iter().map(|task| task.attempts).collect();
+    assert_eq!(attempts, [1, 2, 1]);
+}
+
+#[test]
+fn a_lost_attempt_is_no_retry_unless_it_had_begun_and_may_not_run_twice() {
+    let mut run = run_of(vec![node(0, vec![], 0, true), node(1, vec![], 0, false)]);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    for task in [0, 1] {
+        step(&mut run, Event::Lease { task }, NOW).unwrap();
+        step(&mut run, Event::Lose { task, attempt: 1 }, NOW).unwrap();
+        assert_eq!(run.tasks[task as usize].status, TaskStatus::Ready, "nothing of it had run");
+        step(&mut run, Event::Lease { task }, NOW).unwrap();
+        step(&mut run, Event::Start { task, attempt: 2 }, NOW).unwrap();
+        assert_eq!(run.tasks[task as usize].live, Some(AttemptStatus::Running));
+        step(&mut run, Event::Lose { task, attempt: 2 }, NOW).unwrap();
+    }
+    assert_eq!(run.tasks[0].status, TaskStatus::Ready);
+    assert_eq!(run.tasks[0].retries_used, 0);
+    assert_eq!(run.tasks[1].status, TaskStatus::Failed);
+}
+
+#[test]
+fn a_report_about_an_earlier_attempt_is_refused() {
+    let mut run = chain(1);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    step(&mut run, Event::Lose { task: 0, attempt: 1 }, NOW).unwrap();
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    let ghost = Event::Finish { task: 0, attempt: 1, ending: Ending::Succeeded };
+    assert!(step(&mut run, ghost, NOW).is_err());
+    assert_eq!(run.tasks[0].status, TaskStatus::Running);
+}
+
+#[test]
+fn a_cancelled_run_waits_for_its_last_task() {
+    let mut run = chain(3);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    let actions = step(&mut run, Event::Cancel, NOW).unwrap();
+    assert!(actions.contains(&Action::Stop { task: 0, attempt: 1 }), "{actions:?}");
+    assert_eq!(run.status, RunStatus::Cancelling);
+    step(&mut run, Event::Finish { task: 0, attempt: 1, ending: Ending::Cancelled }, NOW).unwrap();
+    assert_eq!(run.status, RunStatus::Cancelled);
+    assert!(run.tasks.iter().all(|task| task.status == TaskStatus::Cancelled));
+}
+
+#[test]
+fn a_queued_run_is_cancelled_at_once() {
+    let mut run = chain(2);
+    step(&mut run, Event::Cancel, NOW).unwrap();
+    assert_eq!(run.status, RunStatus::Cancelled);
+}

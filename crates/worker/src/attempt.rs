@@ -1,0 +1,264 @@
+//! One attempt, from its lease to its report.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mulgil_flow::{Quote, SqlText, Task, TaskKind, Variables, render};
+use tokio::sync::watch;
+
+use crate::data::{DataTasks, SqlTask, TransferTask};
+use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
+use crate::log::{AttemptLog, secrets_of};
+use crate::process::{LEASE_VARIABLE, ProcessMark};
+use crate::shell::{ShellTask, outcome_of};
+
+/// What a running attempt is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Control {
+    /// Go on.
+    Run,
+    /// The run is to stop.
+    Cancel,
+    /// The lease is lost: end, and say nothing.
+    Fenced,
+    /// The worker shuts down.
+    Shutdown,
+}
+
+/// What every attempt of a worker shares.
+pub(crate) struct Bench<D> {
+    pub(crate) dispatcher: D,
+    pub(crate) project_dir: PathBuf,
+    pub(crate) data: Arc<dyn DataTasks>,
+}
+
+/// Why an attempt was ended from outside.
+enum Interruption {
+    Told(Control),
+    TimedOut(Duration),
+}
+
+/// Runs the attempt and reports its end.
+pub(crate) async fn run<D: Dispatcher>(bench: Arc<Bench<D>>, lease: Lease, control: watch::Receiver<Control>) {
+    let running = Running { bench: &bench, lease: &lease, control };
+    let outcome = match running.run().await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::warn!(attempt = %lease.attempt, %error, "gave the attempt up");
+            return;
+        }
+    };
+    if let Err(error) = bench.dispatcher.finished(lease.attempt, lease.epoch, outcome).await {
+        tracing::warn!(attempt = %lease.attempt, %error, "the end of the attempt was not taken");
+    }
+}
+
+struct Running<'a, D> {
+    bench: &'a Bench<D>,
+    lease: &'a Lease,
+    control: watch::Receiver<Control>,
+}
+
+impl<D: Dispatcher> Running<'_, D> {
+    async fn run(mut self) -> Result<Outcome, DispatchError> {
+        let Some(task) = self.lease.task() else {
+            return Ok(Outcome::Failed("the flow has no such task any more".to_owned()));
+        };
+        let path = self.bench.project_dir.join(&self.lease.log);
+        let secrets = self.lease.variables.connections.values().flat_map(|url| secrets_of(url));
+        let log = match AttemptLog::open(&path, secrets) {
+            Ok(log) => log,
+            Err(error) => return Ok(Outcome::Failed(format!("cannot open the log {}: {error}", path.display()))),
+        };
+        let begun = Instant::now();
+        log.note(&format!("attempt {} of {} ({})", self.lease.attempt.attempt, task.name, task.kind.word()));
+        let outcome = match &task.kind {
+            TaskKind::Shell { command } => self.shell(task, command, &log).await?,
+            TaskKind::Sql { .. } | TaskKind::Transfer { .. } => self.data(task, &log).await?,
+        };
+        let outcome = mask(outcome, &log);
+        note_end(&outcome, begun.elapsed(), &log);
+        Ok(with_log_failure(outcome, &log))
+    }
+
+    async fn started(&self, process: Option<ProcessMark>) -> Result<(), DispatchError> {
+        self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, process).await
+    }
+
+    async fn shell(&mut self, task: &Task, command: &str, log: &AttemptLog) -> Result<Outcome, DispatchError> {
+        let shell = match shell_task(self.lease, task, command, &self.bench.project_dir) {
+            Ok(shell) => shell,
+            Err(reason) => return Ok(Outcome::Failed(reason)),
+        };
+        let mut gated = match shell.spawn(log) {
+            Ok(gated) => gated,
+            Err(reason) => return Ok(Outcome::Failed(reason)),
+        };
+        if let Err(error) = self.started(gated.mark()).await {
+            gated.end().await;
+            return Err(error);
+        }
+        let told = *self.control.borrow();
+        if told != Control::Run {
+            gated.end().await;
+            return self.interrupted(Interruption::Told(told));
+        }
+        if let Err(reason) = gated.open().await {
+            gated.end().await;
+            return Ok(Outcome::Failed(reason));
+        }
+        tokio::select! {
+            status = gated.wait() => {
+                gated.clear().await;
+                Ok(outcome_of(status, log))
+            }
+            why = interruption(&mut self.control, task) => {
+                log.note("ending the process group");
+                gated.end().await;
+                self.interrupted(why)
+            }
+        }
+    }
+
+    async fn data(&mut self, task: &Task, log: &AttemptLog) -> Result<Outcome, DispatchError> {
+        self.started(None).await?;
+        let work = data_task(self.lease, task, self.bench, log);
+        tokio::select! {
+            result = work => Ok(match result {
+                Ok(()) => Outcome::Succeeded,
+                Err(reason) => Outcome::Failed(reason),
+            }),
+            why = interruption(&mut self.control, task) => self.interrupted(why),
+        }
+    }
+
+    fn interrupted(&self, why: Interruption) -> Result<Outcome, DispatchError> {
+        match why {
+            Interruption::Told(Control::Fenced) => {
+                Err(DispatchError::Fenced { attempt: self.lease.attempt, epoch: self.lease.epoch })
+            }
+            Interruption::Told(Control::Shutdown) => Ok(Outcome::Lost),
+            Interruption::Told(Control::Cancel | Control::Run) => Ok(Outcome::Cancelled),
+            Interruption::TimedOut(after) => {
+                let reason =
+                    format!("ran longer than its timeout of {after:?} and was ended; raise `timeout:` if it may");
+                Ok(Outcome::TimedOut(reason))
+            }
+        }
+    }
+}
+
+/// Waits until the attempt has to end before its time.
+async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> Interruption {
+    let told = async {
+        match control.wait_for(|control| *control != Control::Run).await {
+            Ok(control) => *control,
+            // The worker is gone without a word.
+            Err(_) => Control::Shutdown,
+        }
+    };
+    let timeout = task.timeout.map(|timeout| timeout.unsigned_abs());
+    let late = async {
+        match timeout {
+            Some(timeout) => tokio::time::sleep(timeout).await,
+            None => pending().await,
+        }
+    };
+    tokio::select! {
+        control = told => Interruption::Told(control),
+        () = late => Interruption::TimedOut(timeout.unwrap_or_default()),
+    }
+}
+
+fn shell_task(lease: &Lease, task: &Task, command: &str, folder: &Path) -> Result<ShellTask, String> {
+    let variables = &lease.variables;
+    let command = render(command, variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
+    let mut environment = environment_of(lease, task, folder);
+    for (name, template) in &task.env {
+        let value = render(template, variables, Quote::None).map_err(|error| format!("in `env: {name}`, {error}"))?;
+        environment.insert(name.clone(), value);
+    }
+    Ok(ShellTask { command, environment, folder: folder.to_owned() })
+}
+
+fn environment_of(lease: &Lease, task: &Task, folder: &Path) -> BTreeMap<String, String> {
+    let variables: &Variables = &lease.variables;
+    let mut environment = BTreeMap::from([
+        (LEASE_VARIABLE.to_owned(), lease.epoch.to_string()),
+        ("MULGIL_FLOW".to_owned(), lease.flow.name.clone()),
+        ("MULGIL_TASK".to_owned(), task.name.clone()),
+        ("MULGIL_RUN_ID".to_owned(), variables.run_id.clone()),
+        ("MULGIL_ATTEMPT".to_owned(), lease.attempt.attempt.to_string()),
+        ("MULGIL_PROJECT".to_owned(), folder.display().to_string()),
+    ]);
+    if let Some(interval) = variables.interval {
+        let day = interval.start.to_zoned(variables.timezone.clone()).date();
+        environment.insert("MULGIL_DS".to_owned(), day.to_string());
+        environment.insert("MULGIL_DATA_INTERVAL_START".to_owned(), interval.start.to_string());
+        environment.insert("MULGIL_DATA_INTERVAL_END".to_owned(), interval.end.to_string());
+    }
+    environment
+}
+
+async fn data_task<D>(lease: &Lease, task: &Task, bench: &Bench<D>, log: &AttemptLog) -> Result<(), String> {
+    let variables = lease.variables.clone();
+    match &task.kind {
+        TaskKind::Sql { sql, target } => {
+            let (template, file) = match sql {
+                SqlText::Inline(text) => (text.clone(), None),
+                SqlText::File(name) => {
+                    let path = bench.project_dir.join(name);
+                    let text = tokio::fs::read_to_string(&path).await;
+                    (text.map_err(|error| format!("cannot read {}: {error}", path.display()))?, Some(name.clone()))
+                }
+            };
+            let place = file.as_deref().unwrap_or("`sql:`");
+            let text = render(&template, &variables, Quote::None).map_err(|error| format!("in {place}, {error}"))?;
+            bench.data.sql(SqlTask { text, file, target: target.clone(), variables }, log).await
+        }
+        TaskKind::Transfer { from, target } => {
+            let task = TransferTask { from: from.clone(), target: target.clone(), variables };
+            bench.data.transfer(task, log).await
+        }
+        TaskKind::Shell { .. } => Err("a shell task is no data task".to_owned()),
+    }
+}
+
+fn mask(outcome: Outcome, log: &AttemptLog) -> Outcome {
+    match outcome {
+        Outcome::Failed(reason) => Outcome::Failed(log.masked(&reason)),
+        other => other,
+    }
+}
+
+fn note_end(outcome: &Outcome, after: Duration, log: &AttemptLog) {
+    let seconds = after.as_secs_f64();
+    match outcome {
+        Outcome::Succeeded => log.note(&format!("succeeded after {seconds:.3} s")),
+        Outcome::Failed(reason) => {
+            // The tail is in the log already.
+            let reason = reason.lines().next().unwrap_or_default();
+            log.note(&format!("failed after {seconds:.3} s: {reason}"));
+        }
+        Outcome::TimedOut(reason) => log.note(reason),
+        Outcome::Cancelled => log.note(&format!("cancelled after {seconds:.3} s")),
+        Outcome::Lost => log.note(&format!("ended after {seconds:.3} s: the worker shuts down")),
+    }
+}
+
+/// A task whose output could not be written has done its work all the same; one that failed says both.
+fn with_log_failure(outcome: Outcome, log: &AttemptLog) -> Outcome {
+    match (outcome, log.failure()) {
+        (Outcome::Failed(reason), Some(failure)) => {
+            Outcome::Failed(format!("{reason}\nits log is not complete: {failure}"))
+        }
+        (outcome, Some(failure)) => {
+            tracing::warn!(%failure, "a log is not complete");
+            outcome
+        }
+        (outcome, None) => outcome,
+    }
+}

@@ -1,0 +1,45 @@
+//! What data tasks need from the systems that hold tables.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mulgil_flow::{Variables, WriteTarget};
+
+use crate::log::AttemptLog;
+
+/// Runs SQL and transfer tasks.
+///
+/// # Contract
+/// A call may be dropped at any moment; then the target table is as it was before. Errors say where (file and line for
+/// a bad row) and what to do. What was read and written goes into the log.
+#[async_trait]
+pub trait DataTasks: Send + Sync + 'static {
+    /// Runs SQL; the rows of the query go to the target, if there is one.
+    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<(), String>;
+    /// Copies the rows of the run's data interval from one table to another.
+    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String>;
+}
+
+/// A SQL task with its templates still in it.
+#[derive(Clone, Debug)]
+pub struct SqlTask {
+    /// The text, rendered.
+    pub text: String,
+    /// The file it came from, for messages; `None` for text in the flow itself.
+    pub file: Option<String>,
+    /// Where the rows of the query go.
+    pub target: Option<WriteTarget>,
+    /// The run's values.
+    pub variables: Arc<Variables>,
+}
+
+/// A transfer task.
+#[derive(Clone, Debug)]
+pub struct TransferTask {
+    /// The table to read.
+    pub from: String,
+    /// Where the rows go.
+    pub target: WriteTarget,
+    /// The run's values: its data interval, its time zone.
+    pub variables: Arc<Variables>,
+}

@@ -1,0 +1,174 @@
+//! The worker: takes orders, runs each attempt in a task of its own, renews leases, ends what has to stop.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use mulgil_sched::id::AttemptId;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use crate::attempt::{self, Bench, Control};
+use crate::data::DataTasks;
+use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order};
+
+/// How a worker is set up.
+pub struct WorkerOptions {
+    /// Its name, for people.
+    pub name: String,
+    /// How many attempts it runs at once.
+    pub slots: usize,
+    /// The project's folder: shell tasks run in it.
+    pub project_dir: PathBuf,
+    /// How SQL and transfer tasks are done.
+    pub data: Arc<dyn DataTasks>,
+}
+
+/// Stops a worker.
+pub struct WorkerHandle {
+    stop: oneshot::Sender<Duration>,
+    ended: tokio::task::JoinHandle<()>,
+}
+
+impl WorkerHandle {
+    /// Takes no more orders, waits so long for what is running, ends the rest, and reports it as lost, so that it runs
+    /// again later.
+    pub async fn shutdown(self, patience: Duration) {
+        if self.stop.send(patience).is_err() {
+            tracing::debug!("the worker has ended already");
+        }
+        if let Err(error) = self.ended.await {
+            tracing::error!(%error, "the worker ended badly");
+        }
+    }
+}
+
+/// Joins the dispatcher and runs what it orders, in a task of its own, until told to stop.
+pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Result<WorkerHandle, DispatchError> {
+    let orders = dispatcher.attach(&options.name, options.slots).await?;
+    let bench = Arc::new(Bench { dispatcher, project_dir: options.project_dir, data: options.data });
+    let worker = Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), renewal: None };
+    let (stop, stopped) = oneshot::channel();
+    let ended = tokio::spawn(worker.run(orders, stopped));
+    Ok(WorkerHandle { stop, ended })
+}
+
+struct Worker<D> {
+    bench: Arc<Bench<D>>,
+    running: HashMap<AttemptId, Attempt>,
+    attempts: JoinSet<AttemptId>,
+    /// When the leases are to be renewed next, and how often: a third of their life.
+    renewal: Option<(Instant, Duration)>,
+}
+
+struct Attempt {
+    epoch: i64,
+    control: watch::Sender<Control>,
+}
+
+impl<D: Dispatcher> Worker<D> {
+    async fn run(mut self, mut orders: mpsc::Receiver<Order>, mut stop: oneshot::Receiver<Duration>) {
+        loop {
+            let renew_at = self.renewal.map(|(at, _)| at);
+            tokio::select! {
+                order = orders.recv() => match order {
+                    Some(order) => self.take(order),
+                    // The scheduler is gone, and with it every lease.
+                    None => return self.end_all(Control::Fenced, &mut orders).await,
+                },
+                Some(ended) = self.attempts.join_next() => self.forget(ended),
+                () = sleep_until(renew_at.unwrap_or_else(Instant::now)), if renew_at.is_some() => self.renew().await,
+                patience = &mut stop => {
+                    // A handle that was dropped without a word leaves no time.
+                    return self.wind_down(patience.unwrap_or_default(), &mut orders).await;
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) {
+        match order {
+            Order::Run(lease) => self.begin(*lease),
+            Order::Stop(attempt) => {
+                if let Some(running) = self.running.get(&attempt) {
+                    running.control.send_replace(Control::Cancel);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, lease: Lease) {
+        let (control, told) = watch::channel(Control::Run);
+        let (id, epoch) = (lease.attempt, lease.epoch);
+        let third = third_of(lease.life);
+        self.renewal.get_or_insert_with(|| (Instant::now() + third, third));
+        self.running.insert(id, Attempt { epoch, control });
+        let bench = self.bench.clone();
+        self.attempts.spawn(async move {
+            attempt::run(bench, lease, told).await;
+            id
+        });
+    }
+
+    fn forget(&mut self, ended: Result<AttemptId, tokio::task::JoinError>) {
+        match ended {
+            Ok(attempt) => {
+                self.running.remove(&attempt);
+            }
+            // Its lease runs out, and the scheduler counts it as lost.
+            Err(error) => tracing::error!(%error, "an attempt ended badly"),
+        }
+        if self.running.is_empty() {
+            self.renewal = None;
+        }
+    }
+
+    async fn renew(&mut self) {
+        let leases: Vec<(AttemptId, i64)> = self.running.iter().map(|(id, attempt)| (*id, attempt.epoch)).collect();
+        match self.bench.dispatcher.renew(&leases).await {
+            Ok(lost) => {
+                for id in lost {
+                    if let Some(attempt) = self.running.get(&id) {
+                        attempt.control.send_replace(Control::Fenced);
+                    }
+                }
+            }
+            Err(error) => tracing::warn!(%error, "cannot renew the leases"),
+        }
+        self.renewal = self.renewal.map(|(_, third)| (Instant::now() + third, third));
+    }
+
+    async fn wind_down(&mut self, patience: Duration, orders: &mut mpsc::Receiver<Order>) {
+        let until = Instant::now() + patience;
+        while !self.running.is_empty() {
+            tokio::select! {
+                () = sleep_until(until) => break,
+                Some(ended) = self.attempts.join_next() => self.forget(ended),
+                Some(order) = orders.recv() => self.take(order),
+            }
+        }
+        self.end_all(Control::Shutdown, orders).await;
+    }
+
+    async fn end_all(&mut self, how: Control, orders: &mut mpsc::Receiver<Order>) {
+        orders.close();
+        // What was ordered but not begun is begun and ended at once: so each lease gets its report.
+        while let Ok(order) = orders.try_recv() {
+            self.take(order);
+        }
+        for attempt in self.running.values() {
+            attempt.control.send_replace(how);
+        }
+        while let Some(ended) = self.attempts.join_next().await {
+            self.forget(ended);
+        }
+    }
+}
+
+fn third_of(life: SignedDuration) -> Duration {
+    // A life that is not positive cannot be renewed in time anyway.
+    (life.unsigned_abs() / 3).max(Duration::from_millis(1))
+}
