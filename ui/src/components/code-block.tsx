@@ -11,7 +11,7 @@ export function CodeBlock({ label, text, line = null }: Props) {
   const pointed = useRef<HTMLSpanElement>(null);
   useEffect(() => pointed.current?.scrollIntoView({ block: "nearest" }), [line]);
   return (
-    <pre className="code-block" tabIndex={0} role="region" aria-label={label}>
+    <pre className="code-block" tabIndex={0} role="group" aria-label={label}>
       <code>
         {text.replace(/\n$/, "").split("\n").map((content, i) => (
           <span key={i} className="code-line" data-pointed={i + 1 === line || undefined} ref={i + 1 === line ? pointed : null}>

@@ -1,4 +1,4 @@
-// Rows of a query as a table: numbers to the right, times in the reader's form, nothing shown as a dash.
+// Rows of a query as a table, as the data says them: numbers to the right, times as written, nothing shown as a dash.
 import type { Column } from "../api/types";
 import { kindOf } from "../chart/columns";
 import type { ColumnKind } from "../chart/series";
@@ -9,20 +9,25 @@ interface Props {
   label: string;
   columns: readonly Column[];
   rows: readonly (readonly unknown[])[];
+  /** Every digit, as a console should; else two places. */
+  exact?: boolean;
 }
 
-function cellText(value: unknown, kind: ColumnKind, type: string, format: Format): string {
+const WHOLE = /INT/;
+
+function cellText(value: unknown, kind: ColumnKind, type: string, exact: boolean, format: Format): string {
   if (value === null || value === undefined) return "–";
-  if (kind === "time" && typeof value === "string") return format.eventTime(value.replace(" ", "T"), type.toUpperCase() === "DATE" ? "day" : "daytime");
-  if (typeof value === "number") return format.number(value);
+  // An ISO time reads best with a space, and without a fraction or a zone that says nothing.
+  if (kind === "time" && typeof value === "string") return value.replace("T", " ").replace(/\.0+(?=Z|$)/, "").replace(/Z$/, "");
+  if (typeof value === "number" && !exact) return WHOLE.test(type.toUpperCase()) ? format.number(value) : format.fixed(value, 2);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-export function RowTable({ label, columns, rows }: Props) {
+export function RowTable({ label, columns, rows, exact = false }: Props) {
   const { format } = useReader();
   const kinds = columns.map((column) => kindOf(column.type));
   return (
-    <div className="table-box rows-box" role="region" aria-label={label} tabIndex={0}>
+    <div className="table-box rows-box" role="group" aria-label={label} tabIndex={0}>
       <table className="table rows-table">
         <thead>
           <tr>
@@ -37,7 +42,7 @@ export function RowTable({ label, columns, rows }: Props) {
           {rows.map((row, at) => (
             <tr key={at}>
               {columns.map((column, i) => (
-                <td key={column.name} className={kinds[i] === "number" ? "number" : undefined}>{cellText(row[i], kinds[i] ?? "other", column.type, format)}</td>
+                <td key={column.name} className={kinds[i] === "number" ? "number" : undefined}>{cellText(row[i], kinds[i] ?? "other", column.type, exact, format)}</td>
               ))}
             </tr>
           ))}

@@ -24,7 +24,7 @@ interface Props {
   onChoose?: (task: string) => void;
 }
 
-const SIZES = { nodeWidth: 196, nodeHeight: 56, gapX: 56, gapY: 20 };
+const SIZES = { nodeWidth: 216, nodeHeight: 58, gapX: 34, gapY: 18 };
 const PADDING = 20;
 
 export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {
@@ -50,7 +50,10 @@ export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {
           const task = byId.get(node.id);
           return task ? (
             <Node key={node.id} task={task} left={node.x + PADDING} top={node.y + PADDING} chosen={chosen === node.id} onChoose={onChoose}>
-              <span className="graph-name">{task.id}</span>
+              <span className="graph-name">
+                {task.id}
+                {task.status ? null : <span className="graph-kind code">{task.kind}</span>}
+              </span>
               <span className="graph-note">{task.note}</span>
             </Node>
           ) : null;
@@ -74,18 +77,17 @@ function Node({ task, left, top, chosen, onChoose, children }: NodeProps) {
   const style = { left, top, width: SIZES.nodeWidth, height: SIZES.nodeHeight };
   const inside = (
     <>
-      {task.status ? <StatusMark status={task.status} /> : <span className="graph-kind code">{task.kind}</span>}
+      {task.status ? <StatusMark status={task.status} /> : null}
       <span className="graph-text">{children}</span>
+      {task.status ? <span className="visually-hidden">{t(`status.${task.status}`)}</span> : null}
       {task.flag ? <span className="graph-flag" title={task.flag} role="img" aria-label={task.flag}>1×</span> : null}
     </>
   );
   if (!onChoose) return <div className="graph-node" style={style} title={task.note}>{inside}</div>;
-  const status = task.status ? t(`status.${task.status}`) : "";
   return (
     <button
       type="button" className="graph-node" style={style} aria-pressed={chosen} onClick={() => onChoose(task.id)}
       data-tone={task.status ? MARKS[task.status].tone : undefined} data-status={task.status ?? undefined}
-      aria-label={t("run.task.label", { task: task.id, kind: task.kind, status })}
     >
       {inside}
     </button>

@@ -49,8 +49,8 @@ export const BarChunk = memo(function BarChunk({ chunk, runs, focus }: BarProps)
           <div
             key={run.id} role="columnheader" aria-colindex={column + 2} className="grid-bar" data-cell={`0:${column}`} tabIndex={column === focus ? 0 : -1}
             data-tone={MARKS[run.status].tone} data-status={run.status}
-            aria-label={`${run.label}: ${t(`status.${run.status}`)}, ${format.span(run.duration_ms)}`}
           >
+            <span className="visually-hidden">{`${run.label}: ${t(`status.${run.status}`)}, ${format.span(run.duration_ms)}`}</span>
             {opens ? <span className="grid-month" aria-hidden="true">{format.eventTime(`${month}-01`, "month")}</span> : null}
             <span className="grid-bar-fill" style={{ "--took": run.duration_ms ?? 0 } as React.CSSProperties} />
           </div>

@@ -52,7 +52,7 @@ export const en = {
   "status.lost": "lost",
 
   "problems.title": { one: "{count} file is broken", other: "{count} files are broken" },
-  "problems.help": "Only what stands in them is stopped. Everything else keeps running.",
+  "problems.help": { one: "It stops only the flow or view that it defines. Everything else keeps running.", other: "They stop only the flows and views that they define. Everything else keeps running." },
   "problems.remedy": "To mend it",
 
   "flows.none": "No flows yet",
@@ -123,7 +123,6 @@ export const en = {
   "run.params": "Parameters",
   "run.graph": "Tasks",
   "run.graph.label": "Graph of the tasks of this run",
-  "run.task.label": "{task}, {kind}: {status}",
   "run.failed": "{task} failed",
   "run.failed.blocked": { one: "{count} task that depends on it never ran.", other: "{count} tasks that depend on it never ran." },
   "backfill.plan.reruns": { one: "{count} of them runs again", other: "{count} of them run again" },

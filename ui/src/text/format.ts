@@ -10,10 +10,7 @@ const STYLES: Readonly<Record<Style, Intl.DateTimeFormatOptions>> = {
   weekday: { weekday: "short", year: "numeric", month: "short", day: "numeric" },
   time: { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" },
   month: { year: "numeric", month: "short" },
-  precise: {
-    year: "numeric", month: "short", day: "numeric",
-    hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short",
-  },
+  precise: { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" },
 };
 
 const formats = new Map<string, Intl.DateTimeFormat>();
@@ -36,6 +33,8 @@ export interface Format {
   /** A span, e.g. `1.2 s` or `3 min 4 s`. */
   span(ms: number | null | undefined): string;
   number(value: number, digits?: number): string;
+  /** A number with exactly so many places, for columns. */
+  fixed(value: number, digits: number): string;
   bytes(value: number): string;
   /** `in 3 h` or `5 min ago`. */
   fromNow(at: string | number, now: number): string;
@@ -74,6 +73,7 @@ export function formatFor(language: Language, zone: string): Format {
       return `${unit(Math.floor(ms / 86_400_000), "day")} ${unit(Math.floor((ms % 86_400_000) / 3_600_000), "hour")}`;
     },
     number: (value, digits = 2) => value.toLocaleString(language, { maximumFractionDigits: digits }),
+    fixed: (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }),
     bytes(value) {
       let step = 0;
       let rest = value;

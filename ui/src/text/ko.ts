@@ -52,7 +52,7 @@ export const ko: Catalogue = {
   "status.lost": "연락 끊김",
 
   "problems.title": "파일 {count}개에 오류가 있습니다",
-  "problems.help": "해당 파일에 있는 것만 멈추고 나머지는 계속 동작합니다.",
+  "problems.help": "그 파일이 정의하는 플로나 뷰만 멈추고 나머지는 계속 동작합니다.",
   "problems.remedy": "고치는 방법",
 
   "flows.none": "아직 플로가 없습니다",
@@ -123,7 +123,6 @@ export const ko: Catalogue = {
   "run.params": "매개변수",
   "run.graph": "작업",
   "run.graph.label": "이 실행의 작업 그래프",
-  "run.task.label": "{task}, {kind}: {status}",
   "run.failed": "{task} 작업이 실패했습니다",
   "run.failed.blocked": "이 작업을 기다리던 작업 {count}개는 실행되지 않았습니다.",
   "backfill.plan.reruns": "그중 {count}건은 다시 실행합니다",

@@ -30,7 +30,7 @@ export function FlowsPage() {
 function FlowTable({ flows }: { flows: readonly FlowSummary[] }) {
   const { t } = useReader();
   return (
-    <div className="table-box" role="region" aria-label={t("nav.flows")} tabIndex={0}>
+    <div className="table-box" role="group" aria-label={t("nav.flows")} tabIndex={0}>
       <table className="table flows-table">
         <thead>
           <tr>

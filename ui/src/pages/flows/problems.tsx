@@ -16,7 +16,7 @@ export function Problems({ problems }: { problems: readonly Problem[] }) {
       <header>
         <Icon name="warning" size={18} />
         <h2>{t("problems.title", { count: files })}</h2>
-        <p>{t("problems.help")}</p>
+        <p>{t("problems.help", { count: files })}</p>
       </header>
       <ul>
         {problems.map((problem) => (

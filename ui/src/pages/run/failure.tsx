@@ -2,7 +2,7 @@
 import type { TaskRun } from "../../api/types";
 import { Icon } from "../../components/icon";
 import { useReader } from "../../text/context";
-import { findPlace } from "./place";
+import { findPlace, withoutPlace } from "./place";
 
 export function Failure({ task, blocked }: { task: TaskRun; blocked: number }) {
   const { t } = useReader();
@@ -22,7 +22,7 @@ export function Failure({ task, blocked }: { task: TaskRun; blocked: number }) {
           <code>{place.file}<b>:{place.line}{place.column === null ? "" : `:${place.column}`}</b></code>
         </p>
       ) : null}
-      {error ? <p className="failure-message">{error.message}</p> : null}
+      {error ? <p className="failure-message">{withoutPlace(error.message)}</p> : null}
       {error?.detail ? <pre className="failure-detail">{error.detail}</pre> : null}
     </section>
   );

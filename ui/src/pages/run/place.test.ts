@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { findPlace } from "./place";
+import { findPlace, withoutPlace } from "./place";
 
 describe("findPlace", () => {
   it.each([
@@ -10,5 +10,15 @@ describe("findPlace", () => {
     ["exit code 1", null],
   ])("%s", (text, place) => {
     expect(findPlace(null, text)).toEqual(place);
+  });
+});
+
+describe("withoutPlace", () => {
+  it.each([
+    ["a/b.csv:4: not a number", "not a number"],
+    ["not a number in a/b.csv:4", "not a number in a/b.csv:4"],
+    ["a/b.csv:4", "a/b.csv:4"],
+  ])("%s", (message, sentence) => {
+    expect(withoutPlace(message)).toBe(sentence);
   });
 });

@@ -17,3 +17,11 @@ export function findPlace(...texts: readonly (string | null | undefined)[]): Pla
   }
   return null;
 }
+
+/** The sentence of an error without the place that it begins with, since that is shown apart. */
+export function withoutPlace(message: string): string {
+  const found = PLACE.exec(message);
+  if (!found || found.index !== 0) return message;
+  const rest = message.slice(found[0].length).replace(/^[:,\s]+/, "");
+  return rest === "" ? message : rest;
+}

@@ -31,8 +31,14 @@ function mainTask(tasks: readonly TaskRun[]): TaskRun | undefined {
   return first(["failed"]) ?? first(["running", "retrying", "ready"]) ?? tasks.at(-1);
 }
 
+/** How long the newest attempt of an ended task took. */
+function tookOf(task: TaskRun): number | null {
+  const last = task.attempts.at(-1);
+  return last?.started_at && last.ended_at && isOver(task.status) ? Date.parse(last.ended_at) - Date.parse(last.started_at) : null;
+}
+
 function Run({ run }: { run: RunDetail }) {
-  const { t } = useReader();
+  const { t, format } = useReader();
   const location = useLocation();
   const [dialog, setDialog] = useState<"rerun" | "cancel" | null>(null);
   const close = useCallback(() => setDialog(null), []);
@@ -61,7 +67,7 @@ function Run({ run }: { run: RunDetail }) {
       <Panel title={t("run.graph")} flush>
         <TaskGraph
           label={t("run.graph.label")} chosen={chosen?.name ?? null} onChoose={choose}
-          tasks={run.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null, note: `${task.kind} · ${t(`status.${task.status}`)}` }))}
+          tasks={run.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null, note: [task.kind, tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · ") }))}
         />
       </Panel>
       {chosen ? <TaskPanel key={chosen.name} run={run.id} task={chosen} /> : null}

@@ -44,7 +44,7 @@ export function SqlPage() {
   return (
     <>
       <PageHead title={t("nav.sql")} />
-      <section className="panel sql-editor" aria-label={t("sql.statement")}>
+      <div className="panel sql-editor">
         <textarea
           aria-label={t("sql.statement")} className="code" rows={Math.min(16, Math.max(5, sql.split("\n").length + 1))} spellCheck={false} autoCapitalize="off"
           value={sql} onChange={(event) => setSql(event.target.value)} onKeyDown={onKeyDown}
@@ -53,7 +53,7 @@ export function SqlPage() {
           <p className="muted">{t("sql.hint")}</p>
           <Button kind="primary" icon="play" busy={query.busy} onClick={ask}>{t("sql.run")}</Button>
         </footer>
-      </section>
+      </div>
       <div aria-live="polite">
         {query.error ? <section className="failure" aria-label={t("sql.failed")}><header><h2>{t("sql.failed")}</h2></header><Fault error={query.error} /></section> : null}
         {answer && !query.error ? (
@@ -62,11 +62,11 @@ export function SqlPage() {
             aside={
               <span className="muted">
                 {t("sql.took", { rows: t("sql.rows", { count: answer.rows.length }), span: format.span(answer.elapsed_ms) })}
-                {answer.truncated ? ` · ${t("sql.truncated", { count: LIMIT })}` : ""}
+                {answer.truncated ? ` · ${t("sql.truncated", { count: answer.rows.length })}` : ""}
               </span>
             }
           >
-            {answer.rows.length === 0 ? <p className="panel-note muted">{t("sql.none")}</p> : <RowTable label={t("sql.result")} columns={answer.columns} rows={answer.rows} />}
+            {answer.rows.length === 0 ? <p className="panel-note muted">{t("sql.none")}</p> : <RowTable label={t("sql.result")} columns={answer.columns} rows={answer.rows} exact />}
           </Panel>
         ) : null}
       </div>

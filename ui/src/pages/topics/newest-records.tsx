@@ -14,7 +14,7 @@ export function NewestRecords({ topic, partition, first, next }: { topic: string
   return (
     <Loaded snapshot={useResource(resources.records(topic, partition, offset, SHOWN))}>
       {({ records }) => (
-        <div className="table-box rows-box" role="region" aria-label={title} tabIndex={0}>
+        <div className="table-box rows-box" role="group" aria-label={title} tabIndex={0}>
           <table className="table rows-table">
             <caption className="visually-hidden">{title}</caption>
             <thead>

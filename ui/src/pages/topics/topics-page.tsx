@@ -30,7 +30,7 @@ function TopicPanel({ topic, rates }: { topic: Topic; rates: ReadonlyMap<string,
   const partition = topic.partitions.find((other) => other.partition === shown);
   return (
     <Panel title={topic.name} flush>
-      <div className="table-box" role="region" aria-label={topic.name} tabIndex={0}>
+      <div className="table-box" role="group" aria-label={topic.name} tabIndex={0}>
         <table className="table">
           <thead>
             <tr>

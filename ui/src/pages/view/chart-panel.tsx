@@ -37,6 +37,7 @@ export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props)
       aside={
         <>
           <Segments label={t("view.chart.measure")} options={names.map((name) => [name, name])} chosen={words.measure} onChoose={setChosen} />
+          <span className="muted" aria-hidden="true">{t("view.chart.range")}</span>
           <Segments label={t("view.chart.range")} options={limits.map((size) => [String(size), format.number(size)])} chosen={String(limit)} onChoose={(size) => onLimit(Number(size))} />
         </>
       }

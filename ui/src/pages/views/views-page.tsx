@@ -28,7 +28,7 @@ export function ViewsPage() {
 function ViewTable({ views }: { views: readonly ViewSummary[] }) {
   const { t } = useReader();
   return (
-    <div className="table-box" role="region" aria-label={t("nav.views")} tabIndex={0}>
+    <div className="table-box" role="group" aria-label={t("nav.views")} tabIndex={0}>
       <table className="table">
         <thead>
           <tr>

@@ -1,0 +1,57 @@
+// A view in motion: its numbers, chart and table change without the page being loaded again.
+import { expect, it } from "vitest";
+import { base, mocked, open, shoot, useBrowser, VIEW } from "./browser";
+
+useBrowser();
+
+const CHANGE_MS = 30_000;
+
+it("lists the view with its watermark and late rows", async () => {
+  const page = await open("/views");
+  await page.getByRole("link", { name: VIEW, exact: true }).waitFor();
+  for (const column of ["Watermark", "Late rows"]) await page.getByRole("columnheader", { name: column }).waitFor();
+});
+
+it("updates live", async () => {
+  const page = await open(`/views/${VIEW}`);
+  await page.getByRole("img", { name: /by window_start, one line for each origin/ }).waitFor();
+  await page.evaluate(() => Object.assign(window, { stays: true }));
+  const numbers = page.locator(".number-value");
+  const watermark = numbers.first();
+  const before = await watermark.textContent();
+  const state = mocked ? "running" : ((await (await fetch(`${base}/api/v1/views/${VIEW}`)).json()) as { state: string }).state;
+  // A view whose input has ended stands still, rightly.
+  if (state === "running") await expect.poll(() => watermark.textContent(), { timeout: CHANGE_MS }).not.toBe(before);
+  expect(await page.evaluate(() => "stays" in window)).toBe(true);
+  await shoot(page, "view-live");
+});
+
+it("reads the chart with the keyboard and changes what is drawn", async () => {
+  const page = await open(`/views/${VIEW}`);
+  const chart = page.getByRole("img", { name: /by window_start/ });
+  await chart.focus();
+  await page.keyboard.press("ArrowLeft");
+  await page.getByRole("status").filter({ hasText: "JFK" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "mean_delay" }).click();
+  await page.getByRole("heading", { name: /^mean_delay by window_start/ }).waitFor();
+});
+
+it.runIf(mocked)("comes back after the connection was lost", async () => {
+  const page = await open(`/views/${VIEW}`);
+  await page.getByText("Live", { exact: true }).waitFor();
+  await page.context().setOffline(true);
+  await page.evaluate(() => window.dispatchEvent(new Event("offline")));
+  await page.context().setOffline(false);
+  const watermark = page.locator(".number-value").first();
+  const before = await watermark.textContent();
+  await expect.poll(() => watermark.textContent(), { timeout: CHANGE_MS }).not.toBe(before);
+});
+
+it("answers SQL", async () => {
+  const page = await open("/sql");
+  await page.getByLabel("SQL statement").fill(`SELECT * FROM ${VIEW} ORDER BY window_start DESC LIMIT 20`);
+  await page.keyboard.press("Control+Enter");
+  await page.getByRole("columnheader", { name: /window_start/ }).waitFor();
+  expect(await page.getByRole("row").count()).toBeGreaterThan(1);
+});
