@@ -24,7 +24,7 @@ interface Props {
   onChoose?: (task: string) => void;
 }
 
-const SIZES = { nodeWidth: 216, nodeHeight: 58, gapX: 34, gapY: 18 };
+const SIZES = { nodeWidth: 248, nodeHeight: 58, gapX: 56, gapY: 18 };
 const PADDING = 20;
 
 export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {

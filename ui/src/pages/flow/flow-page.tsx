@@ -18,6 +18,7 @@ import { Schedule } from "../flows/schedule";
 import { BackfillDialog } from "./backfill-dialog";
 import { BackfillProgress } from "./backfill-progress";
 import { GridPanel } from "./grid-panel";
+import { NextRuns } from "./next-runs";
 import { RunNowDialog } from "./run-now-dialog";
 
 export function FlowPage({ name }: { name: string }) {
@@ -64,26 +65,15 @@ function Flow({ flow }: { flow: FlowDetail }) {
       <Problems problems={flow.problems} />
       <BackfillProgress flow={flow.name} />
       <GridPanel flow={flow.name} />
-      <div className="columns">
-        <Panel title={t("flow.tasks")} flush>
-          <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
-        </Panel>
-        <Panel title={t("flow.next")}>
-          {flow.next.length === 0 ? <p className="muted">{t("flows.never")}</p> : (
-            <ol className="next-runs">
-              {flow.next.slice(0, 6).map((next) => (
-                <li key={next.fires_at}>
-                  <span>{format.date(next.interval.start, "weekday")}</span>
-                  <span className="muted">{t("flow.next.fires", { when: format.date(next.fires_at) })}</span>
-                </li>
-              ))}
-            </ol>
-          )}
-        </Panel>
-      </div>
-      <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
-        <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />
+      <Panel title={t("flow.tasks")} flush>
+        <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
       </Panel>
+      <div className="columns">
+        <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
+          <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />
+        </Panel>
+        <NextRuns next={flow.next} />
+      </div>
       {dialog === "run" ? <RunNowDialog flow={flow} onClose={close} /> : null}
       {dialog === "backfill" ? <BackfillDialog flow={flow} onClose={close} /> : null}
     </>
