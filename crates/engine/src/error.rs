@@ -50,3 +50,12 @@ pub enum JobError {
     #[error("the job was cancelled")]
     Cancelled,
 }
+
+impl JobError {
+    /// The error of something that panicked.
+    pub(crate) fn panic(place: String, panic: &(dyn std::any::Any + Send)) -> Self {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let message = text.or_else(|| panic.downcast_ref::<String>().cloned());
+        Self::Panic { place, message: message.unwrap_or_else(|| "no message".to_owned()) }
+    }
+}

@@ -1,17 +1,23 @@
 //! A running dataflow: started from a graph, watched, cancelled, joined.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::{Position, Source};
 use mulgil_dataflow::graph::Graph;
+use mulgil_dataflow::key::KEY_GROUP_COUNT;
+use mulgil_dataflow::physical::{PhysicalGraph, plan};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+use crate::coordinator;
 use crate::error::JobError;
 use crate::status::JobStatus;
+use crate::view::JobView;
 
 /// How a job is to run.
 #[derive(Clone, Debug)]
@@ -71,8 +77,8 @@ impl Job {
     /// by the tables' full names as they stand in the graph.
     ///
     /// # Errors
-    /// The graph cannot be planned, a source or sink is missing or cannot be opened, or a sink takes no changelog and
-    /// would get one.
+    /// The graph cannot be planned, a source or sink is missing, a source cannot say its partitions, a sink takes no
+    /// changelog and would get one, or a thread cannot be started. What fails later fails the job.
     pub async fn start(
         graph: Graph,
         options: JobOptions,
@@ -80,36 +86,115 @@ impl Job {
         sinks: HashMap<String, Arc<dyn Sink>>,
         io: &Handle,
     ) -> Result<JobHandle, JobError> {
-        let _ = (graph, options, sources, sinks, io);
-        Err(JobError::Plan("the engine is being built".to_owned()))
+        if !(1..=KEY_GROUP_COUNT).contains(&options.parallelism) {
+            let reason = format!("the parallelism must be 1 to {KEY_GROUP_COUNT}, not {}", options.parallelism);
+            return Err(JobError::Plan(reason));
+        }
+        let graph = plan(&graph, options.parallelism).map_err(|error| JobError::Plan(error.to_string()))?;
+        let connections = Connections { sources, sinks };
+        connections.check(&graph)?;
+        let partitions = connections.partitions(&graph).await?;
+        coordinator::start(&graph, options, connections, partitions, io)
     }
 }
 
+/// The sources and sinks of a job, by table.
+pub(crate) struct Connections {
+    pub(crate) sources: HashMap<String, Arc<dyn Source>>,
+    pub(crate) sinks: HashMap<String, Arc<dyn Sink>>,
+}
+
+impl Connections {
+    /// Whether every table of the graph is there, and every sink can take what it would get.
+    fn check(&self, graph: &PhysicalGraph) -> Result<(), JobError> {
+        if graph.stages.is_empty() {
+            return Err(JobError::Plan("the graph is empty".to_owned()));
+        }
+        for stage in &graph.stages {
+            if let Some(source) = &stage.source {
+                let table = &source.table;
+                let found = self.sources.get(table);
+                let found = found.ok_or_else(|| JobError::Plan(format!("there is no source for table {table}")))?;
+                let column_count = found.schema().fields().len();
+                if let Some(missing) = source.projection.iter().find(|column| **column >= column_count) {
+                    let reason = format!("table {table} has {column_count} columns, so there is no column {missing}");
+                    return Err(JobError::Plan(reason));
+                }
+            }
+            if let Some(table) = &stage.sink {
+                let found = self.sinks.get(table);
+                let found = found.ok_or_else(|| JobError::Plan(format!("there is no sink for table {table}")))?;
+                if stage.is_updating && !found.accepts_changes() {
+                    return Err(JobError::Plan(format!(
+                        "table {table} takes new rows only, but would get updates of rows it already has: write to a \
+                         table with a primary key, or allow no lateness"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The names of the partitions of each source that the graph reads.
+    async fn partitions(&self, graph: &PhysicalGraph) -> Result<HashMap<String, Vec<String>>, JobError> {
+        let mut partitions = HashMap::new();
+        for table in graph.stages.iter().filter_map(|stage| stage.source.as_ref().map(|source| &source.table)) {
+            let Some(source) = self.sources.get(table) else { continue };
+            let failed = |error: ConnectError| JobError::Source { table: table.clone(), reason: error.to_string() };
+            partitions.insert(table.clone(), source.partitions().await.map_err(failed)?);
+        }
+        Ok(partitions)
+    }
+}
+
+/// How a job has ended.
+pub(crate) type JobResult = Result<JobSummary, JobError>;
+
 /// A started job. Clones are handles of the same job; dropping them all does not stop it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JobHandle {
-    changes: watch::Receiver<u64>,
+    pub(crate) view: Arc<JobView>,
+    /// Asks the coordinator to cancel.
+    pub(crate) cancel: mpsc::Sender<()>,
+    pub(crate) result: watch::Receiver<Option<JobResult>>,
+    pub(crate) changes: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for JobHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle").field("status", &self.status()).finish()
+    }
 }
 
 impl JobHandle {
     /// The job as it is now.
     pub fn status(&self) -> JobStatus {
-        unreachable!("no job is started yet")
+        self.view.status(self.result.borrow().as_ref())
     }
 
-    /// Counts changes of the status: wait on it instead of polling. It moves some twenty times a second at most.
+    /// Counts changes of the status: wait on it instead of polling. It moves some twenty times a second at most, and
+    /// once more when the job has ended; then it is closed.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.changes.clone()
     }
 
-    /// Stops the job without committing, and waits until its threads have ended.
-    pub async fn cancel(&self) {}
+    /// Stops the job without committing, and waits until its threads have ended. Does nothing to a job that has ended.
+    pub async fn cancel(&self) {
+        // One request is enough, and none is needed when the coordinator is gone: a full or closed channel is fine.
+        let _ = self.cancel.try_send(());
+        let _ = self.join().await;
+    }
 
-    /// Waits until the job has ended.
+    /// Waits until the job has ended and its threads with it.
     ///
     /// # Errors
     /// Why it ended other than by finishing.
     pub async fn join(&self) -> Result<JobSummary, JobError> {
-        Err(JobError::Cancelled)
+        let mut result = self.result.clone();
+        match result.wait_for(Option::is_some).await {
+            Ok(result) => result.clone().unwrap_or(Err(JobError::Cancelled)),
+            // The coordinator went down with its runtime.
+            Err(_) => Err(JobError::Cancelled),
+        }
     }
 }

@@ -7,6 +7,18 @@
 //!
 //! [`job::Job::start`] is the entry; [`deterministic`] runs the same stages on one thread, in an order chosen by a seed.
 
+mod bell;
+mod coordinator;
+pub mod deterministic;
 pub mod error;
 pub mod job;
+mod metrics;
+mod queue;
+mod reader;
+mod route;
 pub mod status;
+mod tasklet;
+mod view;
+mod wiring;
+mod worker;
+mod writer;

@@ -1,0 +1,237 @@
+//! One loop that hears of everything that can end a job, in order, and decides: the coordinator.
+//!
+//! ```text
+//!   running ── every writer has written all ──▶ committing ── every writer has committed ──▶ finished
+//!      │                                            │
+//!      └────────────── first failure, or a request to cancel: stop everything ─────────────▶ failed, cancelled
+//! ```
+//!
+//! A job has ended when its threads have: whoever joins it finds nothing of it running.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use mulgil_dataflow::physical::PhysicalGraph;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::bell::Bell;
+use crate::error::JobError;
+use crate::job::{Connections, JobHandle, JobOptions, JobResult};
+use crate::metrics::JobMetrics;
+use crate::reader::read_partition;
+use crate::view::JobView;
+use crate::wiring::{PartitionRead, SinkWrite, WiringOptions, wire};
+use crate::worker::Worker;
+use crate::writer::{WriterContext, write_sink};
+
+/// Changes are passed on to watchers no more often than this.
+const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
+
+/// Starts the threads and tasks of a job, and the coordinator over them.
+pub(crate) fn start(
+    graph: &PhysicalGraph,
+    options: JobOptions,
+    connections: Connections,
+    partitions: HashMap<String, Vec<String>>,
+    io: &Handle,
+) -> Result<JobHandle, JobError> {
+    let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
+    let wiring_options =
+        WiringOptions { queue_bytes_max: options.queue_bytes_max, bells: Some(bells.clone()), partitions };
+    let wiring = wire(graph, wiring_options)?;
+    let view = Arc::new(JobView {
+        name: options.name.clone(),
+        metrics: Arc::clone(&wiring.metrics),
+        partitions: wiring.reads.iter().map(|read| Arc::clone(&read.metrics)).collect(),
+        subtasks: wiring.workers.iter().flatten().map(|tasklet| Arc::clone(&tasklet.metrics)).collect(),
+        writers: wiring.writes.iter().map(|write| Arc::clone(&write.metrics)).collect(),
+        edges: wiring.edges,
+    });
+
+    let (cancel, cancelled) = mpsc::channel(1);
+    let (result_sender, result) = watch::channel(None);
+    let (changes_sender, changes) = watch::channel(0);
+    // Each worker sends once, so the channel is never full.
+    let (worker_ended, workers) = mpsc::channel(graph.parallelism);
+    let mut threads = Threads { bells, stop: Arc::default(), handles: Vec::new() };
+    for (number, tasklets) in wiring.workers.into_iter().enumerate() {
+        let bell = threads.bells.get(number).cloned().unwrap_or_default();
+        let stop = Arc::clone(&threads.stop);
+        let worker = Worker { tasklets, bell, stop, metrics: Arc::clone(&wiring.metrics) };
+        if let Err(error) = threads.spawn(&options.name, number, worker, worker_ended.clone()) {
+            threads.stop();
+            return Err(error);
+        }
+    }
+    // From here on the channel closes when the last worker has ended.
+    drop(worker_ended);
+
+    let (drained_sender, drained) = mpsc::channel(wiring.writes.len().max(1));
+    let (commit, commit_receiver) = watch::channel(false);
+    let context = WriterContext {
+        metrics: Arc::clone(&wiring.metrics),
+        drained: drained_sender,
+        commit: commit_receiver,
+        commit_interval: options.commit_interval,
+    };
+    let writers_left = wiring.writes.len();
+    let mut tasks = JoinSet::new();
+    spawn_readers(&mut tasks, wiring.reads, &connections, &options, io);
+    spawn_writers(&mut tasks, wiring.writes, &connections, &context, io);
+    let mut coordinator = Coordinator { tasks, workers, drained, commit, cancelled, writers_left };
+    let ending = Ending { threads, view: Arc::clone(&view), result: result_sender };
+    io.spawn(pass_on_changes(Arc::clone(&wiring.metrics), changes_sender, result.clone()));
+    io.spawn(async move {
+        let outcome = coordinator.run().await;
+        coordinator.tasks.shutdown().await;
+        ending.end(outcome).await;
+    });
+    Ok(JobHandle { view, cancel, result, changes })
+}
+
+fn spawn_readers(
+    tasks: &mut JoinSet<Result<(), JobError>>,
+    reads: Vec<PartitionRead>,
+    connections: &Connections,
+    options: &JobOptions,
+    io: &Handle,
+) {
+    for read in reads {
+        let Some(source) = connections.sources.get(&read.table).cloned() else { continue };
+        let positions = options.start_positions.get(&read.table);
+        let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
+        tasks.spawn_on(read_partition(read, source, from, options.follow), io);
+    }
+}
+
+fn spawn_writers(
+    tasks: &mut JoinSet<Result<(), JobError>>,
+    writes: Vec<SinkWrite>,
+    connections: &Connections,
+    context: &WriterContext,
+    io: &Handle,
+) {
+    for write in writes {
+        let Some(sink) = connections.sinks.get(&write.table).cloned() else { continue };
+        tasks.spawn_on(write_sink(write, sink, context.clone()), io);
+    }
+}
+
+/// Hears of everything that can end the job.
+struct Coordinator {
+    /// The reader and writer tasks.
+    tasks: JoinSet<Result<(), JobError>>,
+    /// Says how each worker thread ended.
+    workers: mpsc::Receiver<Result<(), JobError>>,
+    /// Says that a writer has written all there will be.
+    drained: mpsc::Receiver<()>,
+    /// Lets the writers commit.
+    commit: watch::Sender<bool>,
+    cancelled: mpsc::Receiver<()>,
+    writers_left: usize,
+}
+
+impl Coordinator {
+    /// Returns when the job is to end: with `Ok` when all writers have committed.
+    async fn run(&mut self) -> Result<(), JobError> {
+        loop {
+            tokio::select! {
+                Some(()) = self.cancelled.recv() => return Err(JobError::Cancelled),
+                Some(ended) = self.workers.recv() => ended?,
+                Some(()) = self.drained.recv() => {
+                    self.writers_left = self.writers_left.saturating_sub(1);
+                    if self.writers_left == 0 {
+                        self.commit.send_replace(true);
+                    }
+                }
+                ended = self.tasks.join_next() => match ended {
+                    Some(ended) => ended.unwrap_or_else(|error| Err(task_failed(error)))?,
+                    // Readers have read, writers have committed.
+                    None => return Ok(()),
+                },
+            }
+        }
+    }
+}
+
+fn task_failed(error: JoinError) -> JobError {
+    match error.try_into_panic() {
+        Ok(panic) => JobError::panic("a source or sink".to_owned(), panic.as_ref()),
+        // Only the end of the runtime cancels a task while the coordinator listens.
+        Err(_) => JobError::Cancelled,
+    }
+}
+
+/// The worker threads, and how to stop them.
+struct Threads {
+    bells: Vec<Arc<Bell>>,
+    stop: Arc<AtomicBool>,
+    handles: Vec<thread::JoinHandle<()>>,
+}
+
+impl Threads {
+    fn spawn(
+        &mut self,
+        job: &str,
+        number: usize,
+        worker: Worker,
+        ended: mpsc::Sender<Result<(), JobError>>,
+    ) -> Result<(), JobError> {
+        let run = move || {
+            // The coordinator may have left already, and then knows why.
+            let _ = ended.blocking_send(worker.run());
+        };
+        let spawned = thread::Builder::new().name(format!("{job}-{number}")).spawn(run);
+        let failed = |error: std::io::Error| JobError::Thread { worker: number, reason: error.to_string() };
+        self.handles.push(spawned.map_err(failed)?);
+        Ok(())
+    }
+
+    fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+}
+
+/// Brings a job to its end.
+struct Ending {
+    threads: Threads,
+    view: Arc<JobView>,
+    result: watch::Sender<Option<JobResult>>,
+}
+
+impl Ending {
+    async fn end(self, outcome: Result<(), JobError>) {
+        self.threads.stop();
+        let handles = self.threads.handles;
+        let join_all = move || handles.into_iter().for_each(|handle| drop(handle.join()));
+        // Threads look at the stop flag between any two turns, so this takes as long as the longest turn.
+        let _ = tokio::task::spawn_blocking(join_all).await;
+        if let Err(error) = &outcome {
+            tracing::warn!(job = %self.view.name, %error, "job ended early");
+        }
+        self.result.send_replace(Some(outcome.map(|()| self.view.summary())));
+        self.view.metrics.changed.notify_one();
+    }
+}
+
+/// Lets watchers know of changes: at once after a rest, then at most every [`CHANGE_INTERVAL`].
+async fn pass_on_changes(
+    metrics: Arc<JobMetrics>,
+    changes: watch::Sender<u64>,
+    result: watch::Receiver<Option<JobResult>>,
+) {
+    loop {
+        metrics.changed.notified().await;
+        changes.send_modify(|count| *count += 1);
+        if result.borrow().is_some() {
+            return;
+        }
+        tokio::time::sleep(CHANGE_INTERVAL).await;
+    }
+}

@@ -1,0 +1,213 @@
+//! Runs a physical graph on one thread, in an order chosen by a seed: the same seed, the same run.
+//!
+//! The subtasks, queues and exchanges are the engine's own; only the threads and tasks are replaced by a loop that picks
+//! who acts next: a partition that is read, a subtask that takes a turn of random length, a sink that takes a batch. So
+//! every interleaving that threads could make can be found, and found again.
+
+use std::collections::HashMap;
+
+use arrow::array::RecordBatch;
+use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::physical::PhysicalGraph;
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime};
+
+use crate::error::JobError;
+use crate::job::JobSummary;
+use crate::queue::Message;
+use crate::tasklet::Turn;
+use crate::view::JobView;
+use crate::wiring::{PartitionRead, Wiring, WiringOptions, wire};
+
+/// What a source partition gives, in order; after the last it is finished.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// Rows.
+    Rows(RecordBatch),
+    /// Nothing for a while.
+    Idle,
+}
+
+/// The rows of a source: the steps of each partition.
+pub type Script = Vec<Vec<Step>>;
+
+/// What a run gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The batches that each sink got, in order.
+    pub batches: HashMap<String, Vec<Batch>>,
+    /// What was counted.
+    pub summary: JobSummary,
+    /// The largest number of bytes that waited in one queue at any time.
+    pub queued_bytes_peak: usize,
+}
+
+/// Runs `graph` over `scripts` (by table) until all input has ended.
+///
+/// # Errors
+/// The graph cannot be wired, or an operator failed. A graph that can go on no more, which would be a defect of the
+/// engine, is an error too.
+pub fn run(
+    graph: &PhysicalGraph,
+    scripts: &HashMap<String, Script>,
+    queue_bytes_max: usize,
+    seed: u64,
+) -> Result<Outcome, JobError> {
+    let names = |script: &Script| (0..script.len()).map(|partition| partition.to_string()).collect();
+    let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
+    let wiring = wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions })?;
+    Run::new(wiring, scripts).finish(&mut Random::new(seed))
+}
+
+struct Run<'a> {
+    wiring: Wiring,
+    steps: Vec<std::slice::Iter<'a, Step>>,
+    reading: Vec<bool>,
+    writing: Vec<bool>,
+    view: JobView,
+    batches: HashMap<String, Vec<Batch>>,
+    queued_bytes_peak: usize,
+}
+
+/// Who can act.
+#[derive(Clone, Copy)]
+enum Actor {
+    Reader(usize),
+    Subtask(usize, usize),
+    Writer(usize),
+}
+
+impl<'a> Run<'a> {
+    fn new(mut wiring: Wiring, scripts: &'a HashMap<String, Script>) -> Self {
+        let steps = |read: &PartitionRead| {
+            let script = scripts.get(&read.table).and_then(|script| script.get(read.partition));
+            script.map_or_else(|| [].iter(), |script| script.iter())
+        };
+        let view = JobView {
+            name: "deterministic".to_owned(),
+            metrics: wiring.metrics.clone(),
+            partitions: wiring.reads.iter().map(|read| read.metrics.clone()).collect(),
+            subtasks: Vec::new(),
+            writers: wiring.writes.iter().map(|write| write.metrics.clone()).collect(),
+            edges: std::mem::take(&mut wiring.edges),
+        };
+        Self {
+            steps: wiring.reads.iter().map(steps).collect(),
+            reading: vec![true; wiring.reads.len()],
+            writing: vec![true; wiring.writes.len()],
+            wiring,
+            view,
+            batches: HashMap::new(),
+            queued_bytes_peak: 0,
+        }
+    }
+
+    fn finish(mut self, random: &mut Random) -> Result<Outcome, JobError> {
+        let mut actors: Vec<Actor> = (0..self.reading.len()).map(Actor::Reader).collect();
+        actors.extend((0..self.writing.len()).map(Actor::Writer));
+        for (worker, tasklets) in self.wiring.workers.iter().enumerate() {
+            actors.extend((0..tasklets.len()).map(|tasklet| Actor::Subtask(worker, tasklet)));
+        }
+        let mut vain_tries = 0;
+        while self.writing.contains(&true) {
+            let acted = match actors.get(random.below(actors.len())) {
+                Some(actor) => self.act(*actor, random)?,
+                None => false,
+            };
+            vain_tries = if acted { 0 } else { vain_tries + 1 };
+            if vain_tries > 100 * actors.len() && !self.act_in_turn(&actors, random)? {
+                return Err(JobError::Plan(
+                    "the graph can go on no more; this is a defect, please report it".to_owned(),
+                ));
+            }
+        }
+        let summary = self.view.summary();
+        Ok(Outcome { batches: self.batches, summary, queued_bytes_peak: self.queued_bytes_peak })
+    }
+
+    /// Lets everybody act once; says whether anybody could.
+    fn act_in_turn(&mut self, actors: &[Actor], random: &mut Random) -> Result<bool, JobError> {
+        let mut acted = false;
+        for actor in actors {
+            acted |= self.act(*actor, random)?;
+        }
+        Ok(acted)
+    }
+
+    fn act(&mut self, actor: Actor, random: &mut Random) -> Result<bool, JobError> {
+        let acted = match actor {
+            Actor::Reader(reader) => self.read(reader),
+            Actor::Writer(writer) => self.write(writer),
+            Actor::Subtask(worker, number) => {
+                let tasklet = self.wiring.workers.get_mut(worker).and_then(|tasklets| tasklets.get_mut(number));
+                let Some(tasklet) = tasklet else { return Ok(false) };
+                tasklet.run(1 + random.below(4))? == Turn::Worked
+            }
+        };
+        let fullest = self.view.edges.iter().flat_map(|edge| &edge.queues).map(|queue| queue.size_bytes()).max();
+        self.queued_bytes_peak = self.queued_bytes_peak.max(fullest.unwrap_or(0));
+        Ok(acted)
+    }
+
+    fn read(&mut self, reader: usize) -> bool {
+        let (Some(read), Some(steps), Some(reading)) =
+            (self.wiring.reads.get(reader), self.steps.get_mut(reader), self.reading.get_mut(reader))
+        else {
+            return false;
+        };
+        if !*reading || !read.queue.has_room() {
+            return false;
+        }
+        let message = match steps.next() {
+            Some(Step::Rows(rows)) => Message::Read(rows.clone(), 0),
+            Some(Step::Idle) => Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Idle }),
+            None => {
+                *reading = false;
+                Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Finished })
+            }
+        };
+        read.queue.push(read.sender, message);
+        true
+    }
+
+    fn write(&mut self, writer: usize) -> bool {
+        let (Some(write), Some(writing)) = (self.wiring.writes.get(writer), self.writing.get_mut(writer)) else {
+            return false;
+        };
+        let Some(item) = write.queue.pop() else { return false };
+        match item.message {
+            Message::Batch(batch) => {
+                write.metrics.rows.fetch_add(batch.num_rows() as u64, std::sync::atomic::Ordering::Relaxed);
+                self.batches.entry(write.table.clone()).or_default().push(batch);
+            }
+            Message::Time(time) => *writing = time.state != InputState::Finished,
+            Message::Read(..) => {}
+        }
+        true
+    }
+}
+
+/// A small random generator (SplitMix64, Steele et al., OOPSLA 2014): for choosing, not for secrets.
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The same seed, the same numbers.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`; 0 when that is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
+        if bound == 0 { 0 } else { (self.next_u64() % bound as u64) as usize }
+    }
+}

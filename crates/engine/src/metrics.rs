@@ -1,0 +1,160 @@
+//! What a running job counts: written by its threads and tasks without locks, read by whoever asks for the status.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mulgil_dataflow::operator::LateRows;
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime};
+use tokio::sync::Notify;
+
+use crate::queue::Queue;
+
+/// How many late rows are shown.
+const LATE_SAMPLE_ROWS: usize = 20;
+/// How long a full sample stays before newer late rows replace older ones: rendering rows costs more than counting them.
+const LATE_SAMPLE_REST: Duration = Duration::from_millis(100);
+
+/// All that a job counts.
+#[derive(Debug)]
+pub(crate) struct JobMetrics {
+    pub(crate) started: Instant,
+    /// Notified whenever something has changed.
+    pub(crate) changed: Notify,
+    pub(crate) late_dropped: AtomicU64,
+    pub(crate) late_updated: AtomicU64,
+    pub(crate) null_event_times: AtomicU64,
+    late_sample: Mutex<LateSample>,
+}
+
+#[derive(Debug, Default)]
+struct LateSample {
+    rows: VecDeque<String>,
+    refreshed: Option<Instant>,
+}
+
+/// What is counted of a source partition.
+#[derive(Debug)]
+pub(crate) struct PartitionMetrics {
+    pub(crate) table: String,
+    pub(crate) partition: String,
+    pub(crate) position: AtomicU64,
+    pub(crate) rows: AtomicU64,
+    pub(crate) skipped_rows: AtomicU64,
+    pub(crate) time: TimeMetrics,
+}
+
+/// What is counted of a subtask.
+#[derive(Debug)]
+pub(crate) struct SubtaskMetrics {
+    pub(crate) stage: usize,
+    pub(crate) name: String,
+    pub(crate) subtask: usize,
+    pub(crate) rows_in: AtomicU64,
+    pub(crate) rows_out: AtomicU64,
+    pub(crate) busy_ns: AtomicU64,
+    pub(crate) blocked_ns: AtomicU64,
+    /// Since when it waits for room, in nanoseconds from the job's start; 0 when it does not.
+    pub(crate) blocked_since_ns: AtomicU64,
+    pub(crate) state_size_bytes: AtomicU64,
+}
+
+/// What is counted of a writer task.
+#[derive(Debug, Default)]
+pub(crate) struct WriterMetrics {
+    pub(crate) rows: AtomicU64,
+    pub(crate) time: TimeMetrics,
+}
+
+/// The queues of one edge.
+#[derive(Debug)]
+pub(crate) struct EdgeQueues {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) exchange: &'static str,
+    pub(crate) size_bytes_max: usize,
+    pub(crate) queues: Vec<Arc<Queue>>,
+}
+
+/// How far something's event time has come, the end of time not counted.
+#[derive(Debug)]
+pub(crate) struct TimeMetrics {
+    watermark: AtomicI64,
+    state: AtomicU8,
+}
+
+impl Default for TimeMetrics {
+    fn default() -> Self {
+        Self { watermark: AtomicI64::new(Watermark::UNKNOWN.0), state: AtomicU8::new(0) }
+    }
+}
+
+impl TimeMetrics {
+    pub(crate) fn set(&self, time: InputTime) {
+        if time.watermark != Watermark::END {
+            self.watermark.store(time.watermark.0, Relaxed);
+        }
+        let state = match time.state {
+            InputState::Active => 0,
+            InputState::Idle => 1,
+            InputState::Finished => 2,
+        };
+        self.state.store(state, Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> InputTime {
+        let state = match self.state.load(Relaxed) {
+            0 => InputState::Active,
+            1 => InputState::Idle,
+            _ => InputState::Finished,
+        };
+        InputTime { watermark: Watermark(self.watermark.load(Relaxed)), state }
+    }
+}
+
+impl JobMetrics {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            started: Instant::now(),
+            changed: Notify::new(),
+            late_dropped: AtomicU64::new(0),
+            late_updated: AtomicU64::new(0),
+            null_event_times: AtomicU64::new(0),
+            late_sample: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn note_late(&self, late: &LateRows<'_>) {
+        let count = if late.dropped { &self.late_dropped } else { &self.late_updated };
+        count.fetch_add(late.row_count, Relaxed);
+        let mut sample = self.late_sample.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests = sample.refreshed.is_some_and(|refreshed| refreshed.elapsed() < LATE_SAMPLE_REST);
+        if sample.rows.len() >= LATE_SAMPLE_ROWS && rests {
+            return;
+        }
+        sample.rows.extend(rows_as_json(&late.sample));
+        let surplus = sample.rows.len().saturating_sub(LATE_SAMPLE_ROWS);
+        sample.rows.drain(..surplus);
+        sample.refreshed = Some(Instant::now());
+    }
+
+    pub(crate) fn late_sample(&self) -> Vec<String> {
+        let sample = self.late_sample.lock().unwrap_or_else(PoisonError::into_inner);
+        sample.rows.iter().cloned().collect()
+    }
+
+    pub(crate) fn elapsed_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Each row as a JSON object. Rows that JSON cannot say are left out: a sample need not be complete.
+fn rows_as_json(rows: &arrow::array::RecordBatch) -> Vec<String> {
+    let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+    if writer.write(rows).and_then(|()| writer.finish()).is_err() {
+        return Vec::new();
+    }
+    String::from_utf8_lossy(&writer.into_inner()).lines().map(str::to_owned).collect()
+}

@@ -1,0 +1,148 @@
+//! The queue before a subtask or a writer task: first in, first out, from several senders to one receiver, bounded in
+//! bytes.
+//!
+//! The bound is kept by the senders: they look whether there is room before they *make* something. So a queue can be
+//! over its bound by what each sender makes of one message, and by no more.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use mulgil_connect::source::Position;
+use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::watermark::InputTime;
+use tokio::sync::Notify;
+
+use crate::bell::Bell;
+
+/// What a message counts beside its rows, so that messages without rows are bounded too.
+const MESSAGE_BYTES: usize = 64;
+
+/// What travels through a queue.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Rows from another stage.
+    Batch(Batch),
+    /// Rows from a source partition, and the position behind them.
+    Read(RecordBatch, Position),
+    /// How far the sender's event time has come, behind the rows it speaks of.
+    Time(InputTime),
+}
+
+/// A message, and which of the queue's senders it is from.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) sender: usize,
+    pub(crate) message: Message,
+    size_bytes: usize,
+}
+
+/// Who is to be told when something happens to a queue.
+#[derive(Clone, Debug)]
+pub(crate) enum Signal {
+    /// Nobody waits: somebody looks again by himself.
+    Nobody,
+    /// These worker threads.
+    Workers(Vec<Arc<Bell>>),
+    /// The tasks that wait on this.
+    Tasks(Arc<Notify>),
+}
+
+impl Signal {
+    fn send(&self) {
+        match self {
+            Signal::Nobody => {}
+            Signal::Workers(bells) => bells.iter().for_each(|bell| bell.ring()),
+            Signal::Tasks(notify) => notify.notify_waiters(),
+        }
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Queue {
+    items: Mutex<VecDeque<Item>>,
+    size_bytes: AtomicUsize,
+    size_bytes_max: usize,
+    /// Told when a message has come.
+    arrived: Signal,
+    /// Told when the queue has become half empty.
+    room: Signal,
+}
+
+impl Queue {
+    pub(crate) fn new(size_bytes_max: usize, arrived: Signal, room: Signal) -> Arc<Self> {
+        let items = Mutex::new(VecDeque::new());
+        Arc::new(Self { items, size_bytes: AtomicUsize::new(0), size_bytes_max, arrived, room })
+    }
+
+    /// Puts a message at the end.
+    pub(crate) fn push(&self, sender: usize, message: Message) {
+        let size_bytes = MESSAGE_BYTES
+            + match &message {
+                Message::Batch(batch) => batch.size_bytes(),
+                Message::Read(rows, _) => Batch::append(rows.clone()).size_bytes(),
+                Message::Time(_) => 0,
+            };
+        let mut items = self.lock();
+        self.size_bytes.fetch_add(size_bytes, Ordering::AcqRel);
+        items.push_back(Item { sender, message, size_bytes });
+        drop(items);
+        self.arrived.send();
+    }
+
+    /// Takes the message that came first.
+    pub(crate) fn pop(&self) -> Option<Item> {
+        let item = self.lock().pop_front()?;
+        let before = self.size_bytes.fetch_sub(item.size_bytes, Ordering::AcqRel);
+        let half = self.size_bytes_max / 2;
+        if before > half && before - item.size_bytes <= half {
+            self.room.send();
+        }
+        Some(item)
+    }
+
+    /// Whether a sender may make another message.
+    pub(crate) fn has_room(&self) -> bool {
+        self.size_bytes() < self.size_bytes_max
+    }
+
+    /// How full the queue is.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size_bytes.load(Ordering::Acquire)
+    }
+
+    /// Waits until a sender may make another message. For queues whose `room` signal goes to tasks.
+    pub(crate) async fn wait_for_room(&self) {
+        let Signal::Tasks(notify) = &self.room else { return };
+        loop {
+            // Made before the look, so that a signal between look and wait is not lost.
+            let signal = notify.notified();
+            if self.has_room() {
+                return;
+            }
+            signal.await;
+        }
+    }
+
+    /// Waits for the message that comes first. For queues whose `arrived` signal goes to one task.
+    pub(crate) async fn wait_for_item(&self) -> Item {
+        loop {
+            let Signal::Tasks(notify) = &self.arrived else { return std::future::pending().await };
+            let signal = notify.notified();
+            if let Some(item) = self.pop() {
+                return item;
+            }
+            signal.await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Item>> {
+        // A panic elsewhere cannot leave a `VecDeque` half changed.
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,103 @@
+//! One way out of a subtask: an exchange, as seen from the sending side. Slivers are joined before they enter a queue.
+
+use arrow::error::ArrowError;
+use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::coalesce::Coalescer;
+use mulgil_dataflow::scatter::HashScatter;
+use mulgil_dataflow::watermark::InputTime;
+use std::sync::Arc;
+
+use crate::queue::{Message, Queue};
+
+/// A batch of this many rows is worth its way through a queue.
+const BATCH_ROWS_MIN: usize = 1_024;
+
+/// Which destination gets a row.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    /// Every one; also when there is but one.
+    All,
+    /// One after the other, batch by batch.
+    Next(usize),
+    /// The one that holds its key.
+    ByKey(HashScatter),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Route {
+    choice: Choice,
+    /// This sender's number in the destinations' queues.
+    sender: usize,
+    destinations: Vec<Destination>,
+}
+
+#[derive(Debug)]
+struct Destination {
+    queue: Arc<Queue>,
+    slivers: Coalescer,
+}
+
+impl Route {
+    pub(crate) fn new(choice: Choice, sender: usize, queues: Vec<Arc<Queue>>) -> Self {
+        let destination = |queue| Destination { queue, slivers: Coalescer::new(BATCH_ROWS_MIN) };
+        Self { choice, sender, destinations: queues.into_iter().map(destination).collect() }
+    }
+
+    /// Whether every destination would take another batch.
+    pub(crate) fn has_room(&self) -> bool {
+        self.destinations.iter().all(|destination| destination.queue.has_room())
+    }
+
+    /// Sends rows on their way.
+    pub(crate) fn send(&mut self, batch: Batch) -> Result<(), ArrowError> {
+        match &mut self.choice {
+            Choice::All => {
+                for destination in &mut self.destinations {
+                    destination.send(self.sender, batch.clone())?;
+                }
+            }
+            Choice::Next(next) => {
+                let chosen = *next % self.destinations.len().max(1);
+                *next = chosen + 1;
+                if let Some(destination) = self.destinations.get_mut(chosen) {
+                    destination.send(self.sender, batch)?;
+                }
+            }
+            Choice::ByKey(scatter) => {
+                for (chosen, part) in scatter.scatter(batch)? {
+                    if let Some(destination) = self.destinations.get_mut(chosen) {
+                        destination.send(self.sender, part)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends the slivers that are still held.
+    pub(crate) fn flush(&mut self) -> Result<(), ArrowError> {
+        for destination in &mut self.destinations {
+            if let Some(batch) = destination.slivers.flush()? {
+                destination.queue.push(self.sender, Message::Batch(batch));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells every destination how far this sender's event time has come. [`Route::flush`] goes before.
+    pub(crate) fn send_time(&self, time: InputTime) {
+        for destination in &self.destinations {
+            destination.queue.push(self.sender, Message::Time(time));
+        }
+    }
+}
+
+impl Destination {
+    fn send(&mut self, sender: usize, batch: Batch) -> Result<(), ArrowError> {
+        if let Some(batch) = self.slivers.push(batch)? {
+            self.queue.push(sender, Message::Batch(batch));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! One subtask of one stage, as a thing that can be run for a moment: it takes messages from its queues through its
+//! operators into the queues behind it, and returns when there is nothing to take, no room to put, or its turn is over.
+//!
+//! Time is settled at the end of a turn, not at every message: the watermark goes on, behind the rows it speaks of, when
+//! the input is exhausted (so within milliseconds at a low rate) or the turn is over (so under load it does not cut
+//! batches into slivers). Passing a watermark on later than it came is always safe.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use mulgil_connect::source::Position;
+use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::chain::{Chain, ChainError};
+use mulgil_dataflow::operator::{LateRows, Output};
+use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
+
+use crate::error::JobError;
+use crate::metrics::{JobMetrics, PartitionMetrics, SubtaskMetrics};
+use crate::queue::{Item, Message, Queue};
+use crate::route::Route;
+
+/// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// It did something: there may be more to do.
+    Worked,
+    /// There was nothing to take.
+    Idle,
+    /// There was no room to put anything.
+    Blocked,
+    /// All input has ended and everything is given out. It need not be run again.
+    Done,
+}
+
+/// See the module.
+pub(crate) struct Tasklet {
+    pub(crate) inputs: Vec<Input>,
+    /// The time of every sender of every input; for a source, of every partition.
+    pub(crate) senders: WatermarkTracker,
+    pub(crate) head: Option<SourceHead>,
+    pub(crate) chain: Chain,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) metrics: Arc<SubtaskMetrics>,
+    pub(crate) job: Arc<JobMetrics>,
+    /// The time that was last passed on.
+    pub(crate) told: InputTime,
+    /// Whether something has been taken in since time was last settled.
+    pub(crate) unsettled: bool,
+    /// The input that is looked at first next time.
+    pub(crate) next_input: usize,
+    pub(crate) done: bool,
+}
+
+/// A queue that rows come from.
+#[derive(Debug)]
+pub(crate) struct Input {
+    pub(crate) queue: Arc<Queue>,
+    /// The input port of the first operator.
+    pub(crate) port: usize,
+    /// The number of the queue's first sender among all senders of the subtask.
+    pub(crate) first_sender: usize,
+}
+
+/// The beginning of a source stage: what is done to the rows of a partition before their time is known.
+pub(crate) struct SourceHead {
+    /// The projections before the watermark.
+    pub(crate) before: Chain,
+    /// How far rows bring event time.
+    pub(crate) assign: Option<WatermarkAssign>,
+    /// The partitions read by this subtask, by sender.
+    pub(crate) partitions: Vec<Arc<PartitionMetrics>>,
+}
+
+impl Tasklet {
+    /// Takes up to `messages_max` messages.
+    pub(crate) fn run(&mut self, messages_max: usize) -> Result<Turn, JobError> {
+        if self.done {
+            return Ok(Turn::Done);
+        }
+        let mut taken = 0;
+        while taken < messages_max && self.has_room() {
+            let Some((port, sender, message)) = self.next_message() else { break };
+            self.unsettled = true;
+            self.take(port, sender, message)?;
+            taken += 1;
+        }
+        let has_room = self.has_room();
+        if self.unsettled && has_room {
+            self.settle(taken < messages_max)?;
+        }
+        Ok(match (self.done, taken, has_room) {
+            (true, ..) => Turn::Done,
+            (_, 1.., _) => Turn::Worked,
+            (_, 0, true) => Turn::Idle,
+            (_, 0, false) => Turn::Blocked,
+        })
+    }
+
+    fn has_room(&self) -> bool {
+        self.routes.iter().all(Route::has_room)
+    }
+
+    /// The next message of any input, the inputs taking turns.
+    fn next_message(&mut self) -> Option<(usize, usize, Message)> {
+        let count = self.inputs.len();
+        for step in 0..count {
+            let index = (self.next_input + step) % count;
+            let Some(input) = self.inputs.get(index) else { continue };
+            if let Some(Item { sender, message, .. }) = input.queue.pop() {
+                self.next_input = index + 1;
+                return Some((input.port, input.first_sender + sender, message));
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, port: usize, sender: usize, message: Message) -> Result<(), JobError> {
+        match message {
+            Message::Batch(batch) => {
+                self.metrics.rows_in.fetch_add(batch.num_rows() as u64, Relaxed);
+                self.process(port, batch)
+            }
+            Message::Read(rows, position) => {
+                self.senders.set_state(sender, InputState::Active);
+                self.wake();
+                self.read(sender, rows, position)
+            }
+            Message::Time(time) => {
+                self.senders.advance(sender, time.watermark);
+                self.senders.set_state(sender, time.state);
+                self.note_partition(sender);
+                self.wake();
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes rows of a source partition, and lets them bring its time on.
+    fn read(&mut self, partition: usize, rows: RecordBatch, position: Position) -> Result<(), JobError> {
+        let row_count = rows.num_rows() as u64;
+        self.metrics.rows_in.fetch_add(row_count, Relaxed);
+        let Some(head) = &mut self.head else { return self.process(0, Batch::append(rows)) };
+        if let Some(metrics) = head.partitions.get(partition) {
+            metrics.rows.fetch_add(row_count, Relaxed);
+            metrics.position.store(position, Relaxed);
+        }
+        let mut timed = Collected { batches: Vec::new(), job: &self.job };
+        head.before.process(0, Batch::append(rows), &mut timed).map_err(operator_failed)?;
+        let batches = timed.batches;
+        let mut watermark = Watermark::UNKNOWN;
+        if let Some(assign) = &head.assign {
+            for batch in &batches {
+                let of_batch = assign.watermark_of(&batch.rows);
+                let of_batch = of_batch.map_err(|reason| JobError::Operator {
+                    operator: "watermark".to_owned(),
+                    reason: reason.to_string(),
+                })?;
+                watermark = watermark.max(of_batch.unwrap_or(Watermark::UNKNOWN));
+            }
+        }
+        for batch in batches {
+            self.process(0, batch)?;
+        }
+        self.senders.advance(partition, watermark);
+        self.note_partition(partition);
+        Ok(())
+    }
+
+    fn note_partition(&self, partition: usize) {
+        let metrics = self.head.as_ref().and_then(|head| head.partitions.get(partition));
+        if let (Some(metrics), Some(time)) = (metrics, self.senders.input(partition)) {
+            metrics.time.set(time);
+        }
+    }
+
+    fn process(&mut self, port: usize, batch: Batch) -> Result<(), JobError> {
+        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
+        let result = self.chain.process(port, batch, &mut out);
+        out.finish(result)
+    }
+
+    /// Says at once that this subtask is idle no longer: the rows to come count for time again.
+    fn wake(&mut self) {
+        if self.told.state == InputState::Idle && self.senders.combined().state == InputState::Active {
+            self.told.state = InputState::Active;
+            self.routes.iter().for_each(|route| route.send_time(self.told));
+        }
+    }
+
+    /// Brings the operators to the present time, and passes it on. Slivers go out when time does, or when there is
+    /// nothing more to join them with.
+    fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
+        let now = self.senders.combined();
+        if now.watermark > self.told.watermark {
+            let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
+            let result = self.chain.on_watermark(now.watermark, &mut out);
+            out.finish(result)?;
+        }
+        if now != self.told || exhausted {
+            for route in &mut self.routes {
+                route.flush().map_err(exchange_failed)?;
+            }
+        }
+        if now != self.told {
+            self.routes.iter().for_each(|route| route.send_time(now));
+            self.told = now;
+        }
+        self.metrics.state_size_bytes.store(self.chain.state_size_bytes() as u64, Relaxed);
+        self.unsettled = !exhausted;
+        self.done = now.state == InputState::Finished;
+        Ok(())
+    }
+}
+
+/// Rows on their way out of the chain.
+struct Outgoing<'a> {
+    routes: &'a mut [Route],
+    metrics: &'a SubtaskMetrics,
+    job: &'a JobMetrics,
+    failure: Option<ArrowError>,
+}
+
+impl Outgoing<'_> {
+    fn finish(self, result: Result<(), ChainError>) -> Result<(), JobError> {
+        result.map_err(operator_failed)?;
+        self.failure.map_or(Ok(()), |failure| Err(exchange_failed(failure)))
+    }
+}
+
+impl Output for Outgoing<'_> {
+    fn emit(&mut self, batch: Batch) {
+        self.metrics.rows_out.fetch_add(batch.num_rows() as u64, Relaxed);
+        for route in &mut *self.routes {
+            if let Err(error) = route.send(batch.clone()) {
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+
+    fn late(&mut self, late: LateRows<'_>) {
+        self.job.note_late(&late);
+    }
+
+    fn null_time(&mut self, row_count: u64) {
+        self.job.null_event_times.fetch_add(row_count, Relaxed);
+    }
+}
+
+/// Rows that have gone through the projections before the watermark.
+struct Collected<'a> {
+    batches: Vec<Batch>,
+    job: &'a JobMetrics,
+}
+
+impl Output for Collected<'_> {
+    fn emit(&mut self, batch: Batch) {
+        self.batches.push(batch);
+    }
+
+    fn late(&mut self, late: LateRows<'_>) {
+        self.job.note_late(&late);
+    }
+
+    fn null_time(&mut self, row_count: u64) {
+        self.job.null_event_times.fetch_add(row_count, Relaxed);
+    }
+}
+
+fn operator_failed(error: ChainError) -> JobError {
+    JobError::Operator { operator: error.operator, reason: error.reason.to_string() }
+}
+
+fn exchange_failed(error: ArrowError) -> JobError {
+    JobError::Operator { operator: "exchange".to_owned(), reason: error.to_string() }
+}

@@ -1,0 +1,294 @@
+//! From a physical graph to the parts that run it: subtasks, the queues between them, and the queues to and from the
+//! outside.
+//!
+//! ```text
+//!   reader task ─▶ queue ─▶ subtask ─▶ queue ─▶ subtask ─▶ queue ─▶ writer task
+//!   (one a partition)       (one a stage and worker)                (one a sink and worker)
+//! ```
+//!
+//! Partition `p` of a source is read for subtask `p % parallelism`. Subtask `s` of every stage belongs to worker `s`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
+use mulgil_dataflow::physical::{Edge, Exchange, PhysicalGraph, SourceRead, Stage};
+use mulgil_dataflow::scatter::HashScatter;
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
+use tokio::sync::Notify;
+
+use crate::bell::Bell;
+use crate::error::JobError;
+use crate::metrics::{EdgeQueues, JobMetrics, PartitionMetrics, SubtaskMetrics, TimeMetrics, WriterMetrics};
+use crate::queue::{Queue, Signal};
+use crate::route::{Choice, Route};
+use crate::tasklet::{Input, SourceHead, Tasklet};
+
+/// How the parts are to be wired.
+pub(crate) struct WiringOptions {
+    /// The bound of each queue.
+    pub(crate) queue_bytes_max: usize,
+    /// One bell a worker; `None` where one thread runs everything in turn.
+    pub(crate) bells: Option<Vec<Arc<Bell>>>,
+    /// The names of each table's partitions.
+    pub(crate) partitions: HashMap<String, Vec<String>>,
+}
+
+/// The parts.
+pub(crate) struct Wiring {
+    /// The subtasks, by worker, in the order of the stages.
+    pub(crate) workers: Vec<Vec<Tasklet>>,
+    pub(crate) reads: Vec<PartitionRead>,
+    pub(crate) writes: Vec<SinkWrite>,
+    pub(crate) edges: Vec<EdgeQueues>,
+    pub(crate) metrics: Arc<JobMetrics>,
+}
+
+/// What a reader task does.
+pub(crate) struct PartitionRead {
+    /// The stage that it reads for: a table may be read by several.
+    pub(crate) stage: usize,
+    pub(crate) table: String,
+    pub(crate) partition: usize,
+    pub(crate) projection: Vec<usize>,
+    /// Its number in the queue.
+    pub(crate) sender: usize,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) metrics: Arc<PartitionMetrics>,
+}
+
+/// What a writer task does.
+pub(crate) struct SinkWrite {
+    pub(crate) table: String,
+    /// Its number among the writers of the table.
+    pub(crate) writer: usize,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) metrics: Arc<WriterMetrics>,
+}
+
+/// Builds the parts of `graph`.
+///
+/// # Errors
+/// An operator or exchange cannot be made.
+pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiring, JobError> {
+    let mut wirer = Wirer {
+        graph,
+        options,
+        inputs: HashMap::new(),
+        sender_counts: HashMap::new(),
+        outputs: HashMap::new(),
+        wiring: Wiring {
+            workers: (0..graph.parallelism).map(|_| Vec::new()).collect(),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            edges: Vec::new(),
+            metrics: JobMetrics::new(),
+        },
+    };
+    for (id, stage) in graph.stages.iter().enumerate() {
+        if let Some(source) = &stage.source {
+            wirer.wire_source(id, source);
+        }
+    }
+    for edge in &graph.edges {
+        wirer.wire_edge(edge)?;
+    }
+    for (id, stage) in graph.stages.iter().enumerate() {
+        wirer.build_stage(id, stage)?;
+    }
+    Ok(wirer.wiring)
+}
+
+/// A subtask: its stage and its number.
+type Subtask = (usize, usize);
+
+struct Wirer<'a> {
+    graph: &'a PhysicalGraph,
+    options: WiringOptions,
+    inputs: HashMap<Subtask, Vec<Input>>,
+    sender_counts: HashMap<Subtask, usize>,
+    outputs: HashMap<Subtask, Vec<Route>>,
+    wiring: Wiring,
+}
+
+impl Wirer<'_> {
+    fn wire_source(&mut self, stage: usize, source: &SourceRead) {
+        let names = self.options.partitions.get(&source.table).cloned().unwrap_or_default();
+        let mut queues = Vec::new();
+        for subtask in 0..self.graph.parallelism {
+            let queue = self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new())));
+            let mine = names.iter().enumerate().filter(|(partition, _)| partition % self.graph.parallelism == subtask);
+            for (sender, (partition, name)) in mine.clone().enumerate() {
+                let metrics = Arc::new(PartitionMetrics {
+                    table: source.table.clone(),
+                    partition: name.clone(),
+                    position: 0.into(),
+                    rows: 0.into(),
+                    skipped_rows: 0.into(),
+                    time: TimeMetrics::default(),
+                });
+                self.wiring.reads.push(PartitionRead {
+                    stage,
+                    table: source.table.clone(),
+                    partition,
+                    projection: source.projection.clone(),
+                    sender,
+                    queue: Arc::clone(&queue),
+                    metrics,
+                });
+            }
+            self.take_from(stage, subtask, 0, Arc::clone(&queue), mine.count());
+            queues.push(queue);
+        }
+        self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
+    }
+
+    fn wire_edge(&mut self, edge: &Edge) -> Result<(), JobError> {
+        let parallelism = self.graph.parallelism;
+        let one_to_one = edge.exchange == Exchange::Forward;
+        let senders = |subtask: usize| if one_to_one { subtask..subtask + 1 } else { 0..parallelism };
+        let queues: Vec<Arc<Queue>> = (0..parallelism)
+            .map(|subtask| self.queue(self.bell_of(subtask), self.bells_of(senders(subtask))))
+            .collect();
+        for (subtask, queue) in queues.iter().enumerate() {
+            self.take_from(edge.to, subtask, edge.port, Arc::clone(queue), senders(subtask).len());
+        }
+        for subtask in 0..parallelism {
+            let choice = match &edge.exchange {
+                Exchange::Forward | Exchange::Broadcast => Choice::All,
+                Exchange::RoundRobin => Choice::Next(subtask),
+                Exchange::Hash(columns) => Choice::ByKey(self.scatter(edge.from, columns)?),
+            };
+            let route = match queues.get(subtask).filter(|_| one_to_one) {
+                Some(queue) => Route::new(choice, 0, vec![Arc::clone(queue)]),
+                None => Route::new(choice, subtask, queues.clone()),
+            };
+            self.outputs.entry((edge.from, subtask)).or_default().push(route);
+        }
+        self.add_edge(self.stage_name(edge.from), self.stage_name(edge.to), edge.exchange.name(), queues);
+        Ok(())
+    }
+
+    fn scatter(&self, stage: usize, columns: &[usize]) -> Result<HashScatter, JobError> {
+        let stage = self.graph.stages.get(stage).ok_or_else(|| JobError::Plan(format!("there is no stage {stage}")))?;
+        HashScatter::new(&stage.schema, columns.to_vec(), self.graph.parallelism)
+            .map_err(|error| JobError::Plan(format!("stage {}: {error}", stage.name)))
+    }
+
+    fn wire_sink(&mut self, id: usize, stage: &Stage, table: &str) {
+        let first_writer = self.wiring.writes.iter().filter(|write| write.table == table).count();
+        let mut queues = Vec::new();
+        for subtask in 0..self.graph.parallelism {
+            let queue = self.queue(Signal::Tasks(Arc::new(Notify::new())), self.bell_of(subtask));
+            let route = Route::new(Choice::All, 0, vec![Arc::clone(&queue)]);
+            self.outputs.entry((id, subtask)).or_default().push(route);
+            self.wiring.writes.push(SinkWrite {
+                table: table.to_owned(),
+                writer: first_writer + subtask,
+                queue: Arc::clone(&queue),
+                metrics: Arc::default(),
+            });
+            queues.push(queue);
+        }
+        self.add_edge(stage.name.clone(), table.to_owned(), "write", queues);
+    }
+
+    fn build_stage(&mut self, id: usize, stage: &Stage) -> Result<(), JobError> {
+        if let Some(table) = &stage.sink {
+            self.wire_sink(id, stage, table);
+        } else if !self.graph.edges.iter().any(|edge| edge.from == id) {
+            return Err(JobError::Plan(format!("the rows of stage {id} ({}) go nowhere: add a sink", stage.name)));
+        }
+        for subtask in 0..self.graph.parallelism {
+            let tasklet = self
+                .tasklet(id, stage, subtask)
+                .map_err(|reason| JobError::Operator { operator: stage.name.clone(), reason: reason.to_string() })?;
+            if let Some(worker) = self.wiring.workers.get_mut(subtask) {
+                worker.push(tasklet);
+            }
+        }
+        Ok(())
+    }
+
+    fn tasklet(
+        &mut self,
+        id: usize,
+        stage: &Stage,
+        subtask: usize,
+    ) -> Result<Tasklet, mulgil_dataflow::operator::OperatorError> {
+        let watermark = stage.source.as_ref().and_then(|source| source.watermark.as_ref());
+        let before = watermark.map_or(0, |watermark| watermark.after);
+        let head = match &stage.source {
+            Some(_) => Some(SourceHead {
+                before: stage.chain(0..before)?,
+                assign: watermark.map(|watermark| WatermarkAssign::new(Arc::clone(&watermark.bound))),
+                partitions: self.partitions_of(id, subtask),
+            }),
+            None => None,
+        };
+        let metrics = SubtaskMetrics {
+            stage: id,
+            name: stage.name.clone(),
+            subtask,
+            rows_in: 0.into(),
+            rows_out: 0.into(),
+            busy_ns: 0.into(),
+            blocked_ns: 0.into(),
+            blocked_since_ns: 0.into(),
+            state_size_bytes: 0.into(),
+        };
+        Ok(Tasklet {
+            inputs: self.inputs.remove(&(id, subtask)).unwrap_or_default(),
+            senders: WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0)),
+            head,
+            chain: stage.chain(before..stage.operators.len())?,
+            routes: self.outputs.remove(&(id, subtask)).unwrap_or_default(),
+            metrics: Arc::new(metrics),
+            job: Arc::clone(&self.wiring.metrics),
+            told: InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active },
+            unsettled: true,
+            next_input: 0,
+            done: false,
+        })
+    }
+
+    /// What is counted of the partitions that a subtask reads, by sender.
+    fn partitions_of(&self, stage: usize, subtask: usize) -> Vec<Arc<PartitionMetrics>> {
+        let parallelism = self.graph.parallelism;
+        let reads = self.wiring.reads.iter().filter(|read| read.stage == stage);
+        reads.filter(|read| read.partition % parallelism == subtask).map(|read| Arc::clone(&read.metrics)).collect()
+    }
+
+    /// Lets a subtask take from a queue with that many senders.
+    fn take_from(&mut self, stage: usize, subtask: usize, port: usize, queue: Arc<Queue>, sender_count: usize) {
+        let senders = self.sender_counts.entry((stage, subtask)).or_default();
+        let input = Input { queue, port, first_sender: *senders };
+        *senders += sender_count;
+        self.inputs.entry((stage, subtask)).or_default().push(input);
+    }
+
+    fn queue(&self, arrived: Signal, room: Signal) -> Arc<Queue> {
+        Queue::new(self.options.queue_bytes_max, arrived, room)
+    }
+
+    fn bell_of(&self, worker: usize) -> Signal {
+        self.bells_of(worker..worker + 1)
+    }
+
+    fn bells_of(&self, workers: std::ops::Range<usize>) -> Signal {
+        match self.options.bells.as_ref().and_then(|bells| bells.get(workers)) {
+            Some(bells) => Signal::Workers(bells.to_vec()),
+            None => Signal::Nobody,
+        }
+    }
+
+    fn stage_name(&self, stage: usize) -> String {
+        self.graph.stages.get(stage).map_or_else(String::new, |stage| stage.name.clone())
+    }
+
+    fn add_edge(&mut self, from: String, to: String, exchange: &'static str, queues: Vec<Arc<Queue>>) {
+        let size_bytes_max = self.options.queue_bytes_max;
+        self.wiring.edges.push(EdgeQueues { from, to, exchange, size_bytes_max, queues });
+    }
+}

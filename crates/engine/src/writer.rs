@@ -1,0 +1,102 @@
+//! A writer task: takes rows from the last queue to the sink, and commits when the job says that all input has been
+//! written everywhere.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use mulgil_connect::error::ConnectError;
+use mulgil_connect::sink::{Sink, SinkWriter};
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::InputState;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use crate::error::JobError;
+use crate::metrics::JobMetrics;
+use crate::queue::Message;
+use crate::wiring::SinkWrite;
+
+/// What writer tasks share.
+#[derive(Clone)]
+pub(crate) struct WriterContext {
+    pub(crate) metrics: Arc<JobMetrics>,
+    /// Told when a writer has written all there will be.
+    pub(crate) drained: mpsc::Sender<()>,
+    /// Becomes true when all writers have: then each commits. So a job that fails has committed nothing of its end.
+    pub(crate) commit: watch::Receiver<bool>,
+    pub(crate) commit_interval: Option<Duration>,
+}
+
+/// Writes what comes until the end, then commits.
+pub(crate) async fn write_sink(
+    write: SinkWrite,
+    sink: Arc<dyn Sink>,
+    mut context: WriterContext,
+) -> Result<(), JobError> {
+    let failed = |error: ConnectError| JobError::Sink { table: write.table.clone(), reason: error.to_string() };
+    let mut writer = sink.writer(write.writer).await.map_err(failed)?;
+    write_all(&write, writer.as_mut(), &context).await.map_err(failed)?;
+    if context.drained.send(()).await.is_err() || context.commit.wait_for(|commit| *commit).await.is_err() {
+        // The job is over already: nobody wants the commit.
+        return Ok(());
+    }
+    writer.commit().await.map_err(failed)
+}
+
+async fn write_all(
+    write: &SinkWrite,
+    writer: &mut dyn SinkWriter,
+    context: &WriterContext,
+) -> Result<(), ConnectError> {
+    let mut commits = context.commit_interval.map(|interval| {
+        let interval = interval.max(Duration::from_millis(1));
+        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    });
+    let mut watermark = Watermark::UNKNOWN;
+    let mut uncommitted = false;
+    loop {
+        let item = tokio::select! {
+            biased;
+            () = tick(&mut commits, uncommitted) => {
+                writer.commit().await?;
+                uncommitted = false;
+                continue;
+            }
+            item = write.queue.wait_for_item() => item,
+        };
+        match item.message {
+            Message::Batch(batch) => {
+                let row_count = batch.num_rows() as u64;
+                writer.write(batch).await?;
+                write.metrics.rows.fetch_add(row_count, Relaxed);
+                uncommitted = true;
+            }
+            Message::Time(time) => {
+                if time.watermark > watermark {
+                    watermark = time.watermark;
+                    writer.on_watermark(watermark).await?;
+                }
+                write.metrics.time.set(time);
+                if time.state == InputState::Finished {
+                    return Ok(());
+                }
+            }
+            // Only reader tasks send these, to source stages.
+            Message::Read(..) => {}
+        }
+        context.metrics.changed.notify_one();
+    }
+}
+
+/// The next moment to commit; never, while there is nothing to commit.
+async fn tick(commits: &mut Option<Interval>, uncommitted: bool) {
+    match commits {
+        Some(commits) if uncommitted => {
+            commits.tick().await;
+        }
+        _ => std::future::pending().await,
+    }
+}
