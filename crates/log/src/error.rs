@@ -1,6 +1,6 @@
 //! What can go wrong with the log: where, and what to do.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A failed operation on the log. Cheap to clone, because one failed write answers many appenders.
@@ -104,4 +104,15 @@ pub enum LogError {
     /// The writer thread has ended, because the log was closed.
     #[error("event log is closed")]
     Closed,
+}
+
+/// Says what was being done when the operating system refused.
+pub(crate) trait IoContext<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, LogError>;
+}
+
+impl<T> IoContext<T> for std::io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, LogError> {
+        self.map_err(|error| LogError::Io { action, path: path.to_owned(), source: Arc::new(error) })
+    }
 }

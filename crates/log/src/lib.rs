@@ -15,15 +15,19 @@
 //! [`EventLog::enforce_retention`] is told the time.
 
 mod error;
+mod frame;
 mod log;
 mod options;
+mod partition;
 mod reader;
 mod record;
+mod segment;
 mod topic;
+mod writer;
 
 pub use error::LogError;
 pub use log::{EventLog, Removed};
 pub use options::{Durability, LogOptions, TopicOptions};
 pub use reader::{PartitionReader, StartAt};
-pub use record::{Frame, Record, RecordRef};
+pub use record::{Frame, Record, RecordRef, Records};
 pub use topic::{Appended, Topic};

@@ -1,19 +1,39 @@
 //! A handle to a topic: append, read, watch.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::sync::{oneshot, watch};
+use xxhash_rust::xxh3::xxh3_64;
 
+use crate::frame::encode;
+use crate::log::Shared;
+use crate::partition::PartitionHandle;
+use crate::writer::Command;
 use crate::{LogError, PartitionReader, Record, StartAt, TopicOptions};
+
+/// The topics of a log by name.
+pub(crate) type Topics = BTreeMap<String, Arc<TopicState>>;
+
+/// What all handles to a topic share.
+#[derive(Debug)]
+pub(crate) struct TopicState {
+    pub(crate) name: String,
+    pub(crate) options: TopicOptions,
+    /// The index of partition 0 among all partitions of the writer; the others follow.
+    pub(crate) first_partition: usize,
+    pub(crate) partitions: Vec<PartitionHandle>,
+}
 
 /// A topic of an open log. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    name: String,
-    options: TopicOptions,
+    state: Arc<TopicState>,
+    log: Arc<Shared>,
 }
 
 /// An append on its way: awaits its acknowledgement, the offsets it got.
@@ -29,29 +49,33 @@ impl Future for Appended {
 }
 
 impl Topic {
+    pub(crate) fn new(state: Arc<TopicState>, log: Arc<Shared>) -> Self {
+        Self { state, log }
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.name
+        &self.state.name
     }
 
     /// Its options.
     #[must_use]
     pub fn options(&self) -> &TopicOptions {
-        &self.options
+        &self.state.options
     }
 
     /// How many partitions it has; they are counted from 0.
     #[must_use]
     pub fn partitions(&self) -> u32 {
-        self.options.partitions
+        self.state.options.partitions
     }
 
     /// The partition of a key: the same for ever.
     #[must_use]
     pub fn partition_for(&self, key: &[u8]) -> u32 {
-        let _ = key;
-        0
+        let partition = xxh3_64(key) % u64::from(self.partitions().max(1));
+        u32::try_from(partition).unwrap_or(0)
     }
 
     /// Appends the records in order, side by side, and returns their offsets once they are as durable as the topic
@@ -63,37 +87,55 @@ impl Topic {
     /// Hands the append to the writer, waiting only for room in its queue; the acknowledgement comes through what is
     /// returned. Appends sent one after the other get ascending offsets.
     pub async fn send(&self, partition: u32, records: &[Record]) -> Result<Appended, LogError> {
-        let _ = (partition, records);
-        Err(LogError::Closed)
+        let (command, answer) = self.append_command(partition, records)?;
+        self.log.commands()?.send(command).await.map_err(|_| LogError::Closed)?;
+        Ok(Appended(answer))
     }
 
     /// [`Topic::append`] for threads outside tokio. Panics within tokio's runtime, as every blocking call does there.
     pub fn append_blocking(&self, partition: u32, records: &[Record]) -> Result<Range<u64>, LogError> {
-        let _ = (partition, records);
-        Err(LogError::Closed)
+        let (command, answer) = self.append_command(partition, records)?;
+        self.log.commands()?.blocking_send(command).map_err(|_| LogError::Closed)?;
+        answer.blocking_recv().unwrap_or(Err(LogError::Closed))
+    }
+
+    fn append_command(
+        &self,
+        partition: u32,
+        records: &[Record],
+    ) -> Result<(Command, oneshot::Receiver<Result<Range<u64>, LogError>>), LogError> {
+        self.handle(partition)?;
+        let (answer, receiver) = oneshot::channel();
+        let partition = self.state.first_partition + partition as usize;
+        Ok((Command::Append { partition, frames: encode(records)?, answer }, receiver))
     }
 
     /// A reader of a partition.
     pub fn reader(&self, partition: u32, from: StartAt) -> Result<PartitionReader, LogError> {
-        let _ = (partition, from);
-        Err(LogError::Closed)
+        PartitionReader::new(self.name(), partition, self.handle(partition)?.clone(), from)
     }
 
     /// The offsets that can be read: from the earliest to before the one that the next record gets.
     pub fn offsets(&self, partition: u32) -> Result<Range<u64>, LogError> {
-        let _ = partition;
-        Err(LogError::Closed)
+        let view = self.handle(partition)?.view.borrow();
+        Ok(view.earliest_offset()..view.next_offset())
     }
 
     /// The size of a partition's segments on disk.
     pub fn size_bytes(&self, partition: u32) -> Result<u64, LogError> {
-        let _ = partition;
-        Err(LogError::Closed)
+        Ok(self.handle(partition)?.view.borrow().bytes())
     }
 
     /// Watches the offset that the next record of a partition gets; wakes up whenever records become visible.
     pub fn watch(&self, partition: u32) -> Result<watch::Receiver<u64>, LogError> {
-        let _ = partition;
-        Err(LogError::Closed)
+        Ok(self.handle(partition)?.next_offset.clone())
+    }
+
+    fn handle(&self, partition: u32) -> Result<&PartitionHandle, LogError> {
+        self.state.partitions.get(partition as usize).ok_or_else(|| LogError::UnknownPartition {
+            topic: self.name().to_owned(),
+            partition,
+            partitions: self.partitions(),
+        })
     }
 }

@@ -1,0 +1,188 @@
+//! Frames: the unit in which records are written, checked and read.
+//!
+//! ```text
+//!  0  magic              u32   tells a frame from anything else, and versions the layout
+//!  4  checksum           u32   CRC-32 of everything from byte 16 on
+//!  8  base offset        u64   of the first record; not under the checksum, for the writer fills it in last, but
+//!                              always the offset after the frame before
+//! 16  length             u32   of the records in bytes
+//! 20  count              u32   of the records, at least 1
+//! 24  min timestamp      i64   milliseconds
+//! 32  max timestamp      i64   milliseconds
+//! 40  records                  each: timestamp - min, key length + 1 (0: no key), key, value length, value
+//! ```
+//!
+//! Fixed numbers are little-endian; those in records are LEB128.
+
+use bytes::{Buf, Bytes};
+
+use crate::{LogError, Record};
+
+/// "MLG" and the version of the layout.
+const MAGIC: u32 = u32::from_le_bytes(*b"MLG1");
+/// The bytes before the records.
+pub(crate) const HEADER_BYTES: usize = 40;
+/// Where the checksum begins.
+const CHECKED_FROM: usize = 16;
+/// A record's key and value together may have this many bytes: 16 MiB. What is larger belongs into a file.
+pub(crate) const RECORD_BYTES_MAX: usize = 16 << 20;
+/// A frame is closed when it has grown to this: 1 MiB keeps reading steps small and headers rare.
+const FRAME_BYTES_TARGET: usize = 1 << 20;
+/// No frame is longer; a longer length is damage.
+const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + RECORD_BYTES_MAX + 64;
+
+/// A header that has been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Header {
+    checksum: u32,
+    pub(crate) base_offset: u64,
+    pub(crate) length: usize,
+    pub(crate) count: u32,
+    pub(crate) min_timestamp_ms: i64,
+    pub(crate) max_timestamp_ms: i64,
+}
+
+impl Header {
+    /// Reads a header; `Err` says in what respect it is none.
+    pub(crate) fn read(mut bytes: &[u8]) -> Result<Self, &'static str> {
+        if bytes.len() < HEADER_BYTES {
+            return Err("the header is cut off");
+        }
+        if bytes.get_u32_le() != MAGIC {
+            return Err("no frame begins here");
+        }
+        let header = Self {
+            checksum: bytes.get_u32_le(),
+            base_offset: bytes.get_u64_le(),
+            length: usize::try_from(bytes.get_u32_le()).unwrap_or(usize::MAX),
+            count: bytes.get_u32_le(),
+            min_timestamp_ms: bytes.get_i64_le(),
+            max_timestamp_ms: bytes.get_i64_le(),
+        };
+        if header.length > FRAME_BYTES_MAX || header.count == 0 {
+            return Err("the header is garbled");
+        }
+        Ok(header)
+    }
+
+    /// The bytes of the whole frame.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        HEADER_BYTES + self.length
+    }
+
+    /// The offset after the last record; `None` beyond the end of all offsets, which only damage reaches.
+    pub(crate) fn next_offset(&self) -> Option<u64> {
+        self.base_offset.checked_add(self.count.into())
+    }
+
+    /// Checks the whole frame, header included.
+    pub(crate) fn verify(&self, frame: &[u8]) -> Result<(), &'static str> {
+        let checked = frame.get(CHECKED_FROM..self.frame_bytes()).ok_or("the frame is cut off")?;
+        if crc32fast::hash(checked) == self.checksum { Ok(()) } else { Err("the checksum does not match") }
+    }
+}
+
+/// A frame on its way to the writer, complete but for its base offset.
+#[derive(Debug)]
+pub(crate) struct EncodedFrame {
+    bytes: Vec<u8>,
+    pub(crate) count: u32,
+    pub(crate) max_timestamp_ms: i64,
+}
+
+impl EncodedFrame {
+    /// The frame with its base offset filled in.
+    pub(crate) fn placed(&mut self, base_offset: u64) -> &[u8] {
+        if let Some(place) = self.bytes.get_mut(8..CHECKED_FROM) {
+            place.copy_from_slice(&base_offset.to_le_bytes());
+        }
+        &self.bytes
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// Packs records into as few frames as their sizes allow.
+pub(crate) fn encode(records: &[Record]) -> Result<Vec<EncodedFrame>, LogError> {
+    let mut frames = Vec::new();
+    let mut rest = records;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(frame_records(rest)?);
+        frames.push(encode_one(now));
+        rest = later;
+    }
+    Ok(frames)
+}
+
+/// How many of the records fit into one frame; at least one.
+fn frame_records(records: &[Record]) -> Result<usize, LogError> {
+    let mut bytes = 0;
+    for (index, record) in records.iter().enumerate() {
+        let size = record.key.as_ref().map_or(0, Bytes::len) + record.value.len();
+        if size > RECORD_BYTES_MAX {
+            return Err(LogError::RecordTooLarge { size, limit: RECORD_BYTES_MAX });
+        }
+        if index > 0 && bytes + size > FRAME_BYTES_TARGET {
+            return Ok(index);
+        }
+        // The numbers before key and value take 3 bytes at least, which bounds the count of empty records too.
+        bytes += size + 3;
+    }
+    Ok(records.len())
+}
+
+fn encode_one(records: &[Record]) -> EncodedFrame {
+    let timestamps = records.iter().map(|record| record.timestamp_ms);
+    let (min, max) = timestamps.fold((i64::MAX, i64::MIN), |(min, max), t| (min.min(t), max.max(t)));
+    let payload: usize = records.iter().map(|r| r.key.as_ref().map_or(0, Bytes::len) + r.value.len() + 16).sum();
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload);
+    bytes.resize(HEADER_BYTES, 0);
+    for record in records {
+        // Wraps for timestamps at both ends of all time, and wraps back when read.
+        put_number(&mut bytes, record.timestamp_ms.wrapping_sub(min).cast_unsigned());
+        let key_length = record.key.as_ref().map_or(0, |key| key.len() as u64 + 1);
+        put_number(&mut bytes, key_length);
+        bytes.extend_from_slice(record.key.as_deref().unwrap_or_default());
+        put_number(&mut bytes, record.value.len() as u64);
+        bytes.extend_from_slice(&record.value);
+    }
+    let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+    let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(&MAGIC.to_le_bytes());
+    header.extend_from_slice(&[0; 12]);
+    header.extend_from_slice(&length.to_le_bytes());
+    header.extend_from_slice(&count.to_le_bytes());
+    header.extend_from_slice(&min.to_le_bytes());
+    header.extend_from_slice(&max.to_le_bytes());
+    bytes.splice(..HEADER_BYTES, header);
+    let checksum = crc32fast::hash(bytes.get(CHECKED_FROM..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(4..8) {
+        place.copy_from_slice(&checksum.to_le_bytes());
+    }
+    EncodedFrame { bytes, count, max_timestamp_ms: max }
+}
+
+fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// Takes a number off the front; `None` when it is cut off or too long.
+pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return Some(number);
+        }
+    }
+    None
+}
