@@ -21,6 +21,8 @@ interface Props {
 }
 
 const LABEL_PX = 148;
+/** How far from the left the last run under way is kept. */
+const FRONTIER_AT = 0.75;
 
 function cellOf(target: EventTarget): Cell | null {
   const element = target instanceof Element ? target.closest<HTMLElement>("[data-cell]") : null;
@@ -33,7 +35,7 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   const scroller = useRef<HTMLDivElement>(null);
   const frame = useRef(0);
   const wantsFocus = useRef(false);
-  const pinned = useRef(true);
+  const following = useRef(true);
   const [span, setSpan] = useState<Span>({ first: 0, last: 0 });
   const [place, setPlace] = useState<Cell | null>(null);
   const at = place ?? { row: 0, column: Math.max(0, runs.length - 1) };
@@ -41,17 +43,20 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   const measure = useCallback(() => {
     const box = scroller.current;
     if (!box) return;
-    pinned.current = box.scrollLeft + box.clientWidth >= box.scrollWidth - COLUMN_PX;
     const next = visibleChunks(box.scrollLeft, box.clientWidth - LABEL_PX, runs.length);
     setSpan((now) => (now.first === next.first && now.last === next.last ? now : next));
   }, [runs.length]);
 
-  // The newest run is at the right end: start there, and stay there while new runs arrive, unless the reader has moved.
+  // Until the reader takes over, the grid shows where the work is: the last run under way, else the newest run.
+  const frontier = runs.findLastIndex((run) => run.status === "running");
   useLayoutEffect(() => {
     const box = scroller.current;
-    if (box && pinned.current) box.scrollLeft = box.scrollWidth;
+    if (box && following.current) {
+      const room = box.clientWidth - LABEL_PX;
+      box.scrollLeft = frontier < 0 ? box.scrollWidth : (frontier + 1) * COLUMN_PX - FRONTIER_AT * room;
+    }
     measure();
-  }, [measure]);
+  }, [measure, frontier]);
   useEffect(() => {
     const box = scroller.current;
     if (!box) return undefined;
@@ -66,6 +71,7 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   const bring = useCallback((cell: Cell, centre: boolean) => {
     const box = scroller.current;
     if (!box) return;
+    following.current = false;
     const left = cell.column * COLUMN_PX;
     const room = box.clientWidth - LABEL_PX;
     if (centre) box.scrollLeft = left - room / 2;
@@ -111,6 +117,8 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
         cancelAnimationFrame(frame.current);
         frame.current = requestAnimationFrame(measure);
       }}
+      onWheel={() => (following.current = false)}
+      onPointerDown={() => (following.current = false)}
       onKeyDown={onKeyDown}
       onFocus={(event) => {
         const cell = cellOf(event.target);

@@ -122,6 +122,8 @@ export const en = {
   "run.took": "Took",
   "run.params": "Parameters",
   "run.graph": "Tasks",
+  "run.timeline": "When each task waited and worked",
+  "run.timeline.waited": "waited {span} before",
   "run.graph.label": "Graph of the tasks of this run",
   "run.failed": "{task} failed",
   "run.failed.blocked": { one: "{count} task that depends on it never ran.", other: "{count} tasks that depend on it never ran." },

@@ -122,6 +122,8 @@ export const ko: Catalogue = {
   "run.took": "소요 시간",
   "run.params": "매개변수",
   "run.graph": "작업",
+  "run.timeline": "작업별 대기 시간과 실행 시간",
+  "run.timeline.waited": "그 전에 {span} 대기",
   "run.graph.label": "이 실행의 작업 그래프",
   "run.failed": "{task} 작업이 실패했습니다",
   "run.failed.blocked": "이 작업을 기다리던 작업 {count}개는 실행되지 않았습니다.",

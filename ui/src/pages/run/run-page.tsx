@@ -20,6 +20,7 @@ import { useReader } from "../../text/context";
 import { Failure } from "./failure";
 import { RerunDialog } from "./rerun-dialog";
 import { TaskPanel } from "./task-panel";
+import { Timeline } from "./timeline";
 
 export function RunPage({ id }: { id: number }) {
   return <Loaded snapshot={useResource(resources.run(id))}>{(run) => <Run run={run} />}</Loaded>;
@@ -69,6 +70,7 @@ function Run({ run }: { run: RunDetail }) {
           label={t("run.graph.label")} chosen={chosen?.name ?? null} onChoose={choose}
           tasks={run.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null, note: [task.kind, tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · ") }))}
         />
+        <Timeline tasks={run.tasks} live={!over} />
       </Panel>
       {chosen ? <TaskPanel key={chosen.name} run={run.id} task={chosen} /> : null}
       {dialog === "rerun" ? <RerunDialog run={run} task={chosenName} onClose={close} /> : null}

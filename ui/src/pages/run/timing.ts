@@ -1,0 +1,57 @@
+// When each task of a run waited and worked, in its latest pass: a re-run hours later is a pass of its own, and the hours
+// between are not drawn.
+import type { TaskRun } from "../../api/types";
+
+export interface Stretch {
+  task: string;
+  attempt: number;
+  status: TaskRun["attempts"][number]["status"];
+  /** From when nothing but a slot, a worker or the delay before a retry was missing. */
+  readyMs: number;
+  startMs: number;
+  endMs: number;
+}
+
+export interface Pass {
+  startMs: number;
+  endMs: number;
+  stretches: Stretch[];
+}
+
+const PAUSE_MS = 60_000;
+
+function stretchesOf(tasks: readonly TaskRun[], now: number): Stretch[] {
+  return tasks.flatMap((task) =>
+    task.attempts.flatMap((attempt) => {
+      if (!attempt.started_at) return [];
+      const startMs = Date.parse(attempt.started_at);
+      const endMs = Math.max(startMs, attempt.ended_at ? Date.parse(attempt.ended_at) : now);
+      return [{ task: task.name, attempt: attempt.number, status: attempt.status, readyMs: startMs, startMs, endMs }];
+    }),
+  );
+}
+
+/** The attempts since the last pause of more than a minute in which nothing ran. */
+function latest(stretches: readonly Stretch[]): Stretch[] {
+  const sorted = [...stretches].sort((a, b) => a.startMs - b.startMs);
+  let first = 0;
+  let reached = -Infinity;
+  for (const [i, stretch] of sorted.entries()) {
+    if (i > 0 && stretch.startMs - reached > PAUSE_MS) first = i;
+    reached = Math.max(reached, stretch.endMs);
+  }
+  return sorted.slice(first);
+}
+
+/** The latest pass of a run, or null before its first attempt. */
+export function latestPass(tasks: readonly TaskRun[], now: number): Pass | null {
+  const stretches = latest(stretchesOf(tasks, now));
+  const startMs = stretches[0]?.startMs;
+  if (startMs === undefined) return null;
+  const needs = new Map(tasks.map((task) => [task.name, task.needs]));
+  const ready = stretches.map((stretch) => {
+    const before = stretches.filter((other) => other.endMs <= stretch.startMs && (other.task === stretch.task || needs.get(stretch.task)?.includes(other.task)));
+    return { ...stretch, readyMs: Math.max(startMs, ...before.map((other) => other.endMs)) };
+  });
+  return { startMs, endMs: Math.max(...stretches.map((stretch) => stretch.endMs)), stretches: ready };
+}
