@@ -4,7 +4,7 @@ import { useCallback, useEffect, useImperativeHandle, useLayoutEffect, useRef, u
 import type { GridRun } from "../api/types";
 import { useReader } from "../text/context";
 import { BarChunk, CellChunk } from "./chunks";
-import { COLUMN_PX, chunksToRender, moved, visibleChunks, type Cell, type Span } from "./window";
+import { barScale, COLUMN_PX, chunksToRender, moved, visibleChunks, type Cell, type Span } from "./window";
 
 export interface GridHandle {
   /** Scrolls to a column and puts the keyboard there. */
@@ -107,12 +107,12 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   }
 
   const chunks = chunksToRender(span, at.column, runs.length);
-  const longest = runs.reduce((max, run) => Math.max(max, run.duration_ms ?? 0), 1);
+  const tallest = barScale(runs.map((run) => run.duration_ms ?? 0));
   const focusIn = (row: number): number => (at.row === row ? at.column : -1);
   return (
     <div
       className="run-grid" role="grid" aria-label={label} aria-rowcount={tasks.length + 1} aria-colcount={runs.length + 1} ref={scroller}
-      style={{ "--column": `${COLUMN_PX}px`, "--label": `${LABEL_PX}px`, "--longest": longest } as React.CSSProperties}
+      style={{ "--column": `${COLUMN_PX}px`, "--label": `${LABEL_PX}px`, "--tallest": tallest } as React.CSSProperties}
       onScroll={() => {
         cancelAnimationFrame(frame.current);
         frame.current = requestAnimationFrame(measure);

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CHUNK_COLUMNS, chunksToRender, COLUMN_PX, moved, visibleChunks } from "./window";
+import { barScale, CHUNK_COLUMNS, chunksToRender, COLUMN_PX, moved, visibleChunks } from "./window";
 
 const CHUNK_PX = COLUMN_PX * CHUNK_COLUMNS;
 
@@ -38,5 +38,13 @@ describe("moved", () => {
   it("stops at the edges and ignores other keys", () => {
     expect(moved({ row: 0, column: 0 }, "ArrowLeft", false, 4, 365)).toEqual({ row: 0, column: 0 });
     expect(moved({ row: 0, column: 0 }, "a", false, 4, 365)).toBeNull();
+  });
+});
+
+describe("barScale", () => {
+  it("is the longest of alike runs, and not moved by a few outliers", () => {
+    expect(barScale([900, 1000, 950])).toBe(1000);
+    expect(barScale([...Array.from({ length: 99 }, () => 1000), 600_000])).toBe(1200);
+    expect(barScale([])).toBe(1);
   });
 });

@@ -49,3 +49,10 @@ export function moved(at: Cell, key: string, ctrl: boolean, rows: number, column
     default: return null;
   }
 }
+
+/** The duration that a bar of full height stands for: a few very long runs shall not flatten all the others. */
+export function barScale(durations: readonly number[]): number {
+  const sorted = durations.filter((ms) => ms > 0).sort((a, b) => a - b);
+  const usual = sorted[Math.floor(0.95 * (sorted.length - 1))] ?? 1;
+  return Math.max(1, Math.min(usual * 1.2, sorted.at(-1) ?? 1));
+}
