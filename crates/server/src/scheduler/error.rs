@@ -71,6 +71,9 @@ pub enum SchedulerError {
         /// Why.
         reason: String,
     },
+    /// A flow's tasks make no graph: a mistake in Mulgil, since the flow was checked.
+    #[error("{0}")]
+    BrokenFlow(String),
     /// The life cycle forbids it: a mistake in Mulgil.
     #[error(transparent)]
     Illegal(#[from] IllegalTransition),

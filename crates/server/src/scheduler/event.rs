@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Command(Command),
     /// A worker's report.
     Report(Report),
+    /// Give out no more work: the worker is about to be shut down.
+    Drain(oneshot::Sender<()>),
     /// End the loop once everything before this is stored.
     Shutdown(oneshot::Sender<()>),
 }

@@ -85,6 +85,15 @@ impl SchedulerHandle {
         self.changes.subscribe()
     }
 
+    /// Gives out no more work from now on. The first step of a clean end: then the worker is shut down, then the loop.
+    pub async fn drain(&self) {
+        let (done, drained) = oneshot::channel();
+        if self.events.send(Event::Drain(done)).await.is_ok() {
+            // An error means that the loop has ended: it gives nothing out either.
+            let _ = drained.await;
+        }
+    }
+
     /// Ends the loop once everything before this is stored. What is running stays leased in the history: the next
     /// start knows what to do about it.
     pub async fn shutdown(&self) {

@@ -4,16 +4,35 @@
 //! takes all that are waiting, decides with `sched`'s pure functions, stores the whole batch in one transaction (one
 //! sync to disk, however many events), and only then acts: pushes leases to workers, tells subscribers, answers. What
 //! it holds in memory is a cache of the history, rebuilt from it at the start. Nothing polls.
+//!
+//! ```text
+//!  commands ─┐                ┌─ decide (sched) ─┐                 ┌─ orders ──> workers
+//!  reports  ─┼─> event queue ─┤   one batch      ├─> one commit ───┼─ changes ─> subscribers
+//!  timers   ─┘                └─ admit, lease ───┘    (history)    └─ answers ─> callers
+//! ```
 
+mod backfill;
+mod batch;
 mod change;
 mod clock;
+mod command;
+mod dispatch;
+mod drive;
 mod error;
 mod event;
 mod handle;
+mod recover;
+mod report;
 mod request;
+mod rerun;
+mod runs;
+mod schedule;
+mod state;
+mod version;
 
 pub use change::Change;
 pub use clock::{Clock, SystemClock};
+pub use drive::start;
 pub use error::SchedulerError;
 pub use handle::SchedulerHandle;
 pub use request::{

@@ -1,0 +1,44 @@
+//! Who goes next: runs whose turn has come begin, ready tasks go to workers with a free slot.
+
+use mulgil_sched::id::RunId;
+use mulgil_sched::step::Event;
+
+use super::batch::Now;
+use super::runs::Detail;
+use super::state::{Scheduler, SeatId};
+
+impl Scheduler {
+    /// Lets runs begin and gives out leases, as far as limits, pools and workers allow.
+    pub(super) fn give_out(&mut self, now: Now) {
+        if self.draining {
+            return;
+        }
+        // A run without tasks ends as it begins, and makes room for the next.
+        loop {
+            let admitted = self.admission.admit_runs();
+            if admitted.is_empty() {
+                break;
+            }
+            admitted.into_iter().for_each(|run| self.step_by_itself(run, Event::Admit, Detail::default(), now));
+        }
+        while let Some(seat) = self.free_seat() {
+            let Some((run, task)) = self.admission.next_task() else { break };
+            let detail = Detail { seat: Some(seat), ..Detail::default() };
+            self.step_by_itself(run, Event::Lease { task }, detail, now);
+        }
+    }
+
+    /// The worker with the most free slots.
+    fn free_seat(&self) -> Option<SeatId> {
+        let free = |seat: &super::state::Seat| seat.slots.saturating_sub(seat.live.len());
+        let (id, seat) = self.seats.iter().max_by_key(|(_, seat)| free(seat))?;
+        (free(seat) > 0).then_some(*id)
+    }
+
+    /// Takes a step that nobody waits for. It cannot fail unless memory and life cycle disagree.
+    pub(super) fn step_by_itself(&mut self, run: RunId, event: Event, detail: Detail, now: Now) {
+        if let Err(error) = self.apply(run, event, detail, now) {
+            tracing::error!(%run, %error, "the scheduler's memory disagrees with the life cycle");
+        }
+    }
+}

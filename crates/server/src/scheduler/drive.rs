@@ -1,0 +1,208 @@
+//! The loop itself: wait, take all that waits, decide, store once, act.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use mulgil_flow::Project;
+use mulgil_history::History;
+use mulgil_sched::admission::{Admission, DEFAULT_POOL};
+use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::step;
+use mulgil_worker::dispatcher::Order;
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::batch::{Batch, Now};
+use super::clock::Clock;
+use super::error::SchedulerError;
+use super::event::Event;
+use super::handle::{CHANGES_MAX, EVENTS_MAX, SchedulerHandle};
+use super::request::{FlowSource, SchedulerOptions};
+use super::runs::{Detail, expiry};
+use super::state::{Scheduler, SeatId, Timer};
+
+/// Events taken in one turn: more would only delay the answers to the first.
+const TURN_MAX: usize = 512;
+/// Between tries to store a batch while the disk is full or the file locked: at first, and at most.
+const STORE_AGAIN_FIRST: Duration = Duration::from_millis(100);
+const STORE_AGAIN_MAX: Duration = Duration::from_secs(5);
+/// A turn that comes so much later than its timer says that the server stood still: then leases get another life,
+/// since their workers could not renew them.
+const STOOD_STILL: SignedDuration = SignedDuration::from_secs(5);
+
+/// Recovers what the history remembers and starts the loop. The second part is the loop's end: an error means that the
+/// history and the loop's memory disagree, and that the server has to be started again.
+///
+/// Work is given out as soon as a worker joins (see `mulgil_worker::worker::start`).
+pub async fn start(
+    history: Arc<dyn History>,
+    clock: Arc<dyn Clock>,
+    options: SchedulerOptions,
+    flows: Vec<FlowSource>,
+) -> Result<(SchedulerHandle, tokio::task::JoinHandle<Result<(), SchedulerError>>), SchedulerError> {
+    let (events, queue) = mpsc::channel(EVENTS_MAX);
+    let (changes, _) = broadcast::channel(CHANGES_MAX);
+    let handle = SchedulerHandle { events, changes: changes.clone() };
+    let admission = admission_of(&options.project);
+    let mut scheduler = Scheduler {
+        history,
+        clock,
+        options,
+        changes,
+        flows: BTreeMap::new(),
+        versions: HashMap::new(),
+        runs: HashMap::new(),
+        backfills: HashMap::new(),
+        paused: Default::default(),
+        admission,
+        seats: BTreeMap::new(),
+        leases: HashMap::new(),
+        timers: Default::default(),
+        fired: HashMap::new(),
+        draining: false,
+        last_run: 0,
+        last_backfill: 0,
+        last_epoch: 0,
+        last_seat: 0,
+        batch: Batch::default(),
+    };
+    scheduler.recover(flows).await?;
+    let ended = tokio::spawn(scheduler.run(queue));
+    Ok((handle, ended))
+}
+
+fn admission_of(project: &Project) -> Admission {
+    let slots = project.pools.get(DEFAULT_POOL).copied().unwrap_or(Project::DEFAULT_POOL_SLOTS);
+    let mut admission = Admission::new(slots as usize);
+    for (pool, slots) in &project.pools {
+        admission.set_pool(pool, *slots as usize);
+    }
+    admission
+}
+
+impl Scheduler {
+    async fn run(mut self, mut queue: mpsc::Receiver<Event>) -> Result<(), SchedulerError> {
+        loop {
+            self.give_out(self.clock.now());
+            self.store().await?;
+            tokio::select! {
+                event = queue.recv() => {
+                    // Every handle is gone: nobody will ever ask again.
+                    let Some(event) = event else { return Ok(()) };
+                    if let Some(done) = self.turn(event, &mut queue).await? {
+                        self.store().await?;
+                        let _ = done.send(());
+                        return Ok(());
+                    }
+                }
+                () = until(self.next_due()) => {}
+            }
+            self.fire_timers().await?;
+        }
+    }
+
+    /// Takes this event and all that wait behind it. Returns whom to tell if one of them ends the loop.
+    async fn turn(
+        &mut self,
+        first: Event,
+        queue: &mut mpsc::Receiver<Event>,
+    ) -> Result<Option<oneshot::Sender<()>>, SchedulerError> {
+        let mut next = Some(first);
+        let mut taken = 0;
+        while let Some(event) = next {
+            match event {
+                Event::Report(report) => self.hear(report, self.clock.now()),
+                Event::Command(command) => self.obey(command).await?,
+                Event::Drain(done) => {
+                    self.draining = true;
+                    self.batch.reply(done, ());
+                }
+                Event::Shutdown(done) => return Ok(Some(done)),
+            }
+            taken += 1;
+            next = if taken < TURN_MAX { queue.try_recv().ok() } else { None };
+        }
+        Ok(None)
+    }
+
+    /// When the next timer is due, as a time to sleep.
+    fn next_due(&self) -> Option<Duration> {
+        let (at, _) = self.timers.first()?;
+        Some(self.clock.now().duration_until(*at).max(SignedDuration::ZERO).unsigned_abs())
+    }
+
+    async fn fire_timers(&mut self) -> Result<(), SchedulerError> {
+        let now = self.clock.now();
+        while let Some((at, timer)) = self.timers.first().cloned()
+            && at <= now
+        {
+            self.timers.pop_first();
+            let late = at.duration_until(now) > STOOD_STILL;
+            match timer {
+                Timer::Retry(run, task) => self.retry_due(run, task, now),
+                Timer::Lease(attempt) if late => self.lengthen(attempt, now),
+                Timer::Lease(attempt) => self.lease_due(attempt, now),
+                Timer::Schedule(flow) => self.schedule_due(&flow, now).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Stores the turn's batch and acts upon it. A disk that is full is waited for; a conflict ends the loop.
+    pub(super) async fn store(&mut self) -> Result<(), SchedulerError> {
+        let writes = std::mem::take(&mut self.batch.writes);
+        let mut pause = STORE_AGAIN_FIRST;
+        while let Err(error) = self.history.commit(&writes).await {
+            if !error.is_passing() {
+                tracing::error!(%error, "the history cannot be written; the scheduler stops");
+                return Err(error.into());
+            }
+            tracing::warn!(%error, ?pause, "the history cannot be written now; trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(STORE_AGAIN_MAX);
+        }
+        for (seat, order) in std::mem::take(&mut self.batch.orders) {
+            self.push(seat, order);
+        }
+        for change in std::mem::take(&mut self.batch.changes) {
+            // An error only means that nobody listens.
+            let _ = self.changes.send(change);
+        }
+        self.batch.take_replies().into_iter().for_each(|reply| reply());
+        Ok(())
+    }
+
+    fn push(&mut self, id: SeatId, order: Order) {
+        let Some(seat) = self.seats.get(&id) else { return };
+        if let Err(error) = seat.orders.try_send(order) {
+            // Its leases run out; until then nothing more is given to it.
+            tracing::warn!(worker = %seat.name, %error, "a worker takes no more orders");
+            if let Some(seat) = self.seats.get_mut(&id) {
+                seat.slots = 0;
+            }
+        }
+    }
+
+    fn lengthen(&mut self, attempt: AttemptId, now: Now) {
+        if let Some(lease) = self.leases.get_mut(&attempt) {
+            lease.expires = lease.expires.max(expiry(now, self.options.lease_life));
+            self.timers.insert((lease.expires, Timer::Lease(attempt)));
+        }
+    }
+
+    fn retry_due(&mut self, run: RunId, task: TaskIndex, now: Now) {
+        // The task may have been cancelled since, or been tried again for another reason.
+        let waiting = self.runs.get(&run).and_then(|run| run.state.task(task)).and_then(|task| task.not_before);
+        if waiting.is_some_and(|at| at <= now) {
+            self.step_by_itself(run, step::Event::RetryDue { task }, Detail::default(), now);
+        }
+    }
+}
+
+async fn until(sleep: Option<Duration>) {
+    match sleep {
+        Some(sleep) => tokio::time::sleep(sleep).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,111 @@
+//! The start: the loop's memory, rebuilt from the history.
+//!
+//! One server at a time has the project (the history's lock says so), and its workers die with it. So every lease that
+//! the history still calls live is dead: what its process group left running is killed, the attempt is lost, and its
+//! task is ready again, which is no retry of the user's. A task that is not idempotent and had begun has failed instead.
+
+use mulgil_history::read::{LiveLease, Memory};
+use mulgil_history::write::BackfillStatus;
+use mulgil_sched::status::{RunStatus, TaskStatus};
+use mulgil_worker::process::kill_left_over;
+
+use super::batch::Now;
+use super::error::SchedulerError;
+use super::request::FlowSource;
+use super::runs::queued;
+use super::state::{OpenRun, Scheduler, Timer};
+
+impl Scheduler {
+    /// Rebuilds the memory, and mends what the end of the last server left behind.
+    pub(super) async fn recover(&mut self, flows: Vec<FlowSource>) -> Result<(), SchedulerError> {
+        let now = self.clock.now();
+        let memory = self.history.memory().await?;
+        self.last_run = memory.last_run;
+        self.last_backfill = memory.last_backfill;
+        self.last_epoch = memory.last_epoch;
+        self.paused = memory.paused.iter().cloned().collect();
+        self.set_flows(flows);
+        let current: Vec<_> = self.flows.values().map(|source| source.flow.clone()).collect();
+        for flow in current {
+            if let Err(reason) = self.version_of(&flow) {
+                tracing::error!(flow = flow.name, reason, "the flow cannot run");
+            }
+        }
+        self.recover_backfills(&memory);
+        self.recover_runs(&memory, now).await?;
+        for lease in &memory.leases {
+            self.bury(lease, now).await;
+        }
+        let empty = self.backfills.iter().filter(|(_, backfill)| backfill.open.is_empty());
+        let empty: Vec<_> = empty.map(|(id, backfill)| (*id, backfill.bad)).collect();
+        for (id, bad) in empty {
+            let to = if bad == 0 { BackfillStatus::Succeeded } else { BackfillStatus::Failed };
+            self.close_backfill(id, to, now);
+        }
+        self.store().await?;
+        let names: Vec<String> = self.flows.keys().cloned().collect();
+        for name in names {
+            self.catch_up(&name, now).await?;
+        }
+        self.store().await
+    }
+
+    fn recover_backfills(&mut self, memory: &Memory) {
+        for row in &memory.backfills {
+            let bad = row.runs.failed + row.runs.cancelled;
+            self.open_backfill(row.id, row.flow.clone(), row.concurrency, row.newest_first, bad);
+        }
+    }
+
+    async fn recover_runs(&mut self, memory: &Memory, now: Now) -> Result<(), SchedulerError> {
+        for (row, tasks) in &memory.runs {
+            match self.read_back(row, tasks).await {
+                Ok(mut run) => {
+                    run.newest_first = row
+                        .backfill
+                        .and_then(|id| self.backfills.get(&id))
+                        .is_some_and(|backfill| backfill.newest_first);
+                    self.resume(run, memory, now);
+                }
+                // The run stays in the history as it is, for the day on which its definition can be read again.
+                Err(error @ SchedulerError::Definition { .. }) => tracing::error!(%error, "a run cannot go on"),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, mut run: OpenRun, memory: &Memory, now: Now) {
+        let id = run.state.id;
+        for lease in memory.leases.iter().filter(|lease| lease.attempt.run == id) {
+            if let Some(task) = run.state.tasks.get_mut(lease.attempt.task as usize) {
+                task.live = Some(lease.status);
+            }
+        }
+        if let Some(backfill) = run.backfill {
+            self.join_backfill(backfill, id);
+        }
+        match run.state.status {
+            RunStatus::Queued => self.admission.queue_run(queued(&run, now)),
+            _ => self.admission.resume_run(queued(&run, now)),
+        }
+        let retrying: Vec<_> = run.state.tasks_with(TaskStatus::Retrying).collect();
+        for task in retrying {
+            if let Some(at) = run.state.task(task).and_then(|task| task.not_before) {
+                self.timers.insert((at, Timer::Retry(id, task)));
+            }
+        }
+        let ready: Vec<_> = run.state.tasks_with(TaskStatus::Ready).collect();
+        self.runs.insert(id, run);
+        ready.into_iter().for_each(|task| self.enqueue(id, task));
+    }
+
+    async fn bury(&mut self, lease: &LiveLease, now: Now) {
+        if let Some(process) = lease.process
+            && kill_left_over(process, lease.epoch).await
+        {
+            tracing::warn!(attempt = %lease.attempt, pid = process.pid, "killed what the last server left running");
+        }
+        self.lose(lease.attempt, "the server stopped", now);
+    }
+}

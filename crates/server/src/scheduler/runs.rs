@@ -1,0 +1,290 @@
+//! Runs in the loop: making one, and taking `sched`'s steps with it.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+use mulgil_flow::{RunKey, Variables};
+use mulgil_history::write::{AttemptChange, FlowVersion, NewLease, NewRun, ProcessMark, RunChange, TaskChange, Write};
+use mulgil_sched::admission::{Lane, QueuedRun, ReadyTask};
+use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::life::IllegalTransition;
+use mulgil_sched::run::RunState;
+use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+use mulgil_sched::step::{Action, Event, step};
+use mulgil_worker::dispatcher::{Lease, Order};
+use mulgil_worker::log::log_path;
+
+use super::batch::Now;
+use super::change::Change;
+use super::error::SchedulerError;
+use super::request::FlowSource;
+use super::state::{LiveLease, OpenRun, RunOrder, Scheduler, SeatId, Timer};
+
+/// What belongs to a step beside the event.
+#[derive(Default)]
+pub(super) struct Detail {
+    /// The process of an attempt that starts.
+    pub(super) process: Option<ProcessMark>,
+    /// Why an attempt ended badly.
+    pub(super) error: Option<String>,
+    /// The worker that gets the lease.
+    pub(super) seat: Option<SeatId>,
+}
+
+impl Scheduler {
+    /// Makes a run. The caller has made sure that there is none with this key.
+    pub(super) fn create_run(
+        &mut self,
+        source: &FlowSource,
+        order: RunOrder,
+        now: Now,
+    ) -> Result<RunId, SchedulerError> {
+        let flow = &source.flow;
+        let version = self.version_of(flow).map_err(SchedulerError::BrokenFlow)?;
+        self.last_run += 1;
+        let id = RunId(self.last_run);
+        let key = RunKey::new(flow, order.interval, &order.params);
+        let hash = flow.version.to_string();
+        let definition =
+            FlowVersion { hash: hash.clone(), flow: flow.name.clone(), definition: source.text.clone(), at: now };
+        self.batch.record(Write::FlowVersion(definition), None);
+        let run = OpenRun {
+            state: RunState::new(id, version.graph, order.retries),
+            flow: flow.clone(),
+            name: key.run_id().to_owned(),
+            interval: order.interval,
+            backfill: order.backfill,
+            lane: lane_of(order.backfill.is_some()),
+            newest_first: order
+                .backfill
+                .and_then(|id| self.backfills.get(&id))
+                .is_some_and(|backfill| backfill.newest_first),
+            variables: Arc::new(Variables::new(flow, &key, &order.params, &self.options.project)),
+        };
+        let new = NewRun {
+            id,
+            flow: flow.name.clone(),
+            key: key.text().to_owned(),
+            name: run.name.clone(),
+            version: hash,
+            params: serde_json::Value::Object(order.params.into_iter().collect()),
+            interval_start: order.interval.map(|interval| interval.start),
+            interval_end: order.interval.map(|interval| interval.end),
+            trigger: order.trigger,
+            backfill: order.backfill,
+            retries: order.retries,
+            at: now,
+            tasks: flow.tasks.iter().map(|task| task.name.clone()).collect(),
+        };
+        self.batch.record(Write::Run(new), run_change(&run, RunStatus::Queued, now));
+        self.admission.queue_run(queued(&run, now));
+        self.runs.insert(id, run);
+        Ok(id)
+    }
+
+    /// Takes a step with a run, and turns what follows from it into writes and actions.
+    pub(super) fn apply(
+        &mut self,
+        run: RunId,
+        event: Event,
+        detail: Detail,
+        now: Now,
+    ) -> Result<(), IllegalTransition> {
+        let Some(open) = self.runs.get_mut(&run) else {
+            let event = format!("{event:?}");
+            return Err(IllegalTransition { what: "a run", status: "not open".to_owned(), event });
+        };
+        let actions = step(&mut open.state, event, now)?;
+        for action in actions {
+            self.carry_out(run, action, &detail, now);
+        }
+        if self.runs.get(&run).is_some_and(|open| open.state.status.is_terminal()) {
+            self.close_run(run, now);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, id: RunId, action: Action, detail: &Detail, now: Now) {
+        let Some(run) = self.runs.get(&id) else { return };
+        match action {
+            Action::Run { from, to } => {
+                let write = Write::RunStatus(RunChange { run: id, from, to, at: now });
+                let change = run_change(run, to, now);
+                self.batch.record(write, change);
+            }
+            Action::Task { task, from, to } => {
+                let (write, change) = task_change(run, task, from, to, now);
+                self.batch.record(write, change);
+            }
+            Action::Attempt { task, attempt, from, to } => {
+                self.attempt_changed(AttemptId { run: id, task, attempt }, from, to, detail, now);
+            }
+            Action::Enqueue { task } => self.enqueue(id, task),
+            Action::Dequeue { task } => self.admission.dequeue(id, task),
+            Action::Wake { task, at } => {
+                self.timers.insert((at, Timer::Retry(id, task)));
+            }
+            Action::Stop { task, attempt } => {
+                let attempt = AttemptId { run: id, task, attempt };
+                if let Some(lease) = self.leases.get(&attempt) {
+                    self.batch.orders.push((lease.seat, Order::Stop(attempt)));
+                }
+            }
+        }
+    }
+
+    /// Puts a ready task into its pool's queue.
+    pub(super) fn enqueue(&mut self, id: RunId, task: TaskIndex) {
+        if let Some(run) = self.runs.get(&id)
+            && let Some(node) = run.state.graph.task(task)
+        {
+            let (pool, priority) = (node.pool.clone(), node.priority);
+            self.admission.enqueue(ReadyTask { run: id, task, pool, lane: run.lane, priority });
+        }
+    }
+
+    fn attempt_changed(
+        &mut self,
+        id: AttemptId,
+        from: Option<AttemptStatus>,
+        to: AttemptStatus,
+        detail: &Detail,
+        now: Now,
+    ) {
+        let Some(run) = self.runs.get(&id.run) else { return };
+        let change = Change::Attempt {
+            flow: run.flow.name.clone(),
+            run: id.run,
+            task: task_name(run, id.task),
+            attempt: id.attempt,
+            status: to,
+            error: detail.error.clone(),
+            at: now,
+        };
+        let write = match from {
+            None => match detail.seat {
+                Some(seat) => self.grant(id, seat, now),
+                None => None,
+            },
+            Some(from) => {
+                let (process, error) = (detail.process, detail.error.clone());
+                Some(Write::Attempt(AttemptChange { attempt: id, from, to, process, error, at: now }))
+            }
+        };
+        if let Some(write) = write {
+            self.batch.record(write, change);
+        }
+        if to.is_terminal() {
+            self.admission.release(id);
+            if let Some(lease) = self.leases.remove(&id)
+                && let Some(seat) = self.seats.get_mut(&lease.seat)
+            {
+                seat.live.remove(&id);
+            }
+        }
+    }
+
+    /// Gives the lease on a new attempt to a worker.
+    fn grant(&mut self, id: AttemptId, seat_id: SeatId, now: Now) -> Option<Write> {
+        let run = self.runs.get(&id.run)?;
+        let seat = self.seats.get_mut(&seat_id)?;
+        self.last_epoch += 1;
+        let epoch = self.last_epoch;
+        let expires = expiry(now, self.options.lease_life);
+        let log = log_path(&run.flow.name, id.run.0, &task_name(run, id.task), id.attempt);
+        let order = Lease {
+            attempt: id,
+            epoch,
+            life: self.options.lease_life,
+            flow: run.flow.clone(),
+            variables: run.variables.clone(),
+            log: log.clone(),
+        };
+        seat.live.insert(id);
+        self.admission.lease(id);
+        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires });
+        self.timers.insert((expires, Timer::Lease(id)));
+        self.batch.orders.push((seat_id, Order::Run(Box::new(order))));
+        Some(Write::Lease(NewLease { attempt: id, epoch, owner: seat.name.clone(), expires, log, at: now }))
+    }
+
+    fn close_run(&mut self, id: RunId, now: Now) {
+        self.admission.end_run(id);
+        if let Some(run) = self.runs.remove(&id)
+            && let Some(backfill) = run.backfill
+        {
+            self.backfill_run_ended(backfill, id, run.state.status == RunStatus::Succeeded, now);
+        }
+    }
+
+    /// Puts an open run among those that wait for their turn.
+    pub(super) fn queue(&mut self, id: RunId, now: Now) {
+        if let Some(run) = self.runs.get(&id) {
+            self.admission.queue_run(queued(run, now));
+        }
+    }
+}
+
+/// When a lease that is given or renewed now runs out.
+pub(super) fn expiry(now: Now, life: SignedDuration) -> Now {
+    now.saturating_add(life).unwrap_or(Now::MAX)
+}
+
+/// Which lane a run takes.
+pub(super) fn lane_of(in_backfill: bool) -> Lane {
+    if in_backfill { Lane::Backfill } else { Lane::Daily }
+}
+
+/// A run as the queues see it.
+pub(super) fn queued(run: &OpenRun, now: Now) -> QueuedRun {
+    let time = run.interval.map_or(now, |interval| interval.start);
+    let order = if run.newest_first { mirrored(time) } else { time };
+    QueuedRun { run: run.state.id, flow: run.flow.name.as_str().into(), backfill: run.backfill, order }
+}
+
+/// The time as far before the epoch as it was after it: later times sort earlier.
+fn mirrored(time: Now) -> Now {
+    Now::from_microsecond(-time.as_microsecond()).unwrap_or(Now::MIN)
+}
+
+fn task_name(run: &OpenRun, task: TaskIndex) -> String {
+    run.state.graph.task(task).map_or(String::new(), |node| node.name.to_string())
+}
+
+fn run_change(run: &OpenRun, status: RunStatus, now: Now) -> Change {
+    Change::Run {
+        flow: run.flow.name.clone(),
+        run: run.state.id,
+        name: run.name.clone(),
+        status,
+        interval_start: run.interval.map(|interval| interval.start),
+        backfill: run.backfill,
+        at: now,
+    }
+}
+
+fn task_change(run: &OpenRun, task: TaskIndex, from: TaskStatus, to: TaskStatus, now: Now) -> (Write, Option<Change>) {
+    let state = run.state.task(task).cloned().unwrap_or(mulgil_sched::run::TaskState::NEW);
+    let write = TaskChange {
+        run: run.state.id,
+        task,
+        from,
+        to,
+        attempts: state.attempts,
+        retries_used: state.retries_used,
+        losses: state.losses,
+        not_before: state.not_before,
+        at: now,
+    };
+    let change = Change::Task {
+        flow: run.flow.name.clone(),
+        run: run.state.id,
+        index: task,
+        task: task_name(run, task),
+        status: to,
+        attempts: state.attempts,
+        not_before: state.not_before,
+        at: now,
+    };
+    (Write::Task(write), Some(change))
+}

@@ -1,0 +1,131 @@
+//! What the loop holds in memory. All of it can be rebuilt from the history.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use mulgil_flow::{DataInterval, Flow, Params, Variables};
+use mulgil_history::History;
+use mulgil_history::write::Trigger;
+use mulgil_sched::admission::{Admission, Lane};
+use mulgil_sched::graph::Graph;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
+use mulgil_sched::run::RunState;
+use mulgil_worker::dispatcher::Order;
+use tokio::sync::{broadcast, mpsc};
+
+use super::batch::Batch;
+use super::change::Change;
+use super::clock::Clock;
+use super::request::{FlowSource, SchedulerOptions};
+
+/// The loop's state.
+pub(super) struct Scheduler {
+    pub(super) history: Arc<dyn History>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) options: SchedulerOptions,
+    pub(super) changes: broadcast::Sender<Change>,
+    /// The project's flows now.
+    pub(super) flows: BTreeMap<String, FlowSource>,
+    /// Definitions by hash: those of `flows`, and older ones that open runs were made from.
+    pub(super) versions: HashMap<String, Version>,
+    /// Runs that have not ended.
+    pub(super) runs: HashMap<RunId, OpenRun>,
+    /// Backfills that have not ended.
+    pub(super) backfills: HashMap<BackfillId, OpenBackfill>,
+    /// Flows whose schedule is paused.
+    pub(super) paused: BTreeSet<String>,
+    pub(super) admission: Admission,
+    pub(super) seats: BTreeMap<SeatId, Seat>,
+    pub(super) leases: HashMap<AttemptId, LiveLease>,
+    pub(super) timers: BTreeSet<(Timestamp, Timer)>,
+    /// Up to when each flow's schedule has been looked at.
+    pub(super) fired: HashMap<String, Timestamp>,
+    /// Whether no more work is given out: the server is about to stop.
+    pub(super) draining: bool,
+    pub(super) last_run: i64,
+    pub(super) last_backfill: i64,
+    pub(super) last_epoch: i64,
+    pub(super) last_seat: SeatId,
+    /// What this turn has decided so far.
+    pub(super) batch: Batch,
+}
+
+/// A definition and its graph.
+#[derive(Clone)]
+pub(super) struct Version {
+    pub(super) flow: Arc<Flow>,
+    pub(super) graph: Arc<Graph>,
+}
+
+/// A run that has not ended.
+pub(super) struct OpenRun {
+    pub(super) state: RunState,
+    pub(super) flow: Arc<Flow>,
+    pub(super) name: String,
+    pub(super) interval: Option<DataInterval>,
+    pub(super) backfill: Option<BackfillId>,
+    pub(super) lane: Lane,
+    /// Whether later intervals go first, in its backfill.
+    pub(super) newest_first: bool,
+    pub(super) variables: Arc<Variables>,
+}
+
+/// A run to be made.
+pub(super) struct RunOrder {
+    pub(super) interval: Option<DataInterval>,
+    pub(super) params: Params,
+    pub(super) trigger: Trigger,
+    pub(super) backfill: Option<BackfillId>,
+    pub(super) retries: bool,
+}
+
+/// A backfill that has not ended.
+pub(super) struct OpenBackfill {
+    pub(super) flow: String,
+    /// Its runs that have not ended.
+    pub(super) open: BTreeSet<RunId>,
+    /// Its runs that have ended, but not well.
+    pub(super) bad: u64,
+    /// Whether later intervals go first.
+    pub(super) newest_first: bool,
+}
+
+/// A worker's number.
+pub(super) type SeatId = u64;
+
+/// A worker that has joined.
+pub(super) struct Seat {
+    pub(super) name: String,
+    pub(super) slots: usize,
+    pub(super) live: BTreeSet<AttemptId>,
+    pub(super) orders: mpsc::Sender<Order>,
+}
+
+/// A lease that is live.
+pub(super) struct LiveLease {
+    pub(super) epoch: i64,
+    pub(super) seat: SeatId,
+    pub(super) expires: Timestamp,
+}
+
+/// Something that is due at a time. A timer that is not wanted any more does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Timer {
+    /// A task is to be tried again.
+    Retry(RunId, TaskIndex),
+    /// A lease runs out unless it was renewed.
+    Lease(AttemptId),
+    /// A flow's schedule fires.
+    Schedule(String),
+}
+
+impl Scheduler {
+    /// The names of the flows, for messages.
+    pub(super) fn known_flows(&self) -> String {
+        match self.flows.is_empty() {
+            true => "no flow at all".to_owned(),
+            false => self.flows.keys().cloned().collect::<Vec<_>>().join(", "),
+        }
+    }
+}
