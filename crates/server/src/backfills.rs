@@ -1,19 +1,31 @@
 //! Backfills: planned before they run, watched while they run.
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use mulgil_flow::backfill as planning;
+use mulgil_history::read::BackfillRow;
+use mulgil_history::write::BackfillStatus as Stored;
+use mulgil_sched::id::BackfillId;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Json, Path};
 use crate::node::Node;
-use crate::runs::Interval;
+use crate::runs::{Interval, label};
+use crate::scheduler::BackfillRequest;
+
+/// How many backfills a list shows.
+const LISTED_MAX: u32 = 100;
+/// How many intervals of a plan are shown.
+const SAMPLE_MAX: usize = 20;
+/// Before so many runs are over, an estimate would mislead.
+const ESTIMATE_AFTER_RUNS: u64 = 3;
 
 /// Which intervals of the range run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -163,36 +175,127 @@ pub struct Backfill {
     responses((status = 200, body = BackfillAnswer), (status = "default", body = ErrorBody)))]
 pub(crate) async fn start_backfill(
     State(node): State<Node>,
-    Path(_flow): Path<String>,
-    Json(_ask): Json<BackfillAsk>,
+    Path(flow): Path<String>,
+    Json(ask): Json<BackfillAsk>,
 ) -> Result<Json<BackfillAnswer>, ApiError> {
-    Err(node.not_wired())
+    let dry_run = ask.dry_run;
+    let request = ask.request(flow);
+    let concurrency = request.concurrency.unwrap_or(BackfillRequest::CONCURRENCY_DEFAULT);
+    let plan = BackfillPlan::of(node.scheduler.plan_backfill(request.clone()).await?, concurrency);
+    if dry_run {
+        return Ok(Json(BackfillAnswer { plan, backfill: None }));
+    }
+    let backfill = match node.scheduler.start_backfill(request).await?.backfill {
+        Some(id) => Some(find(&node, id.0).await?),
+        None => None,
+    };
+    Ok(Json(BackfillAnswer { plan, backfill }))
 }
 
 /// The newest backfills, newest first, at most 100.
 #[utoipa::path(get, path = "/backfills", tag = "backfills",
     responses((status = 200, body = [Backfill]), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list_backfills(State(node): State<Node>) -> Result<Json<Vec<Backfill>>, ApiError> {
-    Err(node.not_wired())
+    let (rows, now) = (node.history.backfills(None, LISTED_MAX).await?, Timestamp::now());
+    Ok(Json(rows.into_iter().map(|row| Backfill::of_row(row, now)).collect()))
 }
 
 /// One backfill and its progress.
 #[utoipa::path(get, path = "/backfills/{backfill}", tag = "backfills",
     params(("backfill" = i64, Path, description = "The backfill's id.")),
     responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
-pub(crate) async fn show_backfill(State(node): State<Node>, Path(_id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn show_backfill(State(node): State<Node>, Path(id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
+    find(&node, id).await.map(Json)
 }
 
 /// Stops a backfill: its runs that wait never start, those that run are stopped.
 #[utoipa::path(post, path = "/backfills/{backfill}/cancel", tag = "backfills",
     params(("backfill" = i64, Path, description = "The backfill's id.")),
     responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
-pub(crate) async fn cancel_backfill(
-    State(node): State<Node>,
-    Path(_id): Path<i64>,
-) -> Result<Json<Backfill>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn cancel_backfill(State(node): State<Node>, Path(id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
+    node.scheduler.cancel_backfill(BackfillId(id)).await?;
+    find(&node, id).await.map(Json)
+}
+
+async fn find(node: &Node, id: i64) -> Result<Backfill, ApiError> {
+    let row = node.history.backfill(BackfillId(id)).await?.ok_or_else(|| ApiError::not_found("backfill", id))?;
+    Ok(Backfill::of_row(row, Timestamp::now()))
+}
+
+impl BackfillAsk {
+    fn request(self, flow: String) -> BackfillRequest {
+        BackfillRequest {
+            flow,
+            from: self.from,
+            to: self.to,
+            concurrency: self.concurrency,
+            which: match self.which {
+                Which::Missing => planning::Which::Missing,
+                Which::Failed => planning::Which::Failed,
+                Which::All => planning::Which::All,
+            },
+            order: match self.order {
+                Order::OldestFirst => planning::Order::OldestFirst,
+                Order::NewestFirst => planning::Order::NewestFirst,
+            },
+            params: self.params,
+            retries: self.retries,
+            confirmed: self.confirm,
+        }
+    }
+}
+
+impl BackfillPlan {
+    fn of(plan: planning::Plan, concurrency: u32) -> Self {
+        use planning::Action;
+        let acts = |run: &&planning::PlannedRun| !matches!(run.action, Action::Skip(_));
+        let count = |wanted: fn(&Action) -> bool| plan.runs.iter().filter(|run| wanted(&run.action)).count() as u64;
+        let sample = plan.runs.iter().filter(acts).take(SAMPLE_MAX).map(|run| PlannedInterval {
+            label: label(&run.key.flow, run.key.run_id()),
+            interval: run.interval.into(),
+        });
+        Self {
+            total: plan.runs.len() as u64,
+            to_run: count(|action| !matches!(action, Action::Skip(_))),
+            reruns: count(|action| matches!(action, Action::Rerun)),
+            skipped: count(|action| matches!(action, Action::Skip(_))),
+            concurrency,
+            sample: sample.collect(),
+        }
+    }
+}
+
+impl Backfill {
+    /// A backfill as the history knows it, with the estimate as of `now`.
+    pub(crate) fn of_row(row: BackfillRow, now: Timestamp) -> Self {
+        let total = u64::from(row.planned);
+        let done = row.runs.succeeded + row.runs.failed + row.runs.cancelled;
+        let taken_ms = u64::try_from(now.duration_since(row.created_at).as_millis()).unwrap_or(0);
+        let pace_is_known = row.status == Stored::Running && done >= ESTIMATE_AFTER_RUNS;
+        let remaining = || taken_ms.saturating_mul(total.saturating_sub(done)).div_ceil(done.max(1)).div_ceil(1000);
+        Self {
+            id: row.id.0,
+            flow: row.flow,
+            from: row.from,
+            to: row.to,
+            concurrency: row.concurrency,
+            status: match row.status {
+                Stored::Running => BackfillStatus::Running,
+                Stored::Succeeded => BackfillStatus::Succeeded,
+                Stored::Failed => BackfillStatus::Failed,
+                Stored::Cancelled => BackfillStatus::Cancelled,
+            },
+            total,
+            succeeded: row.runs.succeeded,
+            failed: row.runs.failed,
+            cancelled: row.runs.cancelled,
+            running: row.runs.running,
+            queued: row.runs.queued,
+            created_at: row.created_at,
+            ended_at: row.ended_at,
+            remaining_seconds: pace_is_known.then(remaining),
+        }
+    }
 }
 
 /// The routes of this file.

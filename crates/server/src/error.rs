@@ -4,14 +4,21 @@
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use mulgil_history::HistoryError;
+use mulgil_log::LogError;
+use mulgil_serving::run::RunError;
+use mulgil_serving::views::ViewError;
+use mulgil_sql::problem::SqlError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
+
+use crate::scheduler::SchedulerError;
 
 /// The body of every answer that is not a success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorBody {
-    /// A stable word for programs: `not_found`, `invalid`, `conflict`, `forbidden`, `unauthorized`, `too_large`,
-    /// `unavailable` or `internal`.
+    /// A stable word for programs: `not_found`, `invalid`, `conflict`, `needs_confirmation`, `forbidden`, `unauthorized`,
+    /// `too_large`, `unavailable` or `internal`.
     pub code: String,
     /// What went wrong, in one sentence.
     pub message: String,
@@ -91,6 +98,93 @@ impl ApiError {
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.body.hint = Some(hint.into());
         self
+    }
+}
+
+impl From<SchedulerError> for ApiError {
+    fn from(error: SchedulerError) -> Self {
+        let message = error.to_string();
+        match error {
+            SchedulerError::UnknownFlow { .. } | SchedulerError::UnknownRun(_) | SchedulerError::UnknownBackfill(_) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            SchedulerError::Params(_) | SchedulerError::NoInterval { .. } | SchedulerError::Plan(_) => {
+                Self::invalid(message)
+            }
+            SchedulerError::NeedsConfirmation { .. } => Self::new(StatusCode::CONFLICT, "needs_confirmation", message),
+            SchedulerError::Rerun(_)
+            | SchedulerError::Ended { .. }
+            | SchedulerError::BackfillEnded(_)
+            | SchedulerError::Definition { .. } => Self::conflict(message),
+            SchedulerError::History(error) => Self::from(&*error),
+            SchedulerError::Stopped => Self::unavailable(message),
+            SchedulerError::Illegal(_) | SchedulerError::BrokenFlow(_) => Self::internal(message),
+        }
+    }
+}
+
+impl From<&HistoryError> for ApiError {
+    fn from(error: &HistoryError) -> Self {
+        let message = error.to_string();
+        if error.is_passing() { Self::unavailable(message).with_hint("try again") } else { Self::internal(message) }
+    }
+}
+
+impl From<HistoryError> for ApiError {
+    fn from(error: HistoryError) -> Self {
+        Self::from(&error)
+    }
+}
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
+        let message = error.to_string();
+        match error {
+            LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. } => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
+            }
+            LogError::TopicName { .. } | LogError::TopicOptions { .. } | LogError::OffsetOutOfRange { .. } => {
+                Self::invalid(message)
+            }
+            LogError::TopicExists { .. } => Self::conflict(message),
+            LogError::RecordTooLarge { .. } => Self::too_large(message),
+            LogError::Io { .. } | LogError::Closed => Self::unavailable(message),
+            LogError::Locked { .. } | LogError::ReadOnly { .. } | LogError::Damaged { .. } => Self::internal(message),
+        }
+    }
+}
+
+impl From<SqlError> for ApiError {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Problem(problem) => {
+                let place = format!("{}:{}:{}", problem.file.display(), problem.line, problem.column);
+                let refused = Self::invalid(problem.message.clone()).with_detail(place);
+                problem.remedy.clone().into_iter().fold(refused, Self::with_hint)
+            }
+            error => Self::invalid(error.to_string()),
+        }
+    }
+}
+
+impl From<ViewError> for ApiError {
+    fn from(error: ViewError) -> Self {
+        let message = error.to_string();
+        match error {
+            ViewError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
+            ViewError::Sql { .. } => Self::invalid(message),
+            ViewError::Later { .. } | ViewError::Mode { .. } => Self::conflict(message),
+            ViewError::ShutDown | ViewError::Store { .. } => Self::unavailable(message),
+        }
+    }
+}
+
+impl From<RunError> for ApiError {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Sql(error) => error.into(),
+            RunError::Job(error) => Self::invalid(error.to_string()),
+        }
     }
 }
 

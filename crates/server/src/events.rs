@@ -3,17 +3,29 @@
 //! Events are hints to redraw, not a log: they are coalesced, and a client that reads too slowly gets one `lagged`
 //! event instead of those that it missed, and then asks again for what it shows.
 
-use axum::extract::{Query, State};
+use std::convert::Infallible;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::IntoResponse;
+use axum::response::sse::{self, KeepAlive, Sse};
+use futures::StreamExt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_stream::wrappers::BroadcastStream;
+use tokio_stream::wrappers::errors::BroadcastStreamRecvError;
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::backfills::Backfill;
-use crate::error::{ApiError, ErrorBody};
+use crate::error::ErrorBody;
+use crate::extract::Query;
+use crate::hub::Numbered;
 use crate::node::Node;
-use crate::runs::TaskError;
+use crate::project::VERSION;
+use crate::runs::{TaskError, label};
+use crate::scheduler::Change;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 use crate::views::ViewSummary;
 
@@ -45,7 +57,7 @@ pub enum Event {
     Backfill(Backfill),
     /// A flow's schedule was paused or resumed.
     Paused(PausedChange),
-    /// A view's numbers or state changed. At most one in 500 ms for each.
+    /// A view's numbers or state changed. At most one in 250 ms for each.
     View(ViewSummary),
     /// The project's files were read again: flows, views and problems may have changed.
     Project(ProjectChange),
@@ -158,8 +170,115 @@ pub struct Lagged {
 /// `Last-Event-ID` gets `lagged` first when events were sent in between.
 #[utoipa::path(get, path = "/events", tag = "events", params(EventsQuery),
     responses((status = 200, body = Event, content_type = "text/event-stream"), (status = "default", body = ErrorBody)))]
-pub(crate) async fn follow_events(State(node): State<Node>, Query(_which): Query<EventsQuery>) -> Result<(), ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn follow_events(
+    State(node): State<Node>,
+    Query(which): Query<EventsQuery>,
+    headers: HeaderMap,
+) -> impl IntoResponse {
+    // Listening begins before the newest number is read, so that no event falls in between.
+    let events = BroadcastStream::new(node.hub.subscribe());
+    let server = node.server_id();
+    let newest = node.hub.last();
+    let hello = Event::Hello(Hello { version: VERSION.to_owned(), server: server.clone() });
+    let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let id = move |seq: u64| format!("{server}-{seq}");
+    let missed = seen.filter(|seen| **seen != *id(newest)).map(|_| Event::Lagged(Lagged { missed: 1 }));
+    let first = futures::stream::iter([Some(hello), missed].into_iter().flatten().map({
+        let id = id.clone();
+        move |event| event.named(&id(newest))
+    }));
+    let rest = events.filter_map(move |heard| {
+        std::future::ready(match heard {
+            Ok(numbered) if numbered.event.is_wanted(&which) => Some(numbered.sse(&id(numbered.seq))),
+            Ok(_) => None,
+            Err(BroadcastStreamRecvError::Lagged(missed)) => Some(Event::Lagged(Lagged { missed }).named(&id(0))),
+        })
+    });
+    let stopping = node.stopping.clone();
+    let stream = first.chain(rest).take_until(stopping.cancelled_owned()).map(Ok::<_, Infallible>);
+    Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+impl Event {
+    /// The event's name: the same word as its `type`.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Hello(_) => "hello",
+            Self::Run(_) => "run",
+            Self::Task(_) => "task",
+            Self::Attempt(_) => "attempt",
+            Self::Backfill(_) => "backfill",
+            Self::Paused(_) => "paused",
+            Self::View(_) => "view",
+            Self::Project(_) => "project",
+            Self::Lagged(_) => "lagged",
+        }
+    }
+
+    /// Whether a stream that asks for less than everything wants it.
+    fn is_wanted(&self, which: &EventsQuery) -> bool {
+        let (flow, run) = match self {
+            Self::Run(change) => (&change.flow, Some(change.id)),
+            Self::Task(change) => (&change.flow, Some(change.run)),
+            Self::Attempt(change) => (&change.flow, Some(change.run)),
+            Self::Backfill(backfill) => (&backfill.flow, None),
+            Self::Paused(change) => (&change.flow, None),
+            Self::View(view) => return which.view.as_ref().is_none_or(|wanted| *wanted == view.name),
+            Self::Hello(_) | Self::Project(_) | Self::Lagged(_) => return true,
+        };
+        let is_detail = matches!(self, Self::Task(_) | Self::Attempt(_));
+        which.flow.as_ref().is_none_or(|wanted| wanted == flow)
+            && (!is_detail || which.run.is_none_or(|wanted| Some(wanted) == run))
+    }
+
+    fn named(&self, id: &str) -> sse::Event {
+        let event = sse::Event::default().event(self.name()).id(id);
+        // These few types always serialise; if not, an empty event tells the client to ask again.
+        event.json_data(self).unwrap_or_else(|_| sse::Event::default().event("lagged").data("{}"))
+    }
+
+    /// The event that tells of a scheduler's change; definitions that were read again are told by the reloader.
+    pub(crate) fn of_change(change: Change) -> Option<Self> {
+        Some(match change {
+            Change::Run { flow, run, name, status, interval_start, backfill, at } => Self::Run(RunChange {
+                id: run.0,
+                label: label(&flow, &name),
+                name,
+                flow,
+                status: status.into(),
+                interval_start,
+                backfill: backfill.map(|id| id.0),
+                at,
+            }),
+            Change::Task { flow, run, task, status, attempts, not_before, at, .. } => Self::Task(TaskChange {
+                flow,
+                run: run.0,
+                task,
+                status: status.into(),
+                letter: status.letter(),
+                attempts,
+                retry_at: not_before,
+                at,
+            }),
+            Change::Attempt { flow, run, task, attempt, status, error, at } => Self::Attempt(AttemptChange {
+                flow,
+                run: run.0,
+                task,
+                attempt,
+                status: status.into(),
+                error: error.map(TaskError::of),
+                at,
+            }),
+            Change::Paused { flow, paused, at } => Self::Paused(PausedChange { flow, paused, at }),
+            Change::Backfill { .. } | Change::Reloaded { .. } => return None,
+        })
+    }
+}
+
+impl Numbered {
+    fn sse(&self, id: &str) -> sse::Event {
+        sse::Event::default().event(self.event.name()).id(id).data(&self.json)
+    }
 }
 
 /// The routes of this file.

@@ -2,19 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
+use axum::http::StatusCode;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use mulgil_flow::schedule::Rule;
+use mulgil_flow::{DataInterval, Flow, ParamType, Schedule, SqlText, Task, TaskKind};
+use mulgil_history::read::{self as history, RunQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Json, Path};
+use crate::folder::BrokenFlow;
 use crate::node::Node;
-use crate::project::Problem;
-use crate::runs::{Interval, RunSummary};
+use crate::project::{Problem, ProblemKind};
+use crate::reload::Loaded;
+use crate::runs::{Interval, RunSummary, label};
+use crate::scheduler::{FlowSource, TriggerRequest};
 use crate::status::{RunCounts, RunStatus};
+
+/// How many runs a line of the list shows.
+const RECENT_MAX: u32 = 20;
+/// How many intervals to come a flow shows.
+const NEXT_MAX: usize = 20;
 
 /// A flow in one line of a list.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -157,7 +170,16 @@ pub struct StartedRun {
 #[utoipa::path(get, path = "/flows", tag = "flows",
     responses((status = 200, body = [FlowSummary]), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list_flows(State(node): State<Node>) -> Result<Json<Vec<FlowSummary>>, ApiError> {
-    Err(node.not_wired())
+    let (loaded, known) = (node.loaded(), node.history.flows().await?);
+    let whole = loaded.folder.flows.iter().map(Named::Whole);
+    let broken = loaded.folder.broken_flows().iter().map(Named::Broken);
+    let mut summaries = Vec::new();
+    for flow in whole.chain(broken) {
+        let history = known.iter().find(|summary| summary.flow == flow.name());
+        summaries.push(summarise(&node, &loaded, flow, history).await?);
+    }
+    summaries.sort_by(|a: &FlowSummary, b| a.name.cmp(&b.name));
+    Ok(Json(summaries))
 }
 
 /// One flow with its tasks, parameters, text and next runs.
@@ -165,9 +187,15 @@ pub(crate) async fn list_flows(State(node): State<Node>) -> Result<Json<Vec<Flow
     responses((status = 200, body = FlowDetail), (status = "default", body = ErrorBody)))]
 pub(crate) async fn show_flow(
     State(node): State<Node>,
-    Path(_flow): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<Json<FlowDetail>, ApiError> {
-    Err(node.not_wired())
+    let (loaded, known) = (node.loaded(), node.history.flows().await?);
+    let whole = loaded.folder.flows.iter().find(|source| source.flow.name == name).map(Named::Whole);
+    let broken = || loaded.folder.broken_flows().iter().find(|broken| broken.name == name).map(Named::Broken);
+    let flow = whole.or_else(broken).ok_or_else(|| unknown_flow(&loaded, &name))?;
+    let history = known.iter().find(|summary| summary.flow == name);
+    let summary = summarise(&node, &loaded, flow, history).await?;
+    Ok(Json(FlowDetail::of(summary, flow, Timestamp::now())))
 }
 
 /// Starts one run of a flow.
@@ -175,24 +203,173 @@ pub(crate) async fn show_flow(
     request_body = StartRun, responses((status = 200, body = StartedRun), (status = "default", body = ErrorBody)))]
 pub(crate) async fn start_run(
     State(node): State<Node>,
-    Path(_flow): Path<String>,
-    Json(_ask): Json<StartRun>,
+    Path(flow): Path<String>,
+    Json(ask): Json<StartRun>,
 ) -> Result<Json<StartedRun>, ApiError> {
-    Err(node.not_wired())
+    let interval = match (ask.start, ask.end) {
+        (Some(start), Some(end)) if start < end => Some(DataInterval { start, end }),
+        (None, None) => None,
+        (Some(_), Some(_)) => return Err(ApiError::invalid("the interval ends before it starts")),
+        _ => return Err(ApiError::invalid("an interval needs both `start` and `end`")),
+    };
+    let request = TriggerRequest { flow, interval, date: ask.date, params: ask.params };
+    let triggered = node.scheduler.trigger(request).await?;
+    let run = crate::runs::summary(&node, triggered.run).await?;
+    Ok(Json(StartedRun { run, created: triggered.created }))
 }
 
 /// Pauses a flow's schedule. Runs that are there go on.
 #[utoipa::path(post, path = "/flows/{flow}/pause", tag = "flows", params(("flow" = String, Path, description = "The flow's name.")),
     responses((status = 204, description = "The schedule is paused."), (status = "default", body = ErrorBody)))]
-pub(crate) async fn pause_flow(State(node): State<Node>, Path(_flow): Path<String>) -> Result<(), ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn pause_flow(State(node): State<Node>, Path(flow): Path<String>) -> Result<StatusCode, ApiError> {
+    node.scheduler.set_paused(&flow, true).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Resumes a flow's schedule.
 #[utoipa::path(post, path = "/flows/{flow}/resume", tag = "flows", params(("flow" = String, Path, description = "The flow's name.")),
     responses((status = 204, description = "The schedule fires again."), (status = "default", body = ErrorBody)))]
-pub(crate) async fn resume_flow(State(node): State<Node>, Path(_flow): Path<String>) -> Result<(), ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn resume_flow(State(node): State<Node>, Path(flow): Path<String>) -> Result<StatusCode, ApiError> {
+    node.scheduler.set_paused(&flow, false).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A flow that is whole, or one that is broken.
+#[derive(Clone, Copy)]
+enum Named<'a> {
+    Whole(&'a FlowSource),
+    Broken(&'a BrokenFlow),
+}
+
+impl<'a> Named<'a> {
+    fn name(self) -> &'a str {
+        match self {
+            Self::Whole(source) => &source.flow.name,
+            Self::Broken(broken) => &broken.name,
+        }
+    }
+
+    fn flow(self) -> Option<&'a Flow> {
+        match self {
+            Self::Whole(source) => Some(&source.flow),
+            Self::Broken(_) => None,
+        }
+    }
+}
+
+fn unknown_flow(loaded: &Loaded, name: &str) -> ApiError {
+    let known: Vec<&str> = loaded.folder.flows.iter().map(|source| source.flow.name.as_str()).collect();
+    ApiError::not_found("flow", name).with_hint(format!("the project has: {}", known.join(", ")))
+}
+
+async fn summarise(
+    node: &Node,
+    loaded: &Loaded,
+    named: Named<'_>,
+    history: Option<&history::FlowSummary>,
+) -> Result<FlowSummary, ApiError> {
+    let (name, flow) = (named.name(), named.flow());
+    let schedule = flow.and_then(|flow| flow.schedule.as_ref());
+    let paused = history.is_some_and(|summary| summary.paused);
+    let query = RunQuery { flow: Some(name.to_owned()), limit: RECENT_MAX, ..RunQuery::default() };
+    let recent = if history.is_some() { node.history.runs(&query).await? } else { Vec::new() };
+    let recent_run = |row: history::RunRow| RecentRun {
+        id: row.id.0,
+        label: label(&row.flow, &row.name),
+        status: row.status.into(),
+    };
+    let is_mine = |problem: &&Problem| problem.kind == ProblemKind::Flow && problem.name.as_deref() == Some(name);
+    Ok(FlowSummary {
+        name: name.to_owned(),
+        description: flow.and_then(|flow| flow.description.clone()),
+        schedule: schedule.map(schedule_text),
+        timezone: zone_name(flow.map_or(&loaded.folder.project.timezone, |flow| &flow.timezone)),
+        next_fire: schedule.filter(|_| !paused).and_then(|schedule| Some(schedule.next_after(Timestamp::now())?.at)),
+        paused,
+        recent_runs: recent.into_iter().map(recent_run).collect(),
+        counts: history.map(|summary| summary.runs.clone().into()).unwrap_or_default(),
+        problems: loaded.problems.iter().filter(is_mine).cloned().collect(),
+    })
+}
+
+fn schedule_text(schedule: &Schedule) -> String {
+    match &schedule.rule {
+        Rule::Cron(cron) => cron.text().to_owned(),
+        Rule::Every(duration) => format!("every {duration:#}"),
+    }
+}
+
+/// The IANA name of a zone.
+pub(crate) fn zone_name(zone: &TimeZone) -> String {
+    zone.iana_name().unwrap_or("UTC").to_owned()
+}
+
+impl FlowDetail {
+    fn of(summary: FlowSummary, named: Named<'_>, now: Timestamp) -> Self {
+        let (file, text) = match named {
+            Named::Whole(source) => (&source.flow.file, &source.text),
+            Named::Broken(broken) => (&broken.file, &broken.text),
+        };
+        let tasks: &[Task] = named.flow().map_or(&[], |flow| &flow.tasks);
+        let edge = |task: &Task, need: &String| Edge { from: need.clone(), to: task.name.clone() };
+        let schedule = named.flow().and_then(|flow| flow.schedule.as_ref());
+        let next = schedule.into_iter().flat_map(|schedule| schedule.fires(now)).take(NEXT_MAX);
+        let params = named.flow().into_iter().flat_map(|flow| &flow.params);
+        Self {
+            tasks: tasks.iter().map(TaskDefinition::of).collect(),
+            edges: tasks.iter().flat_map(|task| task.needs.iter().map(move |need| edge(task, need))).collect(),
+            params: params.map(|(name, param)| Param::of(name, param)).collect(),
+            file: file.clone(),
+            text: text.clone(),
+            next: next.map(|fire| NextRun { interval: fire.interval.into(), fires_at: fire.at }).collect(),
+            summary,
+        }
+    }
+}
+
+impl TaskDefinition {
+    fn of(task: &Task) -> Self {
+        Self {
+            name: task.name.clone(),
+            kind: task.kind.word().to_owned(),
+            needs: task.needs.clone(),
+            summary: task_summary(&task.kind),
+            idempotent: task.idempotent,
+        }
+    }
+}
+
+fn task_summary(kind: &TaskKind) -> String {
+    let first_line = |text: &str| text.trim().lines().next().unwrap_or_default().to_owned();
+    match kind {
+        TaskKind::Shell { command } => first_line(command),
+        TaskKind::Transfer { from, target } => format!("{from} → {}", target.table),
+        TaskKind::Sql { sql, target } => {
+            let what = match sql {
+                SqlText::File(file) => file.clone(),
+                SqlText::Inline(text) => first_line(text),
+            };
+            target.as_ref().map_or_else(|| what.clone(), |target| format!("{what} → {}", target.table))
+        }
+    }
+}
+
+impl Param {
+    fn of(name: &str, param: &mulgil_flow::Param) -> Self {
+        let param_type = match param.param_type {
+            ParamType::String => "string",
+            ParamType::Integer => "integer",
+            ParamType::Number => "number",
+            ParamType::Boolean => "boolean",
+            ParamType::Date => "date",
+        };
+        Self {
+            name: name.to_owned(),
+            param_type: param_type.to_owned(),
+            default: param.default.clone(),
+            description: param.description.clone(),
+        }
+    }
 }
 
 /// The routes of this file.

@@ -1,7 +1,6 @@
 //! A flow's grid of runs × tasks, packed: one letter a cell, so that a year of daily runs is one small answer.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -9,8 +8,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Json, Path, Query};
 use crate::node::Node;
+use crate::runs::label;
 use crate::status::RunStatus;
+
+const RUNS_DEFAULT: u32 = 400;
+const RUNS_MAX: u32 = 2000;
 
 /// Which part of the grid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
@@ -60,10 +64,46 @@ pub struct GridRun {
     responses((status = 200, body = Grid), (status = "default", body = ErrorBody)))]
 pub(crate) async fn show_grid(
     State(node): State<Node>,
-    Path(_flow): Path<String>,
-    Query(_page): Query<GridQuery>,
+    Path(flow): Path<String>,
+    Query(page): Query<GridQuery>,
 ) -> Result<Json<Grid>, ApiError> {
-    Err(node.not_wired())
+    let limit = page.limit.unwrap_or(RUNS_DEFAULT).clamp(1, RUNS_MAX);
+    // Without `before` one run more than asked for shows whether there are older ones. With it the history is read
+    // from its newest run on: pages before the first are asked for rarely.
+    let wanted = if page.before.is_some() { u32::MAX } else { limit + 1 };
+    let stored = node.history.grid(&flow, wanted).await?;
+    if stored.runs.is_empty() && !node.knows_flow(&flow) {
+        return Err(ApiError::not_found("flow", &flow));
+    }
+    let mut runs = stored.runs;
+    if let Some(before) = page.before {
+        let end = runs.iter().position(|run| run.id.0 == before);
+        runs.truncate(end.ok_or_else(|| ApiError::not_found("run", before))?);
+    }
+    let older = runs.len().saturating_sub(limit as usize);
+    runs.drain(..older);
+    let next_before = runs.first().filter(|_| older > 0).map(|run| run.id.0);
+    let now = Timestamp::now();
+    let runs = runs.into_iter().map(|run| GridRun::of(run, &flow, now)).collect();
+    let tasks = if stored.tasks.is_empty() { node.task_names(&flow) } else { stored.tasks };
+    Ok(Json(Grid { tasks, runs, next_before }))
+}
+
+impl GridRun {
+    fn of(run: mulgil_history::read::GridRun, flow: &str, now: Timestamp) -> Self {
+        let duration_ms = run.started_at.map(|started| {
+            let took = run.ended_at.unwrap_or(now).duration_since(started).as_millis();
+            u64::try_from(took).unwrap_or(0)
+        });
+        Self {
+            id: run.id.0,
+            label: label(flow, &run.name),
+            status: run.status.into(),
+            started_at: run.started_at,
+            duration_ms,
+            cells: run.cells,
+        }
+    }
 }
 
 /// The routes of this file.

@@ -1,18 +1,32 @@
 //! The server: HTTP API with its OpenAPI document, server-sent events, the embedded web UI, and the client that the
 //! command line uses.
 
+mod access;
 pub mod api;
+mod assets;
 pub mod attempts;
 pub mod backfills;
+pub mod client;
 pub mod error;
 pub mod events;
+mod extract;
 pub mod flows;
+pub mod folder;
 pub mod grid;
+mod hub;
+mod log_file;
 mod metrics;
 mod node;
+pub mod place;
 pub mod project;
+mod reload;
+mod rows;
 pub mod runs;
+pub mod scheduler;
+pub mod server;
 pub mod sql;
 pub mod status;
 pub mod topics;
 pub mod views;
+
+pub use access::AccessError;

@@ -1,17 +1,115 @@
 //! A few counters and gauges in Prometheus' text format.
 
 use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::node::Node;
+use crate::reload::Loaded;
 
 /// Counters and gauges in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "project",
     responses((status = 200, body = String, content_type = "text/plain"), (status = "default", body = ErrorBody)))]
-pub(crate) async fn metrics(State(node): State<Node>) -> Result<String, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn metrics(State(node): State<Node>) -> Result<Response, ApiError> {
+    let mut page = Page::default();
+    page.gauge("mulgil_uptime_seconds", "How long the server has been up.");
+    page.value("mulgil_uptime_seconds", &[], node.started.elapsed().as_secs_f64());
+    let loaded = node.loaded();
+    page.gauge("mulgil_problems", "Mistakes in the project's files.");
+    page.value("mulgil_problems", &[], loaded.problems.len() as f64);
+    page.gauge("mulgil_runs", "Runs in the history, by flow and status.");
+    for flow in node.history.flows().await? {
+        let counts = [
+            ("queued", flow.runs.queued),
+            ("running", flow.runs.running),
+            ("succeeded", flow.runs.succeeded),
+            ("failed", flow.runs.failed),
+            ("cancelled", flow.runs.cancelled),
+        ];
+        for (status, count) in counts {
+            page.value("mulgil_runs", &[("flow", &flow.flow), ("status", status)], count as f64);
+        }
+    }
+    pools(&mut page, &node).await?;
+    topics(&mut page, &node)?;
+    views(&mut page, &loaded);
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text()).into_response())
+}
+
+async fn pools(page: &mut Page, node: &Node) -> Result<(), ApiError> {
+    let loads = node.scheduler.pools().await?;
+    page.gauge("mulgil_pool_slots", "How many tasks of a pool may run at once.");
+    page.gauge("mulgil_pool_slots_used", "How many tasks of a pool hold a live lease.");
+    page.gauge("mulgil_pool_tasks_ready", "How many tasks of a pool wait for a slot.");
+    for load in loads {
+        let labels = [("pool", load.pool.as_str())];
+        page.value("mulgil_pool_slots", &labels, load.slots as f64);
+        page.value("mulgil_pool_slots_used", &labels, load.used as f64);
+        page.value("mulgil_pool_tasks_ready", &labels, load.ready as f64);
+    }
+    Ok(())
+}
+
+fn topics(page: &mut Page, node: &Node) -> Result<(), ApiError> {
+    page.counter("mulgil_topic_next_offset", "The offset that the next record of a partition gets.");
+    page.gauge("mulgil_topic_bytes", "The size of a partition on disk.");
+    for topic in node.log.topics() {
+        for partition in 0..topic.partitions() {
+            let number = partition.to_string();
+            let labels = [("topic", topic.name()), ("partition", number.as_str())];
+            page.value("mulgil_topic_next_offset", &labels, topic.offsets(partition)?.end as f64);
+            page.value("mulgil_topic_bytes", &labels, topic.size_bytes(partition)? as f64);
+        }
+    }
+    Ok(())
+}
+
+fn views(page: &mut Page, loaded: &Loaded) {
+    page.counter("mulgil_view_rows_in_total", "Rows read by a view.");
+    page.counter("mulgil_view_late_rows_total", "Rows that came after their window had closed first.");
+    page.gauge("mulgil_view_rows", "Rows in a view's result.");
+    page.gauge("mulgil_view_watermark_seconds", "How far event time has come, in seconds since 1970.");
+    for view in loaded.views.list() {
+        let labels = [("view", view.name.as_str())];
+        page.value("mulgil_view_rows_in_total", &labels, view.rows_in as f64);
+        page.value("mulgil_view_late_rows_total", &labels, (view.late_updated + view.late_dropped) as f64);
+        page.value("mulgil_view_rows", &labels, view.rows as f64);
+        if let Some(watermark_ms) = view.watermark_ms {
+            page.value("mulgil_view_watermark_seconds", &labels, watermark_ms as f64 / 1000.0);
+        }
+    }
+}
+
+/// The page being written: for each metric its meaning, then its values.
+#[derive(Default)]
+struct Page {
+    metrics: Vec<(&'static str, String)>,
+}
+
+impl Page {
+    fn gauge(&mut self, name: &'static str, help: &str) {
+        self.metrics.push((name, format!("# HELP {name} {help}\n# TYPE {name} gauge\n")));
+    }
+
+    fn counter(&mut self, name: &'static str, help: &str) {
+        self.metrics.push((name, format!("# HELP {name} {help}\n# TYPE {name} counter\n")));
+    }
+
+    fn value(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
+        let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        if let Some((_, text)) = self.metrics.iter_mut().find(|(known, _)| *known == name) {
+            text.push_str(&format!("{name}{labels} {value}\n"));
+        }
+    }
+
+    fn text(&self) -> String {
+        self.metrics.iter().map(|(_, text)| text.as_str()).collect()
+    }
 }
 
 /// The routes of this file.

@@ -1,6 +1,5 @@
 //! The project that this server serves: its name, its health, its broken files, and the documents about the API itself.
 
-use axum::Json;
 use axum::extract::State;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,7 +8,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::Json;
 use crate::node::Node;
+
+/// The version of Mulgil.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The project and its server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -95,8 +98,20 @@ pub struct Reloaded {
 /// The project and its server.
 #[utoipa::path(get, path = "/project", tag = "project",
     responses((status = 200, body = ProjectInfo), (status = "default", body = ErrorBody)))]
-pub(crate) async fn show_project(State(node): State<Node>) -> Result<Json<ProjectInfo>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn show_project(State(node): State<Node>) -> Json<ProjectInfo> {
+    let loaded = node.loaded();
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    Json(ProjectInfo {
+        name: loaded.folder.name(),
+        folder: node.dir.display().to_string(),
+        version: VERSION.to_owned(),
+        timezone: crate::flows::zone_name(&loaded.folder.project.timezone),
+        started_at: node.started_at,
+        uptime_seconds: node.started.elapsed().as_secs(),
+        problems: count(loaded.problems.len()),
+        flows: count(loaded.folder.flows.len()),
+        views: count(loaded.catalog.views().count()),
+    })
 }
 
 /// The broken files of the project.
@@ -104,8 +119,8 @@ pub(crate) async fn show_project(State(node): State<Node>) -> Result<Json<Projec
 /// A broken flow or view is stopped; everything else keeps running.
 #[utoipa::path(get, path = "/problems", tag = "project",
     responses((status = 200, body = [Problem]), (status = "default", body = ErrorBody)))]
-pub(crate) async fn list_problems(State(node): State<Node>) -> Result<Json<Vec<Problem>>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn list_problems(State(node): State<Node>) -> Json<Vec<Problem>> {
+    Json(node.loaded().problems.clone())
 }
 
 /// Reads the project's files again.
@@ -114,21 +129,27 @@ pub(crate) async fn list_problems(State(node): State<Node>) -> Result<Json<Vec<P
 #[utoipa::path(post, path = "/reload", tag = "project",
     responses((status = 200, body = Reloaded), (status = "default", body = ErrorBody)))]
 pub(crate) async fn reload(State(node): State<Node>) -> Result<Json<Reloaded>, ApiError> {
-    Err(node.not_wired())
+    let loaded = node.reloader.reload().await?;
+    Ok(Json(Reloaded {
+        flows: loaded.folder.flows.iter().map(|source| source.flow.name.clone()).collect(),
+        views: loaded.catalog.views().map(|view| view.name.to_string()).collect(),
+        problems: loaded.problems.clone(),
+    }))
 }
 
 /// Answers `ok` when the server can reach its history. Needs no token.
 #[utoipa::path(get, path = "/healthz", tag = "project",
     responses((status = 200, body = Health), (status = "default", body = ErrorBody)))]
 pub(crate) async fn healthz(State(node): State<Node>) -> Result<Json<Health>, ApiError> {
-    Err(node.not_wired())
+    node.history.backfills(None, 1).await?;
+    Ok(Json(Health { status: "ok".to_owned() }))
 }
 
 /// The JSON Schema of flow files, for editors.
 #[utoipa::path(get, path = "/flow-schema.json", tag = "project",
     responses((status = 200, body = serde_json::Value, content_type = "application/schema+json")))]
-pub(crate) async fn flow_schema(State(node): State<Node>) -> Result<Json<serde_json::Value>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn flow_schema() -> Json<serde_json::Value> {
+    Json(mulgil_flow::json_schema())
 }
 
 /// This API as an OpenAPI document.

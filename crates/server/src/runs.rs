@@ -2,17 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use jiff::Timestamp;
+use mulgil_history::read::{AttemptRow, RunQuery, RunRow, TaskRow};
+use mulgil_history::write::Trigger;
+use mulgil_sched::id::{BackfillId, RunId, TaskIndex};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Json, Path, Query};
 use crate::node::Node;
+use crate::scheduler::{self, RerunRequest};
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+
+const RUNS_DEFAULT: u32 = 50;
+const RUNS_MAX: u32 = 1000;
 
 /// The half-open span of time `[start, end)` that a run is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -21,6 +28,12 @@ pub struct Interval {
     pub start: Timestamp,
     /// The first instant after it.
     pub end: Timestamp,
+}
+
+impl From<mulgil_flow::DataInterval> for Interval {
+    fn from(interval: mulgil_flow::DataInterval) -> Self {
+        Self { start: interval.start, end: interval.end }
+    }
 }
 
 /// Why there is a run.
@@ -219,16 +232,38 @@ pub struct RerunTask {
     responses((status = 200, body = RunPage), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list_runs(
     State(node): State<Node>,
-    Query(_page): Query<RunsQuery>,
+    Query(page): Query<RunsQuery>,
 ) -> Result<Json<RunPage>, ApiError> {
-    Err(node.not_wired())
+    if let Some(name) = &page.name {
+        let found = node.history.run_named(name).await?;
+        let run = match found {
+            Some(id) => node.history.run(id).await?,
+            None => None,
+        };
+        let runs = run.into_iter().map(|detail| RunSummary::of(detail.run)).collect();
+        return Ok(Json(RunPage { runs, next_before: None }));
+    }
+    let limit = page.limit.unwrap_or(RUNS_DEFAULT).clamp(1, RUNS_MAX);
+    let query = RunQuery {
+        flow: page.flow,
+        backfill: page.backfill.map(BackfillId),
+        status: page.status.map(Into::into),
+        before: page.before.map(RunId),
+        // One more than asked for shows whether there is a next page.
+        limit: limit + 1,
+    };
+    let mut rows = node.history.runs(&query).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let next_before = rows.last().filter(|_| more).map(|row| row.id.0);
+    Ok(Json(RunPage { runs: rows.into_iter().map(RunSummary::of).collect(), next_before }))
 }
 
 /// One run with its tasks and attempts.
 #[utoipa::path(get, path = "/runs/{run}", tag = "runs", params(("run" = i64, Path, description = "The run's id.")),
     responses((status = 200, body = RunDetail), (status = "default", body = ErrorBody)))]
-pub(crate) async fn show_run(State(node): State<Node>, Path(_run): Path<i64>) -> Result<Json<RunDetail>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn show_run(State(node): State<Node>, Path(run): Path<i64>) -> Result<Json<RunDetail>, ApiError> {
+    detail(&node, run).await.map(Json)
 }
 
 /// What a re-run would run again.
@@ -237,10 +272,22 @@ pub(crate) async fn show_run(State(node): State<Node>, Path(_run): Path<i64>) ->
     responses((status = 200, body = RerunPreview), (status = "default", body = ErrorBody)))]
 pub(crate) async fn preview_rerun(
     State(node): State<Node>,
-    Path(_run): Path<i64>,
-    Query(_ask): Query<RerunAsk>,
+    Path(run): Path<i64>,
+    Query(ask): Query<RerunAsk>,
 ) -> Result<Json<RerunPreview>, ApiError> {
-    Err(node.not_wired())
+    let preview = node.scheduler.preview_rerun(RunId(run), scope(ask.scope, ask.task)?).await?;
+    let task = |task: scheduler::RerunTask| RerunTask {
+        name: task.task,
+        status: task.status.into(),
+        idempotent: task.idempotent,
+        attempts: task.attempts,
+    };
+    Ok(Json(RerunPreview {
+        run: preview.run.0,
+        name: preview.name,
+        tasks: preview.tasks.into_iter().map(task).collect(),
+        needs_confirmation: preview.needs_confirmation,
+    }))
 }
 
 /// Runs part of a run again, with the same parameters.
@@ -249,17 +296,122 @@ pub(crate) async fn preview_rerun(
     responses((status = 200, body = RunDetail), (status = "default", body = ErrorBody)))]
 pub(crate) async fn rerun(
     State(node): State<Node>,
-    Path(_run): Path<i64>,
-    Json(_ask): Json<RerunAsk>,
+    Path(run): Path<i64>,
+    Json(ask): Json<RerunAsk>,
 ) -> Result<Json<RunDetail>, ApiError> {
-    Err(node.not_wired())
+    let request = RerunRequest { run: RunId(run), scope: scope(ask.scope, ask.task)?, confirmed: ask.confirm };
+    node.scheduler.rerun(request).await?;
+    detail(&node, run).await.map(Json)
 }
 
 /// Stops a run: its running tasks are ended, the others never start.
 #[utoipa::path(post, path = "/runs/{run}/cancel", tag = "runs", params(("run" = i64, Path, description = "The run's id.")),
     responses((status = 200, body = RunDetail), (status = "default", body = ErrorBody)))]
-pub(crate) async fn cancel_run(State(node): State<Node>, Path(_run): Path<i64>) -> Result<Json<RunDetail>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn cancel_run(State(node): State<Node>, Path(run): Path<i64>) -> Result<Json<RunDetail>, ApiError> {
+    node.scheduler.cancel_run(RunId(run)).await?;
+    detail(&node, run).await.map(Json)
+}
+
+/// What a run is about: its name without the flow's.
+pub(crate) fn label(flow: &str, name: &str) -> String {
+    name.strip_prefix(flow).and_then(|rest| rest.strip_prefix('/')).unwrap_or(name).to_owned()
+}
+
+/// The one run's row, or 404.
+pub(crate) async fn summary(node: &Node, run: RunId) -> Result<RunSummary, ApiError> {
+    let found = node.history.run(run).await?.ok_or_else(|| ApiError::not_found("run", run))?;
+    Ok(RunSummary::of(found.run))
+}
+
+fn scope(scope: RerunScope, task: Option<String>) -> Result<mulgil_sched::rerun::RerunScope, ApiError> {
+    use mulgil_sched::rerun::RerunScope as S;
+    match (scope, task) {
+        (RerunScope::From, Some(task)) => Ok(S::From(task)),
+        (RerunScope::From, None) => Err(ApiError::invalid("the scope `from` needs a task").with_hint("add `task`")),
+        (_, Some(_)) => Err(ApiError::invalid("a task goes with the scope `from` only")),
+        (RerunScope::Failed, None) => Ok(S::Failed),
+        (RerunScope::All, None) => Ok(S::All),
+    }
+}
+
+async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError> {
+    let found = node.history.run(RunId(run)).await?.ok_or_else(|| ApiError::not_found("run", run))?;
+    let definition = node.definition(&found.run.flow, &found.run.version).await?;
+    let mut attempts: BTreeMap<TaskIndex, Vec<Attempt>> = BTreeMap::new();
+    for row in found.attempts {
+        let has_log = tokio::fs::try_exists(node.dir.join(&row.log)).await.unwrap_or(false);
+        attempts.entry(row.task_index).or_default().push(Attempt::of(row, has_log));
+    }
+    let task = |row: TaskRow| {
+        let defined = definition.as_ref().and_then(|flow| flow.task(&row.name));
+        TaskRun {
+            kind: defined.map_or("unknown", |task| task.kind.word()).to_owned(),
+            needs: defined.map_or_else(Vec::new, |task| task.needs.clone()),
+            status: row.status.into(),
+            retry_at: row.not_before,
+            attempts: attempts.remove(&row.index).unwrap_or_default(),
+            name: row.name,
+        }
+    };
+    let tasks = found.tasks.into_iter().map(task).collect();
+    let params = match &found.run.params {
+        serde_json::Value::Object(params) => params.clone().into_iter().collect(),
+        _ => BTreeMap::new(),
+    };
+    Ok(RunDetail { summary: RunSummary::of(found.run), params, tasks })
+}
+
+impl RunSummary {
+    pub(crate) fn of(row: RunRow) -> Self {
+        let interval = row.interval_start.zip(row.interval_end).map(|(start, end)| Interval { start, end });
+        Self {
+            id: row.id.0,
+            label: label(&row.flow, &row.name),
+            name: row.name,
+            flow: row.flow,
+            interval,
+            status: row.status.into(),
+            origin: row.trigger.into(),
+            backfill: row.backfill.map(|id| id.0),
+            created_at: row.created_at,
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+        }
+    }
+}
+
+impl Attempt {
+    fn of(row: AttemptRow, has_log: bool) -> Self {
+        Self {
+            number: row.attempt,
+            status: row.status.into(),
+            worker: Some(row.owner),
+            started_at: row.started_at,
+            ended_at: row.ended_at,
+            error: row.error.map(TaskError::of),
+            has_log,
+        }
+    }
+}
+
+impl TaskError {
+    /// The first line is the sentence, the others the detail.
+    pub(crate) fn of(text: String) -> Self {
+        match text.split_once('\n') {
+            None => Self { message: text, detail: None },
+            Some((message, detail)) => Self { message: message.to_owned(), detail: Some(detail.to_owned()) },
+        }
+    }
+}
+
+impl From<Trigger> for Origin {
+    fn from(trigger: Trigger) -> Self {
+        match trigger {
+            Trigger::Schedule => Self::Schedule,
+            Trigger::Manual => Self::Manual,
+            Trigger::Backfill => Self::Backfill,
+        }
+    }
 }
 
 /// The routes of this file.

@@ -1,14 +1,32 @@
 //! SQL over tables and views: one answer as JSON, or streamed as CSV or JSON lines.
 
-use axum::Json;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray};
+use arrow::datatypes::{Schema, SchemaRef};
+use axum::body::Body;
 use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use mulgil_serving::run::{Mode, RunOptions, StatementResult, run_statements};
+use mulgil_sql::session::{QUERY_FILE, QueryResult};
+use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::Json;
 use crate::node::Node;
+use crate::rows::{columns, csv, json_lines, json_rows};
+
+const ROWS_DEFAULT: u32 = 1000;
+const ROWS_MAX: u32 = 100_000;
 
 /// How a query over streams runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -62,13 +80,165 @@ pub struct Rows {
 
 /// Runs SQL.
 ///
+/// In batch, views hold their results as they are now. A statement without rows, such as an `INSERT`, answers with one
+/// row that says what it did.
+///
 /// With `Accept: text/csv` or `Accept: application/x-ndjson` the rows are streamed; CSV begins with a header line. A
 /// failure after the first rows ends such a stream early, without its closing chunk.
 #[utoipa::path(post, path = "/sql", tag = "sql", request_body = SqlAsk,
     responses((status = 200, content((Rows = "application/json"), (String = "text/csv"), (String = "application/x-ndjson"))),
         (status = "default", body = ErrorBody)))]
-pub(crate) async fn run_sql(State(node): State<Node>, Json(_ask): Json<SqlAsk>) -> Result<(), ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn run_sql(
+    State(node): State<Node>,
+    headers: HeaderMap,
+    Json(ask): Json<SqlAsk>,
+) -> Result<Response, ApiError> {
+    let started = Instant::now();
+    let answer = Answer::of(&node, &ask).await?;
+    match wanted(&headers) {
+        Wanted::Json => {
+            let limit = ask.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX) as usize;
+            Ok(Json(Rows::collect(&answer.schema, answer.batches, limit, started).await?).into_response())
+        }
+        wanted => Ok(stream(answer, wanted, ask.limit)),
+    }
+}
+
+/// The form in which rows are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    Json,
+    Csv,
+    JsonLines,
+}
+
+fn wanted(headers: &HeaderMap) -> Wanted {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/csv") {
+        Wanted::Csv
+    } else if accept.contains("application/x-ndjson") {
+        Wanted::JsonLines
+    } else {
+        Wanted::Json
+    }
+}
+
+/// Batches as they come.
+type Batches = BoxStream<'static, Result<RecordBatch, ApiError>>;
+
+/// The rows of the last statement.
+struct Answer {
+    schema: SchemaRef,
+    batches: Batches,
+}
+
+impl Answer {
+    async fn of(node: &Node, ask: &SqlAsk) -> Result<Self, ApiError> {
+        let loaded = node.loaded();
+        let (statements, _) = parse_statements(Path::new(QUERY_FILE), &ask.sql);
+        // The usual case by the shortest way: one SELECT, over the views as they are now.
+        if let ([Statement { kind: StatementKind::Query(_), .. }], SqlMode::Batch) = (statements.as_slice(), ask.mode) {
+            return Ok(Self::of_query(loaded.views.query(&ask.sql).await?));
+        }
+        let mode = match ask.mode {
+            SqlMode::Batch => Mode::Batch,
+            SqlMode::Stream => Mode::Stream,
+        };
+        let options = RunOptions { mode, ..RunOptions::default() };
+        let mut last = None;
+        run_statements(
+            Path::new(QUERY_FILE),
+            &ask.sql,
+            &loaded.catalog,
+            node.connectors.clone(),
+            &options,
+            async |result| {
+                last = Some(result);
+                Ok(())
+            },
+        )
+        .await?;
+        match last {
+            None => Err(ApiError::invalid("there is no statement")),
+            Some(StatementResult::Rows(result)) => Ok(Self::of_query(result)),
+            Some(StatementResult::FinalRows { schema, batches }) => {
+                Ok(Self { schema, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed() })
+            }
+            Some(StatementResult::Declared(name)) => Self::of_line("declared", name),
+            Some(StatementResult::Written { table, rows }) => {
+                Self::of_line("written", format!("{rows} rows to {table}"))
+            }
+            Some(StatementResult::Explained(plan)) => Self::of_line("plan", plan),
+        }
+    }
+
+    fn of_query(result: QueryResult) -> Self {
+        let batches = result.stream.map(|batch| batch.map_err(|error| failed(&error)));
+        Self { schema: result.schema, batches: batches.boxed() }
+    }
+
+    /// What a statement without rows says, as one row.
+    fn of_line(column: &str, text: String) -> Result<Self, ApiError> {
+        let values: ArrayRef = Arc::new(StringArray::from(vec![text]));
+        let batch = RecordBatch::try_from_iter([(column, values)]).map_err(|error| failed(&error))?;
+        Ok(Self { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() })
+    }
+}
+
+fn failed(error: &dyn std::error::Error) -> ApiError {
+    ApiError::invalid(format!("query failed: {error}"))
+}
+
+impl Rows {
+    /// Takes rows up to the limit, and looks whether there are more.
+    pub(crate) async fn collect<E: std::error::Error>(
+        schema: &Schema,
+        mut batches: impl Stream<Item = Result<RecordBatch, E>> + Unpin,
+        limit: usize,
+        started: Instant,
+    ) -> Result<Self, ApiError> {
+        let mut rows = Vec::new();
+        let mut truncated = false;
+        while let Some(batch) = batches.next().await {
+            let batch = batch.map_err(|error| failed(&error))?;
+            let room = limit - rows.len();
+            rows.extend(json_rows(&batch, room).map_err(|error| failed(&error))?);
+            if batch.num_rows() > room {
+                truncated = true;
+                break;
+            }
+        }
+        let elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Self { columns: columns(schema), rows, truncated, elapsed_ms })
+    }
+}
+
+/// Sends rows as they come. A failure breaks the answer off: the client sees that it is not whole.
+fn stream(answer: Answer, wanted: Wanted, limit: Option<u32>) -> Response {
+    let head = match wanted {
+        // A header line stands also where there is no row.
+        Wanted::Csv => csv(&RecordBatch::new_empty(answer.schema), true),
+        _ => Ok(Vec::new()),
+    };
+    let mut room = limit.map_or(usize::MAX, |limit| limit as usize);
+    let cut = answer.batches.map(move |batch| {
+        let batch = batch?;
+        let taken = batch.slice(0, batch.num_rows().min(room));
+        room -= taken.num_rows();
+        let bytes = if wanted == Wanted::Csv { csv(&taken, false) } else { json_lines(&taken) };
+        bytes.map(|bytes| (bytes, room)).map_err(|error| failed(&error))
+    });
+    // The batch that fills the limit is the last one asked for.
+    let mut full = false;
+    let bytes = cut.take_while(move |item| {
+        let go_on = !full;
+        full = matches!(item, Ok((_, 0)));
+        std::future::ready(go_on)
+    });
+    let head = futures::stream::iter([head.map_err(|error| failed(&error))]);
+    let body = Body::from_stream(head.chain(bytes.map(|item| item.map(|(bytes, _)| bytes))));
+    let media_type = if wanted == Wanted::Csv { "text/csv; charset=utf-8" } else { "application/x-ndjson" };
+    ([(header::CONTENT_TYPE, media_type)], body).into_response()
 }
 
 /// The routes of this file.

@@ -77,3 +77,68 @@ pub struct RunCounts {
     /// Stopped before their end.
     pub cancelled: u64,
 }
+
+impl From<mulgil_sched::status::RunStatus> for RunStatus {
+    fn from(status: mulgil_sched::status::RunStatus) -> Self {
+        use mulgil_sched::status::RunStatus as S;
+        match status {
+            S::Queued => Self::Queued,
+            S::Running => Self::Running,
+            S::Cancelling => Self::Cancelling,
+            S::Succeeded => Self::Succeeded,
+            S::Failed => Self::Failed,
+            S::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<RunStatus> for mulgil_sched::status::RunStatus {
+    fn from(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Queued => Self::Queued,
+            RunStatus::Running => Self::Running,
+            RunStatus::Cancelling => Self::Cancelling,
+            RunStatus::Succeeded => Self::Succeeded,
+            RunStatus::Failed => Self::Failed,
+            RunStatus::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<mulgil_sched::status::TaskStatus> for TaskStatus {
+    fn from(status: mulgil_sched::status::TaskStatus) -> Self {
+        use mulgil_sched::status::TaskStatus as S;
+        match status {
+            S::Waiting => Self::Waiting,
+            S::Ready => Self::Ready,
+            S::Running => Self::Running,
+            S::Retrying => Self::Retrying,
+            S::Succeeded => Self::Succeeded,
+            S::Failed => Self::Failed,
+            S::UpstreamFailed => Self::UpstreamFailed,
+            S::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<mulgil_sched::status::AttemptStatus> for AttemptStatus {
+    fn from(status: mulgil_sched::status::AttemptStatus) -> Self {
+        use mulgil_sched::status::AttemptStatus as S;
+        match status {
+            S::Leased => Self::Leased,
+            S::Running => Self::Running,
+            S::Succeeded => Self::Succeeded,
+            S::Failed => Self::Failed,
+            S::TimedOut => Self::TimedOut,
+            S::Cancelled => Self::Cancelled,
+            S::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<mulgil_history::read::RunCounts> for RunCounts {
+    fn from(counts: mulgil_history::read::RunCounts) -> Self {
+        let mulgil_history::read::RunCounts { queued, running, succeeded, failed, cancelled } = counts;
+        Self { queued, running, succeeded, failed, cancelled }
+    }
+}

@@ -1,16 +1,27 @@
 //! Topics of the event log: what there is, appending JSON lines, reading records back.
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
 use jiff::Timestamp;
+use mulgil_log::{self as log, StartAt, TopicOptions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Bytes, Json, Path, Query};
 use crate::node::Node;
+
+/// The largest body of one append.
+const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+const RECORDS_DEFAULT: u32 = 100;
+const RECORDS_MAX: u32 = 10_000;
+/// How much is read from the log at once.
+const READ_BYTES: usize = 1024 * 1024;
+/// The longest that an answer waits for records to come.
+const WAIT_MS_MAX: u64 = 30_000;
 
 /// A topic.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -38,7 +49,7 @@ pub struct Partition {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct AppendQuery {
-    /// The partition to append to. Unless told, the server chooses one for the whole body.
+    /// The partition to append to. Unless told, the one with the fewest records, for the whole body.
     pub partition: Option<u32>,
 }
 
@@ -63,6 +74,8 @@ pub struct RecordsQuery {
     pub offset: Option<u64>,
     /// At most so many; 100 unless told, 10000 at most.
     pub limit: Option<u32>,
+    /// Wait so many milliseconds, 30000 at most, for records when there are none yet: to follow a topic.
+    pub wait_ms: Option<u64>,
 }
 
 /// Records of one partition.
@@ -89,24 +102,33 @@ pub struct Record {
 #[utoipa::path(get, path = "/topics", tag = "topics",
     responses((status = 200, body = [Topic]), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list_topics(State(node): State<Node>) -> Result<Json<Vec<Topic>>, ApiError> {
-    Err(node.not_wired())
+    node.log.topics().iter().map(Topic::of).collect::<Result<_, _>>().map(Json)
 }
 
 /// Appends JSON lines.
 ///
 /// Each line must be one JSON object; a line that is not is told with its number, and then nothing of the body is
-/// appended. The answer comes when all of it is on disk.
+/// appended. The answer comes when all of it is on disk. A topic that is not there yet is created with one partition. A
+/// body has at most 16 MiB.
 #[utoipa::path(post, path = "/topics/{topic}", tag = "topics",
     params(("topic" = String, Path, description = "The topic's name."), AppendQuery),
     request_body(content = String, content_type = "application/x-ndjson"),
     responses((status = 200, body = Appended), (status = "default", body = ErrorBody)))]
 pub(crate) async fn append_records(
     State(node): State<Node>,
-    Path(_topic): Path<String>,
-    Query(_to): Query<AppendQuery>,
-    _body: Bytes,
+    Path(topic): Path<String>,
+    Query(to): Query<AppendQuery>,
+    Bytes(body): Bytes,
 ) -> Result<Json<Appended>, ApiError> {
-    Err(node.not_wired())
+    let records = records_of(&body, Timestamp::now().as_millisecond())?;
+    let topic = node.log.topic_or_create(&topic, TopicOptions::default())?;
+    let partition = match to.partition {
+        Some(partition) => partition,
+        // Whoever does not care gets the partition with the fewest records.
+        None => shortest(&topic)?,
+    };
+    let offsets = topic.append(partition, &records).await?;
+    Ok(Json(Appended { records: offsets.end - offsets.start, partition, first_offset: offsets.start }))
 }
 
 /// Reads records of a partition.
@@ -115,13 +137,111 @@ pub(crate) async fn append_records(
     responses((status = 200, body = Records), (status = "default", body = ErrorBody)))]
 pub(crate) async fn read_records(
     State(node): State<Node>,
-    Path(_topic): Path<String>,
-    Query(_from): Query<RecordsQuery>,
+    Path(topic): Path<String>,
+    Query(from): Query<RecordsQuery>,
 ) -> Result<Json<Records>, ApiError> {
-    Err(node.not_wired())
+    let topic = node.log.topic(&topic)?;
+    let partition = from.partition.unwrap_or(0);
+    let start = from.offset.map_or(StartAt::Earliest, StartAt::Offset);
+    if let Some(wait_ms) = from.wait_ms {
+        let end = from.offset.unwrap_or(topic.offsets(partition)?.start);
+        let mut watch = topic.watch(partition)?;
+        let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
+        tokio::select! {
+            // Either way the records are read afterwards, be there some or none.
+            _ = tokio::time::timeout(wait, watch.wait_for(|next| *next > end)) => {}
+            () = node.stopping.cancelled() => {}
+        }
+    }
+    let limit = from.limit.unwrap_or(RECORDS_DEFAULT).min(RECORDS_MAX) as usize;
+    let read = tokio::task::spawn_blocking(move || read(&topic, partition, start, limit));
+    let records =
+        read.await.map_err(|error| ApiError::internal("reading records failed").with_detail(error.to_string()))?;
+    records.map(Json)
+}
+
+/// Where a JSON lines body stands in the log: its lines, checked to be objects, blank ones left out.
+fn records_of(body: &bytes::Bytes, timestamp_ms: i64) -> Result<Vec<log::Record>, ApiError> {
+    let text = std::str::from_utf8(body).map_err(|error| {
+        let before = body.get(..error.valid_up_to()).unwrap_or_default();
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        ApiError::invalid(format!("line {line} is not UTF-8")).with_detail(error.to_string())
+    })?;
+    let mut records = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() {
+            continue;
+        }
+        let refuse = |why: String| {
+            ApiError::invalid(format!("line {} is not a JSON object", index + 1))
+                .with_detail(why)
+                .with_hint("send one JSON object a line; nothing of this body was appended")
+        };
+        if !line.starts_with('{') {
+            return Err(refuse("it does not begin with {".to_owned()));
+        }
+        serde_json::from_str::<serde::de::IgnoredAny>(line).map_err(|error| refuse(error.to_string()))?;
+        records.push(log::Record { timestamp_ms, key: None, value: body.slice_ref(line.as_bytes()) });
+    }
+    if records.is_empty() {
+        return Err(ApiError::invalid("the body has no line").with_hint("send one JSON object a line"));
+    }
+    Ok(records)
+}
+
+fn shortest(topic: &log::Topic) -> Result<u32, ApiError> {
+    let mut best = (u64::MAX, 0);
+    for partition in 0..topic.partitions() {
+        best = best.min((topic.offsets(partition)?.end, partition));
+    }
+    Ok(best.1)
+}
+
+fn read(topic: &log::Topic, partition: u32, start: StartAt, limit: usize) -> Result<Records, ApiError> {
+    let mut reader = topic.reader(partition, start)?;
+    let mut records = Vec::new();
+    let mut next_offset = reader.offset();
+    while records.len() < limit {
+        let frames = reader.read(READ_BYTES)?;
+        if frames.is_empty() {
+            break;
+        }
+        for record in frames.iter().flat_map(log::Frame::records).take(limit - records.len()) {
+            next_offset = record.offset + 1;
+            records.push(Record::of(record));
+        }
+    }
+    Ok(Records { records, next_offset })
+}
+
+impl Topic {
+    fn of(topic: &log::Topic) -> Result<Self, ApiError> {
+        let partition = |partition: u32| -> Result<Partition, ApiError> {
+            let offsets = topic.offsets(partition)?;
+            let bytes = topic.size_bytes(partition)?;
+            Ok(Partition { partition, first_offset: offsets.start, next_offset: offsets.end, bytes })
+        };
+        let partitions = (0..topic.partitions()).map(partition).collect::<Result<_, _>>()?;
+        Ok(Self { name: topic.name().to_owned(), partitions })
+    }
+}
+
+impl Record {
+    fn of(record: log::RecordRef<'_>) -> Self {
+        let text = || serde_json::Value::String(String::from_utf8_lossy(record.value).into_owned());
+        Self {
+            offset: record.offset,
+            timestamp: Timestamp::from_millisecond(record.timestamp_ms).unwrap_or_default(),
+            value: serde_json::from_slice(record.value).unwrap_or_else(|_| text()),
+        }
+    }
 }
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<Node> {
-    OpenApiRouter::default().routes(routes!(list_topics)).routes(routes!(append_records)).routes(routes!(read_records))
+    OpenApiRouter::default()
+        .routes(routes!(list_topics))
+        .routes(routes!(append_records).layer(DefaultBodyLimit::max(APPEND_BYTES_MAX)))
+        .routes(routes!(read_records))
 }

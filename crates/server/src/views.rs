@@ -1,17 +1,29 @@
 //! Views: how each is kept up to date, how far it has come in event time, and its rows.
 
-use axum::Json;
-use axum::extract::{Path, Query, State};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use axum::extract::State;
 use jiff::Timestamp;
+use mulgil_connect::definition::TableName;
+use mulgil_engine::status::{PartitionState, PartitionStatus};
+use mulgil_serving::status::ViewStatus;
+use mulgil_serving::views::ViewError;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+use crate::extract::{Json, Path, Query};
 use crate::node::Node;
-use crate::project::Problem;
+use crate::project::{Problem, ProblemKind};
+use crate::reload::Loaded;
+use crate::rows::columns;
 use crate::sql::{Column, Rows};
+
+const ROWS_DEFAULT: u32 = 100;
+const ROWS_MAX: u32 = 10_000;
 
 /// How a view is kept up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,16 +43,18 @@ pub enum RefreshMode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ViewState {
-    /// Its stream is being started.
-    Starting,
-    /// It is kept up to date.
-    Running,
-    /// Everything there was to read has been read.
-    Finished,
-    /// It is not kept up to date, since it failed.
-    Failed,
-    /// It is not kept up to date, since nobody asked for it.
+    /// Nothing keeps it up to date.
     Stopped,
+    /// A stream keeps it up to date.
+    Running,
+    /// It is being computed as a whole.
+    Refreshing,
+    /// Its result is there, and nothing more is to come by itself.
+    Ready,
+    /// It failed: see `error`.
+    Failed,
+    /// Its file is broken: see `problems`.
+    Broken,
 }
 
 /// A view in one line of a list.
@@ -48,24 +62,32 @@ pub enum ViewState {
 pub struct ViewSummary {
     /// The view's name.
     pub name: String,
-    /// How it is kept up to date.
-    pub mode: RefreshMode,
+    /// How it is kept up to date. Absent: its file is broken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<RefreshMode>,
     /// What it is doing.
     pub state: ViewState,
     /// How far event time has come: no more rows before it are awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
+    /// How far the watermark is behind the newest event time that was read, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_ms: Option<i64>,
     /// How many rows were read.
     pub rows_in: u64,
     /// How many rows it has.
     pub rows: u64,
-    /// How many rows came after the watermark had passed their window.
+    /// How many rows came after the watermark had passed the end of their window.
     pub late_rows: u64,
+    /// How many of those came so late that the result does not count them.
+    pub late_rows_dropped: u64,
     /// How many rows are read a second, over the last seconds.
     pub rows_in_per_second: f64,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Moves with every change of the result: rows need to be read again only when it has moved.
+    pub version: u64,
     /// Why its file is broken. Empty: it is not.
     pub problems: Vec<Problem>,
 }
@@ -87,9 +109,15 @@ pub struct ViewDetail {
     pub held_back_by: Option<HeldBackBy>,
     /// The partitions that it reads.
     pub sources: Vec<SourceProgress>,
-    /// When its rows last changed.
+    /// The latest few late rows, each as JSON text.
+    pub late_sample: Vec<String>,
+    /// How many rows were left out because their event time was null.
+    pub null_event_times: u64,
+    /// How many rows were skipped because they could not be decoded.
+    pub skipped_rows: u64,
+    /// When it was last computed as a whole, where its mode is `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub changed_at: Option<Timestamp>,
+    pub refreshed_at: Option<Timestamp>,
 }
 
 /// The partition with the smallest watermark.
@@ -130,8 +158,13 @@ pub struct RowsQuery {
 /// Every view, broken ones too, by name.
 #[utoipa::path(get, path = "/views", tag = "views",
     responses((status = 200, body = [ViewSummary]), (status = "default", body = ErrorBody)))]
-pub(crate) async fn list_views(State(node): State<Node>) -> Result<Json<Vec<ViewSummary>>, ApiError> {
-    Err(node.not_wired())
+pub(crate) async fn list_views(State(node): State<Node>) -> Json<Vec<ViewSummary>> {
+    let loaded = node.loaded();
+    let whole = loaded.views.list().into_iter().map(ViewSummary::of);
+    let broken = broken_names(&loaded).into_iter().map(|name| ViewSummary::broken(name, &loaded));
+    let mut views: Vec<ViewSummary> = whole.chain(broken).collect();
+    views.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(views)
 }
 
 /// One view.
@@ -139,9 +172,16 @@ pub(crate) async fn list_views(State(node): State<Node>) -> Result<Json<Vec<View
     responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
 pub(crate) async fn show_view(
     State(node): State<Node>,
-    Path(_view): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<Json<ViewDetail>, ApiError> {
-    Err(node.not_wired())
+    let loaded = node.loaded();
+    match loaded.views.status(&TableName::parse(&name)) {
+        Ok(status) => Ok(Json(ViewDetail::of(status, &loaded))),
+        Err(ViewError::Unknown { .. }) if broken_names(&loaded).contains(&name) => {
+            Ok(Json(ViewDetail::broken(name, &loaded)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The rows of a view as they are now.
@@ -150,10 +190,21 @@ pub(crate) async fn show_view(
     responses((status = 200, body = Rows), (status = "default", body = ErrorBody)))]
 pub(crate) async fn read_view(
     State(node): State<Node>,
-    Path(_view): Path<String>,
-    Query(_page): Query<RowsQuery>,
+    Path(name): Path<String>,
+    Query(page): Query<RowsQuery>,
 ) -> Result<Json<Rows>, ApiError> {
-    Err(node.not_wired())
+    let loaded = node.loaded();
+    let name = TableName::parse(&name);
+    loaded.views.status(&name)?;
+    let known = loaded.catalog.view(&name).map(|view| columns(&view.schema)).unwrap_or_default();
+    let order = order_by(page.order.as_deref().unwrap_or_default(), &known)?;
+    let limit = page.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
+    let table = format!("{}.{}", quoted(&name.namespace), quoted(&name.name));
+    // One row more than asked for shows whether there are more.
+    let sql = format!("SELECT * FROM {table} {order} LIMIT {}", limit + 1);
+    let started = Instant::now();
+    let answer = loaded.views.query(&sql).await?;
+    Rows::collect(&answer.schema, answer.stream, limit as usize, started).await.map(Json)
 }
 
 /// Computes a view anew, and answers when that is done.
@@ -162,9 +213,163 @@ pub(crate) async fn read_view(
     responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
 pub(crate) async fn refresh_view(
     State(node): State<Node>,
-    Path(_view): Path<String>,
+    Path(name): Path<String>,
 ) -> Result<Json<ViewDetail>, ApiError> {
-    Err(node.not_wired())
+    let loaded = node.loaded();
+    let status = loaded.views.refresh(&TableName::parse(&name)).await?;
+    Ok(Json(ViewDetail::of(status, &loaded)))
+}
+
+/// Views whose file is broken, so that there is no such view.
+fn broken_names(loaded: &Loaded) -> BTreeSet<String> {
+    let names = loaded.problems.iter().filter(|problem| problem.kind == ProblemKind::View);
+    let names = names.filter_map(|problem| problem.name.clone());
+    names.filter(|name| loaded.catalog.view(&TableName::parse(name)).is_none()).collect()
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// `-window_start,origin` as an `ORDER BY`.
+fn order_by(order: &str, known: &[Column]) -> Result<String, ApiError> {
+    let mut terms = Vec::new();
+    for term in order.split(',').map(str::trim).filter(|term| !term.is_empty()) {
+        let name = term.strip_prefix('-').unwrap_or(term);
+        if !known.iter().any(|column| column.name == name) {
+            let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            return Err(ApiError::invalid(format!("there is no column {name} to order by"))
+                .with_hint(format!("the columns are: {}", names.join(", "))));
+        }
+        terms.push(format!("{}{}", quoted(name), if term.starts_with('-') { " DESC" } else { "" }));
+    }
+    Ok(if terms.is_empty() { String::new() } else { format!("ORDER BY {}", terms.join(", ")) })
+}
+
+fn time(milliseconds: Option<i64>) -> Option<Timestamp> {
+    Timestamp::from_millisecond(milliseconds?).ok()
+}
+
+impl ViewSummary {
+    /// A view as serving knows it.
+    pub(crate) fn of(status: ViewStatus) -> Self {
+        Self {
+            name: status.name,
+            mode: Some(status.mode.into()),
+            state: status.state.into(),
+            watermark: time(status.watermark_ms),
+            lag_ms: status.lag_ms,
+            rows_in: status.rows_in,
+            rows: status.rows,
+            late_rows: status.late_updated + status.late_dropped,
+            late_rows_dropped: status.late_dropped,
+            rows_in_per_second: status.rows_per_second,
+            error: status.error,
+            version: status.version,
+            problems: Vec::new(),
+        }
+    }
+
+    fn broken(name: String, loaded: &Loaded) -> Self {
+        let is_mine =
+            |problem: &&Problem| problem.kind == ProblemKind::View && problem.name.as_deref() == Some(name.as_str());
+        Self {
+            problems: loaded.problems.iter().filter(is_mine).cloned().collect(),
+            name,
+            mode: None,
+            state: ViewState::Broken,
+            watermark: None,
+            lag_ms: None,
+            rows_in: 0,
+            rows: 0,
+            late_rows: 0,
+            late_rows_dropped: 0,
+            rows_in_per_second: 0.0,
+            error: None,
+            version: 0,
+        }
+    }
+}
+
+impl ViewDetail {
+    fn of(status: ViewStatus, loaded: &Loaded) -> Self {
+        let view = loaded.catalog.view(&TableName::parse(&status.name));
+        Self {
+            definition: status.definition.clone(),
+            file: status.file.clone(),
+            columns: view.map(|view| columns(&view.schema)).unwrap_or_default(),
+            held_back_by: status
+                .held_back_by
+                .clone()
+                .map(|held| HeldBackBy { source: held.table, partition: held.partition }),
+            sources: status.partitions.iter().map(SourceProgress::of).collect(),
+            late_sample: status.late_sample.clone(),
+            null_event_times: status.null_event_times,
+            skipped_rows: status.skipped_rows,
+            refreshed_at: time(status.refreshed_ms),
+            summary: ViewSummary::of(status),
+        }
+    }
+
+    fn broken(name: String, loaded: &Loaded) -> Self {
+        let summary = ViewSummary::broken(name, loaded);
+        let file = summary.problems.first().map(|problem| problem.file.clone()).unwrap_or_default();
+        let text = loaded.folder.sql.iter().find(|(path, _)| path.as_os_str() == file.as_str());
+        Self {
+            definition: text.map(|(_, text)| text.clone()).unwrap_or_default(),
+            file,
+            columns: Vec::new(),
+            held_back_by: None,
+            sources: Vec::new(),
+            late_sample: Vec::new(),
+            null_event_times: 0,
+            skipped_rows: 0,
+            refreshed_at: None,
+            summary,
+        }
+    }
+}
+
+impl SourceProgress {
+    fn of(partition: &PartitionStatus) -> Self {
+        let state = match partition.state {
+            PartitionState::Active => "active",
+            PartitionState::Idle => "idle",
+            PartitionState::Finished => "finished",
+        };
+        Self {
+            source: partition.table.clone(),
+            partition: partition.partition.clone(),
+            watermark: time(partition.watermark_ms),
+            state: state.to_owned(),
+            rows: partition.rows,
+        }
+    }
+}
+
+impl From<mulgil_sql::statement::RefreshMode> for RefreshMode {
+    fn from(mode: mulgil_sql::statement::RefreshMode) -> Self {
+        use mulgil_sql::statement::RefreshMode as S;
+        match mode {
+            S::Full => Self::Full,
+            S::Continuous => Self::Continuous,
+            S::Lambda => Self::Lambda,
+            S::Kappa => Self::Kappa,
+        }
+    }
+}
+
+impl From<mulgil_serving::status::ViewState> for ViewState {
+    fn from(state: mulgil_serving::status::ViewState) -> Self {
+        use mulgil_serving::status::ViewState as S;
+        match state {
+            S::Stopped => Self::Stopped,
+            S::Running => Self::Running,
+            S::Refreshing => Self::Refreshing,
+            S::Ready => Self::Ready,
+            S::Failed => Self::Failed,
+        }
+    }
 }
 
 /// The routes of this file.

@@ -1,6 +1,14 @@
-//! The server over real HTTP, and the documents that are made from it.
+//! The server over real HTTP: a real listener, a real scheduler on SQLite, a real worker, a real event log.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod server {
+    mod access;
+    mod assets;
+    mod backfills;
+    mod fixture;
     mod openapi;
+    mod project;
+    mod runs;
+    mod sql;
+    mod topics;
 }

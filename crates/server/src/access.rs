@@ -1,0 +1,214 @@
+//! Who may ask: the guard in front of every route of the API.
+//!
+//! Two dangers are met here. A *stranger on the network*: beyond loopback every request needs the token. A *web page
+//! in the user's own browser*, which can send requests to loopback: it is told apart by the headers that a page cannot
+//! forge. A page that has rebound its own host name to 127.0.0.1 (DNS rebinding) still sends that name in `Host`; a
+//! page of another origin says so in `Origin` and `Sec-Fetch-Site`. No CORS header is ever sent, so that such a page
+//! cannot read answers either.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::error::ApiError;
+
+/// The cookie that carries the token for a browser.
+const COOKIE: &str = "mulgil_token";
+/// The one route that needs no token: probes have none.
+const HEALTH: &str = "/api/v1/healthz";
+
+/// What the guard knows.
+#[derive(Clone)]
+pub(crate) struct Access {
+    token: Option<Arc<str>>,
+    loopback: bool,
+}
+
+/// Why a server may not listen where it was told to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// Others could reach it, and anybody could run commands on it.
+    #[error("listening on {address} lets other machines in: set a token (MULGIL_TOKEN), or listen on 127.0.0.1")]
+    TokenNeeded {
+        /// Where it was to listen.
+        address: SocketAddr,
+    },
+    /// A token that can be guessed.
+    #[error(
+        "the token is shorter than {} characters; take a longer one, such as the output of `openssl rand -hex 16`",
+        Access::TOKEN_CHARS_MIN
+    )]
+    TokenShort,
+}
+
+impl Access {
+    /// A shorter token could be guessed over the network.
+    pub(crate) const TOKEN_CHARS_MIN: usize = 16;
+
+    /// The guard of a server that listens on `address`.
+    pub(crate) fn new(address: SocketAddr, token: Option<&str>) -> Result<Self, AccessError> {
+        let loopback = address.ip().is_loopback();
+        match token {
+            None if !loopback => Err(AccessError::TokenNeeded { address }),
+            Some(token) if token.len() < Self::TOKEN_CHARS_MIN => Err(AccessError::TokenShort),
+            token => Ok(Self { token: token.map(Arc::from), loopback }),
+        }
+    }
+
+    /// Whether `given` is the token. Takes the same time wherever the two differ.
+    pub(crate) fn is_token(&self, given: &str) -> bool {
+        let Some(token) = self.token.as_deref() else { return false };
+        let differences = token.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+        token.len() == given.len() && differences == 0
+    }
+
+    /// The cookie that lets a browser in that has shown the token.
+    pub(crate) fn cookie(token: &str) -> String {
+        format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Strict")
+    }
+
+    fn check(&self, request: &Request) -> Result<(), ApiError> {
+        let headers = request.headers();
+        self.check_host(headers)?;
+        if changes_something(request.method()) {
+            check_origin(headers)?;
+        }
+        if self.token.is_some() && request.uri().path() != HEALTH {
+            self.check_token(headers)?;
+        }
+        Ok(())
+    }
+
+    /// On loopback the only honest names are loopback's. Beyond it the token does the work.
+    fn check_host(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let host = text(headers, header::HOST).unwrap_or_default();
+        if !self.loopback || is_loopback_name(host) {
+            return Ok(());
+        }
+        Err(ApiError::forbidden(format!("the host {host:?} is not this server's name"))
+            .with_hint("ask for it as http://127.0.0.1 or http://localhost"))
+    }
+
+    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+        let bearer = text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+        match bearer.or_else(|| cookie(headers)) {
+            Some(given) if self.is_token(given) => Ok(()),
+            Some(_) => Err(ApiError::unauthorized("this is not the server's token")),
+            None => Err(ApiError::unauthorized("this server wants a token")
+                .with_hint("send the header Authorization: Bearer <token>; in a browser open /?token=<token> once")),
+        }
+    }
+}
+
+/// Lets a request through, or answers in its stead.
+pub(crate) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
+    match access.check(&request) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+}
+
+/// A browser says where a request comes from; programs say nothing and are let through.
+fn check_origin(headers: &HeaderMap) -> Result<(), ApiError> {
+    let refused = || ApiError::forbidden("a page of another origin may not change anything here");
+    if let Some(site) = text(headers, header::HeaderName::from_static("sec-fetch-site"))
+        && !matches!(site, "same-origin" | "none")
+    {
+        return Err(refused());
+    }
+    let Some(origin) = text(headers, header::ORIGIN) else { return Ok(()) };
+    let origin_host = origin.split_once("://").map(|(_, host)| host);
+    if origin_host.is_some() && origin_host == text(headers, header::HOST) { Ok(()) } else { Err(refused()) }
+}
+
+fn is_loopback_name(host: &str) -> bool {
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name);
+    let name = bracketed.unwrap_or_else(|| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = text(headers, header::COOKIE)?.split(';');
+    cookies.filter_map(|cookie| cookie.trim().split_once('=')).find(|(name, _)| *name == COOKIE).map(|(_, value)| value)
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+
+    const TOKEN: &str = "0123456789abcdef";
+
+    fn status(access: &Access, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        access
+            .check(&request.body(axum::body::Body::empty()).unwrap())
+            .map_or_else(|error| error.status.as_u16(), |()| 200)
+    }
+
+    #[test]
+    fn loopback_takes_loopback_names_and_no_foreign_origin() {
+        let access = Access::new("127.0.0.1:7575".parse().unwrap(), None).unwrap();
+        let cases: &[(u16, &str, &[(&str, &str)])] = &[
+            (200, "GET", &[("host", "127.0.0.1:7575")]),
+            (200, "GET", &[("host", "localhost:7575")]),
+            (200, "GET", &[("host", "[::1]:7575")]),
+            (403, "GET", &[("host", "evil.example:7575")]),
+            (403, "GET", &[("host", "127.0.0.1.evil.example")]),
+            (403, "GET", &[]),
+            (200, "POST", &[("host", "localhost:7575")]),
+            (
+                200,
+                "POST",
+                &[("host", "localhost:7575"), ("origin", "http://localhost:7575"), ("sec-fetch-site", "same-origin")],
+            ),
+            (403, "POST", &[("host", "localhost:7575"), ("origin", "http://localhost:9999")]),
+            (403, "POST", &[("host", "localhost:7575"), ("origin", "null")]),
+            (403, "POST", &[("host", "localhost:7575"), ("sec-fetch-site", "cross-site")]),
+            (403, "POST", &[("host", "localhost:7575"), ("sec-fetch-site", "same-site")]),
+        ];
+        for (expected, method, headers) in cases {
+            assert_eq!(status(&access, method, "/api/v1/runs", headers), *expected, "{method} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_asked_for_everywhere_but_at_the_health_probe() {
+        let access = Access::new("0.0.0.0:7575".parse().unwrap(), Some(TOKEN)).unwrap();
+        let bearer = format!("Bearer {TOKEN}");
+        let cookie = format!("theme=dark; {COOKIE}={TOKEN}");
+        let cases: &[(u16, &str, &[(&str, &str)])] = &[
+            (401, "/api/v1/runs", &[("host", "mulgil.example")]),
+            (401, "/api/v1/runs", &[("host", "mulgil.example"), ("authorization", "Bearer 0123456789abcdeg")]),
+            (401, "/api/v1/runs", &[("host", "mulgil.example"), ("authorization", "Bearer ")]),
+            (200, "/api/v1/runs", &[("host", "mulgil.example"), ("authorization", &bearer)]),
+            (200, "/api/v1/runs", &[("host", "mulgil.example"), ("cookie", &cookie)]),
+            (200, "/api/v1/healthz", &[("host", "mulgil.example")]),
+        ];
+        for (expected, path, headers) in cases {
+            assert_eq!(status(&access, "GET", path, headers), *expected, "{path} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn listening_beyond_loopback_needs_a_good_token() {
+        let open = "0.0.0.0:7575".parse().unwrap();
+        assert_eq!(Access::new(open, None).err(), Some(AccessError::TokenNeeded { address: open }));
+        assert_eq!(Access::new(open, Some("short")).err(), Some(AccessError::TokenShort));
+    }
+}

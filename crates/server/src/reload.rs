@@ -1,0 +1,170 @@
+//! Reads the project's files again: when asked, and when they change. One task does it, so that two reloads never
+//! cross.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mulgil_connect::connectors::Connectors;
+use mulgil_serving::views::{Views, ViewsOptions};
+use mulgil_sql::catalog::Catalog;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::error::ApiError;
+use crate::folder::Folder;
+use crate::project::Problem;
+use crate::scheduler::SchedulerHandle;
+
+/// An editor writes a file in several steps; reading waits until nothing has changed for this long.
+const SETTLE: Duration = Duration::from_millis(200);
+/// Asks that may wait; whoever asks beyond that waits for room.
+const ASKS_MAX: usize = 16;
+
+/// The project's files as they were last read.
+pub(crate) struct Loaded {
+    /// The files.
+    pub(crate) folder: Folder,
+    /// The tables and views.
+    pub(crate) catalog: Arc<Catalog>,
+    /// The views of that catalog.
+    pub(crate) views: Views,
+    /// Everything that is wrong, flows and SQL together.
+    pub(crate) problems: Vec<Problem>,
+}
+
+impl Loaded {
+    /// Checks what was read, and starts its views. Where the SQL is what it was `before`, the views go on untouched.
+    pub(crate) async fn new(folder: Folder, parts: &ReloadParts, before: Option<&Self>) -> Self {
+        let (catalog, sql_problems) = folder.catalog(&parts.connectors);
+        let mut problems = folder.problems.clone();
+        problems.extend(sql_problems);
+        problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+        if let Some(before) = before
+            && before.folder.sql == folder.sql
+        {
+            return Self { folder, catalog: before.catalog.clone(), views: before.views.clone(), problems };
+        }
+        if let Some(before) = before {
+            before.views.shutdown().await;
+        }
+        let catalog = Arc::new(catalog);
+        let views = Views::new(catalog.clone(), parts.connectors.clone(), parts.views.clone());
+        views.start_all().await;
+        Self { folder, catalog, views, problems }
+    }
+}
+
+type Ask = oneshot::Sender<Result<Arc<Loaded>, ApiError>>;
+
+/// Asks for a reload, and knows what was last read.
+#[derive(Clone)]
+pub(crate) struct Reloader {
+    asks: mpsc::Sender<Ask>,
+    loaded: watch::Receiver<Arc<Loaded>>,
+}
+
+/// What the reloading task works with.
+pub(crate) struct ReloadParts {
+    /// The project's folder.
+    pub(crate) dir: PathBuf,
+    /// Checks the tables' options.
+    pub(crate) connectors: Arc<Connectors>,
+    /// How views run.
+    pub(crate) views: ViewsOptions,
+    /// Gets the flows.
+    pub(crate) scheduler: SchedulerHandle,
+}
+
+impl Reloader {
+    /// Starts the task. It ends when the last handle is gone.
+    pub(crate) fn start(parts: ReloadParts, first: Loaded) -> Self {
+        let (asks, asked) = mpsc::channel(ASKS_MAX);
+        let (publish, loaded) = watch::channel(Arc::new(first));
+        tokio::spawn(run(parts, asked, publish));
+        Self { asks, loaded }
+    }
+
+    /// What was last read.
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
+        self.loaded.borrow().clone()
+    }
+
+    /// Wakes up after each reload.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<Loaded>> {
+        self.loaded.clone()
+    }
+
+    /// Reads everything again and answers when the scheduler has it.
+    pub(crate) async fn reload(&self) -> Result<Arc<Loaded>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = || ApiError::unavailable("the server is shutting down");
+        self.asks.send(reply).await.map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+}
+
+async fn run(parts: ReloadParts, mut asked: mpsc::Receiver<Ask>, publish: watch::Sender<Arc<Loaded>>) {
+    // One waiting change is as good as many: the queue holds one.
+    let (changed, mut changes) = mpsc::channel(1);
+    let watcher = watch_files(&parts, changed);
+    if let Err(error) = &watcher {
+        tracing::warn!(%error, "changed files are read only when asked: POST /api/v1/reload");
+    }
+    loop {
+        let ask = tokio::select! {
+            ask = asked.recv() => match ask {
+                Some(ask) => Some(ask),
+                None => return,
+            },
+            Some(()) = changes.recv() => {
+                while let Ok(Some(())) = tokio::time::timeout(SETTLE, changes.recv()).await {}
+                None
+            }
+        };
+        let before = publish.borrow().clone();
+        let outcome = reload(&parts, &before).await.map(Arc::new);
+        match (&outcome, ask) {
+            (Ok(loaded), ask) => {
+                publish.send_replace(loaded.clone());
+                ask.map(|reply| reply.send(outcome));
+            }
+            (Err(_), Some(reply)) => drop(reply.send(outcome)),
+            (Err(error), None) => tracing::warn!(%error, "the project's files changed and could not be read again"),
+        }
+    }
+}
+
+async fn reload(parts: &ReloadParts, before: &Loaded) -> Result<Loaded, ApiError> {
+    let dir = parts.dir.clone();
+    let folder = tokio::task::spawn_blocking(move || Folder::read(&dir))
+        .await
+        .map_err(|error| ApiError::internal("reading the project's files failed").with_detail(error.to_string()))?
+        .map_err(|error| ApiError::conflict(error.to_string()))?;
+    parts.scheduler.reload(folder.flows.clone()).await?;
+    Ok(Loaded::new(folder, parts, Some(before)).await)
+}
+
+/// Watches the folders whose files are read. What tasks write elsewhere in the project wakes nobody.
+fn watch_files(parts: &ReloadParts, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let is_change =
+            event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_definition(path)));
+        if is_change {
+            // A full queue means that a change is waiting already.
+            let _ = changed.try_send(());
+        }
+    })?;
+    watcher.watch(&parts.dir, RecursiveMode::NonRecursive)?;
+    for folder in ["flows", "sources", "views"] {
+        let path = parts.dir.join(folder);
+        if path.is_dir() {
+            watcher.watch(&path, RecursiveMode::NonRecursive)?;
+        }
+    }
+    Ok(watcher)
+}
+
+fn is_definition(path: &std::path::Path) -> bool {
+    path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| matches!(ending, "yaml" | "yml" | "sql"))
+}

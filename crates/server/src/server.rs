@@ -1,0 +1,190 @@
+//! The server as a whole: takes the parts that the command line has built, listens, answers, and shuts down in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use jiff::Timestamp;
+use mulgil_connect::connectors::Connectors;
+use mulgil_history::History;
+use mulgil_log::EventLog;
+use mulgil_serving::views::{Views, ViewsOptions};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tower_http::compression::CompressionLayer;
+
+use crate::access::{Access, AccessError, guard};
+use crate::folder::Folder;
+use crate::hub::{Hub, HubParts};
+use crate::node::{Node, NodeParts};
+use crate::place::Place;
+use crate::reload::{Loaded, ReloadParts, Reloader};
+use crate::scheduler::SchedulerHandle;
+use crate::{api, assets};
+
+/// How long a shutdown waits for answers that are under way.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
+
+/// Where and for whom the server answers.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// Where it listens; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// The token that requests have to show. Needed for every address but loopback.
+    pub token: Option<String>,
+}
+
+impl Default for ServerOptions {
+    /// Loopback, the usual port, no token.
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 7575)), token: None }
+    }
+}
+
+/// What a server is made of.
+pub struct ServerParts {
+    /// The project's files, as they were read for the scheduler.
+    pub folder: Folder,
+    /// Opens tables.
+    pub connectors: Arc<Connectors>,
+    /// The running scheduler. Its flows are those of `folder`.
+    pub scheduler: SchedulerHandle,
+    /// Everything durable about flows.
+    pub history: Arc<dyn History>,
+    /// The event log.
+    pub log: EventLog,
+    /// How views run. The server starts and stops them.
+    pub views: ViewsOptions,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// It may not listen there.
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    /// The address is taken, or not this machine's.
+    #[error("cannot listen on {address}: {source}; choose another address or port, or stop what listens there")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+}
+
+/// A running server.
+pub struct ServerHandle {
+    address: SocketAddr,
+    stopping: CancellationToken,
+    answering: JoinHandle<()>,
+    views: Reloader,
+    place: Place,
+    dir: std::path::PathBuf,
+}
+
+/// Starts servers.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Starts the project's views, begins to listen, and answers from then on.
+    ///
+    /// # Errors
+    /// The address needs a token, or cannot be listened on.
+    pub async fn start(parts: ServerParts, options: ServerOptions) -> Result<ServerHandle, ServerError> {
+        let access = Access::new(options.address, options.token.as_deref())?;
+        let listen_error = |source| ServerError::Listen { address: options.address, source };
+        let listener = TcpListener::bind(options.address).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        let stopping = CancellationToken::new();
+        let node = build(parts, stopping.clone()).await;
+        let (dir, reloader) = (node.dir.clone(), node.reloader.clone());
+        let place = Place { url: format!("http://{address}"), pid: std::process::id() };
+        if let Err(error) = place.write(&dir) {
+            tracing::warn!(%error, "where the server answers could not be written down: commands need --server");
+        }
+        let stop = stopping.clone();
+        let serving =
+            axum::serve(listener, router(node, access)).with_graceful_shutdown(async move { stop.cancelled().await });
+        let answering = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "the server stopped answering");
+            }
+        });
+        tracing::info!(%address, "answering");
+        Ok(ServerHandle { address, stopping, answering, views: reloader, place, dir })
+    }
+}
+
+impl ServerHandle {
+    /// Where the server listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The address for a browser or client on this machine.
+    pub fn url(&self) -> &str {
+        &self.place.url
+    }
+
+    /// The views as they are now.
+    pub fn views(&self) -> Views {
+        self.views.loaded().views.clone()
+    }
+
+    /// Takes no more requests, ends the streams of events and logs, waits for the answers under way, and stops the
+    /// views. The scheduler, the history and the log belong to who started them.
+    pub async fn shutdown(self) {
+        self.stopping.cancel();
+        self.place.remove(&self.dir);
+        let aborter = self.answering.abort_handle();
+        if tokio::time::timeout(DRAIN_MAX, self.answering).await.is_err() {
+            aborter.abort();
+            tracing::warn!("some answers took too long and were broken off");
+        }
+        self.views.loaded().views.shutdown().await;
+    }
+}
+
+async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
+    let reload_parts = ReloadParts {
+        dir: parts.folder.dir.clone(),
+        connectors: parts.connectors.clone(),
+        views: parts.views,
+        scheduler: parts.scheduler.clone(),
+    };
+    let dir = parts.folder.dir.clone();
+    let first = Loaded::new(parts.folder, &reload_parts, None).await;
+    let reloader = Reloader::start(reload_parts, first);
+    let hub = Hub::start(HubParts {
+        scheduler: parts.scheduler.clone(),
+        history: parts.history.clone(),
+        reloader: reloader.clone(),
+        stopping: stopping.clone(),
+    });
+    Node::new(NodeParts {
+        dir,
+        started_at: Timestamp::now(),
+        started: Instant::now(),
+        scheduler: parts.scheduler,
+        history: parts.history,
+        log: parts.log,
+        connectors: parts.connectors,
+        reloader,
+        hub,
+        stopping,
+    })
+}
+
+/// The API behind its guard; everything else is the web UI's. Streams of events are not compressed.
+fn router(node: Node, access: Access) -> Router {
+    let (api, _) = api::routes().split_for_parts();
+    api.with_state(node)
+        .layer(from_fn_with_state(access.clone(), guard))
+        .fallback_service(axum::routing::any(assets::serve).with_state(access))
+        .layer(CompressionLayer::new())
+}
