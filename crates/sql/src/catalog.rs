@@ -259,3 +259,6 @@ fn declared_query(declared: &Declared) -> Option<&QueryText> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

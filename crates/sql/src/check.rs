@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
 use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
@@ -15,7 +14,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;
-use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, window_call_input};
+use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, unread, window_call_input};
 use crate::problem::{Mistake, SqlError, did_you_mean};
 use crate::statement::{QueryText, RefreshMode, Statement, TableDeclaration, ViewDeclaration};
 
@@ -106,7 +105,7 @@ fn check_primary_key(table: &Table) -> Result<(), Mistake> {
 fn type_computed_columns(table: &mut Table) -> Result<(), Mistake> {
     let catalog = Catalog::default();
     let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
-    let source = Arc::new(LogicalTableSource::new(table.definition.physical_schema()));
+    let source = unread(table.definition.physical_schema());
     let scan = LogicalPlanBuilder::scan(reference_of(&table.definition.name), source, None)
         .and_then(LogicalPlanBuilder::build)
         .map_err(|error| Mistake::from_planner(&error, table.places.name))?;

@@ -10,11 +10,10 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DataFusionError, ExprSchema, Result, TableReference};
 use datafusion::execution::SessionState;
-use datafusion::logical_expr::logical_plan::builder::LogicalTableSource;
 use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, RelationPlanner, TypePlanner};
 use datafusion::logical_expr::{
-    AggregateUDF, Expr, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF, TableSource, WindowUDF,
-    cast,
+    AggregateUDF, Expr, ExprSchemable, Extension, HigherOrderUDF, LogicalPlan, LogicalPlanBuilder, ScalarUDF,
+    TableSource, WindowUDF, cast,
 };
 use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
@@ -63,6 +62,22 @@ pub(crate) fn table_name_of(reference: &TableReference) -> TableName {
         namespace: reference.schema().unwrap_or(TableName::DEFAULT_NAMESPACE).to_owned(),
         name: reference.table().to_owned(),
     }
+}
+
+/// A table source of which only the columns are known. It takes no filters: they stay in the plan.
+struct Unread {
+    schema: SchemaRef,
+}
+
+impl TableSource for Unread {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+/// A table source for a plan that is not going to read.
+pub(crate) fn unread(schema: SchemaRef) -> Arc<dyn TableSource> {
+    Arc::new(Unread { schema })
 }
 
 /// A table source that stands for a plan.
@@ -129,10 +144,7 @@ impl<'a> Planner<'a> {
     /// The rows of a table: its connector's, with the declared types, computed columns, and the watermark above.
     pub(crate) fn table(&self, table: &Table) -> Result<LogicalPlan> {
         let reference = reference_of(&table.definition.name);
-        let source = self
-            .scans
-            .table(&table.definition)
-            .unwrap_or_else(|| Arc::new(LogicalTableSource::new(table.definition.physical_schema())));
+        let source = self.scans.table(&table.definition).unwrap_or_else(|| unread(table.definition.physical_schema()));
         let scan = LogicalPlanBuilder::scan(reference.clone(), source, None)?.build()?;
         let plan = self.declared_columns(table, scan)?;
         let Some((watermark, (_, bound))) = table.definition.watermark.as_ref().zip(table.places.watermark.as_ref())
@@ -154,7 +166,12 @@ impl<'a> Planner<'a> {
                 Some(tree) => {
                     let computed = self.expression(tree, &scan)?;
                     changed = true;
-                    if column.data_type == DataType::Null { computed } else { cast(computed, column.data_type.clone()) }
+                    let is_typed = computed.get_type(scan.schema()).is_ok_and(|given| given == column.data_type);
+                    if is_typed || column.data_type == DataType::Null {
+                        computed
+                    } else {
+                        cast(computed, column.data_type.clone())
+                    }
                 }
                 None => {
                     let physical = Column::new(Some(reference.clone()), column.name.clone());

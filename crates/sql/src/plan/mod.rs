@@ -11,6 +11,6 @@ pub(crate) mod watermark;
 pub(crate) mod window;
 mod window_call;
 
-pub(crate) use context::{Planner, Scans, Unscanned, reference_of, table_name_of};
+pub(crate) use context::{Planner, Scans, Unscanned, reference_of, table_name_of, unread};
 pub(crate) use state::{StateOptions, planning_state, session_state};
 pub(crate) use window_call::window_call_input;

@@ -23,7 +23,6 @@ fn config() -> SessionConfig {
     let options = config.options_mut();
     options.sql_parser.collect_spans = true;
     options.sql_parser.map_string_types_to_utf8view = false;
-    options.execution.time_zone = Some("UTC".to_owned());
     config
 }
 

@@ -118,7 +118,9 @@ impl Call {
             if name == "data" || (by_place && input.is_none()) {
                 input = Some(self.input(value)?);
             } else if name == "timecol" || (by_place && time.is_none()) {
-                time = Some((self.descriptor(value)?, value.span().start));
+                let column = self.descriptor(value)?;
+                let at = column.span().start;
+                time = Some((column, at));
             } else {
                 intervals.push((name, value.clone()));
             }

@@ -1,8 +1,29 @@
-//! From the logical plan to a dataflow graph.
+//! From the logical plan to a dataflow graph: stream mode.
+//!
+//! The plan is analysed and optimised by those of DataFusion's rules that keep its shape (constants folded, predicates
+//! moved down, unneeded columns dropped), then its nodes become operators one by one.
 
+mod aggregate;
+mod expression;
+mod finish;
+mod key;
+mod translate;
+mod windowed;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::logical_expr::LogicalPlan;
-use mulgil_dataflow::graph::Graph;
+use datafusion::optimizer::optimize_projections::OptimizeProjections;
+use datafusion::optimizer::push_down_filter::PushDownFilter;
+use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
+use datafusion::optimizer::{Optimizer, OptimizerContext};
+use mulgil_connect::definition::TableName;
+use mulgil_dataflow::graph::{Graph, LogicalOperator};
 
+pub use self::finish::Finish;
+use crate::check::volatile_function;
+use crate::plan::planning_state;
 use crate::problem::SqlError;
 
 /// The sink of a bare `SELECT`.
@@ -11,11 +32,54 @@ pub const RESULT_SINK: &str = "result";
 /// A statement as a dataflow.
 #[derive(Clone, Debug)]
 pub struct StreamPlan {
-    /// What to run.
+    /// What to run. Its last node is the sink.
     pub graph: Graph,
+    /// The columns that the sink gets.
+    pub schema: SchemaRef,
+    /// Columns that together name a row of the result, by index; `None` where rows have no key, and equal rows may
+    /// occur several times.
+    pub key: Option<Vec<usize>>,
+    /// Whether the sink gets a changelog (`+I -U +U -D`) rather than inserts only.
+    pub is_updating: bool,
+    /// The tables that it reads.
+    pub sources: Vec<TableName>,
+    /// What is left to do, in batch, with the final rows of a bare `SELECT`: `ORDER BY` and `LIMIT`.
+    pub finish: Option<Finish>,
 }
 
+/// Plans a dataflow that ends in the sink named `sink`.
 pub(crate) fn plan(plan: LogicalPlan, sink: Option<String>) -> Result<StreamPlan, SqlError> {
-    let _ = (plan, sink);
-    Err(SqlError::not_in_stream("this"))
+    let sink = sink.unwrap_or_else(|| RESULT_SINK.to_owned());
+    if let Some(function) = volatile_function(&plan) {
+        return Err(SqlError::not_in_stream(format!("{function}(), whose value changes while the stream runs,")));
+    }
+    let (plan, finish) = if sink == RESULT_SINK { Finish::split(plan)? } else { (plan, None) };
+    let plan = optimize(plan)?;
+    let (mut graph, rows) = translate::translate(&plan)?;
+    let schema: SchemaRef = Arc::new(Schema::new(rows.schema.fields().clone()));
+    let end = graph.push(LogicalOperator::Sink { table: sink }, vec![rows.node], Arc::clone(&schema));
+    let sources = graph.nodes.iter().filter_map(|node| match &node.operator {
+        LogicalOperator::Source { table, .. } => Some(TableName::parse(table)),
+        _ => None,
+    });
+    let mut sources: Vec<TableName> = sources.collect();
+    sources.sort();
+    sources.dedup();
+    let is_updating = graph.is_updating(end);
+    Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, finish })
 }
+
+/// Applies the rules that leave every construct recognisable.
+fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    let state = planning_state();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    let optimizer = Optimizer::with_rules(vec![
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(PushDownFilter::new()),
+        Arc::new(OptimizeProjections::new()),
+    ]);
+    Ok(optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {})?)
+}
+
+#[cfg(test)]
+mod tests;

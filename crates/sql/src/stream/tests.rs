@@ -1,0 +1,101 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+use std::path::PathBuf;
+
+use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_dataflow::explain::{Format, logical};
+
+use super::*;
+use crate::catalog::Catalog;
+use crate::plan::{Planner, Unscanned};
+use crate::session::single_statement;
+use crate::statement::StatementKind;
+
+const TABLES: &str = "
+CREATE TABLE departures (
+  carrier VARCHAR, flight INT, origin VARCHAR, dest VARCHAR, dep_delay DOUBLE, scheduled TIMESTAMP(3),
+  WATERMARK FOR scheduled AS scheduled - INTERVAL '2' HOUR
+) WITH ('connector' = 'log');
+CREATE TABLE raw (
+  id INT, seconds BIGINT, ts AS to_timestamp_seconds(seconds), WATERMARK FOR ts AS ts
+) WITH ('connector' = 'log');
+CREATE TABLE plain (id INT, ts TIMESTAMP(3)) WITH ('connector' = 'log');
+CREATE MATERIALIZED TABLE late AS SELECT origin, dep_delay FROM departures WHERE dep_delay > 60;
+";
+
+fn planned(sql: &str) -> Result<StreamPlan, SqlError> {
+    let (catalog, problems) = Catalog::load(&[(PathBuf::from("tables.sql"), TABLES.to_owned())]);
+    assert_eq!(problems, []);
+    let statement = single_statement(sql)?;
+    let StatementKind::Query(query) = &statement.kind else { panic!("not a query") };
+    let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
+    let logical = planner.query(query, Location { line: 1, column: 1 }).map_err(|m| m.in_file(&PathBuf::from("q")))?;
+    plan(logical, None)
+}
+
+fn text(sql: &str) -> String {
+    logical(&planned(sql).unwrap().graph, Format::Text)
+}
+
+#[test]
+fn graphs_read_only_what_they_need() {
+    let graphs = [
+        "SELECT origin, window_start, count(*) AS flights, avg(dep_delay) AS mean_delay
+           FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR)
+          GROUP BY origin, window_start, window_end",
+        "SELECT upper(origin) AS o FROM late WHERE dep_delay < 90",
+        "SELECT window_end, sum(id) FILTER (WHERE id > 3) AS s FROM TUMBLE(TABLE raw, DESCRIPTOR(ts), INTERVAL '1' DAY)
+          WHERE window_start > TIMESTAMP '2013-01-01 00:00:00' AND id < 100 GROUP BY window_end HAVING sum(id) > 10",
+        "SELECT o, window_time FROM (SELECT upper(origin) AS o, window_time, window_end
+           FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR, INTERVAL '15' MINUTE) WHERE flight = 1)
+          GROUP BY o, window_time, window_end ORDER BY window_time DESC LIMIT 3",
+        "SELECT * FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR) AS t WHERE t.flight = 1",
+        "SELECT origin FROM departures UNION ALL SELECT carrier FROM departures",
+    ]
+    .map(|sql| format!("{sql}\n\n{}", text(sql)));
+    insta::assert_snapshot!(graphs.join("\n\n"));
+}
+
+#[test]
+fn what_a_stream_cannot_do_is_named_with_a_remedy() {
+    let remedy = "run it with --mode batch, or as a view with REFRESH_MODE = FULL";
+    for (sql, construct) in [
+        ("SELECT a.id FROM raw a, raw b", "a join"),
+        ("SELECT max(id) FROM raw", "an aggregate without a window (GROUP BY lacks window_start and window_end)"),
+        ("SELECT id FROM (SELECT DISTINCT id FROM raw) WHERE id % 2 = 1", "DISTINCT"),
+        ("SELECT row_number() OVER (ORDER BY id) FROM raw", "an OVER window"),
+        ("SELECT id FROM raw WHERE id IN (SELECT id FROM plain)", "a subquery inside an expression"),
+        ("SELECT now(), id FROM raw", "now(), whose value changes while the stream runs,"),
+        ("SELECT 1", "a SELECT without FROM"),
+        (
+            "SELECT array_agg(id ORDER BY id) FROM TUMBLE(TABLE raw, DESCRIPTOR(ts), INTERVAL '1' DAY) GROUP BY window_end",
+            "ORDER BY inside array_agg(id)",
+        ),
+    ] {
+        let error = planned(sql).map(|plan| logical(&plan.graph, Format::Text)).unwrap_err();
+        assert_eq!(error.to_string(), format!("{construct} is not supported in stream mode yet; {remedy}"), "{sql}");
+    }
+    for (sql, expected) in [(
+        "SELECT count(*) FROM TUMBLE(TABLE plain, DESCRIPTOR(ts), INTERVAL '1' DAY) GROUP BY window_end",
+        "a window over ts, whose table has no watermark, is not supported in stream mode yet; add WATERMARK FOR ts AS \
+             ts - INTERVAL '5' SECOND to the table",
+    )] {
+        assert_eq!(planned(sql).unwrap_err().to_string(), expected);
+    }
+}
+
+#[test]
+fn keys_name_the_rows_of_a_result() {
+    let window = "FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR)";
+    for (select, group, expected) in [
+        ("origin, window_start, count(*)", "origin, window_start, window_end", Some(vec![0, 1])),
+        ("count(*), window_end AS e, origin", "origin, window_start, window_end", Some(vec![1, 2])),
+        ("count(*), window_end", "origin, window_start, window_end", None),
+        ("upper(origin), window_start", "origin, window_start, window_end", None),
+        ("window_time, count(*)", "window_time, window_end", Some(vec![0])),
+    ] {
+        let plan = planned(&format!("SELECT {select} {window} GROUP BY {group}")).unwrap();
+        assert_eq!(plan.key, expected, "{select}");
+        assert_eq!(plan.sources, [TableName::parse("departures")]);
+        assert!(!plan.is_updating);
+    }
+}
