@@ -170,7 +170,7 @@ impl Segment {
     pub(crate) fn remove(&self) -> Result<(), LogError> {
         let index = self.index_path();
         match fs::remove_file(&index) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).during("remove", &index),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).during("remove", &index),
             _ => fs::remove_file(&self.path).during("remove", &self.path),
         }
     }

@@ -89,25 +89,21 @@ impl Topic {
     pub async fn send(&self, partition: u32, records: &[Record]) -> Result<Appended, LogError> {
         let (command, answer) = self.append_command(partition, records)?;
         self.log.commands()?.send(command).await.map_err(|_| LogError::Closed)?;
-        Ok(Appended(answer))
+        Ok(answer)
     }
 
     /// [`Topic::append`] for threads outside tokio. Panics within tokio's runtime, as every blocking call does there.
     pub fn append_blocking(&self, partition: u32, records: &[Record]) -> Result<Range<u64>, LogError> {
         let (command, answer) = self.append_command(partition, records)?;
         self.log.commands()?.blocking_send(command).map_err(|_| LogError::Closed)?;
-        answer.blocking_recv().unwrap_or(Err(LogError::Closed))
+        answer.0.blocking_recv().unwrap_or(Err(LogError::Closed))
     }
 
-    fn append_command(
-        &self,
-        partition: u32,
-        records: &[Record],
-    ) -> Result<(Command, oneshot::Receiver<Result<Range<u64>, LogError>>), LogError> {
+    fn append_command(&self, partition: u32, records: &[Record]) -> Result<(Command, Appended), LogError> {
         self.handle(partition)?;
         let (answer, receiver) = oneshot::channel();
         let partition = self.state.first_partition + partition as usize;
-        Ok((Command::Append { partition, frames: encode(records)?, answer }, receiver))
+        Ok((Command::Append { partition, frames: encode(records)?, answer }, Appended(receiver)))
     }
 
     /// A reader of a partition.

@@ -42,7 +42,7 @@ pub(crate) struct Writer {
     topics: watch::Sender<Arc<Topics>>,
     syncs: Arc<AtomicU64>,
     /// Held as long as the thread lives: its lock keeps other processes out.
-    _lock: File,
+    lock: File,
 }
 
 /// An append that waits for its batch to be committed.
@@ -55,7 +55,7 @@ impl Writer {
     /// Opens every topic of a folder.
     pub(crate) fn open(dir: PathBuf, segment_bytes: u64, lock: File, syncs: Arc<AtomicU64>) -> Result<Self, LogError> {
         let topics = watch::Sender::new(Arc::new(Topics::new()));
-        let mut writer = Self { segment_bytes, partitions: Vec::new(), topics, syncs, dir, _lock: lock };
+        let mut writer = Self { segment_bytes, partitions: Vec::new(), topics, syncs, dir, lock };
         for (name, options) in read_topics(&writer.dir)? {
             writer.add_topic(name, options)?;
         }
@@ -178,6 +178,14 @@ impl Writer {
             total.bytes += removed.bytes;
         }
         Ok(total)
+    }
+}
+
+impl Drop for Writer {
+    /// Gives the lock up, rather than leaving that to the closing of the file: a child process that is just being
+    /// started has the file open too, for a moment. A failure leaves it to the closing after all.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 
