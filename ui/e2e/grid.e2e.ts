@@ -5,7 +5,8 @@ import { FLOW, open, useBrowser } from "./browser";
 
 useBrowser();
 
-const COLUMNS_LEAST = 365;
+/** A whole year, unless the server under test has had less time to fill it. */
+const COLUMNS_LEAST = Number(process.env.E2E_RUNS_LEAST ?? 365);
 const FRAME_MS_MAX = 50;
 const WORK_MS_MEDIAN = 12;
 const TRIES = 4;

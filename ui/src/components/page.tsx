@@ -16,8 +16,8 @@ interface HeadProps {
 
 export function PageHead({ title, crumbs = [], badge, lead, actions }: HeadProps) {
   useEffect(() => {
-    document.title = `${title} · Mulgil`;
-  }, [title]);
+    document.title = [title, ...crumbs.slice(1).map((crumb) => crumb.text), "Mulgil"].join(" · ");
+  });
   return (
     <div className="page-head">
       <div className="page-title">

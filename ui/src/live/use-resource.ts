@@ -5,7 +5,6 @@ import { store, type Resource, type Snapshot } from "./store";
 export function useResource<T>(resource: Resource<T>): Snapshot<T> {
   const { path } = resource;
   // The path says which resource it is, so a new object with the same path is the same resource.
-  // eslint-disable-next-line react-hooks/exhaustive-deps
   const subscribe = useCallback((changed: () => void) => store.watch(resource, changed), [path]);
   return useSyncExternalStore(subscribe, () => store.snapshot<T>(path));
 }

@@ -1,11 +1,12 @@
 // A backfill is planned before it runs: the form always shows the server's plan for what stands in it.
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useState } from "react";
 import { api } from "../../api/client";
-import type { BackfillAsk, BackfillPlan, FlowDetail, Which } from "../../api/types";
+import type { BackfillPlan, FlowDetail, Which } from "../../api/types";
 import { Button } from "../../components/button";
 import { Dialog } from "../../components/dialog";
 import { Choice, Field } from "../../components/fields";
 import { Fault } from "../../components/page";
+import { useAnswer } from "../../components/use-answer";
 import { useCommand } from "../../components/use-command";
 import * as resources from "../../live/resources";
 import { store } from "../../live/store";
@@ -13,20 +14,28 @@ import { useReader } from "../../text/context";
 
 const WHICH: readonly Which[] = ["missing", "failed", "all"];
 const SETTLE_MS = 250;
+const RANGE_DAYS = 30;
+const DAY_MS = 86_400_000;
+
+/** The day of the newest interval that has a run: what comes after it is what one mostly wants next. */
+function newestDay(flow: FlowDetail): string {
+  const days = flow.recent_runs.flatMap((run) => /^\d{4}-\d{2}-\d{2}$/.exec(run.label)?.[0] ?? []);
+  return days.sort().at(-1) ?? "";
+}
+
+function dayAfter(day: string, days: number): string {
+  return day === "" ? "" : new Date(Date.parse(day) + days * DAY_MS).toISOString().slice(0, 10);
+}
 
 export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: () => void }) {
   const { t } = useReader();
-  const [from, setFrom] = useState("");
-  const [to, setTo] = useState("");
+  const [from, setFrom] = useState(() => dayAfter(newestDay(flow), 1));
+  const [to, setTo] = useState(() => dayAfter(newestDay(flow), RANGE_DAYS));
   const [which, setWhich] = useState<Which>("missing");
   const [concurrency, setConcurrency] = useState(8);
-  const [plan, setPlan] = useState<BackfillPlan | null>(null);
   const [confirm, setConfirm] = useState(false);
   const risky = which !== "missing" && flow.tasks.some((task) => !task.idempotent);
 
-  const look = useCommand(useCallback(async (ask: BackfillAsk) => {
-    setPlan((await api.backfill(flow.name, { ...ask, dry_run: true })).plan);
-  }, [flow.name]));
   const start = useCommand(useCallback(async () => {
     await api.backfill(flow.name, { from, to, which, concurrency, confirm });
     store.refetch(resources.backfills.path);
@@ -34,15 +43,12 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
   }, [flow.name, from, to, which, concurrency, confirm, onClose]));
 
   const ready = from !== "" && to !== "" && concurrency >= 1;
-  const lookAgain = look.run;
-  useEffect(() => {
-    setPlan(null);
-    if (!ready) return undefined;
-    const timer = setTimeout(() => void lookAgain({ from, to, which, concurrency }), SETTLE_MS);
-    return () => clearTimeout(timer);
-  }, [ready, from, to, which, concurrency, lookAgain]);
-
-  const error = start.error ?? look.error;
+  const { answer: plan, error: refused } = useAnswer(
+    ready ? `${from} ${to} ${which} ${concurrency}` : null,
+    async () => (await api.backfill(flow.name, { from, to, which, concurrency, dry_run: true })).plan,
+    SETTLE_MS,
+  );
+  const error = start.error ?? refused;
   return (
     <Dialog
       title={t("backfill.title", { flow: flow.name })} onClose={onClose}

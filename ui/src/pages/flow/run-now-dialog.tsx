@@ -22,7 +22,7 @@ function typed(text: string, like: unknown): unknown {
 
 export function RunNowDialog({ flow, onClose }: { flow: FlowDetail; onClose: () => void }) {
   const { t } = useReader();
-  const [date, setDate] = useState("");
+  const [date, setDate] = useState(() => /^\d{4}-\d{2}-\d{2}$/.exec(flow.recent_runs[0]?.label ?? "")?.[0] ?? "");
   const [params, setParams] = useState<Record<string, string>>({});
   const start = useCommand(useCallback(async () => {
     const given = Object.entries(params).map(([name, text]) => [name, typed(text, flow.params.find((param) => param.name === name)?.default)]);

@@ -1,11 +1,12 @@
 // Asks what to run again, and shows exactly which tasks that is before it happens.
-import { useCallback, useEffect, useState } from "react";
+import { useCallback, useState } from "react";
 import { api } from "../../api/client";
 import type { RerunPreview, RerunScope, RunDetail } from "../../api/types";
 import { Button } from "../../components/button";
 import { Dialog } from "../../components/dialog";
 import { Fault } from "../../components/page";
 import { StatusMark } from "../../components/status";
+import { useAnswer } from "../../components/use-answer";
 import { useCommand } from "../../components/use-command";
 import * as resources from "../../live/resources";
 import { store } from "../../live/store";
@@ -16,25 +17,19 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
   const anyBad = run.tasks.some((other) => other.status !== "succeeded");
   const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), "all"];
   const [scope, setScope] = useState<RerunScope>(scopes[0] ?? "all");
-  const [preview, setPreview] = useState<RerunPreview | null>(null);
   const [confirm, setConfirm] = useState(false);
   const name = scope === "from" ? task : null;
 
-  const look = useCommand(useCallback(async (ask: RerunScope, from: string | null) => {
-    setPreview(await api.rerunPreview(run.id, { scope: ask, task: from }));
-  }, [run.id]));
+  const { answer: preview, error: refused } = useAnswer(`${run.id} ${scope} ${name}`, () => api.rerunPreview(run.id, { scope, task: name }));
   const start = useCommand(useCallback(async () => {
     store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, confirm }));
     onClose();
   }, [run.id, scope, name, confirm, onClose]));
-  const lookAgain = look.run;
-  useEffect(() => {
-    setPreview(null);
+  const choose = (choice: RerunScope): void => {
+    setScope(choice);
     setConfirm(false);
-    void lookAgain(scope, name);
-  }, [scope, name, lookAgain]);
-
-  const error = start.error ?? look.error;
+  };
+  const error = start.error ?? refused;
   const asks = preview?.needs_confirmation === true;
   return (
     <Dialog
@@ -52,7 +47,7 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
         <legend>{t("rerun.scope")}</legend>
         {scopes.map((choice) => (
           <label key={choice}>
-            <input type="radio" name="scope" checked={scope === choice} onChange={() => setScope(choice)} />
+            <input type="radio" name="scope" checked={scope === choice} onChange={() => choose(choice)} />
             {t(`rerun.scope.${choice}`, { task: task ?? "" })}
           </label>
         ))}

@@ -31,6 +31,7 @@ export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props)
   const words = { measure: columns[measure]?.name ?? "", x: columns[reading.x]?.name ?? "", key: columns[reading.key ?? -1]?.name ?? "" };
   const label = t(reading.key === null ? "view.chart.label.single" : "view.chart.label", words);
   const settled = watermark && !isEnd(watermark) ? instant(watermark) : null;
+  const open = settled !== null && series.some((line) => (line.points.at(-1)?.x ?? settled) > settled);
   return (
     <Panel
       title={label} className="chart-panel"
@@ -43,7 +44,7 @@ export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props)
       }
     >
       <LineChart label={`${label}. ${t("view.chart.help")}`} series={series} xKind={reading.xKind} settled={settled} />
-      {settled !== null ? <p className="chart-note"><span className="chart-note-hatch" aria-hidden="true" />{t("view.chart.open")}</p> : null}
+      {open ? <p className="chart-note"><span className="chart-note-hatch" aria-hidden="true" />{t("view.chart.open")}</p> : null}
     </Panel>
   );
 }
