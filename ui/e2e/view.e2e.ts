@@ -35,6 +35,10 @@ it("reads the chart with the keyboard and changes what is drawn", async () => {
   await page.keyboard.press("Escape");
   await page.getByRole("button", { name: "mean_delay" }).click();
   await page.getByRole("heading", { name: /^mean_delay by window_start/ }).waitFor();
+  const answer = page.waitForResponse(/limit=1500/);
+  await page.getByRole("button", { name: "1,500" }).click();
+  await answer;
+  await page.getByRole("heading", { name: /^mean_delay by window_start/ }).waitFor();
 });
 
 it.runIf(mocked)("comes back after the connection was lost", async () => {

@@ -77,7 +77,7 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
           {t("backfill.confirm")}
         </label>
       ) : null}
-      <div aria-live="polite">
+      <div className="answer" aria-live="polite">
         {plan ? <Plan plan={plan} /> : null}
         {error ? <Fault error={error} /> : null}
       </div>

@@ -52,7 +52,7 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
           </label>
         ))}
       </fieldset>
-      <div aria-live="polite">
+      <div className="answer" aria-live="polite">
         {preview ? <Preview run={run} preview={preview} /> : null}
         {asks ? (
           <label className="confirm">

@@ -73,7 +73,7 @@ function Run({ run }: { run: RunDetail }) {
         <Timeline tasks={run.tasks} live={!over} />
       </Panel>
       {chosen ? <TaskPanel key={chosen.name} run={run.id} task={chosen} /> : null}
-      {dialog === "rerun" ? <RerunDialog run={run} task={chosenName} onClose={close} /> : null}
+      {dialog === "rerun" ? <RerunDialog run={run} task={chosen?.name ?? null} onClose={close} /> : null}
       {dialog === "cancel" ? <CancelDialog run={run} onClose={close} /> : null}
     </>
   );

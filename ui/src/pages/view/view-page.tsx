@@ -29,6 +29,9 @@ function View({ view }: { view: ViewDetail }) {
   const [limit, setLimit] = useState<number>(LIMITS[0]);
   const time = view.columns.find((column) => kindOf(column.type) === "time");
   const rows = useResource(resources.rows(view.name, time ? `-${time.name}` : null, limit));
+  // While another number of rows is under way, what was shown stays.
+  const [last, setLast] = useState(rows.data);
+  if (rows.data !== undefined && rows.data !== last) setLast(rows.data);
   return (
     <>
       <PageHead
@@ -44,7 +47,7 @@ function View({ view }: { view: ViewDetail }) {
       <Problems problems={view.problems} />
       {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
       <ViewNumbers view={view} />
-      <Loaded snapshot={rows}>
+      <Loaded snapshot={{ data: rows.data ?? last, error: rows.error }}>
         {(answer) => (
           <>
             <ChartPanel answer={answer} watermark={view.watermark ?? null} limit={limit} limits={LIMITS} onLimit={setLimit} />
