@@ -66,6 +66,16 @@ impl WatermarkTracker {
         }
     }
 
+    /// Input `input` says both at once, as a sender does: between the two, time would not be what either of them means.
+    pub fn set(&mut self, input: usize, said: InputTime) {
+        if let Some(time) = self.inputs.get_mut(input)
+            && time.state != InputState::Finished
+        {
+            *time = InputTime { watermark: time.watermark.max(said.watermark), state: said.state };
+            self.combine();
+        }
+    }
+
     /// The combined watermark, and whether the inputs together are active, idle or finished.
     pub fn combined(&self) -> InputTime {
         InputTime { watermark: self.combined, state: self.state() }

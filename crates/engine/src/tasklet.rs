@@ -130,8 +130,7 @@ impl Tasklet {
                 self.read(sender, rows, position)
             }
             Message::Time(time) => {
-                self.senders.advance(sender, time.watermark);
-                self.senders.set_state(sender, time.state);
+                self.senders.set(sender, time);
                 self.note_partition(sender);
                 self.wake();
                 Ok(())

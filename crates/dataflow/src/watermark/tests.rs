@@ -94,3 +94,12 @@ fn no_inputs_have_ended_from_the_start() {
     let tracker = WatermarkTracker::new(0);
     assert_eq!(tracker.combined(), InputTime { watermark: Watermark::END, state: Finished });
 }
+
+#[test]
+fn the_end_of_one_input_is_not_the_end_of_time_for_those_asleep() {
+    let mut tracker = WatermarkTracker::new(2);
+    tracker.advance(1, Watermark(5));
+    tracker.set_state(1, Idle);
+    tracker.set(0, InputTime { watermark: Watermark::END, state: Finished });
+    assert_eq!(tracker.combined(), InputTime { watermark: Watermark(5), state: Idle });
+}

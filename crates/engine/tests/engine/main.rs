@@ -1,0 +1,9 @@
+//! Tests of the engine: whole graphs, on real threads and on the deterministic executor.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod endings;
+mod equality;
+mod flow;
+mod graphs;
+mod memory;
+mod time;
