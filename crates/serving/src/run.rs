@@ -1,14 +1,34 @@
 //! Runs a text of several statements, in batch or as streams, and hands out the rows: what `mulgil sql` does.
 
+mod changelog;
+mod explain;
+
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
+use mulgil_connect::sink::Sink;
+use mulgil_connect::source::Source;
+use mulgil_engine::error::JobError;
+use mulgil_engine::job::{Job, JobOptions, JobSummary};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlError;
-use mulgil_sql::session::{QueryResult, SessionOptions, ViewSnapshots};
+use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
+use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
+use mulgil_sql::stream::{RESULT_SINK, StreamPlan};
+use tokio::runtime::Handle;
+
+use self::changelog::ChangelogSink;
+pub use self::explain::{ExplainOptions, explain};
+use crate::result::{ResultError, ResultTable};
+use crate::sink::ResultSink;
+
+/// The most final rows, or changes, that a streaming `SELECT` may gather in memory.
+const GATHERED_ROWS_MAX: usize = 50_000_000;
 
 /// How statements run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +50,8 @@ pub struct RunOptions {
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
     pub allowed_lateness_ms: u64,
+    /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
+    pub changelog: bool,
     /// Stored results of views, to be read in place of their queries.
     pub snapshots: Option<Arc<dyn ViewSnapshots>>,
 }
@@ -41,6 +63,7 @@ impl Default for RunOptions {
             parallelism: 1,
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
+            changelog: false,
             snapshots: None,
         }
     }
@@ -59,12 +82,14 @@ pub enum StatementResult {
     },
     /// A `SELECT` in batch: rows as they come.
     Rows(QueryResult),
-    /// A `SELECT` in stream mode: its final rows, once its bounded input has ended.
+    /// A `SELECT` in stream mode: its final rows, once its bounded input has ended; or its changes.
     FinalRows {
         /// The columns.
         schema: SchemaRef,
         /// The rows.
         batches: Vec<RecordBatch>,
+        /// What the stream did.
+        summary: JobSummary,
     },
     /// `EXPLAIN`.
     Explained(String),
@@ -78,14 +103,20 @@ pub enum RunError {
     Sql(#[from] SqlError),
     /// A stream failed.
     #[error(transparent)]
-    Job(#[from] mulgil_engine::error::JobError),
+    Job(#[from] JobError),
+    /// The result could not be gathered.
+    #[error(transparent)]
+    Result(#[from] ResultError),
+    /// The caller could not take a result.
+    #[error("cannot show the result: {0}")]
+    Show(String),
 }
 
 /// Runs the statements of a text in order; `CREATE` statements add to the catalog for the statements after them.
-/// Each result is handed out before the next statement runs. `file` is for messages.
+/// Each result is handed out before the next statement runs. `file` is for messages. Streams read logs up to now.
 ///
 /// # Errors
-/// The first statement that fails ends the run.
+/// A mistake anywhere in the text, before anything runs; or the first statement that fails.
 pub async fn run_statements(
     file: &Path,
     text: &str,
@@ -94,6 +125,132 @@ pub async fn run_statements(
     options: &RunOptions,
     mut each: impl AsyncFnMut(StatementResult) -> Result<(), RunError>,
 ) -> Result<(), RunError> {
-    let _ = (file, text, catalog, connectors, options, &mut each);
-    Err(SqlError::Later("running statements comes later".to_owned()).into())
+    let (statements, problems) = parse_statements(file, text);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(SqlError::from(problem).into());
+    }
+    let mut catalog = Arc::new(catalog.clone());
+    for statement in &statements {
+        if let StatementKind::CreateTable(_) | StatementKind::CreateView(_) = &statement.kind {
+            let mut extended = catalog.as_ref().clone();
+            let name = extended.declare(statement, file, &connectors).map_err(SqlError::from)?;
+            catalog = Arc::new(extended);
+            each(StatementResult::Declared(name)).await?;
+            continue;
+        }
+        let session = session(&catalog, &connectors, options);
+        let result = run_statement(&session, statement, options).await.map_err(|error| in_file(error, file))?;
+        each(result).await?;
+    }
+    Ok(())
+}
+
+fn session(catalog: &Arc<Catalog>, connectors: &Arc<Connectors>, options: &RunOptions) -> Session {
+    let session = Session::new(Arc::clone(catalog), Arc::clone(connectors)).with_options(options.session);
+    match &options.snapshots {
+        Some(snapshots) => session.with_view_snapshots(Arc::clone(snapshots)),
+        None => session,
+    }
+}
+
+fn in_file(error: RunError, file: &Path) -> RunError {
+    match error {
+        RunError::Sql(error) => RunError::Sql(error.in_file(file)),
+        other => other,
+    }
+}
+
+async fn run_statement(
+    session: &Session,
+    statement: &Statement,
+    options: &RunOptions,
+) -> Result<StatementResult, RunError> {
+    match (&statement.kind, options.mode) {
+        (StatementKind::Explain(inner), mode) => {
+            let options = ExplainOptions { mode, parallelism: options.parallelism, ..ExplainOptions::default() };
+            Ok(StatementResult::Explained(explain(session, inner, options).await?))
+        }
+        (StatementKind::Query(_), Mode::Batch) => Ok(StatementResult::Rows(session.run_query(statement).await?)),
+        (StatementKind::Insert(insert), Mode::Batch) => {
+            let written = session.run_insert(statement).await?;
+            Ok(StatementResult::Written { table: insert.table.to_string(), rows: written.rows })
+        }
+        (StatementKind::Query(_), Mode::Stream) => {
+            let plan = session.stream_statement(statement, options.allowed_lateness_ms)?;
+            if options.changelog {
+                changes(session, plan, options).await
+            } else {
+                final_rows(session, plan, options).await
+            }
+        }
+        (StatementKind::Insert(insert), Mode::Stream) => {
+            let plan = session.stream_statement(statement, options.allowed_lateness_ms)?;
+            let table = insert.table.to_string();
+            let definition = session.catalog().table(&insert.table);
+            let definition = definition.ok_or_else(|| JobError::Plan(format!("table {table} is not declared")))?;
+            let sink = session.connectors().sink(&definition.definition).map_err(SqlError::from)?;
+            let summary = run_job(session, plan, options, table.clone(), sink).await?;
+            Ok(StatementResult::Written { table, rows: summary.rows_out })
+        }
+        (StatementKind::CreateTable(_) | StatementKind::CreateView(_), _) => {
+            Ok(StatementResult::Declared(String::new()))
+        }
+    }
+}
+
+/// Runs a stream to the end of its input.
+async fn run_job(
+    session: &Session,
+    plan: StreamPlan,
+    options: &RunOptions,
+    sink_name: String,
+    sink: Arc<dyn Sink>,
+) -> Result<JobSummary, RunError> {
+    let mut sources: HashMap<String, Arc<dyn Source>> = HashMap::new();
+    for name in &plan.sources {
+        if let Some(table) = session.catalog().table(name) {
+            let source = session.connectors().source(&table.definition).map_err(SqlError::from)?;
+            sources.insert(name.to_string(), source);
+        }
+    }
+    let job_options = JobOptions {
+        name: sink_name.clone(),
+        parallelism: options.parallelism,
+        follow: false,
+        ..JobOptions::default()
+    };
+    let sinks = HashMap::from([(sink_name, sink)]);
+    let job = Job::start(plan.graph, job_options, sources, sinks, &Handle::current()).await?;
+    Ok(job.join().await?)
+}
+
+async fn final_rows(session: &Session, plan: StreamPlan, options: &RunOptions) -> Result<StatementResult, RunError> {
+    let mut schema = Arc::clone(&plan.schema);
+    let table = ResultTable::new(Arc::clone(&schema), plan.key.clone(), plan.is_updating, GATHERED_ROWS_MAX)?;
+    let table = Arc::new(table);
+    let finish = plan.finish.clone();
+    let sink = Arc::new(ResultSink::new(RESULT_SINK.to_owned(), Arc::clone(&table)));
+    let summary = run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
+    let mut batches = table.snapshot()?.batches;
+    if let Some(finish) = finish {
+        schema = finish.schema();
+        batches = finish.apply(batches).await?;
+    }
+    Ok(StatementResult::FinalRows { schema, batches, summary })
+}
+
+async fn changes(session: &Session, plan: StreamPlan, options: &RunOptions) -> Result<StatementResult, RunError> {
+    let sink = Arc::new(ChangelogSink::new(&plan.schema, GATHERED_ROWS_MAX));
+    let gathered = Arc::clone(&sink);
+    let summary = run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
+    Ok(StatementResult::FinalRows { schema: gathered.schema(), batches: gathered.take(), summary })
+}
+
+/// Gathers the rows of a batch result.
+///
+/// # Errors
+/// The query failed while it ran.
+pub async fn collect(result: QueryResult) -> Result<(SchemaRef, Vec<RecordBatch>), RunError> {
+    let batches = result.stream.try_collect().await.map_err(SqlError::from)?;
+    Ok((result.schema, batches))
 }

@@ -1,17 +1,48 @@
 //! The views of a project: started, stopped, refreshed, queried, watched.
+//!
+//! A `CONTINUOUS` view is one engine job whose sink is a result in memory. A restart reads its sources from the beginning
+//! again, and so comes to exactly the same rows. A `FULL` view is computed in batch when asked, and its result replaced
+//! as a whole.
 
+mod cell;
+mod error;
+mod news;
+mod stored;
+
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
+use mulgil_connect::sink::Sink;
+use mulgil_connect::source::Source;
+use mulgil_dataflow::batch::Batch;
+use mulgil_engine::job::{Job, JobHandle, JobOptions};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlError;
-use mulgil_sql::session::{QueryResult, SessionOptions};
-use tokio::sync::broadcast;
+use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
+use mulgil_sql::statement::RefreshMode;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, broadcast};
 
+use self::cell::ViewCell;
+pub use self::error::ViewError;
+use crate::result::ResultTable;
+use crate::sink::ResultSink;
 use crate::status::{ViewChange, ViewStatus};
+
+/// News that a subscriber may be behind before it misses some.
+const NEWS_WAITING_MAX: usize = 256;
+
+/// How long changes that no watermark follows may wait before they are visible.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How views run.
 #[derive(Clone, Debug)]
@@ -37,87 +68,124 @@ impl Default for ViewsOptions {
     }
 }
 
-/// Why a view could not be started, refreshed or asked.
-#[derive(Debug, thiserror::Error)]
-pub enum ViewError {
-    /// There is no such view.
-    #[error("unknown view {name}; {remedy}")]
-    Unknown {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        remedy: String,
-    },
-    /// Another version runs this mode.
-    #[error("view {name}: REFRESH_MODE = {mode} comes later; use CONTINUOUS or FULL")]
-    Later {
-        /// The view.
-        name: String,
-        /// Its mode.
-        mode: String,
-    },
-    /// The view's mode does not do this.
-    #[error("view {name} is {mode}: {reason}")]
-    Mode {
-        /// The view.
-        name: String,
-        /// Its mode.
-        mode: String,
-        /// What to do instead.
-        reason: String,
-    },
-    /// Its query could not be planned or run.
-    #[error("view {name}: {source}")]
-    Sql {
-        /// The view.
-        name: String,
-        /// Why.
-        source: SqlError,
-    },
-    /// Its stored result could not be read or written.
-    #[error("view {name}: cannot {action} {}: {reason}", path.display())]
-    Store {
-        /// The view.
-        name: String,
-        /// `read` or `write`.
-        action: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// The operating system's or Parquet's word.
-        reason: String,
-    },
-    /// The views have been shut down.
-    #[error("views are shutting down; ask again after the restart")]
-    ShutDown,
-}
-
 /// A handle of the project's views. Clones are handles of the same views.
 #[derive(Clone)]
 pub struct Views {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
     catalog: Arc<Catalog>,
     connectors: Arc<Connectors>,
     options: ViewsOptions,
+    cells: BTreeMap<TableName, Arc<ViewCell>>,
     news: broadcast::Sender<ViewChange>,
+    /// Something of some view has changed.
+    changed: Arc<Notify>,
+    closing: AtomicBool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The news task wakes, finds nobody, and ends.
+        self.changed.notify_one();
+    }
 }
 
 impl Views {
     /// Views of a catalog; nothing runs yet. Must be called in a tokio runtime.
     pub fn new(catalog: Arc<Catalog>, connectors: Arc<Connectors>, options: ViewsOptions) -> Self {
-        let (news, _) = broadcast::channel(64);
-        Self { catalog, connectors, options, news }
+        let (news, _) = broadcast::channel(NEWS_WAITING_MAX);
+        let cells =
+            catalog.views().map(|view| (view.name.clone(), Arc::new(ViewCell::new(Arc::clone(view))))).collect();
+        let changed = Arc::new(Notify::new());
+        let shared = Arc::new(Shared {
+            catalog,
+            connectors,
+            options,
+            cells,
+            news,
+            changed: Arc::clone(&changed),
+            closing: AtomicBool::new(false),
+        });
+        tokio::spawn(news::tell(Arc::downgrade(&shared), changed));
+        Self { shared }
     }
 
     /// Starts every `CONTINUOUS` view and loads the stored results of `FULL` ones. A view that cannot be started is
     /// `failed`, with its error; the others go on.
-    pub async fn start_all(&self) {}
+    pub async fn start_all(&self) {
+        for cell in self.shared.cells.values() {
+            let name = &cell.view.name;
+            let outcome = match cell.view.mode {
+                RefreshMode::Full => self.load_stored(cell).await,
+                _ => self.start(name).await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(view = %name, %error, "view not started");
+            }
+        }
+    }
 
     /// Starts a view, from the beginning of its sources. A running view is left alone.
     ///
     /// # Errors
-    /// See [`ViewError`].
+    /// See [`ViewError`]. The view is then `failed`, with the error.
     pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
-        let _ = view;
-        Err(ViewError::ShutDown)
+        let cell = self.cell(view)?;
+        let _one_at_a_time = cell.turn.lock().await;
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(ViewError::ShutDown);
+        }
+        if cell.is_running() {
+            return Ok(());
+        }
+        let launched = self.launch(cell).await;
+        if let Err(error) = &launched {
+            cell.failed(error.to_string());
+        }
+        self.shared.changed.notify_one();
+        launched
+    }
+
+    async fn launch(&self, cell: &Arc<ViewCell>) -> Result<(), ViewError> {
+        let view = &cell.view;
+        let name = view.name.to_string();
+        match view.mode {
+            RefreshMode::Continuous => {}
+            RefreshMode::Full => return Err(cell.wrong_mode("refresh it instead of starting it")),
+            RefreshMode::Lambda | RefreshMode::Kappa => {
+                return Err(ViewError::Later { name, mode: view.mode.to_string() });
+            }
+        }
+        let failed = |source: SqlError| ViewError::Sql { name: name.clone(), source };
+        let plan = self.session().stream_view(&view.name).map_err(failed)?;
+        let mut sources: HashMap<String, Arc<dyn Source>> = HashMap::new();
+        for source in &plan.sources {
+            if let Some(table) = self.shared.catalog.table(source) {
+                let opened = self.shared.connectors.source(&table.definition);
+                sources.insert(source.to_string(), opened.map_err(|error| failed(error.into()))?);
+            }
+        }
+        let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
+        let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
+            .map_err(|error| refused(error.to_string()))?;
+        let table = Arc::new(table);
+        let sink: Arc<dyn Sink> = Arc::new(ResultSink::new(name.clone(), Arc::clone(&table)));
+        let options = JobOptions {
+            name: name.clone(),
+            parallelism: self.shared.options.parallelism,
+            follow: true,
+            commit_interval: Some(COMMIT_INTERVAL),
+            ..JobOptions::default()
+        };
+        let sinks = HashMap::from([(name.clone(), sink)]);
+        let job = Job::start(plan.graph, options, sources, sinks, &Handle::current())
+            .await
+            .map_err(|error| refused(error.to_string()))?;
+        let number = cell.started(table, job.clone());
+        tokio::spawn(watch_job(Arc::clone(cell), number, job, Arc::clone(&self.shared.changed)));
+        Ok(())
     }
 
     /// Stops a view; its result stays readable.
@@ -125,8 +193,11 @@ impl Views {
     /// # Errors
     /// The view is unknown.
     pub async fn stop(&self, view: &TableName) -> Result<(), ViewError> {
-        let _ = view;
-        Err(ViewError::ShutDown)
+        let cell = self.cell(view)?;
+        let _one_at_a_time = cell.turn.lock().await;
+        cell.stop().await;
+        self.shared.changed.notify_one();
+        Ok(())
     }
 
     /// Computes a `FULL` view anew and replaces its result.
@@ -134,13 +205,69 @@ impl Views {
     /// # Errors
     /// See [`ViewError`]; the former result stays.
     pub async fn refresh(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let _ = view;
-        Err(ViewError::ShutDown)
+        let cell = self.cell(view)?;
+        if cell.view.mode != RefreshMode::Full {
+            return Err(cell.wrong_mode("it is kept up to date by itself; stop and start it to read its sources again"));
+        }
+        let _one_at_a_time = cell.turn.lock().await;
+        cell.refreshing();
+        self.shared.changed.notify_one();
+        let computed = self.compute(cell).await;
+        match computed {
+            Ok(table) => cell.refreshed(table, now_ms()),
+            Err(error) => {
+                cell.failed(error.to_string());
+                self.shared.changed.notify_one();
+                return Err(error);
+            }
+        }
+        self.shared.changed.notify_one();
+        Ok(cell.status())
+    }
+
+    async fn compute(&self, cell: &ViewCell) -> Result<Arc<ResultTable>, ViewError> {
+        let name = cell.view.name.to_string();
+        let failed = |source: SqlError| ViewError::Sql { name: name.clone(), source };
+        let mut rows = self.session().run_view(&cell.view.name).await.map_err(failed)?;
+        let schema = Arc::clone(&rows.schema);
+        let table = cell.empty_table(Arc::clone(&schema))?;
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.stream.try_next().await.map_err(|error| failed(error.into()))? {
+            cell.append(&table, batch.clone())?;
+            batches.push(batch);
+        }
+        if let Some(path) = self.stored_path(cell) {
+            stored::write(cell.view.name.to_string(), path, schema, batches).await?;
+        }
+        Ok(table)
+    }
+
+    fn stored_path(&self, cell: &ViewCell) -> Option<PathBuf> {
+        let name = &cell.view.name;
+        let dir = self.shared.options.results_dir.as_ref()?;
+        Some(dir.join(format!("{}.{}.parquet", name.namespace, name.name)))
+    }
+
+    async fn load_stored(&self, cell: &ViewCell) -> Result<(), ViewError> {
+        let Some(path) = self.stored_path(cell) else { return Ok(()) };
+        let Some((batches, written_ms)) = stored::read(cell.view.name.to_string(), path).await? else { return Ok(()) };
+        let fits = |batch: &RecordBatch| batch.schema().fields() == cell.view.schema.fields();
+        if !batches.iter().all(fits) {
+            // The view has been changed since: its query answers until it is refreshed.
+            return Ok(());
+        }
+        let table = cell.empty_table(Arc::clone(&cell.view.schema))?;
+        for batch in batches {
+            cell.append(&table, batch)?;
+        }
+        cell.refreshed(table, written_ms);
+        self.shared.changed.notify_one();
+        Ok(())
     }
 
     /// All views, by name.
     pub fn list(&self) -> Vec<ViewStatus> {
-        Vec::new()
+        self.shared.cells.values().map(|cell| cell.status()).collect()
     }
 
     /// One view.
@@ -148,31 +275,124 @@ impl Views {
     /// # Errors
     /// The view is unknown.
     pub fn status(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let _ = view;
-        Err(ViewError::ShutDown)
+        Ok(self.cell(view)?.status())
     }
 
-    /// Runs a `SELECT` in batch, in which views are tables that hold their results as they are now.
+    /// The engine's own status of a `CONTINUOUS` view's job, with its subtasks and queues; `None` where it never ran.
+    ///
+    /// # Errors
+    /// The view is unknown.
+    pub fn job_status(&self, view: &TableName) -> Result<Option<mulgil_engine::status::JobStatus>, ViewError> {
+        Ok(self.cell(view)?.job().map(|job| job.status()))
+    }
+
+    /// Runs a `SELECT` in batch, in which views are tables that hold their results as they are now. A view without a
+    /// result is computed from its query.
     ///
     /// # Errors
     /// A mistake in the text, a table that cannot be read.
     pub async fn query(&self, sql: &str) -> Result<QueryResult, SqlError> {
-        let session = mulgil_sql::session::Session::new(Arc::clone(&self.catalog), Arc::clone(&self.connectors))
-            .with_options(self.options.session);
-        session.query(sql).await
+        self.session().query(sql).await
+    }
+
+    /// A session in which views are tables that hold their results as they are now.
+    pub fn session(&self) -> Session {
+        Session::new(Arc::clone(&self.shared.catalog), Arc::clone(&self.shared.connectors))
+            .with_options(self.shared.options.session)
+            .with_view_snapshots(self.snapshots())
+    }
+
+    /// The results of the views, for sessions and [`crate::run::run_statements`].
+    pub fn snapshots(&self) -> Arc<dyn ViewSnapshots> {
+        Arc::new(self.clone())
     }
 
     /// News of views, each view at most every [`ViewsOptions::news_interval`]. A subscriber that falls far behind
     /// misses news and should ask for all views.
     pub fn subscribe(&self) -> broadcast::Receiver<ViewChange> {
-        self.news.subscribe()
+        self.shared.news.subscribe()
     }
 
     /// The catalog.
     pub fn catalog(&self) -> &Arc<Catalog> {
-        &self.catalog
+        &self.shared.catalog
     }
 
-    /// Stops all views and waits until their jobs have ended.
-    pub async fn shutdown(&self) {}
+    /// Stops all views and waits until their jobs have ended. Nothing can be started afterwards.
+    pub async fn shutdown(&self) {
+        self.shared.closing.store(true, Ordering::Release);
+        for cell in self.shared.cells.values() {
+            let _one_at_a_time = cell.turn.lock().await;
+            cell.stop().await;
+        }
+        self.shared.changed.notify_one();
+    }
+
+    fn cell(&self, name: &TableName) -> Result<&Arc<ViewCell>, ViewError> {
+        self.shared.cells.get(name).ok_or_else(|| {
+            let names: Vec<String> = self.shared.cells.keys().map(ToString::to_string).collect();
+            let remedy = match self.shared.catalog.problem(name) {
+                Some(problem) => format!("it is declared, but broken: {problem}"),
+                None if names.is_empty() => "the project has no views".to_owned(),
+                None => format!("views: {}", names.join(", ")),
+            };
+            ViewError::Unknown { name: name.to_string(), remedy }
+        })
+    }
+}
+
+impl ViewSnapshots for Views {
+    fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>> {
+        let table = self.shared.cells.get(view)?.table()?;
+        let schema = table.schema();
+        // The engine's batches may say less about nulls than the plan does.
+        let batches = table
+            .snapshot()
+            .ok()?
+            .batches
+            .into_iter()
+            .map(|batch| RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()));
+        let batches = batches.collect::<Result<Vec<RecordBatch>, _>>().ok()?;
+        let table = MemTable::try_new(Arc::clone(schema), vec![batches]).ok()?;
+        Some(Arc::new(table))
+    }
+}
+
+/// Follows a job until it has ended, and says so.
+async fn watch_job(cell: Arc<ViewCell>, number: u64, job: JobHandle, changed: Arc<Notify>) {
+    let mut changes = job.watch();
+    while changes.changed().await.is_ok() {
+        cell.sample_pace(job.status().rows_in);
+        changed.notify_one();
+    }
+    let outcome = job.join().await;
+    cell.ended(number, outcome.map(|_| ()));
+    changed.notify_one();
+}
+
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl ViewCell {
+    fn wrong_mode(&self, reason: &str) -> ViewError {
+        ViewError::Mode {
+            name: self.view.name.to_string(),
+            mode: self.view.mode.to_string(),
+            reason: reason.to_owned(),
+        }
+    }
+
+    fn empty_table(&self, schema: arrow::datatypes::SchemaRef) -> Result<Arc<ResultTable>, ViewError> {
+        ResultTable::new(schema, None, false, self.view.rows_max).map(Arc::new).map_err(|error| self.refused(&error))
+    }
+
+    fn append(&self, table: &ResultTable, batch: RecordBatch) -> Result<(), ViewError> {
+        table.apply(&[Batch::append(batch)]).map_err(|error| self.refused(&error))
+    }
+
+    fn refused(&self, error: &crate::result::ResultError) -> ViewError {
+        ViewError::Result { name: self.view.name.to_string(), reason: error.to_string() }
+    }
 }

@@ -202,24 +202,33 @@ impl Catalog {
         Ok(())
     }
 
-    /// Adds the table or view that a `CREATE` statement declares; other statements change nothing. A declaration of
-    /// the same name is replaced.
+    /// Adds the table or view that a `CREATE` statement declares, and gives its name; other statements change nothing.
+    /// A declaration of the same name is replaced.
     ///
     /// # Errors
     /// What is wrong with the declaration.
-    pub fn declare(&mut self, statement: &Statement, file: &Path, connectors: &Connectors) -> Result<(), SqlProblem> {
+    pub fn declare(
+        &mut self,
+        statement: &Statement,
+        file: &Path,
+        connectors: &Connectors,
+    ) -> Result<String, SqlProblem> {
         let declared = Declared { file: file.to_owned(), statement: statement.clone() };
-        match &statement.kind {
+        let name = match &statement.kind {
             StatementKind::CreateTable(declaration) => {
+                self.add_table(&declared, Some(connectors)).map_err(|(_, problem)| problem)?;
                 self.views.remove(&declaration.definition.name);
-                self.add_table(&declared, Some(connectors)).map_err(|(_, problem)| problem)
+                &declaration.definition.name
             }
             StatementKind::CreateView(declaration) => {
+                self.add_view(statement, file)?;
                 self.tables.remove(&declaration.name);
-                self.add_view(statement, file)
+                &declaration.name
             }
-            _ => Ok(()),
-        }
+            _ => return Ok(String::new()),
+        };
+        self.broken.remove(name);
+        Ok(name.to_string())
     }
 
     /// The tables, by name.

@@ -79,6 +79,17 @@ impl From<SqlProblem> for SqlError {
 }
 
 impl SqlError {
+    /// The same error about a text that came from `file`.
+    pub fn in_file(self, file: &Path) -> Self {
+        match self {
+            SqlError::Problem(mut problem) if problem.file == Path::new("query") => {
+                problem.file = file.to_owned();
+                SqlError::Problem(problem)
+            }
+            other => other,
+        }
+    }
+
     /// What DataFusion complains about while it runs; a connector's own words come out of their wrapping.
     pub(crate) fn from_running(error: DataFusionError) -> Self {
         match error.find_root() {

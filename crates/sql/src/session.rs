@@ -13,9 +13,12 @@ use datafusion::logical_expr::{LogicalPlan, TableSource};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Location;
+use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_connect::sink::Sink;
 use mulgil_connect::writer::WriteSummary;
+use mulgil_dataflow::batch::Batch;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::insert;
@@ -140,9 +143,15 @@ impl Session {
         let state = self.state()?;
         let plan = self.batch_plan(&state, &declaration.query, statement.at).await?;
         let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
-        let writer = self.connectors.writer(&target.definition)?;
         let rows = self.run(state, &plan).await?;
-        Ok(writer.append(rows.stream).await?)
+        match self.connectors.writer(&target.definition) {
+            Ok(writer) => Ok(writer.append(rows.stream).await?),
+            // Logs and the like take rows one by one, and have no batch writer.
+            Err(refusal) => match self.connectors.sink(&target.definition) {
+                Ok(sink) => write_to_sink(sink.as_ref(), rows.stream).await,
+                Err(_) => Err(refusal.into()),
+            },
+        }
     }
 
     /// Runs a view's query in batch, from its tables, whatever is stored.
@@ -275,6 +284,17 @@ impl Session {
         let stream = execute_stream(physical, context.task_ctx()).map_err(SqlError::from_running)?;
         Ok(QueryResult { schema: stream.schema(), stream })
     }
+}
+
+async fn write_to_sink(sink: &dyn Sink, mut rows: SendableRecordBatchStream) -> Result<WriteSummary, SqlError> {
+    let mut writer = sink.writer(0).await?;
+    let mut summary = WriteSummary::default();
+    while let Some(batch) = rows.try_next().await? {
+        summary.rows += batch.num_rows() as u64;
+        writer.write(Batch::append(batch)).await?;
+    }
+    writer.commit().await?;
+    Ok(summary)
 }
 
 /// What DataFusion will do.

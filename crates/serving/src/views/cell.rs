@@ -1,0 +1,211 @@
+//! One view's life: its state, its result, its job, and how fast it reads.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mulgil_engine::error::JobError;
+use mulgil_engine::job::JobHandle;
+use mulgil_sql::catalog::View;
+
+use crate::result::ResultTable;
+use crate::status::{ViewColumn, ViewState, ViewStatus};
+
+/// The time over which rows a second are counted.
+const PACE_WINDOW: Duration = Duration::from_secs(5);
+
+/// More samples than come within the window.
+const PACE_SAMPLES_MAX: usize = 256;
+
+/// A view, and what has become of it.
+pub(crate) struct ViewCell {
+    pub(crate) view: Arc<View>,
+    /// Held while the view is started, stopped or refreshed.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    life: Mutex<Life>,
+}
+
+struct Life {
+    state: ViewState,
+    error: Option<String>,
+    table: Option<Arc<ResultTable>>,
+    /// Versions of former results.
+    version_before: u64,
+    job: Option<JobHandle>,
+    /// How many jobs there have been.
+    job_count: u64,
+    pace: VecDeque<(Instant, u64)>,
+    refreshed_ms: Option<i64>,
+}
+
+impl Life {
+    fn version(&self) -> u64 {
+        self.version_before + self.table.as_ref().map_or(0, |table| table.row_count_and_version().1)
+    }
+
+    fn replace_table(&mut self, table: Arc<ResultTable>) {
+        self.version_before = self.version() + 1;
+        self.table = Some(table);
+    }
+}
+
+impl ViewCell {
+    pub(crate) fn new(view: Arc<View>) -> Self {
+        let life = Life {
+            state: ViewState::Stopped,
+            error: None,
+            table: None,
+            version_before: 0,
+            job: None,
+            job_count: 0,
+            pace: VecDeque::new(),
+            refreshed_ms: None,
+        };
+        Self { view, turn: tokio::sync::Mutex::new(()), life: Mutex::new(life) }
+    }
+
+    /// Nothing that happens under this lock can leave a half-changed life behind.
+    fn life(&self) -> MutexGuard<'_, Life> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn table(&self) -> Option<Arc<ResultTable>> {
+        self.life().table.clone()
+    }
+
+    pub(crate) fn job(&self) -> Option<JobHandle> {
+        self.life().job.clone()
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.life().state == ViewState::Running
+    }
+
+    /// A job runs; gives its number.
+    pub(crate) fn started(&self, table: Arc<ResultTable>, job: JobHandle) -> u64 {
+        let mut life = self.life();
+        life.replace_table(table);
+        life.job = Some(job);
+        life.pace.clear();
+        (life.state, life.error) = (ViewState::Running, None);
+        life.job_count += 1;
+        life.job_count
+    }
+
+    pub(crate) fn refreshing(&self) {
+        let mut life = self.life();
+        (life.state, life.error) = (ViewState::Refreshing, None);
+    }
+
+    pub(crate) fn refreshed(&self, table: Arc<ResultTable>, at_ms: i64) {
+        let mut life = self.life();
+        life.replace_table(table);
+        life.refreshed_ms = Some(at_ms);
+        (life.state, life.error) = (ViewState::Ready, None);
+    }
+
+    pub(crate) fn failed(&self, error: String) {
+        let mut life = self.life();
+        (life.state, life.error) = (ViewState::Failed, Some(error));
+    }
+
+    /// A job has ended; a job that was replaced since says nothing any more.
+    pub(crate) fn ended(&self, job_number: u64, outcome: Result<(), JobError>) {
+        let mut life = self.life();
+        if life.job_count != job_number || life.state != ViewState::Running {
+            return;
+        }
+        (life.state, life.error) = match outcome {
+            Ok(()) => (ViewState::Ready, None),
+            Err(JobError::Cancelled) => (ViewState::Stopped, None),
+            Err(error) => (ViewState::Failed, Some(error.to_string())),
+        };
+    }
+
+    pub(crate) async fn stop(&self) {
+        let running = {
+            let mut life = self.life();
+            match life.state {
+                ViewState::Running => {
+                    life.state = ViewState::Stopped;
+                    life.job.clone()
+                }
+                _ => None,
+            }
+        };
+        if let Some(job) = running {
+            job.cancel().await;
+        }
+    }
+
+    pub(crate) fn sample_pace(&self, rows_in: u64) {
+        let now = Instant::now();
+        let pace = &mut self.life().pace;
+        pace.push_back((now, rows_in));
+        while pace.len() > PACE_SAMPLES_MAX
+            || (pace.len() > 1 && pace.front().is_some_and(|(at, _)| now.duration_since(*at) > PACE_WINDOW))
+        {
+            pace.pop_front();
+        }
+    }
+
+    /// The view as it is now.
+    pub(crate) fn status(&self) -> ViewStatus {
+        let life = self.life();
+        let view = &self.view;
+        let job = life.job.as_ref().map(JobHandle::status);
+        let newest_ms = job.iter().flat_map(|job| &job.partitions).filter_map(|partition| partition.watermark_ms).max();
+        let watermark_ms = job.as_ref().and_then(|job| job.watermark_ms);
+        let columns = view.schema.fields().iter();
+        ViewStatus {
+            name: view.name.to_string(),
+            mode: view.mode,
+            definition: view.text.clone(),
+            file: view.file.display().to_string(),
+            line: view.line,
+            columns: columns
+                .map(|field| ViewColumn { name: field.name().clone(), data_type: field.data_type().to_string() })
+                .collect(),
+            state: life.state,
+            error: life.error.clone(),
+            watermark_ms,
+            lag_ms: newest_ms.zip(watermark_ms).map(|(newest, watermark)| newest.saturating_sub(watermark).max(0)),
+            rows: life.table.as_ref().map_or(0, |table| table.row_count_and_version().0 as u64),
+            rows_in: job.as_ref().map_or(0, |job| job.rows_in),
+            rows_per_second: rows_per_second(&life.pace, Instant::now()),
+            late_updated: job.as_ref().map_or(0, |job| job.late_updated),
+            late_dropped: job.as_ref().map_or(0, |job| job.late_dropped),
+            null_event_times: job.as_ref().map_or(0, |job| job.null_event_times),
+            skipped_rows: job.as_ref().map_or(0, |job| job.skipped_rows),
+            late_sample: job.as_ref().map_or_else(Vec::new, |job| job.late_sample.clone()),
+            held_back_by: job.as_ref().and_then(|job| job.held_back_by.clone()),
+            partitions: job.map_or_else(Vec::new, |job| job.partitions),
+            refreshed_ms: life.refreshed_ms,
+            version: life.version(),
+        }
+    }
+}
+
+/// Rows a second between the first sample within the window and now.
+fn rows_per_second(pace: &VecDeque<(Instant, u64)>, now: Instant) -> f64 {
+    let within = pace.iter().find(|(at, _)| now.duration_since(*at) <= PACE_WINDOW);
+    let (Some((first_at, first)), Some((_, last))) = (within, pace.back()) else { return 0.0 };
+    let seconds = now.duration_since(*first_at).as_secs_f64();
+    if seconds <= 0.0 { 0.0 } else { last.saturating_sub(*first) as f64 / seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn the_pace_is_counted_over_the_last_seconds() {
+        let start = Instant::now();
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        let pace = VecDeque::from([(at(0), 0), (at(6_000), 1_000), (at(8_000), 5_000)]);
+        assert_eq!(rows_per_second(&pace, at(10_000)), 1_000.0);
+        assert_eq!(rows_per_second(&pace, at(60_000)), 0.0);
+        assert_eq!(rows_per_second(&VecDeque::new(), at(0)), 0.0);
+    }
+}
