@@ -1,7 +1,9 @@
 //! What can go wrong between Mulgil and an outside system: always with the place and, where there is one, the remedy.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 use mulgil_log::LogError;
 
@@ -67,12 +69,15 @@ pub enum ConnectError {
     /// The rows to be written could not be computed.
     #[error(transparent)]
     Query(DataFusionError),
+    /// The rows to be written could not be computed, and the error was told to several at once: this is its text.
+    #[error("{0}")]
+    Told(String),
     /// The event log refused.
     #[error(transparent)]
     Log(#[from] LogError),
     /// Arrow refused.
     #[error("columnar kernel failed: {0}")]
-    Arrow(#[from] arrow::error::ArrowError),
+    Arrow(#[from] ArrowError),
 }
 
 impl From<DataFusionError> for ConnectError {
@@ -84,7 +89,28 @@ impl From<DataFusionError> for ConnectError {
                 Err(other) => Self::Query(DataFusionError::External(other)),
             },
             DataFusionError::Context(_, inner) => Self::from(*inner),
+            DataFusionError::Shared(shared) => match Arc::try_unwrap(shared) {
+                Ok(error) => Self::from(error),
+                Err(shared) => Self::told(shared),
+            },
+            DataFusionError::ArrowError(error, backtrace) => match *error {
+                ArrowError::ExternalError(inner) => match inner.downcast::<DataFusionError>() {
+                    Ok(inner) => Self::from(*inner),
+                    Err(inner) => Self::from(DataFusionError::External(inner)),
+                },
+                error => Self::Query(DataFusionError::ArrowError(Box::new(error), backtrace)),
+            },
             other => Self::Query(other),
+        }
+    }
+}
+
+impl ConnectError {
+    /// An error of a query that others have been told too.
+    fn told(shared: Arc<DataFusionError>) -> Self {
+        match shared.find_root() {
+            DataFusionError::External(inner) if inner.is::<ConnectError>() => Self::Told(inner.to_string()),
+            _ => Self::Query(DataFusionError::Shared(shared)),
         }
     }
 }

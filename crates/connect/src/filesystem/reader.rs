@@ -144,16 +144,15 @@ pub(super) fn partition_array(text: Option<&str>, field: &Field, path: &Path) ->
 }
 
 enum RowReader {
-    Csv(CsvReader<Box<dyn BufRead + Send>>),
+    Csv(Box<CsvReader<Box<dyn BufRead + Send>>>),
     Json(JsonLines<Box<dyn BufRead + Send>>),
 }
 
 impl RowReader {
     fn open(table: &Files, text: Box<dyn BufRead + Send>, plan: &Plan) -> Result<Self, Stop> {
         match &table.format {
-            Format::Csv(options) => {
-                CsvReader::new(text, options, &table.file_schema, &plan.file_projection).map(Self::Csv)
-            }
+            Format::Csv(options) => CsvReader::new(text, options, &table.file_schema, &plan.file_projection)
+                .map(|reader| Self::Csv(Box::new(reader))),
             Format::Json => {
                 let schema = table.file_schema.project(&plan.file_projection);
                 let schema = schema.map_err(|error| (1, error.to_string()))?;

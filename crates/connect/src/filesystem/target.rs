@@ -227,14 +227,14 @@ fn join(first: &Path, second: &Path, header_bytes: u64, joined: &Path) -> io::Re
 
 /// A file being written.
 enum RowFile {
-    Csv(CsvWriter<BufWriter<File>>),
+    Csv(Box<CsvWriter<BufWriter<File>>>),
     Json(BufWriter<File>),
 }
 
 impl RowFile {
     fn new(file: BufWriter<File>, table: &Files) -> io::Result<Self> {
         match &table.format {
-            Format::Csv(options) => CsvWriter::new(file, options, &table.file_schema).map(Self::Csv),
+            Format::Csv(options) => Ok(Self::Csv(Box::new(CsvWriter::new(file, options, &table.file_schema)?))),
             Format::Json => Ok(Self::Json(file)),
         }
     }

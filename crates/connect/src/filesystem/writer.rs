@@ -1,5 +1,6 @@
 //! Writes tables of files: in batch with [`FilesWriter`], from streams with [`FilesSink`].
 
+use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use datafusion::execution::SendableRecordBatchStream;
 use futures::TryStreamExt;
@@ -11,7 +12,7 @@ use crate::conform::Conform;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::partition::{PartitionColumns, PartitionValues};
-use crate::sink::{Sink, SinkWriter};
+use crate::sink::{Sink, SinkWriter, inserts};
 use crate::writer::{TableWriter, WriteSummary};
 
 /// Writes a table of files, a call at a time.
@@ -38,7 +39,7 @@ impl FilesWriter {
         let files = self.files.clone();
         let mut stage = blocking(move || Stage::new(&files)).await?;
         while let Some(batch) = rows.try_next().await? {
-            let parts = self.parts(&Batch::append(batch), partition)?;
+            let parts = self.parts(&batch, partition)?;
             stage = blocking(move || write_parts(stage, parts)).await?;
         }
         Ok(stage)
@@ -47,10 +48,10 @@ impl FilesWriter {
     /// The rows as they are written: by partition, without the partition columns.
     fn parts(
         &self,
-        batch: &Batch,
+        rows: &RecordBatch,
         partition: Option<&PartitionValues>,
-    ) -> Result<Vec<(PartitionValues, arrow::array::RecordBatch)>, ConnectError> {
-        let rows = self.conform.rows(&batch.rows)?;
+    ) -> Result<Vec<(PartitionValues, RecordBatch)>, ConnectError> {
+        let rows = self.conform.rows(rows)?;
         if let Some(values) = partition {
             self.partitions.check(&rows, values)?;
         }
@@ -63,10 +64,7 @@ impl FilesWriter {
     }
 }
 
-fn write_parts(
-    mut stage: Stage,
-    parts: Vec<(PartitionValues, arrow::array::RecordBatch)>,
-) -> Result<Stage, ConnectError> {
+fn write_parts(mut stage: Stage, parts: Vec<(PartitionValues, RecordBatch)>) -> Result<Stage, ConnectError> {
     for (values, rows) in parts {
         stage.write(values, &rows)?;
     }
@@ -135,7 +133,8 @@ struct FilesSinkWriter {
 #[async_trait]
 impl SinkWriter for FilesSinkWriter {
     async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
-        let parts = self.writer.parts(&batch, None)?;
+        let rows = inserts(&self.writer.files.table, &batch)?;
+        let parts = self.writer.parts(rows, None)?;
         let files = self.writer.files.clone();
         let stage = self.stage.take();
         let stage = blocking(move || write_parts(stage.map_or_else(|| Stage::new(&files), Ok)?, parts)).await?;

@@ -37,9 +37,12 @@ impl CsvOptions {
     }
 }
 
+/// A text that surely ends with a line break: so each record has as many as it has lines.
+type Lines<R> = io::Chain<R, &'static [u8]>;
+
 /// Reads the rows of one CSV text.
 pub(crate) struct CsvReader<R> {
-    reader: csv::Reader<R>,
+    reader: csv::Reader<Lines<R>>,
     record: ByteRecord,
     /// For each column wanted, where it stands in a record and how its cells are read.
     columns: Vec<Column>,
@@ -62,8 +65,10 @@ impl<R: Read> CsvReader<R> {
             .has_headers(false)
             .flexible(true)
             .delimiter(options.delimiter)
+            // A '\r' before it is taken off the last cell: the parser would else count the '\n' to the next record.
+            .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(64 * 1024)
-            .from_reader(text);
+            .from_reader(text.chain(&b"\n"[..]));
         let names: Vec<String> = if options.header {
             read_header(&mut reader)?
         } else {
@@ -102,10 +107,9 @@ impl<R: Read> CsvReader<R> {
             if !self.read_record()? {
                 break;
             }
-            let line = self.record.position().map_or(0, csv::Position::line);
             match self.push_record() {
-                Ok(()) => lines.push(line),
-                Err(reason) => bad.push((line, reason)),
+                Ok(()) => lines.push(self.line()),
+                Err(reason) => bad.push((self.line(), reason)),
             }
         }
         let records = (lines.len() + bad.len()) as u64;
@@ -129,9 +133,23 @@ impl<R: Read> CsvReader<R> {
         Ok(())
     }
 
+    /// Reads the next record that is not an empty line.
     fn read_record(&mut self) -> Result<bool, Stop> {
         let Self { reader, record, .. } = self;
-        reader.read_byte_record(record).map_err(|error| (reader.position().line(), stop_reason(error)))
+        while reader.read_byte_record(record).map_err(|error| (reader.position().line(), stop_reason(error)))? {
+            if record.as_slice() != b"\r" {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The line on which the record begins. The parser's own position for it may be that of empty lines before it.
+    fn line(&self) -> u64 {
+        let breaks_inside = self.record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let behind = self.reader.position().line();
+        let before = self.record.position().map_or(1, csv::Position::line);
+        behind.saturating_sub(1 + breaks_inside).max(before)
     }
 
     fn push_record(&mut self) -> Result<(), String> {
@@ -140,19 +158,25 @@ impl<R: Read> CsvReader<R> {
             return Err(format!("expected {width} fields, found {}", record.len()));
         }
         for column in columns.iter() {
-            let cell = record.get(column.index).unwrap_or_default();
+            let cell = cell(record, column.index).unwrap_or_default();
             if std::str::from_utf8(cell).is_err() {
                 let name = &column.name;
                 return Err(format!("column \"{name}\": {} is not UTF-8", quoted(&String::from_utf8_lossy(cell))));
             }
         }
         cells.push(columns.iter().map(|column| {
-            let cell = record.get(column.index)?;
+            let cell = cell(record, column.index)?;
             let is_null = (cell.is_empty() && column.empty_is_null) || null_literal.as_deref() == Some(cell);
             if is_null { None } else { std::str::from_utf8(cell).ok() }
         }));
         Ok(())
     }
+}
+
+/// A cell of a record; the last one without the first half of a Windows line break.
+fn cell(record: &ByteRecord, index: usize) -> Option<&[u8]> {
+    let cell = record.get(index)?;
+    Some(if index + 1 == record.len() { cell.strip_suffix(b"\r").unwrap_or(cell) } else { cell })
 }
 
 fn stop_reason(error: csv::Error) -> String {
@@ -173,7 +197,8 @@ fn read_header<R: Read>(reader: &mut csv::Reader<R>) -> Result<Vec<String>, Stop
     if !header.iter().all(is_text) {
         return Err((1, "this is not a CSV file: its first line is not text".to_owned()));
     }
-    let names = header.iter().map(|cell| String::from_utf8_lossy(cell).trim_matches(['\u{feff}', ' ']).to_owned());
+    let names =
+        header.iter().map(|cell| String::from_utf8_lossy(cell).trim_matches(['\u{feff}', ' ', '\r']).to_owned());
     Ok(names.collect())
 }
 

@@ -1,147 +1,153 @@
-//! Makes the commits of one table: keeps its latest version in memory, brings it up to date, and adds to it.
+//! Makes the commits of one table. The task that owns this knows the latest version and which files it has; a commit is
+//! one new file in the log, and storage lets only one writer make the file of a version. Whoever comes second, behind
+//! another process, loads the table again and commits on top.
+//!
+//! `deltalake` could make the commit, but replays the log after each one: with a file a day that is time in proportion to
+//! the days, for each of them.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
+use deltalake_core::kernel::transaction::{CommitData, PROTOCOL};
 use deltalake_core::kernel::{Action, Remove};
-use deltalake_core::logstore::LogStoreRef;
+use deltalake_core::logstore::{LogStoreRef, commit_uri_from_version};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use deltalake_core::{DeltaResult, DeltaTable, DeltaTableBuilder, DeltaTableError, TableProperty, ensure_table_uri};
-use object_store::ObjectStore;
+use deltalake_core::{DeltaResult, DeltaTable, DeltaTableError, TableProperty};
+use object_store::{ObjectStore, PutMode};
+use tokio::task::JoinHandle;
 
-use super::failure::{failure, is_conflict};
+use super::failure::failure;
 use super::schema::LakeSchema;
-use super::table::{Commit, Replace};
+use super::table::{Commit, Replace, exists, log_store};
 use crate::error::ConnectError;
 use crate::partition::PartitionValues;
 
 /// A checkpoint after so many commits: readers have at most that many log files to read.
 const CHECKPOINT_COMMITS: u64 = 50;
-/// How often a commit that conflicts with another process's is made anew on top of it.
-const CONFLICT_RETRIES: usize = 10;
+/// How often a commit that comes behind another process's is made anew on top of it.
+const RETRIES_MAX: usize = 100;
 
 /// Commits to one table.
 pub(super) struct Committer {
     name: Arc<str>,
     path: Arc<Path>,
     storage: Arc<dyn ObjectStore>,
-    /// The table as it was seen last.
-    table: Option<DeltaTable>,
+    open: Option<Open>,
+    /// The checkpoint that is being written, beside the commits.
+    checkpoint: Option<JoinHandle<()>>,
+}
+
+/// The table as it is known.
+struct Open {
+    /// Its schema and properties, as of some version: they change only by other hands, and then it is loaded again.
+    table: DeltaTable,
+    /// The latest version.
+    version: u64,
+    /// What takes each of its files out, partition by partition.
+    files: HashMap<PartitionValues, Vec<Remove>>,
 }
 
 impl Committer {
     /// Nothing is loaded yet.
     pub(super) fn new(name: Arc<str>, path: Arc<Path>, storage: Arc<dyn ObjectStore>) -> Self {
-        Self { name, path, storage, table: None }
+        Self { name, path, storage, open: None, checkpoint: None }
     }
 
-    /// The table as it is now, if it exists.
-    pub(super) async fn latest(&mut self) -> Result<Option<DeltaTable>, ConnectError> {
-        if let Err(error) = self.load().await {
-            return Err(self.failure("read the table", &error));
-        }
-        Ok(self.table.clone())
-    }
-
-    /// The table for writing, made if it does not exist.
+    /// The table for writing files, made if it does not exist.
     pub(super) async fn for_writing(&mut self, schema: &LakeSchema) -> Result<DeltaTable, ConnectError> {
-        if self.table.is_none() {
-            self.latest().await?;
+        let open = self.open(schema).await?;
+        let state = open.table.snapshot();
+        let table = open.table.clone();
+        match state {
+            Ok(state) => schema.check(&state.schema(), state.metadata().partition_columns())?,
+            Err(error) => return Err(self.failure("read the table", &error)),
         }
-        if self.table.is_none() {
-            let created = self.create(schema).await;
-            self.table = Some(created.map_err(|error| self.failure("create the table", &error))?);
-        }
-        match &self.table {
-            Some(table) => {
-                if let Some(state) = &table.state {
-                    schema.check(state)?;
-                }
-                Ok(table.clone())
-            }
-            None => Err(self.failure("create the table", &DeltaTableError::NotInitialized)),
-        }
+        Ok(table)
     }
 
     /// Makes a commit; the version that has it.
     pub(super) async fn commit(&mut self, schema: &LakeSchema, commit: Commit) -> Result<u64, ConnectError> {
-        let mut retries = 0;
-        loop {
-            let mut table = self.for_writing(schema).await?;
-            match self.try_commit(&mut table, schema, &commit).await {
-                Ok(version) => {
-                    self.table = Some(table);
+        for _ in 0..RETRIES_MAX {
+            self.for_writing(schema).await?;
+            match self.try_commit(schema, &commit).await {
+                Ok(Some(version)) => {
+                    self.checkpoint_if_due(version);
                     return Ok(version);
                 }
-                Err(error) if is_conflict(&error) && retries < CONFLICT_RETRIES => {
-                    retries += 1;
-                    tracing::info!(table = %self.name, retries, "another process has committed; committing on top of it");
-                    self.latest().await?;
+                Ok(None) => {
+                    tracing::debug!(table = %self.name, "another process has committed; committing on top of it");
+                    self.open = None;
                 }
                 Err(error) => {
-                    // What was cached may be what made it fail.
-                    self.table = None;
+                    // What was known may be what made it fail.
+                    self.open = None;
                     return Err(self.failure("commit", &error));
                 }
             }
         }
+        let reason = format!("other processes commit all the time; gave up after {RETRIES_MAX} attempts");
+        Err(ConnectError::Lake { table: self.name.to_string(), reason })
     }
 
-    async fn try_commit(&self, table: &mut DeltaTable, schema: &LakeSchema, commit: &Commit) -> DeltaResult<u64> {
-        let state = table.snapshot()?;
-        let removes: Vec<Remove> = match &commit.replace {
-            Replace::Nothing => vec![],
-            replace => {
-                let files = state.log_data();
-                let replaced = files.iter().filter(|file| is_replaced(replace, schema, &file.partition_values_map()));
-                replaced.map(|file| file.remove_action(true)).collect()
-            }
-        };
+    /// Makes the next version, or says that another process has made it.
+    async fn try_commit(&mut self, schema: &LakeSchema, commit: &Commit) -> DeltaResult<Option<u64>> {
+        let Some(open) = &mut self.open else { return Ok(None) };
+        let removes = open.removes(&commit.replace);
         if removes.is_empty() && commit.adds.is_empty() {
-            return Ok(state.version());
+            return Ok(Some(open.version));
         }
-        let removes = removes.into_iter().map(Action::Remove);
-        let actions = removes.chain(commit.adds.iter().cloned().map(Action::Add)).collect();
-        // Old log files are looked for when a checkpoint has made them superfluous, not with every commit.
-        let is_checkpoint = (state.version() + 2).is_multiple_of(CHECKPOINT_COMMITS);
-        let properties = CommitProperties::default().with_cleanup_expired_logs(Some(is_checkpoint));
-        let commit = CommitBuilder::from(properties).with_actions(actions).build(
-            Some(state),
-            table.log_store(),
-            operation(schema, &commit.replace),
-        );
-        let committed = commit.await?;
-        let version = committed.version();
-        table.state = Some(committed.snapshot);
-        Ok(version)
+        let actions = removes.into_iter().map(Action::Remove);
+        let actions: Vec<Action> = actions.chain(commit.adds.iter().cloned().map(Action::Add)).collect();
+        let operation = operation(schema, &commit.replace);
+        PROTOCOL.can_commit(open.table.snapshot()?, &actions, &operation)?;
+        let data = CommitData::new(actions, operation, HashMap::new(), vec![]);
+        let bytes = data.get_bytes()?;
+        let version = open.version + 1;
+        let location = commit_uri_from_version(Some(version));
+        match open.table.object_store().put_opts(&location, bytes.into(), PutMode::Create.into()).await {
+            Ok(_) => {}
+            Err(object_store::Error::AlreadyExists { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        open.apply(version, schema, commit);
+        Ok(Some(version))
     }
 
-    /// Brings the table in memory up to date.
-    async fn load(&mut self) -> DeltaResult<()> {
-        if let Some(table) = &mut self.table {
-            return match table.update_state().await {
-                Ok(()) => Ok(()),
-                Err(_) => {
-                    // The folder may have been emptied or replaced since: look at it afresh.
-                    self.table = None;
-                    Box::pin(self.load()).await
-                }
+    /// The table as it is known, loaded or made if need be.
+    async fn open(&mut self, schema: &LakeSchema) -> Result<&mut Open, ConnectError> {
+        if self.open.is_none() {
+            let opened = match self.load_or_create(schema).await {
+                Ok(table) => Open::new(table, schema),
+                Err(error) => Err(error),
             };
+            self.open = Some(opened.map_err(|error| self.failure("open the table", &error))?);
         }
-        let mut table = DeltaTable::new(self.log_store()?);
-        if table.verify_deltatable_existence().await? {
-            table.load().await?;
-            self.table = Some(table);
-        }
-        Ok(())
+        self.open
+            .as_mut()
+            .ok_or_else(|| failure(&self.name, &self.path, "open the table", &DeltaTableError::NotInitialized))
     }
 
-    async fn create(&self, schema: &LakeSchema) -> DeltaResult<DeltaTable> {
+    async fn load_or_create(&self, schema: &LakeSchema) -> DeltaResult<DeltaTable> {
+        let is_there = exists(&self.path).await;
+        let log_store = log_store(&self.path, &self.storage)?;
+        if is_there {
+            let mut table = DeltaTable::new(log_store);
+            table.load().await?;
+            return Ok(table);
+        }
+        let mut table = self.create(schema, log_store).await?;
+        // Another process may have made it in the meantime, and written to it.
+        table.update_state().await?;
+        Ok(table)
+    }
+
+    async fn create(&self, schema: &LakeSchema, log_store: LogStoreRef) -> DeltaResult<DeltaTable> {
         let checkpoint_commits = CHECKPOINT_COMMITS.to_string();
         CreateBuilder::new()
-            .with_log_store(self.log_store()?)
+            .with_log_store(log_store)
             .with_table_name(&*self.name)
             .with_columns(schema.fields.clone())
             .with_partition_columns(schema.partitioned_by.clone())
@@ -150,10 +156,19 @@ impl Committer {
             .await
     }
 
-    fn log_store(&self) -> DeltaResult<LogStoreRef> {
-        let url = ensure_table_uri(self.path.to_string_lossy())?;
-        let builder = DeltaTableBuilder::from_url(url.clone())?;
-        builder.with_storage_backend(Arc::clone(&self.storage), url).build_storage()
+    /// Starts a checkpoint after every so many commits, beside the commits that follow. One that fails is made up for by
+    /// the next; nothing depends on it but the time that loading takes.
+    fn checkpoint_if_due(&mut self, version: u64) {
+        let is_writing = self.checkpoint.as_ref().is_some_and(|checkpoint| !checkpoint.is_finished());
+        if !(version + 1).is_multiple_of(CHECKPOINT_COMMITS) || is_writing {
+            return;
+        }
+        let (name, path, storage) = (Arc::clone(&self.name), Arc::clone(&self.path), Arc::clone(&self.storage));
+        self.checkpoint = Some(tokio::spawn(async move {
+            if let Err(error) = write_checkpoint(&path, &storage).await {
+                tracing::warn!(table = %name, %error, "a checkpoint could not be written; the next will be tried");
+            }
+        }));
     }
 
     fn failure(&self, action: &str, error: &DeltaTableError) -> ConnectError {
@@ -161,22 +176,65 @@ impl Committer {
     }
 }
 
-fn is_replaced(
-    replace: &Replace,
-    schema: &LakeSchema,
-    values: &std::collections::HashMap<String, Option<String>>,
-) -> bool {
-    match replace {
-        Replace::Nothing => false,
-        Replace::Table => true,
-        Replace::Partition(partition) => {
-            let mut columns = schema.partitioned_by.iter().zip(partition);
-            columns.all(|(column, value)| values.get(column).and_then(Option::as_ref) == value.as_ref())
+async fn write_checkpoint(path: &Path, storage: &Arc<dyn ObjectStore>) -> DeltaResult<()> {
+    let mut table = DeltaTable::new(log_store(path, storage)?);
+    table.load().await?;
+    deltalake_core::checkpoints::create_checkpoint(&table, None).await?;
+    deltalake_core::checkpoints::cleanup_metadata(&table, None).await?;
+    Ok(())
+}
+
+impl Open {
+    fn new(table: DeltaTable, schema: &LakeSchema) -> DeltaResult<Self> {
+        let state = table.snapshot()?;
+        let mut files: HashMap<PartitionValues, Vec<Remove>> = HashMap::new();
+        for file in state.log_data().iter() {
+            let values = in_order(schema, &file.partition_values_map());
+            files.entry(values).or_default().push(file.remove_action(true));
+        }
+        Ok(Self { version: state.version(), files, table })
+    }
+
+    /// What takes out the files that a commit replaces.
+    fn removes(&self, replace: &Replace) -> Vec<Remove> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now_ms = i64::try_from(now.as_millis()).ok();
+        let replaced: Vec<&Remove> = match replace {
+            Replace::Nothing => vec![],
+            Replace::Partition(values) => self.files.get(values).into_iter().flatten().collect(),
+            Replace::Table => self.files.values().flatten().collect(),
+        };
+        replaced.into_iter().map(|remove| Remove { deletion_timestamp: now_ms, ..remove.clone() }).collect()
+    }
+
+    /// Takes note of a commit that was made.
+    fn apply(&mut self, version: u64, schema: &LakeSchema, commit: &Commit) {
+        self.version = version;
+        match &commit.replace {
+            Replace::Nothing => {}
+            Replace::Partition(values) => drop(self.files.remove(values)),
+            Replace::Table => self.files.clear(),
+        }
+        for add in &commit.adds {
+            let remove = Remove {
+                path: add.path.clone(),
+                data_change: true,
+                extended_file_metadata: Some(true),
+                partition_values: Some(add.partition_values.clone()),
+                size: Some(add.size),
+                ..Remove::default()
+            };
+            self.files.entry(in_order(schema, &add.partition_values)).or_default().push(remove);
         }
     }
 }
 
-/// What the table's history says about the commit; the predicate also tells other processes what it depends on.
+/// The values of the partition columns, in the order of `PARTITIONED BY`.
+fn in_order(schema: &LakeSchema, values: &HashMap<String, Option<String>>) -> PartitionValues {
+    schema.partitioned_by.iter().map(|column| values.get(column).cloned().flatten()).collect()
+}
+
+/// What the table's history says about the commit; the predicate tells other processes what it depends on.
 fn operation(schema: &LakeSchema, replace: &Replace) -> DeltaOperation {
     let (mode, predicate) = match replace {
         Replace::Nothing => (SaveMode::Append, None),

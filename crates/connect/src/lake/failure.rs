@@ -5,7 +5,6 @@ use std::io;
 use std::path::Path;
 
 use deltalake_core::DeltaTableError;
-use deltalake_core::kernel::transaction::TransactionError;
 
 use crate::error::ConnectError;
 
@@ -21,23 +20,6 @@ pub(super) fn failure(table: &str, path: &Path, action: &str, error: &DeltaTable
         format!("cannot {action} at {place}: {}. The table is unchanged", chain(error))
     };
     ConnectError::Lake { table: table.to_owned(), reason }
-}
-
-/// Whether another process has committed something that this commit cannot stand beside.
-pub(super) fn is_conflict(error: &DeltaTableError) -> bool {
-    let is_conflict = |error: &TransactionError| {
-        matches!(
-            error,
-            TransactionError::CommitConflict(_)
-                | TransactionError::MaxCommitAttempts(_)
-                | TransactionError::VersionAlreadyExists(_)
-        )
-    };
-    match error {
-        DeltaTableError::Transaction { source } => is_conflict(source),
-        DeltaTableError::VersionAlreadyExists(_) => true,
-        _ => false,
-    }
 }
 
 fn is_disk_full(error: &(dyn Error + 'static)) -> bool {

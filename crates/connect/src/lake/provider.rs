@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::{ViewTable, empty::EmptyTable, provider_as_source};
 use datafusion::logical_expr::{Expr, LogicalPlanBuilder, cast, ident};
+use deltalake_core::DeltaTable;
 
 use super::schema::LakeSchema;
 use super::table::LakeTable;
@@ -16,7 +17,7 @@ pub(super) async fn provider(table: &LakeTable, schema: &LakeSchema) -> Result<A
     let Some(latest) = table.latest(schema).await? else {
         return Ok(Arc::new(EmptyTable::new(Arc::clone(&schema.declared))));
     };
-    let stored = latest.table_provider().await?;
+    let stored = DeltaTable::new(latest.log_store).table_provider().with_snapshot(latest.snapshot).await?;
     let stored_schema = stored.schema();
     let columns = schema.declared.fields().iter().map(|field| {
         let stored_type = stored_schema.field_with_name(field.name()).map(|stored| stored.data_type().clone());

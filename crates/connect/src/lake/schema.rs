@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, TimeUnit};
-use deltalake_core::StructField;
 use deltalake_core::kernel::engine::arrow_conversion::{TryIntoArrow, TryIntoKernel};
-use deltalake_core::table::state::DeltaTableState;
+use deltalake_core::kernel::{StructField, StructType};
 
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -50,8 +49,8 @@ impl LakeSchema {
     }
 
     /// Refuses a stored table whose columns are not those declared.
-    pub(super) fn check(&self, state: &DeltaTableState) -> Result<(), ConnectError> {
-        let found: Result<Schema, _> = state.schema().as_ref().try_into_arrow();
+    pub(super) fn check(&self, stored: &StructType, partitioned_by: &[String]) -> Result<(), ConnectError> {
+        let found: Result<Schema, _> = stored.try_into_arrow();
         let found = found.map_err(|error| self.refusal(format!("its schema cannot be read: {error}")))?;
         for field in self.stored.fields() {
             let (name, declared) = (field.name(), sql_type(field.data_type()));
@@ -75,8 +74,7 @@ impl LakeSchema {
                 extra.name()
             )));
         }
-        let partitioned_by = state.metadata().partition_columns();
-        if *partitioned_by != self.partitioned_by[..] {
+        if partitioned_by != self.partitioned_by {
             return Err(self.refusal(format!(
                 "it is declared PARTITIONED BY ({}), but the stored table is partitioned by ({})",
                 self.partitioned_by.join(", "),

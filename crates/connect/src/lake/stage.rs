@@ -31,23 +31,25 @@ impl Stage {
     /// Writes rows, which have the stored columns.
     pub(super) async fn write(&mut self, rows: RecordBatch) -> Result<(), ConnectError> {
         self.rows += rows.num_rows() as u64;
-        let written = self.writer.write(rows).await;
-        written.map_err(|error| self.fail(&error))
+        if let Err(error) = self.writer.write(rows).await {
+            self.writer.reset();
+            return Err(self.failure(&error));
+        }
+        Ok(())
     }
 
     /// Closes the files: they are on disk, and what a commit has to say about them.
     pub(super) async fn close(mut self) -> Result<(Vec<Add>, WriteSummary), ConnectError> {
         let adds = match self.writer.flush().await {
             Ok(adds) => adds,
-            Err(error) => return Err(self.fail(&error)),
+            Err(error) => return Err(self.failure(&error)),
         };
         let bytes = adds.iter().map(|add| u64::try_from(add.size).unwrap_or_default()).sum();
         let summary = WriteSummary { rows: self.rows, files: adds.len() as u64, bytes, version: None };
         Ok((adds, summary))
     }
 
-    fn fail(&mut self, error: &DeltaTableError) -> ConnectError {
-        self.writer.reset();
+    fn failure(&self, error: &DeltaTableError) -> ConnectError {
         failure(&self.table.name, &self.table.path, "write", error)
     }
 }

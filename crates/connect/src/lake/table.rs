@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use deltalake_core::DeltaTable;
-use deltalake_core::kernel::Add;
+use deltalake_core::kernel::{Add, Snapshot};
+use deltalake_core::logstore::{LogStore, LogStoreRef};
+use deltalake_core::{DeltaResult, DeltaTable, DeltaTableBuilder, ensure_table_uri};
 use object_store::ObjectStore;
 use tokio::sync::{mpsc, oneshot};
 
 use super::commit::Committer;
+use super::failure::failure;
 use super::schema::LakeSchema;
 use crate::error::ConnectError;
 use crate::partition::PartitionValues;
@@ -26,6 +28,16 @@ pub(super) struct LakeTable {
     storage: Arc<dyn ObjectStore>,
     /// The way to the task. The task lives on the tokio runtime that first asked; when that is gone, another is started.
     requests: Arc<Mutex<Option<mpsc::Sender<Request>>>>,
+    /// What the last reader saw: the next one has only to read what is new.
+    known: Arc<tokio::sync::Mutex<Option<Arc<Snapshot>>>>,
+}
+
+/// A version of a table.
+pub(super) struct LatestTable {
+    /// Its storage.
+    pub(super) log_store: LogStoreRef,
+    /// Its schema and, once they are asked for, its files.
+    pub(super) snapshot: Arc<Snapshot>,
 }
 
 /// Which of a table's files a commit takes out.
@@ -50,8 +62,6 @@ pub(super) struct Commit {
 
 /// What the task can be asked.
 pub(super) enum Request {
-    /// The table as it is now, if it exists.
-    Latest(oneshot::Sender<Result<Option<DeltaTable>, ConnectError>>),
     /// The table for writing, made if it does not exist.
     ForWriting(Arc<LakeSchema>, oneshot::Sender<Result<DeltaTable, ConnectError>>),
     /// A commit; the answer is the version of the table that has it.
@@ -61,16 +71,33 @@ pub(super) enum Request {
 impl LakeTable {
     /// A handle to the table in that folder.
     pub(super) fn new(name: String, path: PathBuf, storage: Arc<dyn ObjectStore>) -> Self {
-        Self { name: name.into(), path: path.into(), storage, requests: Arc::default() }
+        Self { name: name.into(), path: path.into(), storage, requests: Arc::default(), known: Arc::default() }
     }
 
-    /// The table as it is now; `None` if it does not exist.
-    pub(super) async fn latest(&self, schema: &LakeSchema) -> Result<Option<DeltaTable>, ConnectError> {
-        let table = self.ask(Request::Latest).await?;
-        if let Some(state) = table.as_ref().and_then(|table| table.state.as_ref()) {
-            schema.check(state)?;
+    /// The table as it is now, to be read; `None` if it does not exist.
+    pub(super) async fn latest(&self, schema: &LakeSchema) -> Result<Option<LatestTable>, ConnectError> {
+        if !exists(&self.path).await {
+            return Ok(None);
         }
-        Ok(table)
+        let latest = self.load().await.map_err(|error| failure(&self.name, &self.path, "read the table", &error))?;
+        schema.check(&latest.snapshot.schema(), latest.snapshot.metadata().partition_columns())?;
+        Ok(Some(latest))
+    }
+
+    async fn load(&self) -> DeltaResult<LatestTable> {
+        let log_store = log_store(&self.path, &self.storage)?;
+        let mut known = self.known.lock().await;
+        let updated = match known.take() {
+            Some(snapshot) => snapshot.update(log_store.engine(None), None).await.ok(),
+            None => None,
+        };
+        // One that cannot be updated may be of a table that was made anew since.
+        let snapshot = match updated {
+            Some(snapshot) => snapshot,
+            None => Arc::new(Snapshot::try_new(&log_store, None).await?),
+        };
+        *known = Some(Arc::clone(&snapshot));
+        Ok(LatestTable { log_store, snapshot })
     }
 
     /// The table for writing files; it is made if it does not exist.
@@ -120,9 +147,20 @@ async fn serve(mut committer: Committer, mut requests: mpsc::Receiver<Request>) 
     while let Some(request) = requests.recv().await {
         // An asker that has gone away needs no answer.
         match request {
-            Request::Latest(answer) => drop(answer.send(committer.latest().await)),
             Request::ForWriting(schema, answer) => drop(answer.send(committer.for_writing(&schema).await)),
             Request::Commit(schema, commit, answer) => drop(answer.send(committer.commit(&schema, commit).await)),
         }
     }
+}
+
+/// Whether there is a table in the folder.
+pub(super) async fn exists(path: &Path) -> bool {
+    tokio::fs::try_exists(path.join("_delta_log")).await.unwrap_or(false)
+}
+
+/// The log of the table in the folder, which is made if it does not exist.
+pub(super) fn log_store(path: &Path, storage: &Arc<dyn ObjectStore>) -> DeltaResult<LogStoreRef> {
+    let url = ensure_table_uri(path.to_string_lossy())?;
+    let builder = DeltaTableBuilder::from_url(url.clone())?;
+    builder.with_storage_backend(Arc::clone(storage), url).build_storage()
 }

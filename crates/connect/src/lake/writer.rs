@@ -15,7 +15,7 @@ use crate::conform::Conform;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::partition::{PartitionColumns, PartitionValues};
-use crate::sink::{Sink, SinkWriter};
+use crate::sink::{Sink, SinkWriter, inserts};
 use crate::writer::{TableWriter, WriteSummary};
 
 /// Writes one lake table.
@@ -108,7 +108,7 @@ struct LakeSinkWriter {
 #[async_trait]
 impl SinkWriter for LakeSinkWriter {
     async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
-        let rows = self.writer.conform(&batch.rows, None)?;
+        let rows = self.writer.conform(inserts(&self.writer.schema.table, &batch)?, None)?;
         let mut stage = match self.stage.take() {
             Some(stage) => stage,
             None => {

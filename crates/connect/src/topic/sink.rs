@@ -15,7 +15,7 @@ use super::{Format, TopicTable};
 use crate::conform::Conform;
 use crate::error::ConnectError;
 use crate::format::json::write_lines;
-use crate::sink::{Sink, SinkWriter};
+use crate::sink::{Sink, SinkWriter, inserts};
 
 /// Appends that may wait for their acknowledgement.
 const APPENDS_PENDING_MAX: usize = 16;
@@ -48,7 +48,7 @@ struct TopicWriter {
 
 impl TopicWriter {
     fn records(&self, batch: &Batch) -> Result<Vec<Record>, ConnectError> {
-        let rows = self.conform.rows(&batch.rows)?;
+        let rows = self.conform.rows(inserts(self.topic.name(), batch)?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let record = |value: Bytes| Record { timestamp_ms, key: None, value };

@@ -1,0 +1,63 @@
+//! What is refused before any system is touched, and in which words.
+
+use super::project::{Project, partitioned_by, table};
+
+fn refusals() -> Vec<(&'static str, mulgil_connect::definition::TableDefinition)> {
+    let csv: &[(&str, &str)] = &[("connector", "filesystem"), ("path", "x.csv"), ("format", "csv")];
+    let with = |extra: &[(&'static str, &'static str)]| {
+        let options: Vec<(&str, &str)> = csv.iter().copied().chain(extra.iter().copied()).collect();
+        table("flights", "day DATE, x INT", &options)
+    };
+    let log = |extra: &[(&'static str, &'static str)]| {
+        let options = [("connector", "log"), ("topic", "t"), ("format", "json")];
+        let options: Vec<(&str, &str)> = options.iter().copied().chain(extra.iter().copied()).collect();
+        table("events", "x INT", &options)
+    };
+    vec![
+        ("unknown connector", table("t", "x INT", &[("connector", "filesytem")])),
+        ("unlike any connector", table("t", "x INT", &[("connector", "kafka")])),
+        ("unknown option", with(&[("csv.null-litteral", "NA")])),
+        ("option of another format", with(&[("json.ignore-parse-errors", "true")])),
+        ("missing path", table("t", "x INT", &[("connector", "filesystem"), ("format", "csv")])),
+        ("missing format", table("t", "x INT", &[("connector", "filesystem"), ("path", "x")])),
+        ("unknown format", table("t", "x INT", &[("connector", "filesystem"), ("path", "x"), ("format", "cvs")])),
+        ("not a truth value", with(&[("csv.header", "yes")])),
+        ("long delimiter", with(&[("csv.field-delimiter", "||")])),
+        ("unknown partition column", partitioned_by(with(&[]), &["dya"])),
+        ("partition column of a wrong type", {
+            partitioned_by(table("t", "x INT, at TIMESTAMP", &[("connector", "delta")]), &["at"])
+        }),
+        ("only partition columns", partitioned_by(with(&[]), &["day", "x"])),
+        ("missing topic", table("t", "x INT", &[("connector", "log"), ("format", "json")])),
+        ("unknown startup mode", log(&[("scan.startup.mode", "earliest")])),
+        ("startup timestamp missing", log(&[("scan.startup.mode", "timestamp")])),
+        ("bad duration", log(&[("scan.watermark.idle-timeout", "ten minutes")])),
+        ("bad number", log(&[("topic.partitions", "two")])),
+        ("raw with two columns", {
+            table("t", "x INT, y INT", &[("connector", "log"), ("topic", "t"), ("format", "raw")])
+        }),
+        ("partitioned topic", partitioned_by(log(&[]), &["x"])),
+        ("delta with a format", table("t", "x INT", &[("connector", "delta"), ("format", "csv")])),
+    ]
+}
+
+#[test]
+fn wrong_definitions_are_refused_with_a_remedy() {
+    let project = Project::new();
+    let cases = refusals();
+    let lines: Vec<String> = cases
+        .iter()
+        .map(|(case, table)| match project.connectors.check(table) {
+            Ok(()) => panic!("{case} was accepted"),
+            Err(error) => format!("{case}\n    {error}"),
+        })
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn sinks_cannot_be_read() {
+    let project = Project::new();
+    let error = project.connectors.source(&table("t", "x INT", &[("connector", "print")])).err().unwrap();
+    assert_eq!(error.to_string(), "table t: a table of connector 'print' can only be written");
+}

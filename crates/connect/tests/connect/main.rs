@@ -1,0 +1,13 @@
+//! Tests of the connectors on real files, a real event log and a real lake.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
+
+mod bad_input;
+mod definitions;
+mod files;
+mod flights;
+mod lake;
+mod lake_failures;
+mod project;
+mod sinks;
+mod topic;
+mod writes;
