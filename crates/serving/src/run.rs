@@ -88,8 +88,6 @@ pub enum StatementResult {
         schema: SchemaRef,
         /// The rows.
         batches: Vec<RecordBatch>,
-        /// What the stream did.
-        summary: JobSummary,
     },
     /// `EXPLAIN`.
     Explained(String),
@@ -230,20 +228,20 @@ async fn final_rows(session: &Session, plan: StreamPlan, options: &RunOptions) -
     let table = Arc::new(table);
     let finish = plan.finish.clone();
     let sink = Arc::new(ResultSink::new(RESULT_SINK.to_owned(), Arc::clone(&table)));
-    let summary = run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
+    run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
     let mut batches = table.snapshot()?.batches;
     if let Some(finish) = finish {
         schema = finish.schema();
         batches = finish.apply(batches).await?;
     }
-    Ok(StatementResult::FinalRows { schema, batches, summary })
+    Ok(StatementResult::FinalRows { schema, batches })
 }
 
 async fn changes(session: &Session, plan: StreamPlan, options: &RunOptions) -> Result<StatementResult, RunError> {
     let sink = Arc::new(ChangelogSink::new(&plan.schema, GATHERED_ROWS_MAX));
     let gathered = Arc::clone(&sink);
-    let summary = run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
-    Ok(StatementResult::FinalRows { schema: gathered.schema(), batches: gathered.take(), summary })
+    run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
+    Ok(StatementResult::FinalRows { schema: gathered.schema(), batches: gathered.take() })
 }
 
 /// Gathers the rows of a batch result.
