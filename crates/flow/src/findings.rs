@@ -40,19 +40,18 @@ impl Findings {
     }
 
     /// `Ok(value)` if nothing was found, else everything, in the order of the text.
-    pub(crate) fn finish<T>(mut self, value: Option<T>) -> Result<T, Vec<Diagnostic>> {
+    pub(crate) fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Diagnostic>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
-            _ => {
-                self.found.sort_by_key(|d| (d.line, d.column));
-                Err(self.found)
-            }
+            _ => Err(self.into_vec()),
         }
     }
 
     /// Everything found, in the order of the text.
     pub(crate) fn into_vec(mut self) -> Vec<Diagnostic> {
         self.found.sort_by_key(|d| (d.line, d.column));
+        // What an alias repeats is found once for each.
+        self.found.dedup();
         self.found
     }
 }

@@ -34,14 +34,10 @@ impl Text {
         match self.style {
             Style::Folded => self.at,
             Style::Literal => {
-                // The block's place is that of its first letter, behind empty lines and further indentation.
-                let letters = self.value.trim_start_matches('\n');
-                let empty_lines = u32::try_from(self.value.len() - letters.len()).unwrap_or(0);
-                let indented = u32::try_from(letters.len() - letters.trim_start_matches(' ').len()).unwrap_or(0);
-                Position {
-                    line: (self.at.line + inner.line).saturating_sub(1 + empty_lines),
-                    column: (self.at.column + inner.column).saturating_sub(1 + indented),
-                }
+                // The block's place is where the first line that is not empty begins.
+                let empty_lines = self.value.len() - self.value.trim_start_matches('\n').len();
+                let line = (self.at.line + inner.line).saturating_sub(1 + u32::try_from(empty_lines).unwrap_or(0));
+                Position { line, column: self.at.column + inner.column - 1 }
             }
             Style::Plain if first => Position { line: self.at.line, column: self.at.column + inner.column - 1 },
             Style::Quoted if first => Position { line: self.at.line, column: self.at.column + inner.column },

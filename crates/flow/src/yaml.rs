@@ -199,6 +199,7 @@ impl<'a> Builder<'a, '_> {
 
     fn map(&mut self, depth: usize) -> Result<Data, Stop> {
         let mut entries: Vec<(Key, Node)> = Vec::new();
+        let mut lines = HashMap::new();
         while let Some((event, span)) = self.next()? {
             if event == Event::MappingEnd {
                 break;
@@ -210,12 +211,15 @@ impl<'a> Builder<'a, '_> {
             let key = Key { at: key.at, text: scalar.text };
             let Some((event, span)) = self.next()? else { break };
             let value = self.node(event, span, depth + 1)?;
-            match entries.iter().find(|(earlier, _)| earlier.text == key.text) {
-                Some((earlier, _)) => {
-                    let message = format!("{} appears twice; it is on line {} already", key.text, earlier.at.line);
+            match lines.get(&key.text) {
+                Some(line) => {
+                    let message = format!("{} appears twice; it is on line {line} already", key.text);
                     self.findings.add(key.at, message, Some("keep one of them".to_owned()));
                 }
-                None => entries.push((key, value)),
+                None => {
+                    lines.insert(key.text.clone(), key.at.line);
+                    entries.push((key, value));
+                }
             }
         }
         Ok(Data::Map(entries))

@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use mulgil_flow::{Flow, Project, json_schema, lint, project_json_schema};
+use mulgil_flow::{Flow, Project, Quote, SqlText, TaskKind, json_schema, lint, project_json_schema, template};
 use proptest::prelude::*;
 
 fn project() -> Project {
@@ -72,6 +72,36 @@ fn the_schema_knows_every_key_and_no_other() {
 }
 
 #[test]
+fn the_bundled_project_is_sound() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/flights");
+    let read = |path: &str| fs::read_to_string(folder.join(path)).unwrap();
+    let project = Project::parse("mulgil.yaml", &read("mulgil.yaml")).unwrap();
+    let flow = Flow::parse("daily_delays.yaml", &read("flows/daily_delays.yaml"), &project).unwrap();
+    for task in &flow.tasks {
+        if let TaskKind::Sql { sql: SqlText::File(path), .. } = &task.kind {
+            assert_eq!(template::check(path, &read(path), &flow, &project, Quote::None), []);
+        }
+    }
+    let days = flow.schedule.as_ref().unwrap().intervals(jiff::Timestamp::MIN, jiff::Timestamp::MAX);
+    assert_eq!(days.count(), 365);
+}
+
+#[test]
+fn thousands_of_tasks_are_checked_in_a_moment() {
+    // Each task needs the next, so that the file's order is the worst.
+    let mut text = "flow: large\ntimeout: 1h\ntasks:\n".to_owned();
+    for number in 0..5_000 {
+        text += &format!("  t{number}: {{needs: [t{}], shell: 'echo {{{{ run_id }}}}'}}\n", number + 1);
+    }
+    text += "  t5000: {shell: 'true'}\n";
+    let began = std::time::Instant::now();
+    let flow = Flow::parse("large.yaml", &text, &project()).unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(20), "took {:?}", began.elapsed());
+    assert_eq!((flow.tasks[0].name.as_str(), flow.tasks[5_000].name.as_str()), ("t5000", "t0"));
+    assert_eq!(flow.downstream("t10"), ["t9", "t8", "t7", "t6", "t5", "t4", "t3", "t2", "t1", "t0"]);
+}
+
+#[test]
 fn versions_follow_meaning_not_spelling() {
     let version = |text: &str| Flow::parse("f.yaml", text, &project()).unwrap().version;
     let one = version("flow: f\ntasks: {a: {shell: 'x'}}");
@@ -92,6 +122,8 @@ fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Damage to a good file never panics, and whatever it does is either a flow or a reason with a place.
     #[test]
     fn damaged_files_are_flows_or_have_reasons(at in 0..900usize, cut in 0..40usize, junk in "[\\[\\]{}:,&*!|>'\"%@`#\\- \n\ta0é\u{0}]{0,6}") {

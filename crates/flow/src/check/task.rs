@@ -1,6 +1,6 @@
 //! The rules of tasks, one by one and among each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
@@ -34,7 +34,7 @@ pub(super) struct Tasks<'a> {
 impl Tasks<'_> {
     /// The tasks in running order.
     pub(super) fn checked(&self, raw: Entries<RawTask>, findings: &mut Findings) -> Vec<Task> {
-        let names: Vec<String> = raw.0.iter().map(|(key, _)| key.text.clone()).collect();
+        let names: BTreeSet<String> = raw.0.iter().map(|(key, _)| key.text.clone()).collect();
         let mut tasks = Vec::new();
         let mut needs_at = BTreeMap::new();
         for (key, mut task) in raw.0 {
@@ -214,43 +214,66 @@ pub(super) fn retries(raw: RawRetries, findings: &mut Findings) -> Retries {
 
 /// Sorts tasks so that each stands after what it needs, keeping the file's order otherwise. A cycle is a finding.
 fn in_running_order(
-    mut waiting: Vec<Task>,
+    tasks: Vec<Task>,
     needs_at: &BTreeMap<(String, String), Position>,
     findings: &mut Findings,
 ) -> Vec<Task> {
-    let mut ordered: Vec<Task> = Vec::new();
-    loop {
-        // A need that does not exist has its own finding and holds nothing back.
-        let is_ready = |task: &Task| !task.needs.iter().any(|need| waiting.iter().any(|other| other.name == *need));
-        match waiting.iter().position(is_ready) {
-            Some(ready) => ordered.push(waiting.remove(ready)),
-            None => break,
+    let numbers: BTreeMap<&str, usize> = tasks.iter().enumerate().map(|(n, task)| (task.name.as_str(), n)).collect();
+    // By number: how many needs are still to come. A need that does not exist has its own finding and holds nothing back.
+    let mut missing = BTreeMap::new();
+    let mut needed_by: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (number, task) in tasks.iter().enumerate() {
+        let needs: Vec<usize> = task.needs.iter().filter_map(|need| numbers.get(need.as_str()).copied()).collect();
+        missing.insert(number, needs.len());
+        needs.iter().for_each(|need| needed_by.entry(*need).or_default().push(number));
+    }
+    let mut ready: BTreeSet<usize> = missing.iter().filter(|(_, missing)| **missing == 0).map(|(n, _)| *n).collect();
+    let mut order = Vec::new();
+    while let Some(number) = ready.pop_first() {
+        order.push(number);
+        for dependent in needed_by.get(&number).into_iter().flatten() {
+            if let Some(missing) = missing.get_mut(dependent) {
+                *missing -= 1;
+                if *missing == 0 {
+                    ready.insert(*dependent);
+                }
+            }
         }
     }
-    let cycle = cycle_in(&waiting);
-    if let [first, .., last] = cycle.as_slice() {
-        let at = needs_at.get(&((*last).to_owned(), (*first).to_owned())).copied().unwrap_or_default();
-        let message = format!("tasks need each other in a circle: {} -> {first}", cycle.join(" -> "));
-        findings.add(at, message, Some("take one of these needs away".to_owned()));
-    } else if let [only] = cycle.as_slice() {
-        let at = needs_at.get(&((*only).to_owned(), (*only).to_owned())).copied().unwrap_or_default();
-        findings.add(at, format!("task {only} needs itself"), Some("take this need away".to_owned()));
-    }
-    ordered.append(&mut waiting);
+    let mut waiting: BTreeMap<usize, Task> = tasks.into_iter().enumerate().collect();
+    let mut ordered: Vec<Task> = order.iter().filter_map(|number| waiting.remove(number)).collect();
+    report_cycle(&waiting.values().collect::<Vec<_>>(), needs_at, findings);
+    ordered.extend(waiting.into_values());
     ordered
 }
 
-/// A cycle among tasks of which each needs another of them: each name is needed by the one before it... and the first
-/// by the last. Empty if there are no tasks.
-fn cycle_in(tasks: &[Task]) -> Vec<&str> {
+fn report_cycle(waiting: &[&Task], needs_at: &BTreeMap<(String, String), Position>, findings: &mut Findings) {
+    let cycle = cycle_in(waiting);
+    let (Some(first), Some(last)) = (cycle.first(), cycle.last()) else { return };
+    let at = needs_at.get(&((*last).to_owned(), (*first).to_owned())).copied().unwrap_or_default();
+    let (message, remedy) = match cycle.as_slice() {
+        [only] => (format!("task {only} needs itself"), "take this need away"),
+        names => {
+            let circle = names.join(" -> ");
+            (format!("tasks need each other in a circle: {circle} -> {first}"), "take one of these needs away")
+        }
+    };
+    findings.add(at, message, Some(remedy.to_owned()));
+}
+
+/// A cycle among tasks that nothing outside holds back: each name in it needs the next, and the last the first. Empty if
+/// there are no tasks.
+fn cycle_in<'a>(waiting: &[&'a Task]) -> Vec<&'a str> {
+    let by_name: BTreeMap<&str, &&Task> = waiting.iter().map(|task| (task.name.as_str(), task)).collect();
     let mut path: Vec<&str> = Vec::new();
-    let mut current = tasks.first();
+    let mut passed = BTreeSet::new();
+    let mut current = waiting.first();
     while let Some(task) = current {
-        if let Some(start) = path.iter().position(|name| *name == task.name) {
-            return path.split_off(start);
+        if !passed.insert(task.name.as_str()) {
+            return path.into_iter().skip_while(|name| *name != task.name).collect();
         }
         path.push(&task.name);
-        current = task.needs.iter().find_map(|need| tasks.iter().find(|other| other.name == *need));
+        current = task.needs.iter().find_map(|need| by_name.get(need.as_str()).copied());
     }
     Vec::new()
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proptest::prelude::{ProptestConfig, any, proptest};
+
 use super::*;
 
 /// A closed log with three frames of four records, where each frame ends, and its segment file.
@@ -71,12 +73,12 @@ fn followed_by_anything() {
     }
 }
 
-proptest::proptest! {
-    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Any bytes at all instead of a segment: opening neither panics nor invents records.
     #[test]
-    fn any_bytes(junk in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200), with_magic: bool) {
+    fn any_bytes(junk in proptest::collection::vec(any::<u8>(), 0..200), with_magic: bool) {
         let dir = tempfile::tempdir().unwrap();
         let (segment, _) = three_frames(dir.path());
         let bytes = if with_magic { [b"MLG1", &junk[..]].concat() } else { junk };
