@@ -33,6 +33,7 @@ pub(crate) struct Bench<D> {
     pub(crate) dispatcher: D,
     pub(crate) project_dir: PathBuf,
     pub(crate) data: Arc<dyn DataTasks>,
+    pub(crate) environment: BTreeMap<String, String>,
 }
 
 /// Why an attempt was ended from outside.
@@ -89,7 +90,7 @@ impl<D: Dispatcher> Running<'_, D> {
     }
 
     async fn shell(&mut self, task: &Task, command: &str, log: &AttemptLog) -> Result<Outcome, DispatchError> {
-        let shell = match shell_task(self.lease, task, command, &self.bench.project_dir) {
+        let shell = match shell_task(self.lease, task, command, self.bench) {
             Ok(shell) => shell,
             Err(reason) => return Ok(Outcome::Failed(reason)),
         };
@@ -173,10 +174,11 @@ async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> In
     }
 }
 
-fn shell_task(lease: &Lease, task: &Task, command: &str, folder: &Path) -> Result<ShellTask, String> {
-    let variables = &lease.variables;
+fn shell_task<D>(lease: &Lease, task: &Task, command: &str, bench: &Bench<D>) -> Result<ShellTask, String> {
+    let (variables, folder) = (&lease.variables, bench.project_dir.as_path());
     let command = render(command, variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
-    let mut environment = environment_of(lease, task, folder);
+    let mut environment = bench.environment.clone();
+    environment.extend(environment_of(lease, task, folder));
     for (name, template) in &task.env {
         let value = render(template, variables, Quote::None).map_err(|error| format!("in `env: {name}`, {error}"))?;
         environment.insert(name.clone(), value);

@@ -1,6 +1,6 @@
 //! The worker: takes orders, runs each attempt in a task of its own, renews leases, ends what has to stop.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,8 @@ pub struct WorkerOptions {
     pub project_dir: PathBuf,
     /// How SQL and transfer tasks are done.
     pub data: Arc<dyn DataTasks>,
+    /// What every shell task finds in its environment, beside what the server's process has in its own.
+    pub environment: BTreeMap<String, String>,
 }
 
 /// Stops a worker.
@@ -49,7 +51,12 @@ impl WorkerHandle {
 /// Joins the dispatcher and runs what it orders, in a task of its own, until told to stop.
 pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Result<WorkerHandle, DispatchError> {
     let orders = dispatcher.attach(&options.name, options.slots).await?;
-    let bench = Arc::new(Bench { dispatcher, project_dir: options.project_dir, data: options.data });
+    let bench = Arc::new(Bench {
+        dispatcher,
+        project_dir: options.project_dir,
+        data: options.data,
+        environment: options.environment,
+    });
     let worker = Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), renewal: None };
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(worker.run(orders, stopped));

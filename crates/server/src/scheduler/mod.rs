@@ -39,3 +39,6 @@ pub use request::{
     BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, RerunTask, SchedulerOptions,
     TriggerRequest, Triggered,
 };
+
+#[cfg(test)]
+mod tests;

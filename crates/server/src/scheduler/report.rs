@@ -85,6 +85,10 @@ impl Scheduler {
             Outcome::TimedOut(error) => (Ending::TimedOut, Some(error)),
             Outcome::Cancelled => (Ending::Cancelled, None),
             Outcome::Lost => {
+                // Only a worker that leaves gives work back: it gets no more.
+                if let Some(seat) = self.leases.get(&attempt).and_then(|lease| self.seats.get_mut(&lease.seat)) {
+                    seat.slots = 0;
+                }
                 self.lose(attempt, "its worker was shut down", now);
                 return Ok(());
             }

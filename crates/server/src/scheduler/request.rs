@@ -23,12 +23,14 @@ pub struct SchedulerOptions {
     pub project_dir: PathBuf,
     /// How long a lease lives without renewal.
     pub lease_life: SignedDuration,
+    /// Whether schedules fire. Without, only what is asked for runs.
+    pub schedules: bool,
 }
 
 impl SchedulerOptions {
     /// The usual options for a project.
     pub fn new(project: Arc<Project>, project_dir: PathBuf) -> Self {
-        Self { project, project_dir, lease_life: SignedDuration::from_secs(30) }
+        Self { project, project_dir, lease_life: SignedDuration::from_secs(30), schedules: true }
     }
 }
 

@@ -93,6 +93,9 @@ impl Scheduler {
     }
 
     fn scheduled(&self, name: &str) -> Option<(FlowSource, Schedule)> {
+        if !self.options.schedules {
+            return None;
+        }
         let source = self.flows.get(name)?.clone();
         let schedule = source.flow.schedule.clone()?;
         Some((source, schedule))

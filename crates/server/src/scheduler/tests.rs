@@ -1,0 +1,11 @@
+//! The loop with everything real: SQLite on disk, a worker, shell processes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+mod backfill;
+mod cancel;
+mod fixture;
+mod kill;
+mod latency;
+mod runs;
+mod schedule;

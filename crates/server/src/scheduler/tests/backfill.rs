@@ -1,0 +1,117 @@
+//! Backfills: so many at a time, only what is missing, progress, cancel.
+
+use mulgil_flow::backfill::Which;
+use mulgil_history::History;
+use mulgil_history::write::BackfillStatus;
+use mulgil_sched::status::RunStatus;
+
+use super::fixture::{House, PATIENCE, wait_for};
+use crate::scheduler::{BackfillRequest, Change, RerunRequest};
+
+const DAILY: &str = "
+flow: daily
+schedule: {cron: '0 6 * * *', timezone: America/New_York, start: 2013-01-01, end: 2014-01-01, catchup: none}
+tasks:
+  work: {shell: 'echo {{ ds }} >> done; test {{ ds }} != 2013-01-05 || test -e mended'}
+";
+
+fn request(from: &str, to: &str) -> BackfillRequest {
+    BackfillRequest {
+        flow: "daily".to_owned(),
+        from: from.parse().unwrap(),
+        to: to.parse().unwrap(),
+        concurrency: Some(2),
+        which: Which::Missing,
+        order: Default::default(),
+        params: Default::default(),
+        retries: false,
+        confirmed: false,
+    }
+}
+
+fn backfill_ended(change: &Change) -> bool {
+    matches!(change, Change::Backfill { status, .. } if *status != BackfillStatus::Running)
+}
+
+#[tokio::test]
+async fn a_backfill_runs_what_is_missing_and_its_failure_is_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(folder.path(), &[DAILY]).await;
+    let mut changes = house.handle.subscribe();
+    let plan = house.handle.plan_backfill(request("2013-01-01", "2013-01-10")).await.unwrap();
+    assert_eq!(plan.starts(), 10);
+    let started = house.handle.start_backfill(request("2013-01-01", "2013-01-10")).await.unwrap();
+    assert_eq!((started.new, started.again, started.skipped), (10, 0, 0));
+    let backfill = started.backfill.unwrap();
+
+    let (mut active, mut most) = (std::collections::BTreeSet::new(), 0);
+    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    // The order of events in the history says how many were active at once.
+    for event in house.history.events(0, 10_000).await.unwrap().iter().filter(|event| event.kind == "run") {
+        if event.payload.ends_with("-> running") {
+            active.insert(event.run);
+        } else if event.payload.starts_with("running ->") {
+            active.remove(&event.run);
+        }
+        most = most.max(active.len());
+    }
+    assert_eq!(most, 2, "two at a time");
+
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((row.status, row.runs.succeeded, row.runs.failed), (BackfillStatus::Failed, 9, 1));
+    let again = house.handle.start_backfill(request("2013-01-01", "2013-01-12")).await.unwrap();
+    assert_eq!((again.new, again.again, again.skipped), (2, 0, 10));
+    wait_for(&mut changes, |change| backfill_ended(change)).await;
+
+    std::fs::write(folder.path().join("mended"), "").unwrap();
+    let failed = house.history.run_named("daily/2013-01-05").await.unwrap().unwrap();
+    let request = RerunRequest { run: failed, scope: mulgil_sched::rerun::RerunScope::Failed, confirmed: false };
+    house.handle.rerun(request).await.unwrap();
+    house.ended(failed, &mut changes).await;
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((row.status, row.runs.succeeded), (BackfillStatus::Succeeded, 10));
+    house.close(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn only_failed_runs_run_again_when_only_those_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(folder.path(), &[DAILY]).await;
+    let mut changes = house.handle.subscribe();
+    house.handle.start_backfill(request("2013-01-04", "2013-01-06")).await.unwrap();
+    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    std::fs::write(folder.path().join("mended"), "").unwrap();
+    let failed = BackfillRequest { which: Which::Failed, ..request("2013-01-04", "2013-01-08") };
+    let started = house.handle.start_backfill(failed).await.unwrap();
+    assert_eq!((started.new, started.again), (0, 1));
+    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    let done = std::fs::read_to_string(folder.path().join("done")).unwrap();
+    assert_eq!(done.lines().filter(|day| *day == "2013-01-05").count(), 2, "{done}");
+    assert_eq!(done.lines().count(), 4, "{done}");
+    house.close(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_cancelled_backfill_leaves_no_run_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = DAILY.replace("echo {{ ds }} >> done", "sleep 1000");
+    let house = House::open(folder.path(), &[&slow]).await;
+    let mut changes = house.handle.subscribe();
+    let started = house.handle.start_backfill(request("2013-01-01", "2013-01-30")).await.unwrap();
+    let backfill = started.backfill.unwrap();
+    wait_for(&mut changes, super::fixture::task_running("work")).await;
+    house.handle.cancel_backfill(backfill).await.unwrap();
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!(row.status, BackfillStatus::Cancelled);
+    assert_eq!(row.runs.queued, 0);
+    loop {
+        let row = house.history.backfill(backfill).await.unwrap().unwrap();
+        if row.runs.cancelled == 30 {
+            break;
+        }
+        let ended = |change: &Change| matches!(change, Change::Run { status: RunStatus::Cancelled, .. });
+        wait_for(&mut changes, ended).await;
+    }
+    assert!(house.handle.cancel_backfill(backfill).await.is_err(), "it has ended");
+    house.close(PATIENCE).await;
+}

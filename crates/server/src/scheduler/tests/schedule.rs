@@ -1,0 +1,97 @@
+//! Schedules: what is due runs, what was missed follows the policy, and nothing doubles over restarts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use jiff::{SignedDuration, Timestamp};
+use mulgil_history::History;
+use mulgil_history::read::RunQuery;
+use mulgil_history::write::Trigger;
+
+use super::fixture::{House, PATIENCE, wait_for};
+use crate::scheduler::{Change, Clock};
+
+/// A clock that tests move.
+struct TestClock(AtomicI64);
+
+impl TestClock {
+    fn at(time: &str) -> Arc<Self> {
+        let time: Timestamp = time.parse().unwrap();
+        Arc::new(Self(AtomicI64::new(time.as_microsecond())))
+    }
+
+    fn set(&self, time: &str) {
+        let time: Timestamp = time.parse().unwrap();
+        self.0.store(time.as_microsecond(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        // Each look takes a microsecond, as with a real clock.
+        Timestamp::from_microsecond(self.0.fetch_add(1, Ordering::SeqCst)).unwrap()
+    }
+}
+
+fn flow(catchup: &str) -> String {
+    format!(
+        "flow: f\nschedule: {{cron: '0 6 * * *', timezone: UTC, start: 2013-01-01, catchup: {catchup}}}\ntasks: {{t: {{shell: 'true'}}}}"
+    )
+}
+
+async fn scheduled_days(house: &House) -> Vec<String> {
+    let query = RunQuery { flow: Some("f".to_owned()), limit: 100, ..RunQuery::default() };
+    let mut runs = house.history.runs(&query).await.unwrap();
+    runs.reverse();
+    let scheduled = runs.iter().filter(|run| run.trigger == Trigger::Schedule);
+    scheduled.map(|run| run.interval_start.unwrap().to_string()[..10].to_owned()).collect()
+}
+
+const LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);
+
+#[tokio::test]
+async fn missed_runs_follow_the_policy_and_a_restart_doubles_nothing() {
+    for (policy, expected) in [
+        ("none", vec![]),
+        ("latest", vec!["2013-01-03"]),
+        ("all", vec!["2013-01-01", "2013-01-02", "2013-01-03"]),
+        ("2", vec!["2013-01-02", "2013-01-03"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let flow = flow(policy);
+        let clock = TestClock::at("2013-01-04T12:00:00Z");
+        for start in 1..=2 {
+            let house = House::open_at(folder.path(), &[&flow], clock.clone(), LIFE).await;
+            assert_eq!(scheduled_days(&house).await, expected, "catchup: {policy}, start {start}");
+            house.close(PATIENCE).await;
+        }
+        // Two days pass without a server.
+        clock.set("2013-01-06T12:00:00Z");
+        let house = House::open_at(folder.path(), &[&flow], clock, LIFE).await;
+        let days = scheduled_days(&house).await;
+        let (last, unique) = (days.last().cloned(), days.iter().collect::<std::collections::BTreeSet<_>>().len());
+        assert_eq!(unique, days.len(), "a slot doubled: {days:?}");
+        assert_eq!(last.as_deref(), (policy != "none").then_some("2013-01-05"), "catchup: {policy}");
+        house.close(PATIENCE).await;
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_made_when_it_is_due_and_not_while_the_flow_is_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2013-01-04T05:59:59.9Z");
+    let flow = flow("none");
+    let house = House::open_at(folder.path(), &[&flow], clock.clone(), LIFE).await;
+    let mut changes = house.handle.subscribe();
+    clock.set("2013-01-04T06:00:00Z");
+    wait_for(&mut changes, |change| matches!(change, Change::Run { .. })).await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-03"]);
+
+    house.handle.set_paused("f", true).await.unwrap();
+    clock.set("2013-01-05T06:00:01Z");
+    // Any command makes the loop look at its timers.
+    house.handle.pools().await.unwrap();
+    house.handle.set_paused("f", false).await.unwrap();
+    assert_eq!(scheduled_days(&house).await, ["2013-01-03"], "with catchup none, what a pause hid stays undone");
+    house.close(PATIENCE).await;
+}

@@ -1,0 +1,247 @@
+//! SQL and transfer tasks over the project's tables: a query's rows, or an interval's rows of another table, put into a
+//! table in one commit.
+//!
+//! The work can run on a runtime of its own, so that a long query does not hold up the worker's reports.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use async_trait::async_trait;
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use futures::StreamExt;
+use mulgil_connect::connectors::Connectors;
+use mulgil_connect::definition::TableName;
+use mulgil_connect::error::ConnectError;
+use mulgil_connect::writer::WriteSummary;
+use mulgil_flow::{Write, WriteTarget};
+use mulgil_sql::catalog::{Catalog, Table};
+use mulgil_sql::problem::SqlError;
+use mulgil_sql::session::{QueryResult, Session};
+use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
+
+use crate::data::{DataTasks, SqlTask, TransferTask};
+use crate::log::AttemptLog;
+use crate::partition::partition_of;
+use crate::transfer;
+
+/// Runs data tasks with `sql` and `connect`.
+pub struct TableTasks {
+    connectors: Arc<Connectors>,
+    /// The tables as they are declared now: files may have changed since the program started.
+    catalog: Box<dyn Fn() -> Arc<Catalog> + Send + Sync>,
+    runtime: Option<Handle>,
+}
+
+impl TableTasks {
+    /// Data tasks over these systems; `catalog` is asked anew for each task.
+    pub fn new(connectors: Arc<Connectors>, catalog: impl Fn() -> Arc<Catalog> + Send + Sync + 'static) -> Self {
+        Self { connectors, catalog: Box::new(catalog), runtime: None }
+    }
+
+    /// The work runs on this runtime, not on the worker's own.
+    #[must_use]
+    pub fn on_runtime(self, runtime: Handle) -> Self {
+        Self { runtime: Some(runtime), ..self }
+    }
+
+    fn session(&self) -> Session {
+        Session::new((self.catalog)(), self.connectors.clone())
+    }
+
+    /// Does the work in a task of its own, which ends when the caller stops waiting.
+    async fn run(&self, work: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Result<(), Failure> {
+        let mut task = JoinSet::new();
+        match &self.runtime {
+            Some(runtime) => task.spawn_on(work, runtime),
+            None => task.spawn(work),
+        };
+        match task.join_next().await {
+            Some(Ok(result)) => result,
+            Some(Err(error)) => Err(Failure::Own(format!("the task's work broke down: {error}"))),
+            None => Err(Failure::Own("the task's work was never begun".to_owned())),
+        }
+    }
+}
+
+#[async_trait]
+impl DataTasks for TableTasks {
+    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<(), String> {
+        let (session, log) = (self.session(), log.clone());
+        let place = task.file.clone().unwrap_or_else(|| "sql".to_owned());
+        let work = self.run(async move { run_sql(&session, task, &log).await });
+        work.await.map_err(|failure| failure.in_file(&place))
+    }
+
+    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String> {
+        let (session, log) = (self.session(), log.clone());
+        let work = self.run(async move { run_transfer(&session, task, &log).await });
+        work.await.map_err(|failure| failure.in_file("the transfer's query"))
+    }
+}
+
+/// Why a statement failed: in SQL's words, whose place is still to be named, or in our own.
+enum Failure {
+    Sql(SqlError),
+    Own(String),
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        Self::Sql(error.into())
+    }
+}
+
+impl From<String> for Failure {
+    fn from(error: String) -> Self {
+        Self::Own(error)
+    }
+}
+
+impl Failure {
+    /// The sentence for people; a mistake in the text gets the file in place of `query`.
+    fn in_file(self, place: &str) -> String {
+        match self {
+            Self::Sql(SqlError::Problem(mut problem)) => {
+                problem.file = place.into();
+                problem.to_string()
+            }
+            Self::Sql(error) => error.to_string(),
+            Self::Own(error) => error,
+        }
+    }
+}
+
+async fn run_transfer(session: &Session, task: TransferTask, log: &AttemptLog) -> Result<(), Failure> {
+    let source = table_of(session, &task.from)?;
+    let target = table_of(session, &task.target.table)?;
+    let partition = partition_of(&task.target.write, &target.definition, &task.variables)?;
+    let query = transfer::query(&source.definition, &target.definition, &partition, &task.variables)?;
+    log.note(&query);
+    let rows = session.query(&query).await?;
+    write(session, &target, &task.target, partition, rows, log).await
+}
+
+async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<(), Failure> {
+    let place = task.file.as_deref().unwrap_or("sql");
+    let (statements, problems) = parse_statements(place.as_ref(), &task.text);
+    if !problems.is_empty() {
+        return Err(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n").into());
+    }
+    let Some(last) = statements.len().checked_sub(1) else {
+        return Err(format!("{place} holds no statement").into());
+    };
+    for (number, statement) in statements.iter().enumerate() {
+        let target = task.target.as_ref().filter(|_| number == last);
+        run_statement(session, statement, target, &task, log).await?;
+    }
+    Ok(())
+}
+
+async fn run_statement(
+    session: &Session,
+    statement: &Statement,
+    target: Option<&WriteTarget>,
+    task: &SqlTask,
+    log: &AttemptLog,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let line = statement.line();
+    match (&statement.kind, target) {
+        (StatementKind::Query(_), Some(target)) => {
+            let table = table_of(session, &target.table)?;
+            let partition = partition_of(&target.write, &table.definition, &task.variables)?;
+            let rows = session.run_query(statement).await?;
+            write(session, &table, target, partition, rows, log).await
+        }
+        (StatementKind::Query(_), None) => {
+            let (mut rows, read) = counted(session.run_query(statement).await?.stream);
+            while let Some(batch) = rows.next().await {
+                batch.map_err(SqlError::from)?;
+            }
+            let rows = read.load(Ordering::Relaxed);
+            log.note(&format!("line {line}: {rows} rows, which go nowhere without `to:`"));
+            Ok(())
+        }
+        (StatementKind::Insert(_), None) => {
+            let summary = session.run_insert(statement).await?;
+            log.note(&format!("line {line}: {}", written(&summary, begun)));
+            Ok(())
+        }
+        (StatementKind::Insert(_), Some(target)) => Err(Failure::Own(format!(
+            "line {line}: the last statement is an INSERT, but the task says `to: {}`: end with a SELECT, or remove `to:`",
+            target.table
+        ))),
+        _ => Err(Failure::Own(format!(
+            "line {line}: a SQL task runs SELECT and INSERT only: declare tables in sources/ and views in views/"
+        ))),
+    }
+}
+
+fn table_of(session: &Session, name: &str) -> Result<Arc<Table>, String> {
+    let catalog = session.catalog();
+    let parsed = TableName::parse(name);
+    if let Some(problem) = catalog.problem(&parsed) {
+        return Err(format!("table {name} is broken: {problem}"));
+    }
+    catalog.table(&parsed).cloned().ok_or_else(|| {
+        let known: Vec<String> = catalog.tables().map(|table| table.definition.name.to_string()).collect();
+        format!("there is no table {name}: declare it in sources/; there are {}", known.join(", "))
+    })
+}
+
+/// Writes the rows in the target's way, in one commit.
+async fn write(
+    session: &Session,
+    table: &Table,
+    target: &WriteTarget,
+    partition: Vec<(String, String)>,
+    rows: QueryResult,
+    log: &AttemptLog,
+) -> Result<(), Failure> {
+    let begun = Instant::now();
+    let (rows, read) = counted(rows.stream);
+    let writer = session.connectors().writer(&table.definition)?;
+    let summary = match &target.write {
+        Write::ReplacePartition { .. } => writer.replace_partition(&partition, rows).await,
+        Write::ReplaceTable => writer.replace_table(rows).await,
+        Write::Append => writer.append(rows).await,
+    }?;
+    log.note(&format!("{} rows read", read.load(Ordering::Relaxed)));
+    let place: Vec<String> = partition.iter().map(|(column, value)| format!("{column}={value}")).collect();
+    let place = if place.is_empty() { target.table.clone() } else { format!("{} {}", target.table, place.join("/")) };
+    log.note(&format!("{} to {place}", written(&summary, begun)));
+    Ok(())
+}
+
+fn written(summary: &WriteSummary, begun: Instant) -> String {
+    let WriteSummary { rows, files, bytes, version } = *summary;
+    let version = version.map_or(String::new(), |version| format!(", version {version}"));
+    let seconds = begun.elapsed().as_secs_f64();
+    format!("{rows} rows in {files} files ({bytes} bytes{version}) written in {seconds:.3} s")
+}
+
+/// The same rows, counted as they pass.
+fn counted(rows: SendableRecordBatchStream) -> (SendableRecordBatchStream, Arc<AtomicU64>) {
+    let count = Arc::new(AtomicU64::new(0));
+    let counter = count.clone();
+    let schema = rows.schema();
+    let rows = rows.inspect(move |batch| {
+        if let Ok(batch) = batch {
+            counter.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
+        }
+    });
+    (Box::pin(RecordBatchStreamAdapter::new(schema, rows)), count)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! Which rows a transfer copies: exactly those of the run's data interval.
+//!
+//! A table's *interval column* is its event-time column (`WATERMARK FOR`), or else its one partition column of type
+//! DATE. An instant (`TIMESTAMP_LTZ`) is compared with the interval as it is; wall-clock time (`TIMESTAMP`, `DATE`) with
+//! the interval in the flow's time zone. The interval is half-open, so that neighbours share no row and leave none out.
+//!
+//! A partition column of the target that the source has too is compared with the partition's value as well: then files of
+//! other partitions are never opened.
+
+use arrow::datatypes::DataType;
+use jiff::civil::{DateTime, Time};
+use mulgil_connect::definition::{ColumnDefinition, TableDefinition};
+use mulgil_flow::Variables;
+
+/// The query over `source` whose rows go into `partition` of `target`: its columns by name, restricted to the interval.
+pub(crate) fn query(
+    source: &TableDefinition,
+    target: &TableDefinition,
+    partition: &[(String, String)],
+    variables: &Variables,
+) -> Result<String, String> {
+    let mut conditions = vec![within_interval(interval_column(source)?, variables)?];
+    for (name, value) in partition {
+        if let Some(column) = column(source, name) {
+            conditions.push(format!("{} = {}", quoted(name), literal(value, &column.data_type)));
+        }
+    }
+    let columns = columns(source, target, partition)?.join(", ");
+    Ok(format!("SELECT {columns} FROM {} WHERE {}", quoted_name(source), conditions.join(" AND ")))
+}
+
+/// The target's columns: from the source, or, for a partition column that the source lacks, the partition's value.
+fn columns(
+    source: &TableDefinition,
+    target: &TableDefinition,
+    partition: &[(String, String)],
+) -> Result<Vec<String>, String> {
+    let physical = target.columns.iter().filter(|column| column.computed.is_none());
+    physical
+        .map(|wanted| {
+            let name = quoted(&wanted.name);
+            let value = partition.iter().find(|(column, _)| *column == wanted.name);
+            match (column(source, &wanted.name), value) {
+                (Some(_), _) => Ok(name),
+                (None, Some((_, value))) => Ok(format!("{} AS {name}", literal(value, &wanted.data_type))),
+                (None, None) => Err(format!(
+                    "table {} has no column {}, which {} wants: add it, if need be as `{} AS expression`",
+                    source.name, wanted.name, target.name, wanted.name
+                )),
+            }
+        })
+        .collect()
+}
+
+fn column<'a>(table: &'a TableDefinition, name: &str) -> Option<&'a ColumnDefinition> {
+    table.columns.iter().find(|column| column.name == name)
+}
+
+fn interval_column(source: &TableDefinition) -> Result<&ColumnDefinition, String> {
+    if let Some(found) = source.watermark.as_ref().and_then(|watermark| column(source, &watermark.column)) {
+        return Ok(found);
+    }
+    if let [name] = source.partitioned_by.as_slice()
+        && let Some(found) = column(source, name).filter(|column| column.data_type == DataType::Date32)
+    {
+        return Ok(found);
+    }
+    Err(format!(
+        "table {} does not say which rows belong to an interval: give it an event time with WATERMARK FOR, or one \
+         partition column of type DATE",
+        source.name
+    ))
+}
+
+fn within_interval(column: &ColumnDefinition, variables: &Variables) -> Result<String, String> {
+    let Some(interval) = variables.interval else {
+        return Err("a transfer copies a data interval, and this run has none: run it for a date".to_owned());
+    };
+    let name = quoted(&column.name);
+    let local = |time: jiff::Timestamp| time.to_zoned(variables.timezone.clone()).datetime();
+    let (start, end) = (local(interval.start), local(interval.end));
+    let is_midnight = |time: DateTime| time.time() == Time::midnight();
+    match &column.data_type {
+        DataType::Date32 if is_midnight(start) && is_midnight(end) => {
+            Ok(format!("{name} >= DATE '{}' AND {name} < DATE '{}'", start.date(), end.date()))
+        }
+        DataType::Date32 => Err(format!(
+            "column {} is a DATE, and the interval from {start} to {end} is no whole days: use an event time",
+            column.name
+        )),
+        DataType::Timestamp(_, None) => Ok(format!("{name} >= TIMESTAMP '{start}' AND {name} < TIMESTAMP '{end}'")),
+        DataType::Timestamp(_, Some(_)) => Ok(format!(
+            "{name} >= TIMESTAMP WITH TIME ZONE '{}' AND {name} < TIMESTAMP WITH TIME ZONE '{}'",
+            interval.start, interval.end
+        )),
+        other => Err(format!("column {} is {other}, which is no time", column.name)),
+    }
+}
+
+fn literal(value: &str, data_type: &DataType) -> String {
+    let text = format!("'{}'", value.replace('\'', "''"));
+    match data_type {
+        DataType::Date32 => format!("DATE {text}"),
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => format!("CAST({text} AS BIGINT)"),
+        _ => text,
+    }
+}
+
+fn quoted_name(table: &TableDefinition) -> String {
+    format!("{}.{}", quoted(&table.name.namespace), quoted(&table.name.name))
+}
+
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+    use arrow::datatypes::TimeUnit;
+    use jiff::tz::TimeZone;
+    use mulgil_connect::definition::{TableName, WatermarkDefinition};
+    use mulgil_flow::DataInterval;
+
+    fn column(name: &str, data_type: DataType) -> ColumnDefinition {
+        ColumnDefinition { name: name.to_owned(), data_type, nullable: true, computed: None }
+    }
+
+    fn table(
+        name: &str,
+        columns: Vec<ColumnDefinition>,
+        watermark: Option<&str>,
+        partitioned_by: &[&str],
+    ) -> TableDefinition {
+        TableDefinition {
+            name: TableName::parse(name),
+            columns,
+            watermark: watermark
+                .map(|column| WatermarkDefinition { column: column.to_owned(), expression: column.to_owned() }),
+            partitioned_by: partitioned_by.iter().map(|name| (*name).to_owned()).collect(),
+            options: Default::default(),
+        }
+    }
+
+    fn new_york(start: &str, end: &str) -> Variables {
+        Variables {
+            interval: Some(DataInterval { start: start.parse().unwrap(), end: end.parse().unwrap() }),
+            timezone: TimeZone::get("America/New_York").unwrap(),
+            run_id: "f/1".to_owned(),
+            params: Default::default(),
+            connections: Default::default(),
+        }
+    }
+
+    #[test]
+    fn wall_clock_time_is_compared_in_the_flows_zone_and_instants_as_they_are() {
+        let spring = new_york("2013-03-10T05:00:00Z", "2013-03-11T04:00:00Z");
+        let target = table("t", vec![column("at", DataType::Timestamp(TimeUnit::Millisecond, None))], None, &[]);
+        let local = table("s", target.columns.clone(), Some("at"), &[]);
+        assert_eq!(
+            query(&local, &target, &[], &spring).unwrap(),
+            r#"SELECT "at" FROM "public"."s" WHERE "at" >= TIMESTAMP '2013-03-10T00:00:00' AND "at" < TIMESTAMP '2013-03-11T00:00:00'"#
+        );
+        let instants = vec![column("at", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())))];
+        let text = query(&table("s", instants, Some("at"), &[]), &target, &[], &spring).unwrap();
+        assert!(text.ends_with(r#""at" < TIMESTAMP WITH TIME ZONE '2013-03-11T04:00:00Z'"#), "{text}");
+        let by_day = table("s", vec![column("at", DataType::Int32), column("day", DataType::Date32)], None, &["day"]);
+        let text = query(&by_day, &target, &[], &spring).unwrap();
+        assert!(text.ends_with(r#"WHERE "day" >= DATE '2013-03-10' AND "day" < DATE '2013-03-11'"#), "{text}");
+    }
+
+    #[test]
+    fn what_cannot_be_cut_by_interval_is_refused_with_the_remedy() {
+        let hour = new_york("2013-03-10T05:00:00Z", "2013-03-10T06:00:00Z");
+        let day = vec![column("day", DataType::Date32)];
+        let error =
+            query(&table("s", day.clone(), None, &["day"]), &table("t", day, None, &[]), &[], &hour).unwrap_err();
+        assert!(error.contains("no whole days"), "{error}");
+        let plain = table("s", vec![column("a", DataType::Int32)], None, &[]);
+        assert!(query(&plain, &plain, &[], &hour).unwrap_err().contains("WATERMARK FOR"));
+        let other = table("t", vec![column("b", DataType::Int32)], None, &[]);
+        assert!(query(&plain, &other, &[], &hour).unwrap_err().contains("no column b"));
+    }
+}
