@@ -12,9 +12,9 @@ pub struct LogOptions {
 }
 
 impl Default for LogOptions {
-    /// Segments of 128 MiB; 1,024 waiting appends.
+    /// Segments of 128 MiB; 256 waiting appends, enough to share a sync, few enough to bound what waits in memory.
     fn default() -> Self {
-        Self { segment_bytes: 128 << 20, queue_appends: 1024 }
+        Self { segment_bytes: 128 << 20, queue_appends: 256 }
     }
 }
 
