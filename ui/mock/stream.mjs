@@ -16,6 +16,9 @@ AS SELECT origin, window_start, count(*) AS flights, avg(dep_delay) AS mean_dela
    GROUP BY origin, window_start, window_end;
 `;
 
+const SAMPLE = ["EWR", "JFK", "LGA"].map((origin, i) =>
+  JSON.stringify({ carrier: "EV", flight: 4381 + i, origin, dest: "DTW", dep_delay: 203 + 41 * i, scheduled: "2013-02-14T1" + i + ":05:00" }));
+
 export class StreamSide {
   constructor(emit) {
     this.hours = 24 * 45;
@@ -28,7 +31,7 @@ export class StreamSide {
   summary() {
     return {
       name: "delays_per_hour", mode: "continuous", state: "running", watermark: new Date(YEAR_START + (this.hours - 2) * HOUR_MS).toISOString(),
-      rows_in: this.hours * 38, rows: Math.round(this.hours * 2.375), late_rows: Math.round(this.hours * 0.21), rows_in_per_second: 76.4, problems: [],
+      rows_in: this.hours * 38, rows: Math.round(this.hours * 2.375), late_rows: Math.round(this.hours * 0.21), late_rows_dropped: Math.round(this.hours * 0.004), lag_ms: 2 * HOUR_MS, version: this.hours, rows_in_per_second: 76.4, problems: [],
     };
   }
 
@@ -37,7 +40,7 @@ export class StreamSide {
       source: "departures", partition, state, rows: Math.round((this.hours * 38) / 3), watermark: new Date(YEAR_START + (this.hours - 2) * HOUR_MS + behind).toISOString(),
     });
     return {
-      ...this.summary(), definition: DEFINITION, file: "views/delays_per_hour.sql", columns: COLUMNS, changed_at: new Date().toISOString(),
+      ...this.summary(), definition: DEFINITION, file: "views/delays_per_hour.sql", columns: COLUMNS, late_sample: SAMPLE, null_event_times: 0, skipped_rows: 0, refreshed_at: null,
       held_back_by: { source: "departures", partition: "1" }, sources: [source("0", 2.2 * HOUR_MS), source("1", 0), source("2", 0.7 * HOUR_MS, "idle")],
     };
   }

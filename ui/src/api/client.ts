@@ -1,6 +1,6 @@
 // Calls the API. An answer that is no success becomes a Refusal, with the server's own sentence and remedy.
 import type {
-  Backfill, BackfillAnswer, BackfillAsk, ErrorBody, RerunAsk, RerunPreview, Rows, RunDetail, StartRun, StartedRun,
+  Backfill, BackfillAnswer, BackfillAsk, ErrorBody, RerunAsk, RerunPreview, Rows, RunDetail, StartRun, StartedRun, ViewDetail,
 } from "./types";
 
 export const PREFIX = "/api/v1";
@@ -55,6 +55,7 @@ export const api = {
   },
   rerun: (run: number, ask: RerunAsk) => post<RunDetail>(`/runs/${run}/rerun`, ask),
   cancel: (run: number) => post<RunDetail>(`/runs/${run}/cancel`),
+  refresh: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/refresh`),
   sql: (sql: string, limit: number) => post<Rows>("/sql", { sql, limit }),
 };
 

@@ -454,7 +454,10 @@ export interface paths {
         put?: never;
         /**
          * Runs SQL.
-         * @description With `Accept: text/csv` or `Accept: application/x-ndjson` the rows are streamed; CSV begins with a header line. A
+         * @description In batch, views hold their results as they are now. A statement without rows, such as an `INSERT`, answers with one
+         *     row that says what it did.
+         *
+         *     With `Accept: text/csv` or `Accept: application/x-ndjson` the rows are streamed; CSV begins with a header line. A
          *     failure after the first rows ends such a stream early, without its closing chunk.
          */
         post: operations["run_sql"];
@@ -493,7 +496,8 @@ export interface paths {
         /**
          * Appends JSON lines.
          * @description Each line must be one JSON object; a line that is not is told with its number, and then nothing of the body is
-         *     appended. The answer comes when all of it is on disk.
+         *     appended. The answer comes when all of it is on disk. A topic that is not there yet is created with one partition. A
+         *     body has at most 16 MiB.
          */
         post: operations["append_records"];
         delete?: never;
@@ -828,8 +832,8 @@ export interface components {
         /** @description The body of every answer that is not a success. */
         ErrorBody: {
             /**
-             * @description A stable word for programs: `not_found`, `invalid`, `conflict`, `forbidden`, `unauthorized`, `too_large`,
-             *     `unavailable` or `internal`.
+             * @description A stable word for programs: `not_found`, `invalid`, `conflict`, `needs_confirmation`, `forbidden`, `unauthorized`,
+             *     `too_large`, `unavailable` or `internal`.
              */
             code: string;
             /** @description More about it: a file and line, the failing statement. */
@@ -1528,11 +1532,6 @@ export interface components {
         };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
-            /**
-             * Format: date-time
-             * @description When its rows last changed.
-             */
-            changed_at?: string | null;
             /** @description Its columns. */
             columns: components["schemas"]["Column"][];
             /** @description The statement that defines it. */
@@ -1540,6 +1539,23 @@ export interface components {
             /** @description Its file, relative to the project's folder. */
             file: string;
             held_back_by?: components["schemas"]["HeldBackBy"] | null;
+            /** @description The latest few late rows, each as JSON text. */
+            late_sample: string[];
+            /**
+             * Format: int64
+             * @description How many rows were left out because their event time was null.
+             */
+            null_event_times: number;
+            /**
+             * Format: date-time
+             * @description When it was last computed as a whole, where its mode is `full`.
+             */
+            refreshed_at?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows were skipped because they could not be decoded.
+             */
+            skipped_rows: number;
             /** @description The partitions that it reads. */
             sources: components["schemas"]["SourceProgress"][];
         };
@@ -1547,18 +1563,27 @@ export interface components {
          * @description What a view is doing.
          * @enum {string}
          */
-        ViewState: "starting" | "running" | "finished" | "failed" | "stopped";
+        ViewState: "stopped" | "running" | "refreshing" | "ready" | "failed" | "broken";
         /** @description A view in one line of a list. */
         ViewSummary: {
             /** @description Why it failed. */
             error?: string | null;
             /**
              * Format: int64
-             * @description How many rows came after the watermark had passed their window.
+             * @description How far the watermark is behind the newest event time that was read, in milliseconds.
+             */
+            lag_ms?: number | null;
+            /**
+             * Format: int64
+             * @description How many rows came after the watermark had passed the end of their window.
              */
             late_rows: number;
-            /** @description How it is kept up to date. */
-            mode: components["schemas"]["RefreshMode"];
+            /**
+             * Format: int64
+             * @description How many of those came so late that the result does not count them.
+             */
+            late_rows_dropped: number;
+            mode?: components["schemas"]["RefreshMode"] | null;
             /** @description The view's name. */
             name: string;
             /** @description Why its file is broken. Empty: it is not. */
@@ -1580,6 +1605,11 @@ export interface components {
             rows_in_per_second: number;
             /** @description What it is doing. */
             state: components["schemas"]["ViewState"];
+            /**
+             * Format: int64
+             * @description Moves with every change of the result: rows need to be read again only when it has moved.
+             */
+            version: number;
             /**
              * Format: date-time
              * @description How far event time has come: no more rows before it are awaited.
@@ -2420,7 +2450,7 @@ export interface operations {
     append_records: {
         parameters: {
             query?: {
-                /** @description The partition to append to. Unless told, the server chooses one for the whole body. */
+                /** @description The partition to append to. Unless told, the one with the fewest records, for the whole body. */
                 partition?: number;
             };
             header?: never;
@@ -2463,6 +2493,8 @@ export interface operations {
                 offset?: number;
                 /** @description At most so many; 100 unless told, 10000 at most. */
                 limit?: number;
+                /** @description Wait so many milliseconds, 30000 at most, for records when there are none yet: to follow a topic. */
+                wait_ms?: number;
             };
             header?: never;
             path: {

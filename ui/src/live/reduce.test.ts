@@ -104,17 +104,20 @@ describe("the rest", () => {
   const backfill: Backfill = {
     id: 1, flow: "daily", from: AT, to: LATER, concurrency: 8, status: "running", total: 3, succeeded: 0, failed: 0, cancelled: 0, running: 1, queued: 2, created_at: AT,
   };
-  const view: ViewSummary = { name: "v", mode: "continuous", state: "running", rows_in: 1, rows: 1, late_rows: 0, rows_in_per_second: 0, problems: [] };
+  const view: ViewSummary = { name: "v", mode: "continuous", state: "running", rows_in: 1, rows: 1, late_rows: 0, late_rows_dropped: 0, version: 0, rows_in_per_second: 0, problems: [] };
+
+  const detail: ViewDetail = { ...view, definition: "", file: "", columns: [], sources: [], late_sample: [], null_event_times: 0, skipped_rows: 0 };
 
   it("adds and replaces backfills", () => {
     const added = fold([] as Backfill[], reduceBackfills, { type: "backfill", ...backfill }, { type: "backfill", ...backfill, succeeded: 2 });
     expect(added).toEqual([{ ...backfill, succeeded: 2 }]);
   });
   it("replaces a view in the list and asks again for its details and rows", () => {
-    const event: Event = { type: "view", ...view, rows: 2 };
+    const event = { type: "view" as const, ...view, rows: 2 };
     expect(fold([view], reduceViews, event)[0]?.rows).toBe(2);
-    expect(reduceView({ ...view, definition: "", file: "", columns: [], sources: [] } as ViewDetail, event)).toBe(REFETCH);
-    expect(reduceRows("v", 1, event)).toBe(REFETCH);
-    expect(reduceRows("other", 1, event)).toBe(1);
+    expect(reduceView(detail, event)).toBe(REFETCH);
+    expect(reduceRows("v", null, 1, event)).toBe(REFETCH);
+    expect(reduceRows("v", event.version, 1, event)).toBe(1);
+    expect(reduceRows("other", null, 1, event)).toBe(1);
   });
 });

@@ -128,9 +128,10 @@ export function reduceView(view: ViewDetail, event: Event): Reduced<ViewDetail> 
   return event.type === "view" && event.name === view.name ? REFETCH : view;
 }
 
-/** The rows of a view are asked for again when it changed. */
-export function reduceRows<T>(view: string, rows: T, event: Event): Reduced<T> {
-  return event.type === "project" || (event.type === "view" && event.name === view) ? REFETCH : rows;
+/** The rows of a view are asked for again when its result has another version than the one that was seen last. */
+export function reduceRows<T>(view: string, seen: number | null, rows: T, event: Event): Reduced<T> {
+  if (event.type === "project") return REFETCH;
+  return event.type === "view" && event.name === view && event.version !== seen ? REFETCH : rows;
 }
 
 export function refetchOnProject<T>(data: T, event: Event): Reduced<T> {

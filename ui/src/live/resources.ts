@@ -25,10 +25,17 @@ export const grid = (id: string): Resource<Grid> => ({
 });
 export const run = (id: number): Resource<RunDetail> => ({ path: `/runs/${id}`, reduce: reduceRun });
 export const view = (id: string): Resource<ViewDetail> => ({ path: `/views/${name(id)}`, reduce: reduceView });
-export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => ({
-  path: `/views/${name(id)}/rows?limit=${limit}${order ? `&order=${name(order)}` : ""}`,
-  reduce: (data, event) => reduceRows(id, data, event),
-});
+export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => {
+  let seen: number | null = null;
+  return {
+    path: `/views/${name(id)}/rows?limit=${limit}${order ? `&order=${name(order)}` : ""}`,
+    reduce: (data, event) => {
+      const next = reduceRows(id, seen, data, event);
+      if (event.type === "view" && event.name === id) seen = event.version;
+      return next;
+    },
+  };
+};
 export const records = (topic: string, partition: number, offset: number, limit: number): Resource<Records> => ({
   path: `/topics/${name(topic)}/records?partition=${partition}&offset=${offset}&limit=${limit}`,
   reduce: unchanged,

@@ -23,14 +23,23 @@ export function ViewNumbers({ view }: { view: ViewDetail }) {
   return (
     <dl className="numbers">
       <Number term={t("view.watermark")} value={watermark}>
-        {held ? t("view.held", { source: held.source, partition: held.partition }) : t("view.watermark.help")}
+        {[
+          view.lag_ms ? t("view.lag", { span: format.span(view.lag_ms) }) : "",
+          held ? t("view.held", { source: held.source, partition: held.partition }) : t("view.watermark.help"),
+        ].filter(Boolean).join(" · ")}
       </Number>
       <Number term={t("view.rows")} value={format.number(view.rows)}>{t("view.rows.help")}</Number>
       <Number term={t("view.rate")} value={t("view.rate.unit", { rate: format.number(view.rows_in_per_second, 0) })}>
-        {t("view.rate.help", { total: format.number(view.rows_in) })}
+        {[
+          t("view.rate.help", { total: format.number(view.rows_in) }),
+          view.skipped_rows > 0 ? t("view.skipped", { count: view.skipped_rows }) : "",
+          view.null_event_times > 0 ? t("view.nulls", { count: view.null_event_times }) : "",
+        ].filter(Boolean).join(" · ")}
       </Number>
       <Number term={t("view.late")} value={format.number(view.late_rows)} tone={view.late_rows > 0 ? "waiting" : undefined}>
-        {t("view.late.help")}
+        {view.late_rows === 0 ? t("view.late.help") : [
+          t("view.late.updated", { count: view.late_rows - view.late_rows_dropped }), t("view.late.dropped", { count: view.late_rows_dropped }),
+        ].join(" · ")}
       </Number>
     </dl>
   );

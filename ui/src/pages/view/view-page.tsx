@@ -1,18 +1,23 @@
 // One view, live: its numbers, its chart and newest rows, what it reads and what holds its time back, its definition.
-import { useState } from "react";
+import { useCallback, useState } from "react";
+import { api } from "../../api/client";
 import type { ViewDetail } from "../../api/types";
+import { Button } from "../../components/button";
 import { CodeBlock } from "../../components/code-block";
-import { Empty, Loaded, PageHead } from "../../components/page";
+import { Empty, Fault, Loaded, PageHead } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { RowTable } from "../../components/row-table";
+import { useCommand } from "../../components/use-command";
 import { useNow } from "../../components/use-now";
 import { kindOf } from "../../chart/columns";
 import * as resources from "../../live/resources";
+import { store } from "../../live/store";
 import { useResource } from "../../live/use-resource";
 import { useReader } from "../../text/context";
 import { Problems } from "../flows/problems";
 import { ViewState } from "../views/view-state";
 import { ChartPanel } from "./chart-panel";
+import { LateSample } from "./late-sample";
 import { SourcePanel } from "./source-panel";
 import { ViewNumbers } from "./view-numbers";
 
@@ -27,6 +32,9 @@ function View({ view }: { view: ViewDetail }) {
   const { t, format } = useReader();
   const now = useNow(1000);
   const [limit, setLimit] = useState<number>(LIMITS[0]);
+  const refresh = useCommand(useCallback(async () => {
+    store.put(resources.view(view.name).path, await api.refresh(view.name));
+  }, [view.name]));
   const time = view.columns.find((column) => kindOf(column.type) === "time");
   const rows = useResource(resources.rows(view.name, time ? `-${time.name}` : null, limit));
   // While another number of rows is under way, what was shown stays.
@@ -37,13 +45,15 @@ function View({ view }: { view: ViewDetail }) {
       <PageHead
         title={view.name} crumbs={[{ href: "/views", text: t("nav.views") }]}
         badge={<ViewState state={view.state} />}
+        actions={view.mode === "full" ? <Button icon="rerun" busy={refresh.busy || view.state === "refreshing"} onClick={() => void refresh.run()}>{t("action.refresh")}</Button> : null}
         lead={
           <p className="lead-facts">
-            <span>{t(`mode.${view.mode}`)}</span>
-            {view.changed_at ? <span className="muted">{t("view.changed", { when: format.fromNow(Math.min(Date.parse(view.changed_at), now), now) })}</span> : null}
+            {view.mode ? <span>{t(`mode.${view.mode}`)}</span> : null}
+            {view.refreshed_at ? <span className="muted">{t("view.refreshed", { when: format.fromNow(Math.min(Date.parse(view.refreshed_at), now), now) })}</span> : null}
           </p>
         }
       />
+      {refresh.error ? <Fault error={refresh.error} /> : null}
       <Problems problems={view.problems} />
       {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
       <ViewNumbers view={view} />
@@ -55,7 +65,10 @@ function View({ view }: { view: ViewDetail }) {
               <Panel title={t("view.table")} flush>
                 {answer.rows.length === 0 ? <Empty title={t("view.table.none")} /> : <RowTable label={t("view.table")} columns={answer.columns} rows={answer.rows.slice(0, TABLE_ROWS)} />}
               </Panel>
-              <SourcePanel view={view} />
+              <div>
+                <SourcePanel view={view} />
+                <LateSample rows={view.late_sample} />
+              </div>
             </div>
           </>
         )}

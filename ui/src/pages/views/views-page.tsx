@@ -56,7 +56,7 @@ function ViewRow({ view }: { view: ViewSummary }) {
         {view.problems.length > 0 ? <span className="chip" data-tone="failed">{t("flows.broken")}</span> : null}
         {view.error ? <p className="description">{view.error}</p> : null}
       </th>
-      <td>{t(`mode.${view.mode}`)}</td>
+      <td>{view.mode ? t(`mode.${view.mode}`) : "–"}</td>
       <td><ViewState state={view.state} /></td>
       <td>{view.watermark ? (isEnd(view.watermark) ? t("view.watermark.end") : format.eventTime(view.watermark)) : "–"}</td>
       <td className="number">{format.number(view.rows)}</td>

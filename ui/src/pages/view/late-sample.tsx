@@ -1,0 +1,15 @@
+// The newest few late rows, as they came: what late means is easiest seen.
+import { Panel } from "../../components/panel";
+import { useReader } from "../../text/context";
+
+export function LateSample({ rows }: { rows: readonly string[] }) {
+  const { t } = useReader();
+  if (rows.length === 0) return null;
+  return (
+    <Panel title={t("view.late.sample")} flush>
+      <ul className="late-sample code" tabIndex={0} role="group" aria-label={t("view.late.sample")}>
+        {[...rows].reverse().map((row, i) => <li key={i}>{row}</li>)}
+      </ul>
+    </Panel>
+  );
+}
