@@ -11,7 +11,7 @@ describe("formatFor", () => {
     expect(ko.date("2013-07-01T10:00:00Z", "day")).toBe("2013년 7월 1일");
   });
   it.each([
-    [0, "0 ms"], [999, "999 ms"], [1500, "1.5 sec"], [75_000, "1 min 15 sec"], [7_500_000, "2 hr 5 min"], [null, "–"],
+    [0, "0 ms"], [999, "999 ms"], [1500, "1.5 sec"], [75_000, "1 min 15 sec"], [7_500_000, "2 hr 5 min"], [7_200_000, "2 hr"], [90_000_000, "1 day 1 hr"], [null, "–"],
   ])("span %s is %s", (ms, text) => {
     expect(en.span(ms)).toBe(text);
   });

@@ -41,6 +41,7 @@ export interface Format {
 }
 
 const BYTE_UNITS = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"] as const;
+const SPANS = [["day", 86_400_000, "hour", 3_600_000], ["hour", 3_600_000, "minute", 60_000], ["minute", 60_000, "second", 1000]] as const;
 const STEPS: readonly (readonly [Intl.RelativeTimeFormatUnit, number])[] = [
   ["year", 31_536_000_000], ["month", 2_592_000_000], ["day", 86_400_000], ["hour", 3_600_000], ["minute", 60_000],
   ["second", 1000],
@@ -68,9 +69,9 @@ export function formatFor(language: Language, zone: string): Format {
       if (ms === null || ms === undefined || Number.isNaN(ms)) return "–";
       if (ms < 1000) return unit(Math.max(0, Math.round(ms)), "millisecond");
       if (ms < 60_000) return unit(ms / 1000, "second", ms < 10_000 ? 1 : 0);
-      if (ms < 3_600_000) return `${unit(Math.floor(ms / 60_000), "minute")} ${unit(Math.floor((ms % 60_000) / 1000), "second")}`;
-      if (ms < 86_400_000) return `${unit(Math.floor(ms / 3_600_000), "hour")} ${unit(Math.floor((ms % 3_600_000) / 60_000), "minute")}`;
-      return `${unit(Math.floor(ms / 86_400_000), "day")} ${unit(Math.floor((ms % 86_400_000) / 3_600_000), "hour")}`;
+      const [big, bigMs, small, smallMs] = SPANS.find(([, size]) => ms >= size) ?? SPANS[2];
+      const rest = Math.floor((ms % bigMs) / smallMs);
+      return `${unit(Math.floor(ms / bigMs), big)}${rest > 0 ? ` ${unit(rest, small)}` : ""}`;
     },
     number: (value, digits = 2) => value.toLocaleString(language, { maximumFractionDigits: digits }),
     fixed: (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }),

@@ -7,9 +7,9 @@ export function LateSample({ rows }: { rows: readonly string[] }) {
   if (rows.length === 0) return null;
   return (
     <Panel title={t("view.late.sample")} flush>
-      <ul className="late-sample code" tabIndex={0} role="group" aria-label={t("view.late.sample")}>
-        {[...rows].reverse().map((row, i) => <li key={i}>{row}</li>)}
-      </ul>
+      <div className="late-sample code" tabIndex={0} role="group" aria-label={t("view.late.sample")}>
+        <ul>{[...rows].reverse().map((row, i) => <li key={i}>{row}</li>)}</ul>
+      </div>
     </Panel>
   );
 }
