@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Build and operate data pipelines: flows on a schedule, views kept up to date, one binary.
 #[derive(Debug, Parser)]
 #[command(name = "mulgil", version, propagate_version = true, arg_required_else_help = true)]
-#[command(after_help = "Start here:\n  mulgil demo              a real project, live in your browser\n  mulgil init my-project   a new project of your own\n\nExit codes: 0 done, 1 it failed, 2 wrong usage.")]
+#[command(
+    after_help = "Start here:\n  mulgil demo              a real project, live in your browser\n  mulgil init my-project   a new project of your own\n\nExit codes: 0 done, 1 it failed, 2 wrong usage."
+)]
 pub(crate) struct Arguments {
     /// The project's folder (the one with mulgil.yaml)
     #[arg(long, short = 'p', global = true, env = "MULGIL_PROJECT", default_value = ".")]
@@ -35,12 +37,17 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Lay out the bundled flights project and show it live in the browser
-    #[command(after_help = "Example:\n  mulgil demo demo-flights --speed 7200\n\nThe folder is kept: run the command again and it goes on where it was.")]
+    #[command(
+        after_help = "Example:\n  mulgil demo demo-flights --speed 7200\n\nThe folder is kept: run the command again and it goes on where it was."
+    )]
     Demo(DemoArguments),
     /// Make a new project
     Init {
         /// The folder to make
         folder: PathBuf,
+        /// Begin with a whole example instead of a small project
+        #[arg(long, value_enum)]
+        example: Option<Example>,
     },
     /// Run scheduler, worker, views, API and web UI, all in one process
     Server(ServerArguments),
@@ -51,13 +58,22 @@ pub(crate) enum Command {
     #[command(subcommand)]
     View(ViewCommand),
     /// Run SQL: over views, lake tables, topics and files
-    #[command(after_help = "Examples:\n  mulgil sql -c \"SELECT * FROM delays_per_hour ORDER BY window_start DESC LIMIT 5\"\n  mulgil sql report.sql --format csv\n  mulgil sql window.sql --mode stream")]
+    #[command(
+        after_help = "Examples:\n  mulgil sql -c \"SELECT * FROM delays_per_hour ORDER BY window_start DESC LIMIT 5\"\n  mulgil sql report.sql --format csv\n  mulgil sql window.sql --mode stream"
+    )]
     Sql(SqlArguments),
     /// Write, read and list the topics of the embedded event log
     #[command(subcommand)]
     Log(LogCommand),
     /// Show how a query runs: the dataflow graph, or its stages and exchanges
     Explain(ExplainArguments),
+}
+
+/// The examples that the program brings along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Example {
+    /// A year of departures from New York: what `mulgil demo` shows
+    Flights,
 }
 
 /// `mulgil demo`
@@ -98,13 +114,16 @@ impl std::str::FromStr for Speed {
         if text == "unlimited" {
             return Ok(Self::Unlimited);
         }
-        let times: f64 = text.trim_end_matches('x').parse().map_err(|_| format!("`{text}` is no speed: give a number such as 3600, or `unlimited`"))?;
+        let times: f64 = text
+            .trim_end_matches('x')
+            .parse()
+            .map_err(|_| format!("`{text}` is no speed: give a number such as 3600, or `unlimited`"))?;
         if times.is_finite() && times > 0.0 { Ok(Self::Times(times)) } else { Err("a speed is above zero".to_owned()) }
     }
 }
 
 /// `mulgil flow`
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum FlowCommand {
     /// All flows, with schedule, next run and the state of the last runs
     List,
@@ -132,10 +151,14 @@ pub(crate) enum FlowCommand {
         detach: bool,
     },
     /// Run a flow for every interval of a range; what is done already is left alone
-    #[command(after_help = "Examples:\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --only failed\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --dry-run")]
+    #[command(
+        after_help = "Examples:\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --only failed\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --dry-run"
+    )]
     Backfill(BackfillArguments),
     /// Run again what failed in a run, and what depends on it, with the same parameters
-    #[command(after_help = "Examples:\n  mulgil flow rerun daily_delays/2013-01-16\n  mulgil flow rerun daily_delays --failed\n  mulgil flow rerun daily_delays/2013-01-16 --from aggregate")]
+    #[command(
+        after_help = "Examples:\n  mulgil flow rerun daily_delays/2013-01-16\n  mulgil flow rerun daily_delays --failed\n  mulgil flow rerun daily_delays/2013-01-16 --from aggregate"
+    )]
     Rerun {
         /// A run (`flow/2013-01-16`), or with --failed a flow
         run: String,
@@ -148,13 +171,16 @@ pub(crate) enum FlowCommand {
         /// Only show what would run
         #[arg(long)]
         dry_run: bool,
+        /// Also run tasks that are marked `idempotent: false`
+        #[arg(long)]
+        confirm: bool,
         /// Return at once instead of following the run to its end
         #[arg(long)]
         detach: bool,
     },
     /// Stop a run or a backfill, with all its processes
     Cancel {
-        /// The run (`flow/2013-01-16`) or backfill
+        /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)
         run: String,
     },
     /// Check flows, tables and views without running anything
@@ -167,7 +193,7 @@ pub(crate) enum FlowCommand {
 }
 
 /// `mulgil flow backfill`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct BackfillArguments {
     /// The flow
     pub(crate) flow: String,
@@ -186,6 +212,9 @@ pub(crate) struct BackfillArguments {
     /// Only show the plan
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Also run tasks again that are marked `idempotent: false`
+    #[arg(long)]
+    pub(crate) confirm: bool,
     /// Return at once instead of following it to its end
     #[arg(long)]
     pub(crate) detach: bool,
@@ -203,7 +232,7 @@ pub(crate) enum Which {
 }
 
 /// `mulgil view`
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum ViewCommand {
     /// All views, with mode, state and watermark
     List,
@@ -249,7 +278,7 @@ pub(crate) enum Mode {
 }
 
 /// `mulgil log`
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum LogCommand {
     /// All topics, with partitions and offsets
     Topics,
@@ -283,12 +312,14 @@ pub(crate) enum LogCommand {
         partition: Option<u32>,
     },
     /// Append a query's rows to a topic, at the pace of one of its time columns
-    #[command(after_help = "Example:\n  mulgil log replay departures --query sql/replay.sql --pace departed --speed 3600\n\nA replay that was stopped goes on behind the last record that it wrote.")]
+    #[command(
+        after_help = "Example:\n  mulgil log replay departures --query sql/replay.sql --pace departed --speed 3600\n\nA replay that was stopped goes on behind the last record that it wrote."
+    )]
     Replay(ReplayArguments),
 }
 
 /// `mulgil log replay`
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(crate) struct ReplayArguments {
     /// The topic; made if it is new
     pub(crate) topic: String,

@@ -121,6 +121,8 @@ mod tests {
         std::fs::remove_file(folder.path().join("mulgil.yaml")).unwrap();
         std::fs::write(landing_file(folder.path(), "2013-05-01"), "half").unwrap();
         assert!(lay_out(folder.path()).unwrap());
-        assert!(std::fs::read_to_string(landing_file(folder.path(), "2013-05-01")).unwrap().starts_with("year,month,day"));
+        assert!(
+            std::fs::read_to_string(landing_file(folder.path(), "2013-05-01")).unwrap().starts_with("year,month,day")
+        );
     }
 }

@@ -4,6 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::arguments::Example;
+use crate::flights;
+use crate::output::remark;
+
 const FILES: [(&str, &str); 6] = [
     ("mulgil.yaml", include_str!("../templates/mulgil.yaml")),
     ("sources/orders.sql", include_str!("../templates/orders.sql")),
@@ -14,9 +18,13 @@ const FILES: [(&str, &str); 6] = [
 ];
 
 /// Makes a project in `folder`, which must be new or empty.
-pub(crate) fn run(folder: &Path) -> Result<()> {
+pub(crate) fn execute(folder: &Path, example: Option<Example>) -> Result<()> {
     let is_taken = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     ensure!(!is_taken, "{} is not empty: name a new folder", folder.display());
+    if let Some(Example::Flights) = example {
+        flights::lay_out(folder)?;
+        return Ok(());
+    }
     for (name, text) in FILES {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
@@ -24,5 +32,9 @@ pub(crate) fn run(folder: &Path) -> Result<()> {
         }
         std::fs::write(&path, text).with_context(|| format!("failed to write {}", path.display()))?;
     }
+    remark(&format!(
+        "{0} is a project now. Next:\n  mulgil server --project {0}\n  mulgil sql --project {0} -c \"SELECT * FROM orders_per_day\"",
+        folder.display()
+    ));
     Ok(())
 }

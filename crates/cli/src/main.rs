@@ -1,1 +1,61 @@
-fn main() {}
+//! The `mulgil` command: arguments in, everything wired, an exit code out.
+
+mod arguments;
+mod connection;
+mod demo;
+mod exit;
+mod explain;
+mod flights;
+mod flow;
+mod init;
+mod log;
+mod node;
+mod offline;
+mod output;
+mod replay;
+mod rows;
+mod server;
+mod sql;
+mod view;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit::Exit;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    listen_to_traces();
+    match execute(&arguments).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output::remark(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn execute(arguments: &Arguments) -> Result<Exit> {
+    match &arguments.command {
+        Command::Demo(demo) => demo::execute(demo).await?,
+        Command::Init { folder, example } => init::execute(folder, *example)?,
+        Command::Server(server) => server::execute(&arguments.project, server).await?,
+        Command::Flow(command) => return flow::execute(arguments, command).await,
+        Command::View(command) => return view::execute(arguments, command).await,
+        Command::Sql(sql) => return sql::execute(arguments, sql).await,
+        Command::Log(command) => log::execute(arguments, command).await?,
+        Command::Explain(explain) => return explain::execute(arguments, explain),
+    }
+    Ok(Exit::Done)
+}
+
+/// What the program is doing goes to standard error; `MULGIL_LOG=debug` says more.
+fn listen_to_traces() {
+    let filter = EnvFilter::try_from_env("MULGIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,mulgil=info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}

@@ -57,7 +57,11 @@ fn layers_are_as_documented() {
     let documented = documented();
     let actual = actual();
     let crates: BTreeSet<String> = actual.keys().map(|name| name.replacen("mulgil-", "", 1)).collect();
-    assert_eq!(crates, documented.keys().cloned().collect(), "ARCHITECTURE.md must list exactly the workspace's crates");
+    assert_eq!(
+        crates,
+        documented.keys().cloned().collect(),
+        "ARCHITECTURE.md must list exactly the workspace's crates"
+    );
 
     for (name, row) in &documented {
         let dependencies: BTreeSet<String> = actual[&format!("mulgil-{name}")]
@@ -85,7 +89,15 @@ fn pure_crates_know_no_runtime() {
         for file in rust_files(&root().join("crates").join(name).join("src")) {
             let text = std::fs::read_to_string(&file).expect("a source file");
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-            for forbidden in ["std::fs", "std::thread", "std::env", "SystemTime::now", "Instant::now", "Timestamp::now", "Zoned::now"] {
+            for forbidden in [
+                "std::fs",
+                "std::thread",
+                "std::env",
+                "SystemTime::now",
+                "Instant::now",
+                "Timestamp::now",
+                "Zoned::now",
+            ] {
                 assert!(!code.contains(forbidden), "{}: a pure crate must not use {forbidden}", file.display());
             }
         }
@@ -119,7 +131,8 @@ fn only_cli_reads_the_environment() {
         }
         let text = std::fs::read_to_string(&file).expect("a source file");
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let is_test_file = file.file_stem().is_some_and(|stem| stem == "tests") || inside.components().any(|c| c.as_os_str() == "tests");
+        let is_test_file = file.file_stem().is_some_and(|stem| stem == "tests")
+            || inside.components().any(|c| c.as_os_str() == "tests");
         assert!(is_test_file || !code.contains("env::var"), "{}: only cli reads the environment", file.display());
     }
 }
@@ -135,7 +148,9 @@ fn every_room_holds_one_thing() {
         }
         let lines = text.lines().count();
         if lines > FILE_LINES_MAX {
-            faults.push(format!("{name}: {lines} lines, more than {FILE_LINES_MAX}: a room that holds more than one thing"));
+            faults.push(format!(
+                "{name}: {lines} lines, more than {FILE_LINES_MAX}: a room that holds more than one thing"
+            ));
         }
         if file.file_stem().is_some_and(|stem| DRAWER_NAMES.iter().any(|drawer| stem == *drawer)) {
             faults.push(format!("{name}: a drawer's name; name the one noun or verb it holds"));

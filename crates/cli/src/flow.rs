@@ -1,0 +1,61 @@
+//! `mulgil flow`: list, show, run, backfill, re-run, cancel and lint flows.
+
+mod backfill;
+mod cancel;
+mod follow;
+mod lint;
+mod list;
+mod rerun;
+mod run;
+mod show;
+mod status;
+
+use anyhow::{Result, bail};
+use mulgil_server::client::Client;
+use mulgil_server::runs::RunSummary;
+
+use crate::arguments::{Arguments, FlowCommand};
+use crate::connection::Connection;
+use crate::exit::Exit;
+
+/// Runs one of the commands. `lint` and `schema` need no server; the others speak to the project's.
+pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Result<Exit> {
+    match command {
+        FlowCommand::Lint { files } => return lint::execute(arguments, files),
+        FlowCommand::Schema => {
+            crate::output::print_json(&mulgil_flow::json_schema())?;
+            return Ok(Exit::Done);
+        }
+        _ => {}
+    }
+    let connection = Connection::open(&arguments.project).await?;
+    let client = connection.client().clone();
+    let (command, format) = (command.clone(), arguments.format);
+    // The client blocks; it must not do so on the runtime's own threads, which may be running the server it speaks to.
+    let exit = tokio::task::spawn_blocking(move || match command {
+        FlowCommand::List => list::execute(&client, format),
+        FlowCommand::Show { flow, next } => show::execute(&client, format, &flow, next),
+        FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
+        FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
+        FlowCommand::Rerun { run, failed, from, dry_run, confirm, detach } => {
+            let ask = rerun::Rerun { failed, from, dry_run, confirm, detach };
+            rerun::execute(&client, format, &run, &ask)
+        }
+        FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
+        FlowCommand::Lint { .. } | FlowCommand::Schema => Ok(Exit::Done),
+    })
+    .await?;
+    connection.close().await;
+    exit
+}
+
+/// Finds a run by its number or its name (`daily_delays/2013-01-16`).
+fn find_run(client: &Client, run: &str) -> Result<RunSummary> {
+    if let Ok(id) = run.parse() {
+        return Ok(client.run(id)?.summary);
+    }
+    match client.run_named(run)? {
+        Some(found) => Ok(found),
+        None => bail!("there is no run {run}: a run is named like daily_delays/2013-01-16"),
+    }
+}

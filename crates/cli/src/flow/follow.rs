@@ -1,0 +1,116 @@
+//! Following what was started to its end: a progress bar for a backfill, a line a task for a run, and the errors.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use mulgil_server::backfills::{Backfill, BackfillStatus};
+use mulgil_server::client::Client;
+use mulgil_server::runs::{RunDetail, RunsQuery};
+use mulgil_server::status::{RunStatus, TaskStatus};
+
+use super::status;
+use crate::arguments::Format;
+use crate::exit::Exit;
+use crate::output::{print_json, remark};
+
+/// How often the command line looks: often enough for an eye.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How many failed runs of a backfill are named.
+const FAILURES_SHOWN_MAX: u32 = 10;
+
+/// Follows a run, and says how each of its tasks ended.
+pub(crate) fn run(client: &Client, format: Format, id: i64) -> Result<Exit> {
+    let mut said = BTreeMap::new();
+    let detail = loop {
+        let detail = client.run(id)?;
+        for task in &detail.tasks {
+            let now = (task.status, task.attempts.len());
+            if format != Format::Json
+                && status::task_has_ended(task.status)
+                && said.insert(task.name.clone(), now) != Some(now)
+            {
+                remark(&format!("{}  {}", status::word(&task.status), task.name));
+            }
+        }
+        if status::run_has_ended(detail.summary.status) {
+            break detail;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    if format == Format::Json {
+        print_json(&detail)?;
+    } else {
+        remark(&format!("{} {}", detail.summary.name, status::word(&detail.summary.status)));
+        say_errors(&detail);
+    }
+    Ok(if detail.summary.status == RunStatus::Succeeded { Exit::Done } else { Exit::Failed })
+}
+
+/// Follows a backfill with a progress bar, and names what failed.
+pub(crate) fn backfill(client: &Client, format: Format, id: i64) -> Result<Exit> {
+    let bar = ProgressBar::new(1).with_style(style());
+    let backfill = loop {
+        let backfill = client.backfill(id)?;
+        show(&bar, &backfill);
+        if backfill.status != BackfillStatus::Running {
+            break backfill;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    };
+    bar.finish();
+    if format == Format::Json {
+        print_json(&backfill)?;
+    } else {
+        remark(&format!(
+            "{} runs: {} succeeded, {} failed, {} cancelled",
+            backfill.total, backfill.succeeded, backfill.failed, backfill.cancelled
+        ));
+        say_failed_runs(client, &backfill)?;
+    }
+    Ok(if backfill.status == BackfillStatus::Succeeded { Exit::Done } else { Exit::Failed })
+}
+
+fn say_failed_runs(client: &Client, backfill: &Backfill) -> Result<()> {
+    if backfill.failed == 0 {
+        return Ok(());
+    }
+    let query = RunsQuery {
+        backfill: Some(backfill.id),
+        status: Some(RunStatus::Failed),
+        limit: Some(FAILURES_SHOWN_MAX),
+        ..RunsQuery::default()
+    };
+    for run in client.runs(&query)?.runs {
+        remark(&format!("{} failed", run.name));
+        say_errors(&client.run(run.id)?);
+    }
+    remark(&format!("after mending: mulgil flow rerun {} --failed", backfill.flow));
+    Ok(())
+}
+
+/// The last error of each task that failed.
+fn say_errors(detail: &RunDetail) {
+    for task in &detail.tasks {
+        let failed = task.attempts.last().filter(|_| task.status == TaskStatus::Failed);
+        if let Some(error) = failed.and_then(|attempt| attempt.error.as_ref()) {
+            remark(&format!("  {}: {}", task.name, error.message));
+            if let Some(more) = &error.detail {
+                remark(&format!("    {}", more.replace('\n', "\n    ")));
+            }
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    ProgressStyle::with_template("{bar:40.cyan/blue} {pos}/{len} {msg} {elapsed} (about {eta} left)")
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━╸─")
+}
+
+fn show(bar: &ProgressBar, backfill: &Backfill) {
+    bar.set_length(backfill.total);
+    bar.set_position(backfill.succeeded + backfill.failed + backfill.cancelled);
+    bar.set_message(format!("{} running, {} failed", backfill.running, backfill.failed));
+}

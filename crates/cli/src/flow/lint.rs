@@ -1,0 +1,96 @@
+//! `mulgil flow lint`: everything that is wrong with a project's files, and what could be better, without a server.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
+use mulgil_server::folder::Folder;
+use serde_json::json;
+
+use crate::arguments::{Arguments, Format};
+use crate::exit::Exit;
+use crate::output::{Listing, remark, write_out};
+
+/// One finding.
+struct Finding {
+    file: String,
+    line: u32,
+    column: u32,
+    kind: &'static str,
+    message: String,
+    remedy: Option<String>,
+}
+
+/// Checks the whole project, or says only what is found in `files`. Errors make it fail; advice does not.
+pub(crate) fn execute(arguments: &Arguments, files: &[PathBuf]) -> Result<Exit> {
+    let mut findings = check(&arguments.project)?;
+    if !files.is_empty() {
+        findings.retain(|finding| {
+            files.iter().any(|file| file.ends_with(&finding.file) || Path::new(&finding.file).ends_with(file))
+        });
+    }
+    print(&findings, arguments.format)?;
+    let errors = findings.iter().filter(|finding| finding.kind == "error").count();
+    remark(&format!("{errors} errors, {} pieces of advice", findings.len() - errors));
+    Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn check(project: &Path) -> Result<Vec<Finding>> {
+    let folder = Folder::read(project)?;
+    let options =
+        ConnectorsOptions { project_dir: project.to_owned(), lake_dir: project.join(&folder.project.lake), log: None };
+    let (_, sql_problems) = folder.catalog(&Connectors::new(options));
+    let mut findings: Vec<Finding> = folder
+        .problems
+        .iter()
+        .chain(&sql_problems)
+        .map(|problem| Finding {
+            file: problem.file.clone(),
+            line: problem.line.unwrap_or(1),
+            column: problem.column.unwrap_or(1),
+            kind: "error",
+            message: problem.message.clone(),
+            remedy: problem.remedy.clone(),
+        })
+        .collect();
+    for source in &folder.flows {
+        findings.extend(mulgil_flow::lint(&source.flow).into_iter().map(|advice| Finding {
+            file: advice.file,
+            line: advice.line,
+            column: advice.column,
+            kind: "advice",
+            message: advice.message,
+            remedy: advice.remedy,
+        }));
+    }
+    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    Ok(findings)
+}
+
+fn print(findings: &[Finding], format: Format) -> Result<()> {
+    if format == Format::Table {
+        let mut text = String::new();
+        for finding in findings {
+            text.push_str(&format!(
+                "{}:{}:{}: {}: {}\n",
+                finding.file, finding.line, finding.column, finding.kind, finding.message
+            ));
+            if let Some(remedy) = &finding.remedy {
+                text.push_str(&format!("    {remedy}\n"));
+            }
+        }
+        return write_out(&text);
+    }
+    let mut listing = Listing::new(["file", "line", "column", "kind", "message", "remedy"]);
+    for finding in findings {
+        listing.push(vec![
+            json!(finding.file),
+            json!(finding.line),
+            json!(finding.column),
+            json!(finding.kind),
+            json!(finding.message),
+            json!(finding.remedy),
+        ]);
+    }
+    listing.print(format)
+}

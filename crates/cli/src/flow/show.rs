@@ -1,0 +1,47 @@
+//! `mulgil flow show`
+
+use anyhow::Result;
+use mulgil_server::client::Client;
+use serde_json::json;
+
+use crate::arguments::Format;
+use crate::exit::Exit;
+use crate::output::{Listing, print_json, remark};
+
+/// One flow: its tasks, and its next data intervals.
+pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize) -> Result<Exit> {
+    let mut detail = client.flow(flow)?;
+    detail.next.truncate(next);
+    if format == Format::Json {
+        print_json(&detail)?;
+        return Ok(Exit::Done);
+    }
+    if let Some(description) = &detail.summary.description {
+        remark(description);
+    }
+    remark(&format!(
+        "{} · {} · defined in {}",
+        detail.summary.schedule.as_deref().unwrap_or("no schedule"),
+        detail.summary.timezone,
+        detail.file
+    ));
+    let mut tasks = Listing::new(["task", "kind", "needs", "does", "idempotent"]);
+    for task in &detail.tasks {
+        tasks.push(vec![
+            json!(task.name),
+            json!(task.kind),
+            json!(task.needs),
+            json!(task.summary),
+            json!(task.idempotent),
+        ]);
+    }
+    tasks.print(format)?;
+    if !detail.next.is_empty() {
+        let mut intervals = Listing::new(["runs at", "data interval from", "to"]);
+        for run in &detail.next {
+            intervals.push(vec![json!(run.fires_at), json!(run.interval.start), json!(run.interval.end)]);
+        }
+        intervals.print(format)?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,146 @@
+//! A whole server from its parts: where all wiring happens.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
+use mulgil_history::History;
+use mulgil_history::sqlite::SqliteHistory;
+use mulgil_log::{EventLog, LogOptions};
+use mulgil_server::folder::Folder;
+use mulgil_server::scheduler::{self, SchedulerHandle, SchedulerOptions, SystemClock};
+use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
+use mulgil_serving::views::ViewsOptions;
+use mulgil_worker::tables::TableTasks;
+use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
+
+/// How long running attempts get to end by themselves when the server is told to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How a node is started.
+pub(crate) struct NodeOptions {
+    /// Where it listens.
+    pub(crate) listen: SocketAddr,
+    /// The token that requests have to show.
+    pub(crate) token: Option<String>,
+    /// Whether schedules fire. A server that lives for one command runs only what it is told to.
+    pub(crate) schedules: bool,
+}
+
+impl NodeOptions {
+    /// For a command that found no server: a free port on loopback, and no schedules.
+    pub(crate) fn for_one_command() -> Self {
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: None, schedules: false }
+    }
+}
+
+/// A running server with everything in it.
+pub(crate) struct Node {
+    server: ServerHandle,
+    worker: WorkerHandle,
+    scheduler: SchedulerHandle,
+    log: EventLog,
+    /// Held while the node lives: one process owns a project's history and leases.
+    _lock: File,
+}
+
+impl Node {
+    /// Builds and starts scheduler, worker, views, API and web UI for a project.
+    pub(crate) async fn start(project: &Path, options: NodeOptions) -> Result<Self> {
+        let project_dir =
+            project.canonicalize().with_context(|| format!("there is no folder {}", project.display()))?;
+        let folder = Folder::read(&project_dir)?;
+        let lock = lock(&project_dir)?;
+        let settings = Arc::clone(&folder.project);
+        let log = open_log(&project_dir, &settings.log)?;
+        let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+            project_dir: project_dir.clone(),
+            lake_dir: local(&project_dir, &settings.lake, "lake")?,
+            log: Some(log.clone()),
+        }));
+        let history_path = local(&project_dir, &settings.history, "history")?;
+        let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&history_path).await?);
+        let mut scheduler_options = SchedulerOptions::new(Arc::clone(&settings), project_dir.clone());
+        scheduler_options.schedules = options.schedules;
+        let (scheduler, _) =
+            scheduler::start(Arc::clone(&history), Arc::new(SystemClock), scheduler_options, folder.flows.clone())
+                .await?;
+        let parts = ServerParts {
+            folder,
+            connectors: Arc::clone(&connectors),
+            scheduler: scheduler.clone(),
+            history,
+            log: log.clone(),
+            views: ViewsOptions::default(),
+        };
+        let server = Server::start(parts, ServerOptions { address: options.listen, token: options.token }).await?;
+        let worker_options = WorkerOptions {
+            name: format!("local-{}", std::process::id()),
+            slots: settings.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
+            project_dir,
+            data: Arc::new(TableTasks::new(connectors, server.catalog())),
+            environment: own_program()?,
+        };
+        let worker = worker::start(scheduler.clone(), worker_options).await?;
+        Ok(Self { server, worker, scheduler, log, _lock: lock })
+    }
+
+    /// Where it answers.
+    pub(crate) fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// The event log, for what is replayed inside this process.
+    pub(crate) fn log(&self) -> &EventLog {
+        &self.log
+    }
+
+    /// Stops in order: no more requests, then running attempts, then the scheduler.
+    pub(crate) async fn shutdown(self) {
+        self.server.shutdown().await;
+        self.worker.shutdown(PATIENCE).await;
+        self.scheduler.shutdown().await;
+    }
+}
+
+/// Shell tasks find this very program in `$MULGIL`, wherever it is installed.
+fn own_program() -> Result<BTreeMap<String, String>> {
+    let program = std::env::current_exe().context("failed to find this program's own path")?;
+    Ok(BTreeMap::from([("MULGIL".to_owned(), program.display().to_string())]))
+}
+
+/// Opens the project's event log.
+pub(crate) fn open_log(project_dir: &Path, place: &str) -> Result<EventLog> {
+    Ok(EventLog::open(local(project_dir, place, "log")?, LogOptions::default())?)
+}
+
+/// A place of the project's settings as a local path. Other systems come with later versions.
+pub(crate) fn local(project_dir: &Path, place: &str, setting: &str) -> Result<PathBuf> {
+    if place.contains("://") {
+        bail!(
+            "mulgil.yaml: {setting}: {place}: this version keeps its {setting} in local files: give a path, or leave it out"
+        );
+    }
+    let path = project_dir.join(place);
+    let parent = path.parent().unwrap_or(project_dir);
+    std::fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
+    Ok(path)
+}
+
+/// Two servers of one project would each hold leases: the second is refused.
+fn lock(project_dir: &Path) -> Result<File> {
+    let path = local(project_dir, ".mulgil/lock", "lock")?;
+    let file = File::create(&path).with_context(|| format!("failed to open {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another Mulgil runs this project: stop it, or speak to it; it holds {}", path.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
+    }
+}

@@ -1,0 +1,40 @@
+//! `mulgil server`: scheduler, worker, views, API and web UI, until a signal ends it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::arguments::ServerArguments;
+use crate::connection::token;
+use crate::node::{Node, NodeOptions};
+use crate::output::remark;
+
+/// Runs the project's server.
+pub(crate) async fn execute(project: &Path, arguments: &ServerArguments) -> Result<()> {
+    let node = start(project, &arguments.listen).await?;
+    remark(&format!("Mulgil answers on {}", node.url()));
+    wait_for_end().await?;
+    remark("stopping: running tasks get a moment to end");
+    node.shutdown().await;
+    Ok(())
+}
+
+/// Starts a server that people and schedules use.
+pub(crate) async fn start(project: &Path, listen: &str) -> Result<Node> {
+    let listen: SocketAddr =
+        listen.parse().with_context(|| format!("`{listen}` is no address: write one like 127.0.0.1:7070"))?;
+    Node::start(project, NodeOptions { listen, token: token(), schedules: true }).await
+}
+
+/// Returns when the program is told to end.
+pub(crate) async fn wait_for_end() -> Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}

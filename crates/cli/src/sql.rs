@@ -1,0 +1,118 @@
+//! `mulgil sql`: by the project's server if one runs (there live the views), else in this process.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use indicatif::ProgressBar;
+use mulgil_server::client::{Client, RowFormat};
+use mulgil_server::sql::{SqlAsk, SqlMode};
+use mulgil_serving::run::{self, RunOptions, StatementResult, run_statements};
+
+use crate::arguments::{Arguments, Format, Mode, SqlArguments};
+use crate::connection::running;
+use crate::exit::Exit;
+use crate::offline::Offline;
+use crate::output::{remark, write_out};
+use crate::rows::print_rows;
+
+/// Rows that a table for people shows at most; CSV and JSON have no such limit.
+const TABLE_ROWS_MAX: u32 = 1000;
+
+/// Runs the statements and prints the rows of each `SELECT`.
+pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result<Exit> {
+    let (file, text) = match (&sql.statement, &sql.file) {
+        (Some(statement), _) => (PathBuf::from("query"), statement.clone()),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+            (file.clone(), text)
+        }
+        // Clap asks for one of the two.
+        (None, None) => return Ok(Exit::Failed),
+    };
+    // A long query says that it is at work; a short one is done before anybody sees it.
+    let spinner = ProgressBar::new_spinner().with_message("running");
+    spinner.enable_steady_tick(std::time::Duration::from_millis(200));
+    let result = match running(&arguments.project).await? {
+        Some(client) => by_server(client, text, sql.mode, arguments.format, spinner.clone()).await,
+        None => by_myself(&arguments.project, &file, &text, sql.mode, arguments.format, &spinner).await,
+    };
+    spinner.finish_and_clear();
+    result?;
+    Ok(Exit::Done)
+}
+
+async fn by_server(client: Client, sql: String, mode: Mode, format: Format, spinner: ProgressBar) -> Result<()> {
+    let mode = match mode {
+        Mode::Batch => SqlMode::Batch,
+        Mode::Stream => SqlMode::Stream,
+    };
+    tokio::task::spawn_blocking(move || match format {
+        Format::Table => {
+            let rows = client.sql(&SqlAsk { sql, mode, limit: Some(TABLE_ROWS_MAX) })?;
+            spinner.finish_and_clear();
+            crate::rows::print_answer(&rows)
+        }
+        Format::Csv => pass_on(client.sql_stream(&SqlAsk { sql, mode, limit: None }, RowFormat::Csv)?, &spinner),
+        Format::Json => pass_on(client.sql_stream(&SqlAsk { sql, mode, limit: None }, RowFormat::JsonLines)?, &spinner),
+    })
+    .await?
+}
+
+fn pass_on(mut rows: impl Read, spinner: &ProgressBar) -> Result<()> {
+    let mut piece = vec![0; 64 * 1024];
+    loop {
+        let count = rows.read(&mut piece).context("the server's answer broke off")?;
+        spinner.finish_and_clear();
+        let Some(bytes) = piece.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        match std::io::stdout().lock().write_all(bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.context("failed to write to standard output")?,
+        }
+    }
+}
+
+async fn by_myself(
+    project: &Path,
+    file: &Path,
+    text: &str,
+    mode: Mode,
+    format: Format,
+    spinner: &ProgressBar,
+) -> Result<()> {
+    let offline = Offline::open(project)?;
+    let options = RunOptions {
+        mode: match mode {
+            Mode::Batch => run::Mode::Batch,
+            Mode::Stream => run::Mode::Stream,
+        },
+        parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+        ..RunOptions::default()
+    };
+    let mut failure = None;
+    let each = async |result| {
+        spinner.finish_and_clear();
+        if let Err(error) = print_result(result, format).await {
+            failure = Some(error);
+        }
+        Ok(())
+    };
+    run_statements(file, text, &offline.catalog, offline.connectors, &options, each).await?;
+    failure.map_or(Ok(()), Err)
+}
+
+async fn print_result(result: StatementResult, format: Format) -> Result<()> {
+    match result {
+        StatementResult::Declared(name) => remark(&format!("{name} is declared")),
+        StatementResult::Written { table, rows } => remark(&format!("{rows} rows written to {table}")),
+        StatementResult::Rows(query) => {
+            let batches: Vec<RecordBatch> = query.stream.try_collect().await?;
+            print_rows(&query.schema, &batches, format)?;
+        }
+        StatementResult::FinalRows { schema, batches } => print_rows(&schema, &batches, format)?,
+        StatementResult::Explained(text) => write_out(&(text.trim_end().to_owned() + "\n"))?,
+    }
+    Ok(())
+}

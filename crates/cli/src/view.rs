@@ -1,0 +1,97 @@
+//! `mulgil view`: list, show and explain views.
+
+use anyhow::{Context, Result};
+use mulgil_connect::definition::TableName;
+use mulgil_server::client::Client;
+use mulgil_server::views::ViewDetail;
+use serde_json::json;
+
+use crate::arguments::{Arguments, Format, ViewCommand};
+use crate::connection::Connection;
+use crate::exit::Exit;
+use crate::explain::{self, Graph};
+use crate::offline::Offline;
+use crate::output::{Listing, print_json, remark};
+
+/// Runs one of the commands.
+pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Result<Exit> {
+    if let ViewCommand::Explain { view, physical, dot } = command {
+        let offline = Offline::open(&arguments.project)?;
+        let plan = offline.session().stream_view(&TableName::parse(view))?;
+        let graph = if *physical { Graph::Physical } else { Graph::Logical };
+        explain::print(&plan.graph, graph, explain::format(arguments.format, *dot))?;
+        return Ok(Exit::Done);
+    }
+    let connection = Connection::open(&arguments.project).await?;
+    let (client, format, command) = (connection.client().clone(), arguments.format, command.clone());
+    let exit = tokio::task::spawn_blocking(move || match command {
+        ViewCommand::Show { view } => show(&client, format, &view),
+        ViewCommand::List | ViewCommand::Explain { .. } => list(&client, format),
+    })
+    .await?;
+    connection.close().await;
+    exit
+}
+
+fn list(client: &Client, format: Format) -> Result<Exit> {
+    let views = client.views()?;
+    if format == Format::Json {
+        print_json(&views)?;
+        return Ok(Exit::Done);
+    }
+    let mut listing = Listing::new(["view", "mode", "state", "watermark", "rows in", "rows", "late", "dropped"]);
+    for view in views {
+        listing.push(vec![
+            json!(view.name),
+            json!(view.mode),
+            json!(view.state),
+            json!(view.watermark),
+            json!(view.rows_in),
+            json!(view.rows),
+            json!(view.late_rows),
+            json!(view.late_rows_dropped),
+        ]);
+    }
+    listing.print(format)?;
+    Ok(Exit::Done)
+}
+
+fn show(client: &Client, format: Format, view: &str) -> Result<Exit> {
+    let detail = client.view(view).with_context(|| format!("failed to show the view {view}"))?;
+    if format == Format::Json {
+        print_json(&detail)?;
+        return Ok(Exit::Done);
+    }
+    remark(detail.definition.trim());
+    let mut listing = Listing::new(["what", "value"]);
+    for (what, value) in facts(&detail) {
+        listing.push(vec![json!(what), value]);
+    }
+    listing.print(format)?;
+    Ok(Exit::Done)
+}
+
+fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
+    let view = &detail.summary;
+    let mut facts = vec![
+        ("defined in", json!(detail.file)),
+        ("mode", json!(view.mode)),
+        ("state", json!(view.state)),
+        ("watermark", json!(view.watermark)),
+        (
+            "time is held back by",
+            json!(detail.held_back_by.as_ref().map(|by| format!("{} {}", by.source, by.partition))),
+        ),
+        ("rows in", json!(view.rows_in)),
+        ("rows in a second", json!(view.rows_in_per_second.round())),
+        ("rows", json!(view.rows)),
+        ("late rows that updated", json!(view.late_rows.saturating_sub(view.late_rows_dropped))),
+        ("late rows dropped", json!(view.late_rows_dropped)),
+        ("rows without event time", json!(detail.null_event_times)),
+        ("rows skipped", json!(detail.skipped_rows)),
+    ];
+    if let Some(error) = &view.error {
+        facts.push(("error", json!(error)));
+    }
+    facts
+}

@@ -1,0 +1,9 @@
+//! The bundled project, run as a new user runs it: through the built program only, on the real data of 2013.
+//!
+//! What is right is computed here a second time, straight from `flights.csv.gz` with plain Rust.
+
+mod backfill;
+mod kill;
+mod oracle;
+mod program;
+mod year;

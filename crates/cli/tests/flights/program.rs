@@ -1,0 +1,84 @@
+//! The program and a project laid out in a temporary folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// The day whose landing file is damaged, and the line that is broken.
+pub const DAMAGED_DAY: &str = "2013-01-16";
+const DAMAGED_LINE: usize = 402;
+
+/// A flights project.
+pub struct Project {
+    folder: tempfile::TempDir,
+}
+
+impl Project {
+    /// Lays a new one out.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let project = Self { folder };
+        let output = mulgil().args(["init", "--example", "flights"]).arg(project.path()).output().expect("mulgil runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        project
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        mulgil().arg("--project").arg(self.path()).args(arguments).output().expect("mulgil runs")
+    }
+
+    /// Runs a command that must succeed; gives its standard output.
+    pub fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "mulgil {arguments:?}: {}\n{text}\n{errors}", output.status);
+        text.into_owned()
+    }
+
+    /// The rows of a query, as CSV lines without the header, sorted.
+    pub fn rows(&self, sql: &str) -> Vec<String> {
+        sorted_rows(&self.succeed(&["sql", "--format", "csv", "-c", sql]))
+    }
+
+    /// Starts a command and leaves it running.
+    pub fn start(&self, arguments: &[&str]) -> Child {
+        mulgil()
+            .arg("--project")
+            .arg(self.path())
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("mulgil runs")
+    }
+
+    fn landing_file(&self, day: &str) -> PathBuf {
+        self.path().join(format!("data/landing/departures/flight_date={day}/departures.csv"))
+    }
+
+    /// Takes the broken line out, as the README says.
+    pub fn mend(&self) {
+        let path = self.landing_file(DAMAGED_DAY);
+        let text = std::fs::read_to_string(&path).expect("the landing file");
+        let kept: Vec<&str> =
+            text.lines().enumerate().filter(|(index, _)| index + 1 != DAMAGED_LINE).map(|(_, line)| line).collect();
+        std::fs::write(&path, kept.join("\n") + "\n").expect("the landing file can be written");
+    }
+}
+
+/// CSV text without its header, sorted.
+pub fn sorted_rows(csv: &str) -> Vec<String> {
+    let mut rows: Vec<String> = csv.lines().skip(1).map(str::to_owned).collect();
+    rows.sort();
+    rows
+}
+
+fn mulgil() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mulgil"));
+    command.env_remove("MULGIL_PROJECT").env_remove("MULGIL_TOKEN");
+    command
+}

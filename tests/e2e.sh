@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The real thing in a real browser: the demo's own server, headless Chromium, and a click on Re-run.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+work=$(mktemp -d)
+binary=$PWD/target/debug/mulgil
+"$binary" demo "$work/flights" --listen 127.0.0.1:0 --speed 86400 >"$work/server.log" 2>&1 &
+server=$!
+trap 'kill -9 $server 2>/dev/null || true; rm -rf "$work"' EXIT
+
+# The server writes its address when it answers; a server that has ended says why in its log.
+address=$work/flights/.mulgil/server.json
+for _ in $(seq 1 600); do
+  [ -s "$address" ] && break
+  kill -0 $server 2>/dev/null || { cat "$work/server.log"; exit 1; }
+  sleep 0.1
+done
+url=$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).url' "$address")
+
+BASE_URL=$url MULGIL_PROJECT_DIR=$work/flights npm run e2e --prefix ui || { tail -n 50 "$work/server.log"; exit 1; }
