@@ -175,6 +175,7 @@ impl From<ViewError> for ApiError {
             ViewError::Sql { .. } => Self::invalid(message),
             ViewError::Later { .. } | ViewError::Mode { .. } => Self::conflict(message),
             ViewError::ShutDown | ViewError::Store { .. } => Self::unavailable(message),
+            ViewError::Result { .. } => Self::internal(message),
         }
     }
 }
@@ -183,7 +184,7 @@ impl From<RunError> for ApiError {
     fn from(error: RunError) -> Self {
         match error {
             RunError::Sql(error) => error.into(),
-            RunError::Job(error) => Self::invalid(error.to_string()),
+            error => Self::invalid(error.to_string()),
         }
     }
 }

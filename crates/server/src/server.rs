@@ -11,6 +11,7 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_history::History;
 use mulgil_log::EventLog;
 use mulgil_serving::views::{Views, ViewsOptions};
+use mulgil_sql::catalog::Catalog;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -81,7 +82,7 @@ pub struct ServerHandle {
     address: SocketAddr,
     stopping: CancellationToken,
     answering: JoinHandle<()>,
-    views: Reloader,
+    reloader: Reloader,
     place: Place,
     dir: std::path::PathBuf,
 }
@@ -116,7 +117,7 @@ impl Server {
             }
         });
         tracing::info!(%address, "answering");
-        Ok(ServerHandle { address, stopping, answering, views: reloader, place, dir })
+        Ok(ServerHandle { address, stopping, answering, reloader, place, dir })
     }
 }
 
@@ -131,9 +132,15 @@ impl ServerHandle {
         &self.place.url
     }
 
+    /// Gives the tables and views as they are declared at that moment.
+    pub fn catalog(&self) -> impl Fn() -> Arc<Catalog> + Send + Sync + 'static {
+        let reloader = self.reloader.clone();
+        move || Arc::clone(reloader.loaded().views.catalog())
+    }
+
     /// The views as they are now.
     pub fn views(&self) -> Views {
-        self.views.loaded().views.clone()
+        self.reloader.loaded().views.clone()
     }
 
     /// Takes no more requests, ends the streams of events and logs, waits for the answers under way, and stops the
@@ -146,7 +153,7 @@ impl ServerHandle {
             aborter.abort();
             tracing::warn!("some answers took too long and were broken off");
         }
-        self.views.loaded().views.shutdown().await;
+        self.reloader.loaded().views.shutdown().await;
     }
 }
 

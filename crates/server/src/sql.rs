@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use mulgil_connect::connectors::Connectors;
 use mulgil_serving::run::{Mode, RunOptions, StatementResult, run_statements};
 use mulgil_sql::session::{QUERY_FILE, QueryResult};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
@@ -23,6 +24,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::Json;
 use crate::node::Node;
+use crate::reload::Loaded;
 use crate::rows::{columns, csv, json_lines, json_rows};
 
 const ROWS_DEFAULT: u32 = 1000;
@@ -140,28 +142,11 @@ impl Answer {
         if let ([Statement { kind: StatementKind::Query(_), .. }], SqlMode::Batch) = (statements.as_slice(), ask.mode) {
             return Ok(Self::of_query(loaded.views.query(&ask.sql).await?));
         }
-        let mode = match ask.mode {
-            SqlMode::Batch => Mode::Batch,
-            SqlMode::Stream => Mode::Stream,
-        };
-        let options = RunOptions { mode, ..RunOptions::default() };
-        let mut last = None;
-        run_statements(
-            Path::new(QUERY_FILE),
-            &ask.sql,
-            &loaded.catalog,
-            node.connectors.clone(),
-            &options,
-            async |result| {
-                last = Some(result);
-                Ok(())
-            },
-        )
-        .await?;
+        let last = run_script(node.connectors.clone(), &loaded, ask).await?;
         match last {
             None => Err(ApiError::invalid("there is no statement")),
             Some(StatementResult::Rows(result)) => Ok(Self::of_query(result)),
-            Some(StatementResult::FinalRows { schema, batches }) => {
+            Some(StatementResult::FinalRows { schema, batches, .. }) => {
                 Ok(Self { schema, batches: futures::stream::iter(batches.into_iter().map(Ok)).boxed() })
             }
             Some(StatementResult::Declared(name)) => Self::of_line("declared", name),
@@ -183,6 +168,34 @@ impl Answer {
         let batch = RecordBatch::try_from_iter([(column, values)]).map_err(|error| failed(&error))?;
         Ok(Self { schema: batch.schema(), batches: futures::stream::iter([Ok(batch)]).boxed() })
     }
+}
+
+/// Runs all statements and keeps what the last one gave. The rows of those before it are not read.
+async fn run_script(
+    connectors: Arc<Connectors>,
+    loaded: &Loaded,
+    ask: &SqlAsk,
+) -> Result<Option<StatementResult>, ApiError> {
+    let mode = match ask.mode {
+        SqlMode::Batch => Mode::Batch,
+        SqlMode::Stream => Mode::Stream,
+    };
+    let options = RunOptions { mode, snapshots: Some(loaded.views.snapshots()), ..RunOptions::default() };
+    let (catalog, text) = (loaded.catalog.clone(), ask.sql.clone());
+    let runtime = tokio::runtime::Handle::current();
+    // A thread of its own: the compiler cannot see that a callback's future may move between threads.
+    let ran = tokio::task::spawn_blocking(move || {
+        runtime.block_on(async {
+            let mut last = None;
+            let keep = async |result| {
+                last = Some(result);
+                Ok(())
+            };
+            run_statements(Path::new(QUERY_FILE), &text, &catalog, connectors, &options, keep).await?;
+            Ok(last)
+        })
+    });
+    ran.await.map_err(|error| ApiError::internal("running statements failed").with_detail(error.to_string()))?
 }
 
 fn failed(error: &dyn std::error::Error) -> ApiError {

@@ -234,8 +234,9 @@ pub(super) async fn backfill(db: &SqlitePool, backfill: BackfillId) -> Read<Opti
 }
 
 pub(super) async fn backfills(db: &SqlitePool, flow: Option<&str>, limit: u32) -> Read<Vec<BackfillRow>> {
-    let query = sqlx::query(backfills_where!("(?1 IS NULL OR b.flow = ?1)"));
-    all(query.bind(flow).bind(limit).fetch_all(db).await?, row::backfill)
+    // sqlx counts `?` apart from `?1`: the two must not be mixed.
+    let query = sqlx::query(backfills_where!("(? IS NULL OR b.flow = ?)"));
+    all(query.bind(flow).bind(flow).bind(limit).fetch_all(db).await?, row::backfill)
 }
 
 async fn open_backfills(db: &SqlitePool) -> Read<Vec<BackfillRow>> {

@@ -77,6 +77,7 @@ impl Fixture {
             slots: 4,
             project_dir: dir.path().to_owned(),
             data: Arc::new(NoDataTasks),
+            environment: std::env::vars().collect(),
         };
         let worker = worker::start(scheduler.clone(), options).await.unwrap();
         let parts = ServerParts {

@@ -112,14 +112,15 @@ async fn a_log_is_followed_while_it_grows_and_a_run_is_cancelled() {
     let go = fixture.dir.path().join("go");
     let followed: String = fixture
         .call(move |client| {
-            let mut text = String::new();
+            let (mut text, mut cancelled) = (String::new(), false);
             for piece in client.follow_log(id, "wait", 1, &LogQuery::default()).unwrap() {
                 text.push_str(&piece.unwrap().text);
                 if text.contains("began") && !go.exists() {
                     std::fs::write(&go, "").unwrap();
                 }
-                if text.contains("ended") {
+                if text.contains("ended") && !cancelled {
                     client.cancel_run(id).unwrap();
+                    cancelled = true;
                 }
             }
             text
