@@ -19,6 +19,7 @@ it.runIf(mocked || (project !== undefined && mend !== undefined))("re-runs what 
   await failure.waitFor();
   expect(await failure.textContent()).toMatch(/[\w./-]+\.csv:\d+/);
   await shoot(page, "run-failed");
+  const attempts = await page.getByRole("tab").count();
 
   if (project && mend) execSync(mend, { cwd: project, stdio: "inherit" });
   await page.getByRole("button", { name: "Re-run", exact: true }).click();
@@ -36,6 +37,6 @@ it.runIf(mocked || (project !== undefined && mend !== undefined))("re-runs what 
   await page.locator(".page-name").getByText("succeeded").waitFor({ timeout: RERUN_MS });
   expect(await page.getByRole("region", { name: /failed$/ }).count()).toBe(0);
   await page.getByRole("button", { name: /^land/ }).click();
-  await page.getByRole("tab", { name: "Attempt 2" }).waitFor();
+  await page.getByRole("tab", { name: `Attempt ${attempts + 1}` }).waitFor();
   await shoot(page, "run-mended");
 });

@@ -68,11 +68,11 @@ function Flow({ flow }: { flow: FlowDetail }) {
       <Panel title={t("flow.tasks")} flush>
         <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
       </Panel>
-      <div className="columns">
+      <div className={flow.next.length > 0 ? "columns" : undefined}>
         <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
           <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />
         </Panel>
-        <NextRuns next={flow.next} />
+        {flow.next.length > 0 ? <NextRuns next={flow.next} /> : null}
       </div>
       {dialog === "run" ? <RunNowDialog flow={flow} onClose={close} /> : null}
       {dialog === "backfill" ? <BackfillDialog flow={flow} onClose={close} /> : null}

@@ -9,16 +9,14 @@ export function NextRuns({ next }: { next: FlowDetail["next"] }) {
   const { t, format } = useReader();
   return (
     <Panel title={t("flow.next")}>
-      {next.length === 0 ? <p className="muted">{t("flows.never")}</p> : (
-        <ol className="next-runs">
-          {next.slice(0, SHOWN).map((run) => (
-            <li key={run.fires_at}>
-              <span>{format.date(run.interval.start, "weekday")}</span>
-              <span className="muted">{t("flow.next.fires", { when: format.date(run.fires_at) })}</span>
-            </li>
-          ))}
-        </ol>
-      )}
+      <ol className="next-runs">
+        {next.slice(0, SHOWN).map((run) => (
+          <li key={run.fires_at}>
+            <span>{format.date(run.interval.start, "weekday")}</span>
+            <span className="muted">{t("flow.next.fires", { when: format.date(run.fires_at) })}</span>
+          </li>
+        ))}
+      </ol>
     </Panel>
   );
 }

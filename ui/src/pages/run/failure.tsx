@@ -1,11 +1,14 @@
 // Why a task failed: the sentence, the place with file and line in front, and what it held up.
 import type { TaskRun } from "../../api/types";
 import { Icon } from "../../components/icon";
+import * as resources from "../../live/resources";
+import { useResource } from "../../live/use-resource";
 import { useReader } from "../../text/context";
-import { findPlace, withoutPlace } from "./place";
+import { findPlace, withinProject, withoutPlace } from "./place";
 
 export function Failure({ task, blocked }: { task: TaskRun; blocked: number }) {
   const { t } = useReader();
+  const { data: project } = useResource(resources.project);
   const error = task.attempts.findLast((attempt) => attempt.error)?.error;
   const place = error ? findPlace(error.detail, error.message) : null;
   return (
@@ -19,7 +22,7 @@ export function Failure({ task, blocked }: { task: TaskRun; blocked: number }) {
         <p className="failure-place">
           <Icon name="file" />
           <span className="visually-hidden">{t("run.failed.place")}: </span>
-          <code>{place.file}<b>:{place.line}{place.column === null ? "" : `:${place.column}`}</b></code>
+          <code>{withinProject(place.file, project?.folder)}<b>:{place.line}{place.column === null ? "" : `:${place.column}`}</b></code>
         </p>
       ) : null}
       {error ? <p className="failure-message">{withoutPlace(error.message)}</p> : null}

@@ -47,7 +47,17 @@ const LEVELS: readonly (readonly [RegExp, string])[] = [
   [/\bwarn(ing)?\b/i, "warn"],
 ];
 
+/** The stamp that stands before each line, and the name in brackets of whoever wrote it. */
+const STAMP = /^\d{4}-\d{2}-\d{2}T[\d:.]+Z?\s/;
+
 function LogLine({ text }: { text: string }) {
   const level = LEVELS.find(([pattern]) => pattern.test(text))?.[1];
-  return <span className="log-line" data-level={level}>{text}{"\n"}</span>;
+  const stamp = STAMP.exec(text)?.[0] ?? "";
+  return (
+    <span className="log-line" data-level={level}>
+      {stamp ? <span className="log-stamp">{stamp.slice(11)}</span> : null}
+      {text.slice(stamp.length)}
+      {"\n"}
+    </span>
+  );
 }

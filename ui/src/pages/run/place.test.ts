@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { findPlace, withoutPlace } from "./place";
+import { findPlace, withinProject, withoutPlace } from "./place";
 
 describe("findPlace", () => {
   it.each([
@@ -10,6 +10,16 @@ describe("findPlace", () => {
     ["exit code 1", null],
   ])("%s", (text, place) => {
     expect(findPlace(null, text)).toEqual(place);
+  });
+});
+
+describe("withinProject", () => {
+  it.each([
+    ["/p/data/a.csv", "/p", "data/a.csv"],
+    ["/pp/data/a.csv", "/p", "/pp/data/a.csv"],
+    ["data/a.csv", undefined, "data/a.csv"],
+  ])("%s in %s", (file, folder, shown) => {
+    expect(withinProject(file, folder)).toBe(shown);
   });
 });
 

@@ -18,6 +18,11 @@ export function findPlace(...texts: readonly (string | null | undefined)[]): Pla
   return null;
 }
 
+/** A path as one names it within the project: without the project's folder. */
+export function withinProject(file: string, folder: string | undefined): string {
+  return folder && file.startsWith(`${folder}/`) ? file.slice(folder.length + 1) : file;
+}
+
 /** The sentence of an error without the place that it begins with, since that is shown apart. */
 export function withoutPlace(message: string): string {
   const found = PLACE.exec(message);

@@ -20,7 +20,7 @@ export function SourcePanel({ view }: { view: ViewDetail }) {
         {view.sources.map((source) => (
           <Source
             key={`${source.source} ${source.partition}`} source={source} furthest={furthest} least={least}
-            holds={view.held_back_by?.source === source.source && view.held_back_by.partition === source.partition}
+            holds={view.sources.length > 1 && view.held_back_by?.source === source.source && view.held_back_by.partition === source.partition}
           />
         ))}
       </ul>

@@ -18,7 +18,8 @@ function Number({ term, value, children, tone }: { term: string; value: ReactNod
 
 export function ViewNumbers({ view }: { view: ViewDetail }) {
   const { t, format } = useReader();
-  const held = view.held_back_by;
+  // One partition alone holds nobody back.
+  const held = view.sources.length > 1 ? view.held_back_by : null;
   const watermark = view.watermark ? (isEnd(view.watermark) ? t("view.watermark.end") : format.eventTime(view.watermark)) : t("view.watermark.none");
   return (
     <dl className="numbers">
