@@ -248,9 +248,22 @@ impl PartitionWriter {
 /// How much of its buffer a writer keeps between batches.
 const BUFFER_BYTES_KEPT: usize = 4 << 20;
 
+/// How often a folder is listed again that changes while it is read.
+const READ_ATTEMPTS_MAX: usize = 5;
+
 /// What there is to read of a partition that another process may be writing.
 pub(crate) fn open_read_only(dir: &Path) -> Result<PartitionHandle, LogError> {
-    let (sealed, active, _) = read_segments(dir)?;
+    // Its retention may remove a segment between the listing and the reading; the next listing does not have it.
+    let mut segments = read_segments(dir);
+    for _ in 0..READ_ATTEMPTS_MAX {
+        match segments {
+            Err(LogError::Io { ref source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                segments = read_segments(dir);
+            }
+            _ => break,
+        }
+    }
+    let (sealed, active, _) = segments?;
     let next_offset = watch::Sender::new(active.next_offset);
     let view = watch::Sender::new(Arc::new(View { sealed: Arc::new(sealed), active }));
     Ok(PartitionHandle { view: view.subscribe(), next_offset: next_offset.subscribe() })
