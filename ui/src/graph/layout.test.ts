@@ -41,6 +41,16 @@ describe("layout", () => {
     expect(new Set(places).size).toBe(40);
   });
 
+  it("gives an edge that passes a layer a lane of its own there", () => {
+    const { nodes, edges } = layout([
+      { id: "count", needs: [] }, { id: "side", needs: [] }, { id: "quick", needs: [] },
+      { id: "both", needs: ["side", "quick"] }, { id: "join", needs: ["count", "both"] },
+    ], SIZES);
+    const both = nodes.find((node) => node.id === "both");
+    const laneY = Number(/ ([\d.]+)H250/.exec(edges.find((edge) => edge.from === "count")?.path ?? "")?.[1]);
+    expect(laneY < (both?.y ?? 0) || laneY > (both?.y ?? 0) + SIZES.nodeHeight).toBe(true);
+  });
+
   it("leaves out needs it does not know and survives a cycle", () => {
     expect(layout([{ id: "a", needs: ["ghost"] }], SIZES).edges).toEqual([]);
     expect(layout([{ id: "a", needs: ["b"] }, { id: "b", needs: ["a"] }], SIZES).nodes).toHaveLength(2);

@@ -1,5 +1,6 @@
-// Layered layout of a task graph: a task stands one layer after the last thing it needs (longest path), the order within
-// a layer follows the mean position of its neighbours (Sugiyama's barycentre sweeps), and layers are centred.
+// Layered layout of a task graph: a task stands one layer after the last thing it needs (longest path), an edge that
+// passes layers gets a lane in each, the order within a layer follows the mean position of its neighbours (Sugiyama's
+// barycentre sweeps), and layers are centred.
 
 export interface GraphNode {
   id: string;
@@ -72,47 +73,105 @@ function sweep(ranks: string[][], neighbours: (id: string) => readonly string[],
   }
 }
 
+/** One place in a layer: a task, or a bend of an edge that passes by. */
+interface Slot {
+  id: string;
+  height: number;
+}
+
+interface Chain {
+  from: string;
+  to: string;
+  /** The bends between, one a layer passed. */
+  bends: string[];
+}
+
 function curve(x1: number, y1: number, x2: number, y2: number): string {
-  const bend = Math.max(16, (x2 - x1) / 2);
-  return `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+  const bend = (x2 - x1) / 2;
+  return `C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`;
+}
+
+/** An edge over several layers gets a bend in each layer between, so that it has a lane of its own there. */
+function chainsOf(nodes: readonly GraphNode[], layers: ReadonlyMap<string, number>): Chain[] {
+  return nodes.flatMap((node) =>
+    node.needs.filter((need) => layers.has(need)).map((need) => {
+      const first = (layers.get(need) ?? 0) + 1;
+      const passed = Math.max(0, (layers.get(node.id) ?? 0) - first);
+      return { from: need, to: node.id, bends: Array.from({ length: passed }, (_, i) => `${need}\u0000${node.id}\u0000${first + i}`) };
+    }),
+  );
+}
+
+function ranksOf(nodes: readonly GraphNode[], layers: ReadonlyMap<string, number>, chains: readonly Chain[]): string[][] {
+  const last = Math.max(-1, ...layers.values());
+  const ranks = Array.from({ length: last + 1 }, (_, layer) => nodes.filter((node) => layers.get(node.id) === layer).map((node) => node.id));
+  for (const chain of chains) {
+    const first = (layers.get(chain.from) ?? 0) + 1;
+    for (const [i, bend] of chain.bends.entries()) ranks[first + i]?.push(bend);
+  }
+  return ranks;
+}
+
+function order(ranks: string[][], chains: readonly Chain[]): void {
+  const before = new Map<string, string[]>();
+  const after = new Map<string, string[]>();
+  for (const { from, to, bends } of chains) {
+    const path = [from, ...bends, to];
+    for (const [i, id] of path.slice(1).entries()) {
+      const previous = path[i] ?? "";
+      before.set(id, [...(before.get(id) ?? []), previous]);
+      after.set(previous, [...(after.get(previous) ?? []), id]);
+    }
+  }
+  for (let i = 0; i < SWEEPS; i += 1) {
+    sweep(ranks, (id) => before.get(id) ?? [], true);
+    sweep(ranks, (id) => after.get(id) ?? [], false);
+  }
+}
+
+/** The top of every slot: each layer is stacked and centred. */
+function stack(ranks: readonly string[][], tasks: ReadonlySet<string>, sizes: Sizes): { tops: Map<string, number>; height: number } {
+  const slots = ranks.map((rank) => rank.map((id): Slot => ({ id, height: tasks.has(id) ? sizes.nodeHeight : sizes.gapY })));
+  const tall = (rank: readonly Slot[]): number => rank.reduce((sum, slot) => sum + slot.height, 0) + Math.max(0, rank.length - 1) * sizes.gapY;
+  const height = Math.max(sizes.nodeHeight, ...slots.map(tall));
+  const tops = new Map<string, number>();
+  for (const rank of slots) {
+    let top = (height - tall(rank)) / 2;
+    for (const slot of rank) {
+      tops.set(slot.id, top);
+      top += slot.height + sizes.gapY;
+    }
+  }
+  return { tops, height };
 }
 
 /** Places every node and draws every edge. Unknown `needs` are left out. */
 export function layout(nodes: readonly GraphNode[], sizes: Sizes): Layout {
   const layers = layersOf(nodes);
-  const last = Math.max(-1, ...layers.values());
-  const ranks = Array.from({ length: last + 1 }, (_, layer) => nodes.filter((node) => layers.get(node.id) === layer).map((node) => node.id));
-  const needs = new Map(nodes.map((node) => [node.id, node.needs.filter((need) => layers.has(need))]));
-  const feeds = new Map<string, string[]>();
-  for (const [id, list] of needs) for (const need of list) feeds.set(need, [...(feeds.get(need) ?? []), id]);
-  for (let i = 0; i < SWEEPS; i += 1) {
-    sweep(ranks, (id) => needs.get(id) ?? [], true);
-    sweep(ranks, (id) => feeds.get(id) ?? [], false);
-  }
-  const tallest = Math.max(1, ...ranks.map((rank) => rank.length));
-  const height = tallest * sizes.nodeHeight + (tallest - 1) * sizes.gapY;
-  const placed = new Map<string, Placed>();
-  for (const [layer, rank] of ranks.entries()) {
-    const tall = rank.length * sizes.nodeHeight + (rank.length - 1) * sizes.gapY;
-    for (const [i, id] of rank.entries()) {
-      placed.set(id, {
-        id,
-        layer,
-        x: layer * (sizes.nodeWidth + sizes.gapX),
-        y: (height - tall) / 2 + i * (sizes.nodeHeight + sizes.gapY),
-      });
+  const chains = chainsOf(nodes, layers);
+  const ranks = ranksOf(nodes, layers, chains);
+  order(ranks, chains);
+  const { tops, height } = stack(ranks, new Set(layers.keys()), sizes);
+  const left = (layer: number): number => layer * (sizes.nodeWidth + sizes.gapX);
+
+  const placed = nodes.map((node): Placed => {
+    const layer = layers.get(node.id) ?? 0;
+    return { id: node.id, layer, x: left(layer), y: tops.get(node.id) ?? 0 };
+  });
+  const edges = chains.map(({ from, to, bends }): Edge => {
+    const first = layers.get(from) ?? 0;
+    let x = left(first) + sizes.nodeWidth;
+    let y = (tops.get(from) ?? 0) + sizes.nodeHeight / 2;
+    let path = `M${x} ${y}`;
+    for (const [i, bend] of bends.entries()) {
+      const bendY = (tops.get(bend) ?? 0) + sizes.gapY / 2;
+      const bendX = left(first + 1 + i);
+      path += `${curve(x, y, bendX, bendY)}H${bendX + sizes.nodeWidth}`;
+      x = bendX + sizes.nodeWidth;
+      y = bendY;
     }
-  }
-  const edges: Edge[] = [];
-  for (const [to, list] of needs) {
-    for (const from of list) {
-      const a = placed.get(from);
-      const b = placed.get(to);
-      if (!a || !b) continue;
-      const half = sizes.nodeHeight / 2;
-      edges.push({ from, to, path: curve(a.x + sizes.nodeWidth, a.y + half, b.x, b.y + half) });
-    }
-  }
+    return { from, to, path: path + curve(x, y, left(layers.get(to) ?? 0), (tops.get(to) ?? 0) + sizes.nodeHeight / 2) };
+  });
   const width = ranks.length * sizes.nodeWidth + Math.max(0, ranks.length - 1) * sizes.gapX;
-  return { nodes: nodes.flatMap((node) => placed.get(node.id) ?? []), edges, width, height };
+  return { nodes: placed, edges, width, height };
 }

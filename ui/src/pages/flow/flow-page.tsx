@@ -64,10 +64,10 @@ function Flow({ flow }: { flow: FlowDetail }) {
       {pause.error ? <Fault error={pause.error} /> : null}
       <Problems problems={flow.problems} />
       <BackfillProgress flow={flow.name} />
-      <GridPanel flow={flow.name} />
-      <Panel title={t("flow.tasks")} flush>
+      {broken && flow.recent_runs.length === 0 ? null : <GridPanel flow={flow.name} />}
+      {flow.tasks.length > 0 ? <Panel title={t("flow.tasks")} flush>
         <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
-      </Panel>
+      </Panel> : null}
       <div className={flow.next.length > 0 ? "columns" : undefined}>
         <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
           <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />

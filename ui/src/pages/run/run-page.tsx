@@ -32,10 +32,11 @@ function mainTask(tasks: readonly TaskRun[]): TaskRun | undefined {
   return first(["failed"]) ?? first(["running", "retrying", "ready"]) ?? tasks.at(-1);
 }
 
-/** How long the newest attempt of an ended task took. */
+/** How long the attempt took that decided a task. A task that was stopped before it began has none of its own. */
 function tookOf(task: TaskRun): number | null {
   const last = task.attempts.at(-1);
-  return last?.started_at && last.ended_at && isOver(task.status) ? Date.parse(last.ended_at) - Date.parse(last.started_at) : null;
+  const decided = last?.status === task.status || task.status === "failed";
+  return decided && last?.started_at && last.ended_at && isOver(task.status) ? Date.parse(last.ended_at) - Date.parse(last.started_at) : null;
 }
 
 function Run({ run }: { run: RunDetail }) {
@@ -100,7 +101,7 @@ function RunFacts({ run }: { run: RunDetail }) {
   return (
     <Facts
       facts={[
-        [t("run.interval"), run.interval ? `${format.date(run.interval.start)} – ${format.date(run.interval.end)}` : "–"],
+        ...(run.interval ? [[t("run.interval"), `${format.date(run.interval.start)} – ${format.date(run.interval.end)}`] as const] : []),
         [t("run.origin"), t(`run.origin.${run.origin}`, { backfill: run.backfill ?? "" })],
         [t("run.started"), format.date(run.started_at, "precise")],
         [t("run.took"), format.span(took)],
