@@ -9,6 +9,7 @@ export type Connection = "connecting" | "live" | "lost";
 
 const EVENT_NAMES = ["hello", "run", "task", "attempt", "backfill", "paused", "view", "project", "lagged"] as const;
 const FLUSH_MS = 60;
+const HIDDEN_MAX_MS = 60_000;
 const WAIT_FIRST_MS = 500;
 const WAIT_MAX_MS = 10_000;
 
@@ -48,18 +49,41 @@ export function follow(): void {
       if (waiting.push(event) === 1) setTimeout(flush, FLUSH_MS);
     }
   };
+  let source: EventSource | null = null;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const close = (): void => {
+    clearTimeout(timer);
+    source?.close();
+    gap = true;
+    show("lost");
+  };
   const open = (): void => {
-    const source = new EventSource(`${PREFIX}/events`);
+    clearTimeout(timer);
+    source = new EventSource(`${PREFIX}/events`);
     for (const name of EVENT_NAMES) source.addEventListener(name, take);
     source.onerror = () => {
-      source.close();
-      gap = true;
-      show("lost");
-      setTimeout(open, wait);
+      close();
+      timer = setTimeout(open, wait);
       wait = Math.min(WAIT_MAX_MS, wait * 2);
     };
   };
   open();
+
+  // A machine that slept or changed its network may hold a connection that is dead without a word.
+  window.addEventListener("offline", close);
+  window.addEventListener("online", () => {
+    close();
+    open();
+  });
+  let hiddenAt = Date.now();
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "hidden") {
+      hiddenAt = Date.now();
+    } else if (Date.now() - hiddenAt > HIDDEN_MAX_MS) {
+      close();
+      open();
+    }
+  });
 }
 
 export function useConnection(): Connection {
