@@ -81,6 +81,19 @@ pub(crate) enum Format {
     Csv(CsvOptions),
     /// JSON lines.
     Json,
+    /// Parquet.
+    Parquet,
+}
+
+#[derive(Clone, Copy)]
+enum FormatName {
+    Csv,
+    Json,
+    Parquet,
+}
+
+impl FormatName {
+    const ALL: [(&'static str, Self); 3] = [("csv", Self::Csv), ("json", Self::Json), ("parquet", Self::Parquet)];
 }
 
 /// A table of files.
@@ -111,21 +124,24 @@ impl Files {
         match format_name {
             "csv" => allowed.extend(csv::OPTIONS),
             "json" => allowed.extend(json::OPTIONS),
+            "parquet" => {}
             _ => allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS)),
         }
         let options = Options::new(table, &allowed)?;
         options.required("format", "csv")?;
         let path = project_dir.join(options.required("path", "data/flights.csv")?);
-        let is_csv = options.one_of("format", &[("csv", true), ("json", false)], true)?;
+        let format = options.one_of("format", &FormatName::ALL, FormatName::Csv)?;
         let schema = table.physical_schema();
         let partitioned_by = table.partitioned_by.clone();
         let file_fields = schema.fields().iter().filter(|field| !partitioned_by.contains(field.name())).cloned();
         let file_schema = Arc::new(Schema::new(file_fields.collect::<Vec<_>>()));
-        let (format, ignore_parse_errors) = if is_csv {
-            csv::check_columns(&file_schema).map_err(|reason| options.refusal(reason))?;
-            (Format::Csv(CsvOptions::new(&options)?), options.boolean("csv.ignore-parse-errors", false)?)
-        } else {
-            (Format::Json, options.boolean("json.ignore-parse-errors", false)?)
+        let (format, ignore_parse_errors) = match format {
+            FormatName::Csv => {
+                csv::check_columns(&file_schema).map_err(|reason| options.refusal(reason))?;
+                (Format::Csv(CsvOptions::new(&options)?), options.boolean("csv.ignore-parse-errors", false)?)
+            }
+            FormatName::Json => (Format::Json, options.boolean("json.ignore-parse-errors", false)?),
+            FormatName::Parquet => (Format::Parquet, false),
         };
         if file_schema.fields().is_empty() {
             return Err(options.refusal("all columns are partition columns; the files need at least one"));

@@ -3,6 +3,7 @@
 pub(crate) mod cells;
 pub(crate) mod csv;
 pub(crate) mod json;
+pub(crate) mod parquet;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};
@@ -17,7 +18,7 @@ pub(crate) struct Chunk {
     pub(crate) bad: Vec<(u64, String)>,
 }
 
-/// What stops a file from being read at all, and at which line.
+/// What stops a file from being read at all, and at which line; 0 where there are no lines.
 pub(crate) type Stop = (u64, String);
 
 /// The name of a type as `CREATE TABLE` spells it, for messages.

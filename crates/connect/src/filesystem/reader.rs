@@ -18,6 +18,7 @@ use super::{Files, Format};
 use crate::error::ConnectError;
 use crate::format::csv::CsvReader;
 use crate::format::json::JsonLines;
+use crate::format::parquet::ParquetReader;
 use crate::format::{Chunk, Stop, quoted, sql_type};
 use crate::source::{PartitionReader, Position, Read as Next};
 
@@ -146,34 +147,43 @@ pub(super) fn partition_array(text: Option<&str>, field: &Field, path: &Path) ->
 enum RowReader {
     Csv(Box<CsvReader<Box<dyn BufRead + Send>>>),
     Json(JsonLines<Box<dyn BufRead + Send>>),
+    Parquet(Box<ParquetReader>),
 }
 
 impl RowReader {
-    fn open(table: &Files, text: Box<dyn BufRead + Send>, plan: &Plan) -> Result<Self, Stop> {
-        match &table.format {
-            Format::Csv(options) => CsvReader::new(text, options, &table.file_schema, &plan.file_projection)
-                .map(|reader| Self::Csv(Box::new(reader))),
-            Format::Json => {
-                let schema = table.file_schema.project(&plan.file_projection);
-                let schema = schema.map_err(|error| (1, error.to_string()))?;
-                Ok(Self::Json(JsonLines::new(text, Arc::new(schema))))
-            }
+    /// Opens a file behind its first `from` records.
+    fn open(table: &Files, path: &Path, plan: &Plan, from: Position) -> Result<Self, ConnectError> {
+        let at_line = |stop| at_line(path, stop);
+        let wanted = Arc::new(table.file_schema.project(&plan.file_projection)?);
+        if table.format == Format::Parquet {
+            let file = File::open(path).map_err(file_error("open", path))?;
+            let reader = ParquetReader::new(file, &table.file_schema, wanted, from, BATCH_ROWS);
+            return Ok(Self::Parquet(Box::new(reader.map_err(at_line)?)));
         }
-    }
-
-    fn skip(&mut self, records: u64) -> Result<(), Stop> {
-        match self {
-            Self::Csv(reader) => reader.skip(records),
-            Self::Json(reader) => reader.skip(records),
+        let text = open_text(path).map_err(file_error("open", path))?;
+        if let Format::Csv(options) = &table.format {
+            let reader = CsvReader::new(text, options, &table.file_schema, &plan.file_projection);
+            let mut reader = reader.map_err(at_line)?;
+            reader.skip(from).map_err(at_line)?;
+            return Ok(Self::Csv(Box::new(reader)));
         }
+        let mut reader = JsonLines::new(text, wanted);
+        reader.skip(from).map_err(at_line)?;
+        Ok(Self::Json(reader))
     }
 
     fn next(&mut self) -> Result<Option<Chunk>, Stop> {
         match self {
             Self::Csv(reader) => reader.next(BATCH_ROWS),
             Self::Json(reader) => reader.next(BATCH_ROWS),
+            Self::Parquet(reader) => reader.next(),
         }
     }
+}
+
+fn at_line(path: &Path, (line, reason): Stop) -> ConnectError {
+    let path = path.to_owned();
+    if line == 0 { ConnectError::Path { path, reason } } else { ConnectError::Row { path, line, reason } }
 }
 
 type Batches = mpsc::Sender<Result<Next, ConnectError>>;
@@ -186,10 +196,8 @@ fn decode(
     skipped_rows: &AtomicU64,
     batches: &Batches,
 ) -> Result<(), ConnectError> {
-    let at_line = |(line, reason): Stop| ConnectError::Row { path: PathBuf::from(path), line, reason };
-    let text = open_text(path).map_err(file_error("open", path))?;
-    let mut reader = RowReader::open(table, text, plan).map_err(at_line)?;
-    reader.skip(from).map_err(at_line)?;
+    let at_line = |stop| at_line(path, stop);
+    let mut reader = RowReader::open(table, path, plan, from)?;
     let mut position = from;
     while let Some(chunk) = reader.next().map_err(at_line)? {
         if table.ignore_parse_errors {

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
+use ::parquet::arrow::ArrowWriter;
 use arrow::array::RecordBatch;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
@@ -15,6 +16,7 @@ use super::{Files, Format};
 use crate::error::ConnectError;
 use crate::format::csv::CsvWriter;
 use crate::format::json::write_lines;
+use crate::format::parquet;
 use crate::partition::PartitionValues;
 use crate::writer::WriteSummary;
 
@@ -79,7 +81,7 @@ impl Stage {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        RowFile::new(BufWriter::new(File::create_new(path)?), &self.table)
+        RowFile::new(File::create_new(path)?, &self.table)
     }
 
     /// Syncs all files, and so makes them ready to be moved.
@@ -117,6 +119,10 @@ impl Stage {
 
     /// Puts a copy of the file with the new rows behind the old ones in its place.
     fn append_to_file(&self, staged: &Path, path: &Path) -> Result<(), ConnectError> {
+        if path.exists() && self.table.format == Format::Parquet {
+            let reason = "a Parquet file cannot be appended to; let 'path' be a folder";
+            return Err(self.table.refusal(reason));
+        }
         if path.exists() {
             let header_bytes = RowFile::header_bytes(&self.table).map_err(file_error("write", staged))?;
             let joined = self.folder.path().join("joined");
@@ -179,6 +185,7 @@ impl Stage {
         let extension = match self.table.format {
             Format::Csv(_) => "csv",
             Format::Json => "json",
+            Format::Parquet => "parquet",
         };
         format!("part-{}.{extension}", stage.trim_start_matches(".mulgil-"))
     }
@@ -229,13 +236,16 @@ fn join(first: &Path, second: &Path, header_bytes: u64, joined: &Path) -> io::Re
 enum RowFile {
     Csv(Box<CsvWriter<BufWriter<File>>>),
     Json(BufWriter<File>),
+    Parquet(Box<ArrowWriter<File>>),
 }
 
 impl RowFile {
-    fn new(file: BufWriter<File>, table: &Files) -> io::Result<Self> {
+    fn new(file: File, table: &Files) -> io::Result<Self> {
+        let schema = &table.file_schema;
         match &table.format {
-            Format::Csv(options) => Ok(Self::Csv(Box::new(CsvWriter::new(file, options, &table.file_schema)?))),
-            Format::Json => Ok(Self::Json(file)),
+            Format::Csv(options) => Ok(Self::Csv(Box::new(CsvWriter::new(BufWriter::new(file), options, schema)?))),
+            Format::Json => Ok(Self::Json(BufWriter::new(file))),
+            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::writer(file, schema)?))),
         }
     }
 
@@ -246,7 +256,7 @@ impl RowFile {
                 let header = CsvWriter::new(Vec::new(), options, &table.file_schema)?.into_inner()?;
                 Ok(header.len() as u64)
             }
-            Format::Json => Ok(0),
+            Format::Json | Format::Parquet => Ok(0),
         }
     }
 
@@ -254,16 +264,18 @@ impl RowFile {
         match self {
             Self::Csv(writer) => writer.write(rows),
             Self::Json(file) => write_lines(file, rows).map(|_| ()),
+            Self::Parquet(writer) => writer.write(rows).map_err(io::Error::other),
         }
     }
 
     /// Writes all to disk, and says how much it was.
     fn finish(self) -> io::Result<u64> {
+        let flushed = |file: BufWriter<File>| file.into_inner().map_err(io::IntoInnerError::into_error);
         let file = match self {
-            Self::Csv(writer) => writer.into_inner()?,
-            Self::Json(file) => file,
+            Self::Csv(writer) => flushed(writer.into_inner()?)?,
+            Self::Json(file) => flushed(file)?,
+            Self::Parquet(writer) => writer.into_inner().map_err(io::Error::other)?,
         };
-        let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         Ok(file.metadata()?.len())
     }

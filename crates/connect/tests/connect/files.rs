@@ -156,3 +156,28 @@ async fn no_column_at_all_still_counts_rows() {
     let result = project.query(&table("t", "x INT", &json), "SELECT count(*) AS n FROM t").await.unwrap();
     assert!(result.contains("| 3 |"), "{result}");
 }
+
+#[tokio::test]
+async fn parquet_is_read_by_name_and_type() {
+    let project = Project::new();
+    let options = [("connector", "filesystem"), ("path", "a.parquet"), ("format", "parquet")];
+    let wide = table("t", "x BIGINT, s STRING, at TIMESTAMP", &options);
+    let sql = "SELECT 1 AS x, 'a' AS s, TIMESTAMP '2013-01-01T10:00:00' AS at UNION ALL SELECT 2, NULL, NULL";
+    project.connectors.writer(&wide).unwrap().replace_table(super::project::select(sql).await).await.unwrap();
+    let rows = project.query(&table("t", "s STRING, x INT", &options), "SELECT * FROM t ORDER BY x").await.unwrap();
+    assert_eq!(rows, "+---+---+\n| s | x |\n+---+---+\n| a | 1 |\n|   | 2 |\n+---+---+");
+    let count = project.query(&wide, "SELECT count(*) AS n FROM t").await.unwrap();
+    assert!(count.contains("| 2 |"), "{count}");
+    let cases = [
+        ("y INT", "column \"y\" is missing; the file has: x, s, at"),
+        ("s STRING NOT NULL", "row 2: column \"s\": NULL in a NOT NULL column"),
+        ("s INT", "column \"s\" cannot be read (Cast error: Cannot cast string 'a' to value of Int32 type) as INT"),
+    ];
+    for (columns, expected) in cases {
+        let error = project.read(&table("t", columns, &options)).await.unwrap_err().to_string();
+        assert!(error.contains("/a.parquet: ") && error.ends_with(expected), "{error}");
+    }
+    project.file("a.parquet", "x\n1\n");
+    let error = project.read(&wide).await.unwrap_err().to_string();
+    assert!(error.contains("/a.parquet: this is not a Parquet file: "), "{error}");
+}

@@ -159,6 +159,8 @@ fn python() -> PathBuf {
 #[tokio::test(flavor = "multi_thread")]
 async fn python_reads_the_same_rows() {
     let project = Project::new();
+    // Twice, so that there is a checkpoint among the commits.
+    replace_all(&project.connectors, &raw()).await;
     replace_all(&project.connectors, &raw()).await;
     let script = r#"
 import datetime

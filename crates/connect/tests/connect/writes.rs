@@ -8,11 +8,12 @@ use mulgil_connect::definition::TableDefinition;
 const ALL: &str = "SELECT * FROM t ORDER BY x";
 const COLUMNS: &str = "x INT NOT NULL, y STRING, at TIMESTAMP, day DATE";
 
-/// The same table as CSV files, JSON files and in the lake.
+/// The same table as CSV, JSON and Parquet files and in the lake.
 fn tables() -> Vec<TableDefinition> {
     let csv = [("connector", "filesystem"), ("path", "out"), ("format", "csv"), ("csv.null-literal", "NULL")];
     let json = [("connector", "filesystem"), ("path", "out"), ("format", "json")];
-    let kinds: [&[(&str, &str)]; 3] = [&csv, &json, &[("connector", "delta")]];
+    let parquet = [("connector", "filesystem"), ("path", "out"), ("format", "parquet")];
+    let kinds: [&[(&str, &str)]; 4] = [&csv, &json, &parquet, &[("connector", "delta")]];
     kinds.iter().map(|options| partitioned_by(table("mart.t", COLUMNS, options), &["day"])).collect()
 }
 
