@@ -33,7 +33,7 @@ class Project:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="mulgil-bench-"))
         self.run("init", "--example", "flights", str(self.folder))
         lines = (self.folder / DAMAGED).read_text().splitlines(keepends=True)
-        del lines[401]
+        del lines[400]
         (self.folder / DAMAGED).write_text("".join(lines))
 
     def run(self, *arguments):

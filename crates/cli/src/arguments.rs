@@ -223,7 +223,7 @@ pub(crate) struct BackfillArguments {
 /// Which intervals of a backfill's range are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Which {
-    /// Those that never succeeded: never run, or failed
+    /// Those that were never run
     Missing,
     /// Those whose run failed
     Failed,
@@ -282,6 +282,24 @@ pub(crate) enum Mode {
 pub(crate) enum LogCommand {
     /// All topics, with partitions and offsets
     Topics,
+    /// Make a topic, with partitions and retention
+    #[command(after_help = "Example:\n  mulgil log create clicks --partitions 4 --keep 7d --keep-bytes 10000000000")]
+    Create {
+        /// The topic
+        topic: String,
+        /// How many partitions it gets, for ever
+        #[arg(long, default_value_t = 1)]
+        partitions: u32,
+        /// Records older than this are removed, for example 7d or 12h (default: kept for ever)
+        #[arg(long)]
+        keep: Option<jiff::SignedDuration>,
+        /// The oldest records of a partition larger than this are removed
+        #[arg(long)]
+        keep_bytes: Option<u64>,
+        /// Acknowledge when the operating system has a record, without waiting for the disk: faster, and lost when the power goes
+        #[arg(long)]
+        no_sync: bool,
+    },
     /// Append JSON lines from standard input or a file to a topic
     #[command(after_help = "Example:\n  echo '{\"origin\": \"JFK\"}' | mulgil log produce departures")]
     Produce {

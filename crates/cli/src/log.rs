@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use mulgil_log::{EventLog, TopicOptions};
+use mulgil_log::{Durability, EventLog, TopicOptions};
 use mulgil_server::folder::Folder;
 use serde_json::json;
 
@@ -25,12 +25,30 @@ use crate::replay::replay;
 pub(crate) async fn execute(arguments: &Arguments, command: &LogCommand) -> Result<()> {
     match command.clone() {
         LogCommand::Topics => topics(arguments),
+        LogCommand::Create { topic, partitions, keep, keep_bytes, no_sync } => {
+            let options = TopicOptions {
+                partitions,
+                retention_ms: keep.map(|keep| i64::try_from(keep.as_millis()).unwrap_or(i64::MAX)),
+                retention_bytes: keep_bytes,
+                durability: if no_sync { Durability::Os } else { Durability::Fsync },
+            };
+            create(arguments, &topic, options).await
+        }
         LogCommand::Produce { topic, file, partitions } => produce::execute(arguments, topic, file, partitions).await,
         LogCommand::Consume { topic, offset, since, limit, partition } => {
             consume::execute(arguments, &topic, &consume::Which { offset, since, limit, partition })
         }
         LogCommand::Replay(ask) => replay_query(arguments, &ask).await,
     }
+}
+
+async fn create(arguments: &Arguments, topic: &str, options: TopicOptions) -> Result<()> {
+    if running(&arguments.project).await?.is_some() {
+        bail!("the project's server holds the log: stop it to make a topic with options of its own");
+    }
+    write_log(arguments)?.create_topic(topic, options)?;
+    remark(&format!("{topic} is a topic now"));
+    Ok(())
 }
 
 fn topics(arguments: &Arguments) -> Result<()> {

@@ -30,7 +30,7 @@ use crate::exit::Exit;
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    listen_to_traces();
+    listen_to_traces(&arguments.command);
     match execute(&arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -54,8 +54,13 @@ async fn execute(arguments: &Arguments) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// What the program is doing goes to standard error; `MULGIL_LOG=debug` says more.
-fn listen_to_traces() {
-    let filter = EnvFilter::try_from_env("MULGIL_LOG").unwrap_or_else(|_| EnvFilter::new("warn,mulgil=info"));
+/// What the program is doing goes to standard error: a server tells its story, other commands only what is amiss.
+/// `MULGIL_LOG=debug` says more.
+fn listen_to_traces(command: &Command) {
+    let usual = match command {
+        Command::Demo(_) | Command::Server(_) => "warn,mulgil=info",
+        _ => "error",
+    };
+    let filter = EnvFilter::try_from_env("MULGIL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
 }

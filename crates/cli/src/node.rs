@@ -18,9 +18,13 @@ use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_serving::views::ViewsOptions;
 use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
+use tokio::task::JoinHandle;
 
 /// How long running attempts get to end by themselves when the server is told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often old records of topics are looked for.
+const RETENTION_EVERY: Duration = Duration::from_secs(60);
 
 /// How a node is started.
 pub(crate) struct NodeOptions {
@@ -45,6 +49,7 @@ pub(crate) struct Node {
     worker: WorkerHandle,
     scheduler: SchedulerHandle,
     log: EventLog,
+    retention: JoinHandle<()>,
     /// Held while the node lives: one process owns a project's history and leases.
     _lock: File,
 }
@@ -87,7 +92,8 @@ impl Node {
             environment: own_program()?,
         };
         let worker = worker::start(scheduler.clone(), worker_options).await?;
-        Ok(Self { server, worker, scheduler, log, _lock: lock })
+        let retention = tokio::spawn(keep_retention(log.clone()));
+        Ok(Self { server, worker, scheduler, log, retention, _lock: lock })
     }
 
     /// Where it answers.
@@ -102,9 +108,26 @@ impl Node {
 
     /// Stops in order: no more requests, then running attempts, then the scheduler.
     pub(crate) async fn shutdown(self) {
+        self.retention.abort();
         self.server.shutdown().await;
         self.worker.shutdown(PATIENCE).await;
         self.scheduler.shutdown().await;
+    }
+}
+
+/// Removes what topics keep no longer, once a minute.
+async fn keep_retention(log: EventLog) {
+    let mut ticks = tokio::time::interval(RETENTION_EVERY);
+    loop {
+        ticks.tick().await;
+        let log = log.clone();
+        let removing =
+            tokio::task::spawn_blocking(move || log.enforce_retention(jiff::Timestamp::now().as_millisecond()));
+        match removing.await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "old records of a topic could not be removed; trying again"),
+            Err(error) => tracing::error!(%error, "removing old records ended badly"),
+        }
     }
 }
 

@@ -63,10 +63,7 @@ pub(crate) fn start(
         let bell = threads.bells.get(number).cloned().unwrap_or_default();
         let stop = Arc::clone(&threads.stop);
         let worker = Worker { tasklets, bell, stop, metrics: Arc::clone(&wiring.metrics) };
-        if let Err(error) = threads.spawn(&options.name, number, worker, worker_ended.clone()) {
-            threads.stop();
-            return Err(error);
-        }
+        threads.spawn(&options.name, number, worker, worker_ended.clone())?;
     }
     // From here on the channel closes when the last worker has ended.
     drop(worker_ended);
@@ -186,7 +183,9 @@ impl Threads {
             // The coordinator may have left already, and then knows why.
             let _ = ended.blocking_send(worker.run());
         };
-        let spawned = thread::Builder::new().name(format!("{job}-{number}")).spawn(run);
+        // The operating system takes no zero bytes in a thread's name.
+        let name = format!("{job}-{number}").replace('\0', "");
+        let spawned = thread::Builder::new().name(name).spawn(run);
         let failed = |error: std::io::Error| JobError::Thread { worker: number, reason: error.to_string() };
         self.handles.push(spawned.map_err(failed)?);
         Ok(())
@@ -198,6 +197,13 @@ impl Threads {
     }
 }
 
+impl Drop for Threads {
+    /// The runtime may go down with the coordinator on it: the threads end all the same.
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 /// Brings a job to its end.
 struct Ending {
     threads: Threads,
@@ -206,14 +212,17 @@ struct Ending {
 }
 
 impl Ending {
-    async fn end(self, outcome: Result<(), JobError>) {
+    async fn end(mut self, outcome: Result<(), JobError>) {
         self.threads.stop();
-        let handles = self.threads.handles;
+        let handles = std::mem::take(&mut self.threads.handles);
         let join_all = move || handles.into_iter().for_each(|handle| drop(handle.join()));
         // Threads look at the stop flag between any two turns, so this takes as long as the longest turn.
         let _ = tokio::task::spawn_blocking(join_all).await;
-        if let Err(error) = &outcome {
-            tracing::warn!(job = %self.view.name, %error, "job ended early");
+        match &outcome {
+            Ok(()) => {}
+            // Somebody asked for it: no news.
+            Err(JobError::Cancelled) => tracing::debug!(job = %self.view.name, "job cancelled"),
+            Err(error) => tracing::warn!(job = %self.view.name, %error, "job ended early"),
         }
         self.result.send_replace(Some(outcome.map(|()| self.view.summary())));
         self.view.metrics.changed.notify_one();

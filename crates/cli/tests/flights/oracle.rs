@@ -6,18 +6,18 @@ use std::io::BufReader;
 use flate2::read::GzDecoder;
 
 /// A scheduled departure.
-pub struct Departure {
-    pub day: String,
-    pub hour: u32,
-    pub origin: String,
-    pub carrier: String,
+pub(crate) struct Departure {
+    pub(crate) day: String,
+    pub(crate) hour: u32,
+    pub(crate) origin: String,
+    pub(crate) carrier: String,
     /// Minutes; `None` when it never left.
-    pub delay: Option<f64>,
-    pub is_cancelled: bool,
+    pub(crate) delay: Option<f64>,
+    pub(crate) is_cancelled: bool,
 }
 
 /// All of 2013.
-pub fn departures() -> Vec<Departure> {
+pub(crate) fn departures() -> Vec<Departure> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/flights/data/flights.csv.gz");
     let file = std::fs::File::open(path).expect("the bundled data");
     let mut reader = csv::Reader::from_reader(BufReader::new(GzDecoder::new(file)));
@@ -41,7 +41,7 @@ pub fn departures() -> Vec<Departure> {
 }
 
 /// `day,origin,carrier,flights,cancelled,minutes of delay` of each day up to `last_day`, as the mart must hold it.
-pub fn daily(departures: &[Departure], last_day: &str) -> Vec<String> {
+pub(crate) fn daily(departures: &[Departure], last_day: &str) -> Vec<String> {
     let mut groups: BTreeMap<(&str, &str, &str), (u64, u64, i64)> = BTreeMap::new();
     for departure in departures.iter().filter(|departure| departure.day.as_str() <= last_day) {
         let key = (departure.day.as_str(), departure.origin.as_str(), departure.carrier.as_str());
@@ -57,12 +57,12 @@ pub fn daily(departures: &[Departure], last_day: &str) -> Vec<String> {
 }
 
 /// The query over the mart whose rows are [`daily`]'s: the mean times the flights that left is the sum of delays.
-pub const DAILY_QUERY: &str = "SELECT day, origin, carrier, flights, cancelled, \
+pub(crate) const DAILY_QUERY: &str = "SELECT day, origin, carrier, flights, cancelled, \
      CAST(round(coalesce(mean_delay, 0) * (flights - cancelled)) AS BIGINT) AS delay \
      FROM mart.daily_delays";
 
 /// `origin,window_start,flights,minutes of delay` of each hour, as the view must hold it.
-pub fn hourly(departures: &[Departure]) -> Vec<String> {
+pub(crate) fn hourly(departures: &[Departure]) -> Vec<String> {
     let mut groups: BTreeMap<(&str, String), (u64, i64)> = BTreeMap::new();
     for departure in departures {
         if let Some(delay) = departure.delay {

@@ -4,17 +4,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 /// The day whose landing file is damaged, and the line that is broken.
-pub const DAMAGED_DAY: &str = "2013-01-16";
-const DAMAGED_LINE: usize = 402;
+pub(crate) const DAMAGED_DAY: &str = "2013-01-16";
+const DAMAGED_LINE: usize = 401;
 
 /// A flights project.
-pub struct Project {
+pub(crate) struct Project {
     folder: tempfile::TempDir,
 }
 
 impl Project {
     /// Lays a new one out.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let project = Self { folder };
         let output = mulgil().args(["init", "--example", "flights"]).arg(project.path()).output().expect("mulgil runs");
@@ -22,17 +22,17 @@ impl Project {
         project
     }
 
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.folder.path()
     }
 
     /// Runs a command to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         mulgil().arg("--project").arg(self.path()).args(arguments).output().expect("mulgil runs")
     }
 
     /// Runs a command that must succeed; gives its standard output.
-    pub fn succeed(&self, arguments: &[&str]) -> String {
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "mulgil {arguments:?}: {}\n{text}\n{errors}", output.status);
@@ -40,12 +40,12 @@ impl Project {
     }
 
     /// The rows of a query, as CSV lines without the header, sorted.
-    pub fn rows(&self, sql: &str) -> Vec<String> {
+    pub(crate) fn rows(&self, sql: &str) -> Vec<String> {
         sorted_rows(&self.succeed(&["sql", "--format", "csv", "-c", sql]))
     }
 
     /// Starts a command and leaves it running.
-    pub fn start(&self, arguments: &[&str]) -> Child {
+    pub(crate) fn start(&self, arguments: &[&str]) -> Child {
         mulgil()
             .arg("--project")
             .arg(self.path())
@@ -61,7 +61,7 @@ impl Project {
     }
 
     /// Takes the broken line out, as the README says.
-    pub fn mend(&self) {
+    pub(crate) fn mend(&self) {
         let path = self.landing_file(DAMAGED_DAY);
         let text = std::fs::read_to_string(&path).expect("the landing file");
         let kept: Vec<&str> =
@@ -71,7 +71,7 @@ impl Project {
 }
 
 /// CSV text without its header, sorted.
-pub fn sorted_rows(csv: &str) -> Vec<String> {
+pub(crate) fn sorted_rows(csv: &str) -> Vec<String> {
     let mut rows: Vec<String> = csv.lines().skip(1).map(str::to_owned).collect();
     rows.sort();
     rows

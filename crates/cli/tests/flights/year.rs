@@ -36,9 +36,11 @@ fn stream_and_batch_give_the_same_rows_for_the_whole_year() {
     let patient = project.path().join("patient.sql");
     // Twenty-two hours of patience: the longest delay of the year is 21 hours and 41 minutes.
     let definition = std::fs::read_to_string(project.path().join("sources/departures.sql")).expect("the source");
-    let definition = definition.replace("departures (", "patient (").replace("INTERVAL '2' HOUR", "INTERVAL '22' HOUR");
-    let table = definition.split(";").next().expect("a statement");
-    std::fs::write(&patient, format!("{table};\n{};", whole.replace("departures", "patient"))).expect("a query file");
+    let table = definition.split("CREATE TABLE ").nth(1).expect("the first statement");
+    let table = table.replace("departures (", "patient (").replace("INTERVAL '2' HOUR", "INTERVAL '22' HOUR");
+    let table = table.split(");").next().expect("its end");
+    let text = format!("CREATE TABLE {table});\n{};", whole.replace("departures", "patient"));
+    std::fs::write(&patient, text).expect("a query file");
     let patient = patient.to_str().expect("a path");
     let stream =
         crate::program::sorted_rows(&project.succeed(&["sql", patient, "--mode", "stream", "--format", "csv"]));
