@@ -19,13 +19,13 @@ pub(crate) fn query(
     partition: &[(String, String)],
     variables: &Variables,
 ) -> Result<String, String> {
+    let columns = columns(source, target, partition)?.join(", ");
     let mut conditions = vec![within_interval(interval_column(source)?, variables)?];
     for (name, value) in partition {
         if let Some(column) = column(source, name) {
             conditions.push(format!("{} = {}", quoted(name), literal(value, &column.data_type)));
         }
     }
-    let columns = columns(source, target, partition)?.join(", ");
     Ok(format!("SELECT {columns} FROM {} WHERE {}", quoted_name(source), conditions.join(" AND ")))
 }
 

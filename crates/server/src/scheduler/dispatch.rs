@@ -5,7 +5,7 @@ use mulgil_sched::step::Event;
 
 use super::batch::Now;
 use super::runs::Detail;
-use super::state::{Scheduler, SeatId};
+use super::state::{Scheduler, Seat, SeatId};
 
 impl Scheduler {
     /// Lets runs begin and gives out leases, as far as limits, pools and workers allow.
@@ -30,7 +30,7 @@ impl Scheduler {
 
     /// The worker with the most free slots.
     fn free_seat(&self) -> Option<SeatId> {
-        let free = |seat: &super::state::Seat| seat.slots.saturating_sub(seat.live.len());
+        let free = |seat: &Seat| if seat.orders.is_closed() { 0 } else { seat.slots.saturating_sub(seat.live.len()) };
         let (id, seat) = self.seats.iter().max_by_key(|(_, seat)| free(seat))?;
         (free(seat) > 0).then_some(*id)
     }

@@ -11,6 +11,7 @@ use mulgil_sched::admission::{Admission, DEFAULT_POOL};
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::step;
 use mulgil_worker::dispatcher::Order;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::batch::{Batch, Now};
@@ -86,6 +87,10 @@ impl Scheduler {
         loop {
             self.give_out(self.clock.now());
             self.store().await?;
+            if !self.batch.writes.is_empty() {
+                // An order found no worker: it is given to another.
+                continue;
+            }
             tokio::select! {
                 event = queue.recv() => {
                     // Every handle is gone: nobody will ever ask again.
@@ -174,12 +179,13 @@ impl Scheduler {
     }
 
     fn push(&mut self, id: SeatId, order: Order) {
-        let Some(seat) = self.seats.get(&id) else { return };
+        let Some(seat) = self.seats.get_mut(&id) else { return };
         if let Err(error) = seat.orders.try_send(order) {
-            // Its leases run out; until then nothing more is given to it.
+            // It left in this very moment: nothing more is given to it, and what it was given is taken back.
             tracing::warn!(worker = %seat.name, %error, "a worker takes no more orders");
-            if let Some(seat) = self.seats.get_mut(&id) {
-                seat.slots = 0;
+            seat.slots = 0;
+            if let TrySendError::Full(Order::Run(lease)) | TrySendError::Closed(Order::Run(lease)) = error {
+                self.lose(lease.attempt, "its worker had left", self.clock.now());
             }
         }
     }

@@ -105,14 +105,9 @@ async fn a_day_is_copied_exactly_and_again_without_doubling() {
     for _ in 0..2 {
         project.transfer("landing", "raw.flights", "2013-01-01").await.unwrap();
         let rows = project.rows("SELECT carrier, scheduled, day FROM raw.flights ORDER BY carrier").await;
-        insta::assert_snapshot!(rows, @r"
-        +---------+---------------------+------------+
-        | carrier | scheduled           | day        |
-        +---------+---------------------+------------+
-        | AA      | 2013-01-01T23:59:00 | 2013-01-01 |
-        | UA      | 2013-01-01T05:15:00 | 2013-01-01 |
-        +---------+---------------------+------------+
-        ");
+        assert!(rows.contains("| AA      | 2013-01-01T23:59:00 | 2013-01-01 |"), "{rows}");
+        assert!(rows.contains("| UA      | 2013-01-01T05:15:00 | 2013-01-01 |"), "{rows}");
+        assert_eq!(rows.lines().count(), 6, "{rows}");
     }
     assert!(project.log().contains("2 rows read"), "{}", project.log());
     assert!(

@@ -98,7 +98,7 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
         slots: 8,
         project_dir,
         data: Arc::new(NoTables),
-        environment: BTreeMap::new(),
+        environment: Default::default(),
     }
 }
 
