@@ -11,4 +11,5 @@ mod server {
     mod runs;
     mod sql;
     mod topics;
+    mod views;
 }
