@@ -8,7 +8,6 @@ import { Fault, Loaded, PageHead } from "../../components/page";
 import { Panel } from "../../components/panel";
 import { useCommand } from "../../components/use-command";
 import { useNow } from "../../components/use-now";
-import { TaskGraph } from "../../graph/task-graph";
 import * as resources from "../../live/resources";
 import { store } from "../../live/store";
 import { useResource } from "../../live/use-resource";
@@ -17,6 +16,7 @@ import { Problems } from "../flows/problems";
 import { Schedule } from "../flows/schedule";
 import { BackfillDialog } from "./backfill-dialog";
 import { BackfillProgress } from "./backfill-progress";
+import { DefinitionGraph } from "./definition-graph";
 import { GridPanel } from "./grid-panel";
 import { NextRuns } from "./next-runs";
 import { RunNowDialog } from "./run-now-dialog";
@@ -65,9 +65,7 @@ function Flow({ flow }: { flow: FlowDetail }) {
       <Problems problems={flow.problems} />
       <BackfillProgress flow={flow.name} />
       {broken && flow.recent_runs.length === 0 ? null : <GridPanel flow={flow.name} />}
-      {flow.tasks.length > 0 ? <Panel title={t("flow.tasks")} flush>
-        <TaskGraph label={t("flow.tasks")} tasks={flow.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent") }))} />
-      </Panel> : null}
+      {flow.tasks.length > 0 ? <DefinitionGraph tasks={flow.tasks} /> : null}
       <div className={flow.next.length > 0 ? "columns" : undefined}>
         <Panel title={t("flow.definition")} aside={<code className="muted">{flow.file}</code>} flush>
           <CodeBlock label={flow.file} text={flow.text} line={flow.problems[0]?.line ?? null} />

@@ -69,7 +69,10 @@ function Run({ run }: { run: RunDetail }) {
       <Panel title={t("run.graph")} flush>
         <TaskGraph
           label={t("run.graph.label")} chosen={chosen?.name ?? null} onChoose={choose}
-          tasks={run.tasks.map((task) => ({ id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null, note: [task.kind, tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · ") }))}
+          tasks={run.tasks.map((task) => ({
+            id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null,
+            note: [task.kind, tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · "),
+          }))}
         />
         <Timeline tasks={run.tasks} live={!over} />
       </Panel>
