@@ -7,10 +7,15 @@ import { follow } from "./live/stream";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
-import "./styles/components.css";
+import "./styles/marks.css";
+import "./styles/panels.css";
+import "./styles/forms.css";
+import "./styles/notices.css";
 import "./styles/grid.css";
 import "./styles/chart.css";
-import "./styles/pages.css";
+import "./styles/flow-pages.css";
+import "./styles/run-page.css";
+import "./styles/view-pages.css";
 
 const sheet = document.createElement("style");
 sheet.textContent = markStyles();
