@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use arrow::array::{Array, Int64Array, UInt32Array};
+use arrow::compute::{max, min};
 use hashbrown::HashMap;
 
 use crate::graph::Window;
@@ -22,6 +23,9 @@ pub struct SlicedRows {
 impl SlicedRows {
     /// Cuts rows with these event times into the slices of `window`.
     pub fn cut(times: &Int64Array, window: Window) -> Self {
+        if let Some(only) = only_slice(times, window) {
+            return Self { order: None, slices: vec![(only, 0..times.len())], null_count: 0 };
+        }
         let mut numbering = Numbering::default();
         let numbers: Vec<u32> = if times.null_count() == 0 {
             times.values().iter().map(|time| numbering.number(*time, window)).collect()
@@ -31,7 +35,6 @@ impl SlicedRows {
         let null_count = times.null_count();
         match numbering.slices.as_slice() {
             [] => Self { order: None, slices: Vec::new(), null_count },
-            [only] if null_count == 0 => Self { order: None, slices: vec![(*only, 0..times.len())], null_count },
             spans => {
                 let (order, slices) = scatter(&numbers, spans);
                 Self { order: Some(order), slices, null_count }
@@ -47,6 +50,15 @@ impl SlicedRows {
         };
         order.iter().map(|row| *row as usize).chain(all)
     }
+}
+
+/// The slice that all rows are in: what most batches are like, and quickly seen.
+fn only_slice(times: &Int64Array, window: Window) -> Option<Span> {
+    if times.null_count() > 0 {
+        return None;
+    }
+    let slice = window.slice_of(min(times)?);
+    slice.contains(max(times)?).then_some(slice)
 }
 
 /// The number of rows without a time.

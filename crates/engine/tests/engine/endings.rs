@@ -12,8 +12,9 @@ use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle};
 use mulgil_engine::status::JobState;
 
+use crate::flow::context_switches;
 use crate::graphs::{Builder, event, pass_on, per_key, rows};
-use crate::memory::{MemorySink, MemorySource, Step, gate, give, options, start, wait_for_status, within};
+use crate::memory::{MemorySink, MemorySource, Step, TIMEOUT, gate, give, options, start, wait_for_status, within};
 
 fn assert_nothing_left(source: &MemorySource, sink: &MemorySink) {
     assert_eq!(source.open_readers.load(Ordering::SeqCst), 0, "readers are gone");
@@ -52,6 +53,39 @@ async fn cancelling_stops_a_job_that_waits_and_one_that_is_blocked() {
         .await;
         within("the end", job.cancel()).await;
         assert_nothing_left(&source, &sink);
+    }
+}
+
+/// Whoever takes the runtime away takes the job with it: no thread is left behind.
+#[test]
+fn threads_end_with_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let source = MemorySource::new(vec![vec![give(&[event("a", 1, 1)]), Step::Wait(gate())]]);
+    let sink = Arc::new(MemorySink::default());
+    let mut options = options(2);
+    options.name = "orphan".to_owned();
+    let job = runtime.block_on(async {
+        let job = start(pass_on(), options, &source, &sink).await.unwrap();
+        wait_for_status(&job, "the first row", |status| status.rows_in > 0).await;
+        job
+    });
+    assert!(!context_switches("orphan-").is_empty());
+    drop(runtime);
+    let begin = std::time::Instant::now();
+    while !context_switches("orphan-").is_empty() {
+        assert!(begin.elapsed() < TIMEOUT, "threads are left");
+        std::thread::yield_now();
+    }
+    assert_eq!(futures_ready(job.join()), Some(Err(JobError::Cancelled)));
+}
+
+/// What a future gives at once.
+fn futures_ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = std::pin::pin!(future);
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.as_mut().poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
     }
 }
 

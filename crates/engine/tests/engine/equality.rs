@@ -2,12 +2,18 @@
 //! much queues hold: thousands of random graphs and inputs on the deterministic executor, against a naive model.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use mulgil_connect::sink::Sink;
+use mulgil_connect::source::Source;
+use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::Graph;
-use mulgil_dataflow::physical::{PlanOptions, plan_with};
+use mulgil_dataflow::physical::{Exchange, PlanOptions, plan_with};
 use mulgil_engine::deterministic::{Random, Script, Step, run};
+use mulgil_engine::job::{Job, JobSummary};
 
-use crate::graphs::{Builder, Event, lines, rows};
+use crate::graphs::{Builder, Event, event, lines, pass_on, rows};
+use crate::memory::{self, MemorySink, MemorySinkHandle, MemorySource};
 
 /// A multiset of rows, as text.
 type Rows = BTreeMap<String, i64>;
@@ -27,10 +33,12 @@ enum Shape {
     Late,
     /// As `PerKey`, beside the rows themselves.
     TwoSinks,
+    /// As `PerKey`, over rows that have parted and joined again: all of them, and those where `v` is above 5 once more.
+    Diamond,
 }
 
-const SHAPES: [Shape; 6] =
-    [Shape::Stateless, Shape::PerKey, Shape::OfUnion, Shape::Cascade, Shape::Late, Shape::TwoSinks];
+const SHAPES: [Shape; 7] =
+    [Shape::Stateless, Shape::PerKey, Shape::OfUnion, Shape::Cascade, Shape::Late, Shape::TwoSinks, Shape::Diamond];
 
 /// How far rows of one partition can be out of order.
 const BOUND_MS: i64 = 7;
@@ -63,6 +71,13 @@ fn graph(shape: Shape) -> Graph {
         }
         Shape::Late => {
             let node = builder.aggregate(events, &["key"], "ts", 10, 1_000_000);
+            builder.sink(node, "results")
+        }
+        Shape::Diamond => {
+            let some = builder.filter_greater(events, "v", 5);
+            let all = builder.divide(events, 1);
+            let node = builder.union(vec![some, all]);
+            let node = builder.aggregate(node, &["key"], "ts", 10, 0);
             builder.sink(node, "results")
         }
         Shape::TwoSinks => {
@@ -138,6 +153,11 @@ fn expected(shape: Shape, events: &[Event], more: &[Event]) -> (Rows, Rows) {
             let both: Vec<Event> = events.iter().chain(more).cloned().collect();
             per_window(&both, false, 10).into_iter().map(|window| text(window, 10)).collect()
         }
+        Shape::Diamond => {
+            let again = events.iter().filter(|event| event.2.is_some_and(|v| v > 5));
+            let all: Vec<Event> = events.iter().chain(again).cloned().collect();
+            per_window(&all, true, 10).into_iter().map(|window| text(window, 10)).collect()
+        }
         Shape::Cascade => {
             // The second aggregation counts the windows of the first and sums their sums.
             let inner: Vec<Event> = per_window(events, true, 10)
@@ -173,38 +193,95 @@ fn apply_changes(lines: Vec<String>) -> Rows {
     rows
 }
 
+/// A random case: what is computed, how, and over which rows.
+struct Case {
+    shape: Shape,
+    options: PlanOptions,
+    queue_bytes_max: usize,
+    tables: HashMap<String, Script>,
+    events: Vec<Event>,
+    more: Vec<Event>,
+}
+
+impl Case {
+    fn random(random: &mut Random) -> Self {
+        let shape = SHAPES[random.below(SHAPES.len())];
+        let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: random.below(4) == 0 };
+        let mut tables: HashMap<String, Script> = HashMap::new();
+        let mut all: HashMap<&str, Vec<Event>> = HashMap::new();
+        for table in ["events", "more"] {
+            tables.insert(table.to_owned(), Script::new());
+            for _ in 0..random.below(5) {
+                let events = random_partition(random);
+                let steps = random_steps(&events, shape == Shape::Late, random);
+                tables.entry(table.to_owned()).or_default().push(steps);
+                all.entry(table).or_default().extend(events);
+            }
+        }
+        let events = all.remove("events").unwrap_or_default();
+        let more = all.remove("more").unwrap_or_default();
+        let queue_bytes_max = [1, 500, 5_000, 1 << 22][random.below(4)];
+        Self { shape, options, queue_bytes_max, tables, events, more }
+    }
+
+    /// Compares what the sinks were given with what the model says.
+    fn check(&self, given: &HashMap<String, Vec<Batch>>, summary: &JobSummary, seed: u64) {
+        let Self { shape, options, queue_bytes_max, events, more, .. } = self;
+        let context = format!("seed {seed}: {shape:?}, {options:?}, queues of {queue_bytes_max} bytes");
+        let given = |table: &str| given.get(table).map(|batches| apply_changes(lines(batches))).unwrap_or_default();
+        let (results, rows) = expected(*shape, events, more);
+        assert_eq!(given("results"), results, "{context}");
+        assert_eq!(given("rows"), rows, "{context}");
+        assert_eq!(summary.late_dropped, 0, "{context}");
+        let read: Vec<&Event> = events.iter().chain(more.iter().filter(|_| *shape == Shape::OfUnion)).collect();
+        assert_eq!(summary.rows_in, read.len() as u64, "{context}");
+        let is_untimed = |event: &&&Event| event.1.is_none();
+        let untimed = match shape {
+            Shape::Stateless => 0,
+            Shape::Diamond => {
+                let again = read.iter().filter(is_untimed).filter(|event| event.2.is_some_and(|v| v > 5));
+                read.iter().filter(is_untimed).count() + again.count()
+            }
+            _ => read.iter().filter(is_untimed).count(),
+        };
+        assert_eq!(summary.null_event_times, untimed as u64, "{context}");
+    }
+}
+
 fn check(seed: u64) {
     let mut random = Random::new(seed);
-    let shape = SHAPES[random.below(SHAPES.len())];
-    let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: random.below(4) == 0 };
-    let mut tables: HashMap<String, Script> = HashMap::new();
-    let mut all: HashMap<&str, Vec<Event>> = HashMap::new();
-    for table in ["events", "more"] {
-        for _ in 0..random.below(5) {
-            let events = random_partition(&mut random);
-            let steps = random_steps(&events, shape == Shape::Late, &mut random);
-            tables.entry(table.to_owned()).or_default().push(steps);
-            all.entry(table).or_default().extend(events);
-        }
-    }
-    let events = all.remove("events").unwrap_or_default();
-    let more = all.remove("more").unwrap_or_default();
-    let physical = plan_with(&graph(shape), options).unwrap();
-    let queue_bytes_max = [1, 500, 5_000, 1 << 22][random.below(4)];
-    let outcome = run(&physical, &tables, queue_bytes_max, random.next_u64()).unwrap();
+    let case = Case::random(&mut random);
+    let physical = plan_with(&graph(case.shape), case.options).unwrap();
+    let outcome = run(&physical, &case.tables, case.queue_bytes_max, random.next_u64()).unwrap();
+    case.check(&outcome.batches, &outcome.summary, seed);
+}
 
-    let (results, rows) = expected(shape, &events, &more);
-    let context = format!("seed {seed}: {shape:?}, {options:?}, queues of {queue_bytes_max} bytes");
-    let given =
-        |table: &str| outcome.batches.get(table).map(|batches| apply_changes(lines(batches))).unwrap_or_default();
-    assert_eq!(given("results"), results, "{context}");
-    assert_eq!(given("rows"), rows, "{context}");
-    assert_eq!(outcome.summary.late_dropped, 0, "{context}");
-    let read = if shape == Shape::OfUnion { events.len() + more.len() } else { events.len() };
-    assert_eq!(outcome.summary.rows_in, read as u64, "{context}");
-    let without_time = events.iter().chain(more.iter().filter(|_| shape == Shape::OfUnion));
-    let without_time = without_time.filter(|event| event.1.is_none()).count() as u64;
-    assert_eq!(outcome.summary.null_event_times, if shape == Shape::Stateless { 0 } else { without_time }, "{context}");
+/// The same on real threads, which sleep and wake: a lost wake-up would hang.
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_give_the_same_results() {
+    for seed in 10_000..10_300 {
+        let case = Case::random(&mut Random::new(seed));
+        let source = |table: &str| -> Arc<dyn Source> {
+            let step = |step: &Step| match step {
+                Step::Rows(rows) => memory::Step::Rows(rows.clone()),
+                Step::Idle => memory::Step::Idle,
+            };
+            let partitions = case.tables[table].iter().map(|steps| steps.iter().map(step).collect());
+            MemorySource::new(partitions.collect())
+        };
+        let tables = ["results", "rows"];
+        let written = tables.map(|table| (table.to_owned(), Arc::new(MemorySink::default())));
+        let sink = |sink: &Arc<MemorySink>| -> Arc<dyn Sink> { Arc::new(MemorySinkHandle(sink.clone())) };
+        let sinks = written.iter().map(|(table, memory)| (table.clone(), sink(memory))).collect();
+        let sources = ["events", "more"].map(|table| (table.to_owned(), source(table)));
+        let mut options = memory::options(case.options.parallelism);
+        options.queue_bytes_max = case.queue_bytes_max;
+        let io = tokio::runtime::Handle::current();
+        let job = Job::start(graph(case.shape), options, sources.into(), sinks, &io).await.unwrap();
+        let summary = memory::within(&format!("the end of seed {seed}"), job.join()).await.unwrap();
+        let given = written.map(|(table, sink)| (table, sink.batches.lock().unwrap().clone()));
+        case.check(&given.into(), &summary, seed);
+    }
 }
 
 #[test]
@@ -236,4 +313,17 @@ fn queues_are_bounded_in_bytes() {
     // The bound, and what each of two senders makes of one turn's slivers.
     assert!(outcome.queued_bytes_peak < 20_000 + 2 * 100_000, "{}", outcome.queued_bytes_peak);
     assert!(outcome.queued_bytes_peak >= 20_000, "the bound is reached: {}", outcome.queued_bytes_peak);
+}
+
+#[test]
+fn a_broadcast_gives_every_subtask_every_row() {
+    let mut physical = plan_with(&pass_on(), PlanOptions { parallelism: 3, rebalance: true }).unwrap();
+    assert_eq!(physical.edges[0].exchange, Exchange::RoundRobin);
+    physical.edges[0].exchange = Exchange::Broadcast;
+    let steps = vec![Step::Rows(rows(&[event("a", 1, 1), event("b", 2, 2)]))];
+    let tables = HashMap::from([("events".to_owned(), vec![steps])]);
+    let outcome = run(&physical, &tables, 1_000, 1).unwrap();
+    let mut given = lines(&outcome.batches["results"]);
+    given.sort();
+    assert_eq!(given, ["a 1 1", "a 1 1", "a 1 1", "b 2 2", "b 2 2", "b 2 2"]);
 }

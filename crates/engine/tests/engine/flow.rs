@@ -145,7 +145,7 @@ async fn waiting_costs_nothing() {
 }
 
 /// How often each thread of this process with that name has been woken.
-fn context_switches(prefix: &str) -> Vec<(String, String)> {
+pub(crate) fn context_switches(prefix: &str) -> Vec<(String, String)> {
     let mut switches = Vec::new();
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
         let Ok(status) = std::fs::read_to_string(task.path().join("status")) else { continue };
