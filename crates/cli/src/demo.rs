@@ -30,9 +30,7 @@ pub(crate) async fn execute(arguments: &DemoArguments) -> Result<()> {
     let project = arguments.folder.canonicalize()?;
     let node = server::start(&project, &arguments.listen).await?;
     say_hello(&project, node.url(), is_new);
-    if is_new {
-        backfill_january(node.url()).await?;
-    }
+    backfill_january(node.url()).await?;
     let replaying = replay_year(&project, node.log(), arguments.speed);
     tokio::select! {
         ended = replaying => {
@@ -55,6 +53,7 @@ fn say_hello(project: &Path, url: &str, is_new: bool) {
     ));
 }
 
+/// Begins the month that a new user sees, unless the flow has been run before.
 async fn backfill_january(url: &str) -> Result<()> {
     let client = Client::new(url, token().as_deref());
     let ask = BackfillAsk {
@@ -68,10 +67,13 @@ async fn backfill_january(url: &str) -> Result<()> {
         dry_run: false,
         confirm: false,
     };
-    tokio::task::spawn_blocking(move || client.start_backfill(FLOW, &ask))
-        .await?
-        .context("failed to start the backfill")?;
-    Ok(())
+    let start = move || -> Result<()> {
+        if client.flow(FLOW)?.summary.recent_runs.is_empty() {
+            client.start_backfill(FLOW, &ask).context("failed to start the backfill")?;
+        }
+        Ok(())
+    };
+    tokio::task::spawn_blocking(start).await?
 }
 
 /// Replays the year into the topic, in the order in which the aircraft left.

@@ -34,10 +34,23 @@ async fn main() -> ExitCode {
     match execute(&arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
-            output::remark(&format!("error: {error:#}"));
+            output::remark(&format!("error: {}", sentence(&error)));
             ExitCode::FAILURE
         }
     }
+}
+
+/// The error and its causes, each said once: many libraries repeat their cause in their own text.
+fn sentence(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text.replace("External error: ", "")
 }
 
 async fn execute(arguments: &Arguments) -> Result<Exit> {

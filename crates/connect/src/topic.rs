@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
-use mulgil_log::{EventLog, StartAt, Topic, TopicOptions};
+use mulgil_log::{EventLog, LogError, StartAt, Topic, TopicOptions};
 
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
@@ -123,7 +123,14 @@ impl TopicTable {
             });
         };
         let options = TopicOptions { partitions: self.partitions, ..TopicOptions::default() };
-        Ok(log.topic_or_create(&self.topic, options)?)
+        match log.topic_or_create(&self.topic, options) {
+            // A command that only reads cannot make the topic.
+            Err(LogError::ReadOnly { .. }) => Err(ConnectError::Definition {
+                table: self.table.clone(),
+                reason: format!("topic {0} is not there yet; `mulgil log produce {0}` or the project's server makes it", self.topic),
+            }),
+            made => Ok(made?),
+        }
     }
 }
 
