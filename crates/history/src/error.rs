@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+/// SQLite's code for a disk that is full.
+const SQLITE_FULL: &str = "13";
+
 /// A failed read or write of the history.
 #[derive(Debug, thiserror::Error)]
 pub enum HistoryError {
@@ -21,7 +24,10 @@ pub enum HistoryError {
     },
     /// The database refused: disk full, file damaged, lock held by another program.
     #[error("the history refused: {0}")]
-    Store(#[from] sqlx::Error),
+    Store(#[source] sqlx::Error),
+    /// There is no room to write.
+    #[error("no room for the history: {0}")]
+    Full(String),
     /// A compare-and-set found another status than the scheduler remembers: someone else wrote.
     #[error("{what} is not {expected} in the history: another program changed it; restart the server to read it again")]
     Conflict {
@@ -40,12 +46,23 @@ impl HistoryError {
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Store(sqlx::Error::Database(error)) => {
-                // SQLITE_BUSY, _LOCKED, _NOMEM, _IOERR, _FULL, _CANTOPEN; extended codes keep them in the low byte.
+                // SQLITE_BUSY, _LOCKED, _NOMEM, _IOERR, _CANTOPEN; extended codes keep them in the low byte.
                 let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
-                matches!(code, 5 | 6 | 7 | 10 | 13 | 14)
+                matches!(code, 5 | 6 | 7 | 10 | 14)
             }
-            Self::Store(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
+            Self::Full(_) | Self::Store(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
             _ => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for HistoryError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(inner) if inner.code().is_some_and(|code| code == SQLITE_FULL) => {
+                Self::Full(inner.message().to_owned())
+            }
+            _ => Self::Store(error),
         }
     }
 }

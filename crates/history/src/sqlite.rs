@@ -92,9 +92,7 @@ impl History for SqliteHistory {
         }
         let mut writer = self.writer.lock().await;
         let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await?;
-        for write in writes {
-            writing::write(&mut transaction, write).await?;
-        }
+        writing::write_all(&mut transaction, writes).await?;
         Ok(transaction.commit().await?)
     }
 

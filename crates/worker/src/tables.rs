@@ -1,7 +1,7 @@
 //! SQL and transfer tasks over the project's tables: a query's rows, or an interval's rows of another table, put into a
 //! table in one commit.
 //!
-//! The work can run on a runtime of its own, so that a long query does not hold up the worker's reports.
+//! The work runs on threads of its own, so that a long query does not hold up the scheduler and the worker's reports.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +20,7 @@ use mulgil_sql::catalog::{Catalog, Table};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::data::{DataTasks, SqlTask, TransferTask};
@@ -33,19 +33,13 @@ pub struct TableTasks {
     connectors: Arc<Connectors>,
     /// The tables as they are declared now: files may have changed since the program started.
     catalog: Box<dyn Fn() -> Arc<Catalog> + Send + Sync>,
-    runtime: Option<Handle>,
+    runtime: DataRuntime,
 }
 
 impl TableTasks {
     /// Data tasks over these systems; `catalog` is asked anew for each task.
     pub fn new(connectors: Arc<Connectors>, catalog: impl Fn() -> Arc<Catalog> + Send + Sync + 'static) -> Self {
-        Self { connectors, catalog: Box::new(catalog), runtime: None }
-    }
-
-    /// The work runs on this runtime, not on the worker's own.
-    #[must_use]
-    pub fn on_runtime(self, runtime: Handle) -> Self {
-        Self { runtime: Some(runtime), ..self }
+        Self { connectors, catalog: Box::new(catalog), runtime: DataRuntime::new() }
     }
 
     fn session(&self) -> Session {
@@ -55,8 +49,8 @@ impl TableTasks {
     /// Does the work in a task of its own, which ends when the caller stops waiting.
     async fn run(&self, work: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Result<(), Failure> {
         let mut task = JoinSet::new();
-        match &self.runtime {
-            Some(runtime) => task.spawn_on(work, runtime),
+        match &self.runtime.0 {
+            Some(runtime) => task.spawn_on(work, runtime.handle()),
             None => task.spawn(work),
         };
         match task.join_next().await {
@@ -80,6 +74,25 @@ impl DataTasks for TableTasks {
         let (session, log) = (self.session(), log.clone());
         let work = self.run(async move { run_transfer(&session, task, &log).await });
         work.await.map_err(|failure| failure.in_file("the transfer's query"))
+    }
+}
+
+/// The threads of data tasks; `None` if they could not be had: then the work runs among the worker's own.
+struct DataRuntime(Option<Runtime>);
+
+impl DataRuntime {
+    fn new() -> Self {
+        let runtime = Builder::new_multi_thread().thread_name("mulgil-data").enable_all().build();
+        Self(runtime.inspect_err(|error| tracing::warn!(%error, "no threads of their own for data tasks")).ok())
+    }
+}
+
+impl Drop for DataRuntime {
+    fn drop(&mut self) {
+        // An ordinary drop would wait for the threads, which async code must not.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use mulgil_sched::id::AttemptId;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::{self, Bench, Control};
 use crate::data::DataTasks;
-use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order};
+use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order, Outcome};
 
 /// How a worker is set up.
 pub struct WorkerOptions {
@@ -32,7 +32,7 @@ pub struct WorkerOptions {
 /// Stops a worker.
 pub struct WorkerHandle {
     stop: oneshot::Sender<Duration>,
-    ended: tokio::task::JoinHandle<()>,
+    ended: task::JoinHandle<()>,
 }
 
 impl WorkerHandle {
@@ -57,7 +57,8 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         data: options.data,
         environment: options.environment,
     });
-    let worker = Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), renewal: None };
+    let worker =
+        Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), ids: HashMap::new(), renewal: None };
     let (stop, stopped) = oneshot::channel();
     let ended = tokio::spawn(worker.run(orders, stopped));
     Ok(WorkerHandle { stop, ended })
@@ -66,7 +67,9 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
 struct Worker<D> {
     bench: Arc<Bench<D>>,
     running: HashMap<AttemptId, Attempt>,
-    attempts: JoinSet<AttemptId>,
+    attempts: JoinSet<()>,
+    /// Which attempt each of those is.
+    ids: HashMap<task::Id, AttemptId>,
     /// When the leases are to be renewed next, and how often: a third of their life.
     renewal: Option<(Instant, Duration)>,
 }
@@ -86,7 +89,7 @@ impl<D: Dispatcher> Worker<D> {
                     // The scheduler is gone, and with it every lease.
                     None => return self.end_all(Control::Fenced, &mut orders).await,
                 },
-                Some(ended) = self.attempts.join_next() => self.forget(ended),
+                Some(ended) = self.attempts.join_next_with_id() => self.forget(ended).await,
                 () = sleep_until(renew_at.unwrap_or_else(Instant::now)), if renew_at.is_some() => self.renew().await,
                 patience = &mut stop => {
                     // A handle that was dropped without a word leaves no time.
@@ -114,19 +117,24 @@ impl<D: Dispatcher> Worker<D> {
         self.renewal.get_or_insert_with(|| (Instant::now() + third, third));
         self.running.insert(id, Attempt { epoch, control });
         let bench = self.bench.clone();
-        self.attempts.spawn(async move {
-            attempt::run(bench, lease, told).await;
-            id
-        });
+        let task = self.attempts.spawn(attempt::run(bench, lease, told));
+        self.ids.insert(task.id(), id);
     }
 
-    fn forget(&mut self, ended: Result<AttemptId, tokio::task::JoinError>) {
-        match ended {
-            Ok(attempt) => {
-                self.running.remove(&attempt);
+    async fn forget(&mut self, ended: Result<(task::Id, ()), JoinError>) {
+        let (task, error) = match ended {
+            Ok((task, ())) => (task, None),
+            Err(error) => (error.id(), Some(error)),
+        };
+        let Some(id) = self.ids.remove(&task) else { return };
+        let attempt = self.running.remove(&id);
+        if let (Some(attempt), Some(error)) = (attempt, error) {
+            tracing::error!(attempt = %id, %error, "an attempt broke down");
+            let outcome =
+                Outcome::Failed(format!("the worker broke down over it, which is a mistake in Mulgil: {error}"));
+            if let Err(error) = self.bench.dispatcher.finished(id, attempt.epoch, outcome).await {
+                tracing::warn!(attempt = %id, %error, "the end of the attempt was not taken");
             }
-            // Its lease runs out, and the scheduler counts it as lost.
-            Err(error) => tracing::error!(%error, "an attempt ended badly"),
         }
         if self.running.is_empty() {
             self.renewal = None;
@@ -153,7 +161,7 @@ impl<D: Dispatcher> Worker<D> {
         while !self.running.is_empty() {
             tokio::select! {
                 () = sleep_until(until) => break,
-                Some(ended) = self.attempts.join_next() => self.forget(ended),
+                Some(ended) = self.attempts.join_next_with_id() => self.forget(ended).await,
                 Some(order) = orders.recv() => self.take(order),
             }
         }
@@ -169,8 +177,8 @@ impl<D: Dispatcher> Worker<D> {
         for attempt in self.running.values() {
             attempt.control.send_replace(how);
         }
-        while let Some(ended) = self.attempts.join_next().await {
-            self.forget(ended);
+        while let Some(ended) = self.attempts.join_next_with_id().await {
+            self.forget(ended).await;
         }
     }
 }

@@ -13,8 +13,21 @@ use crate::write::{
 };
 
 type Done = Result<(), HistoryError>;
+type Happened = Result<Option<Event>, HistoryError>;
 
-pub(super) async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
+/// Stores a batch: first what changes, then the events of it all at once.
+pub(super) async fn write_all(db: &mut SqliteConnection, writes: &[Write]) -> Done {
+    let mut events = Vec::new();
+    for one in writes {
+        if let Some(event) = write(db, one).await? {
+            events.push(event.row());
+        }
+    }
+    store_events(db, events).await
+}
+
+/// Stores one thing; what happened by it comes back.
+async fn write(db: &mut SqliteConnection, write: &Write) -> Happened {
     match write {
         Write::FlowVersion(version) => flow_version(db, version).await,
         Write::Run(run) => new_run(db, run).await,
@@ -31,7 +44,7 @@ pub(super) async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
                 .bind(run.0)
                 .execute(&mut *db)
                 .await?;
-            event(db, Event::run(*at, *run, format!("joins backfill {backfill}"))).await
+            Ok(Some(Event::run(*at, *run, format!("joins backfill {backfill}"))))
         }
         Write::BackfillStatus { backfill, from, to, at } => {
             let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
@@ -44,7 +57,7 @@ pub(super) async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
                 .await?;
             changed(result, || format!("backfill {backfill}"), from.word())?;
             let payload = format!("backfill {backfill}: {} -> {}", from.word(), to.word());
-            event(db, Event { kind: "backfill", ..Event::new(*at, payload) }).await
+            Ok(Some(Event { kind: "backfill", ..Event::new(*at, payload) }))
         }
         Write::Paused { flow, paused, at } => {
             sqlx::query("INSERT INTO flows (flow, paused) VALUES (?, ?) ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused")
@@ -53,7 +66,7 @@ pub(super) async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
                 .execute(&mut *db)
                 .await?;
             let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });
-            event(db, Event { kind: "flow", ..Event::new(*at, payload) }).await
+            Ok(Some(Event { kind: "flow", ..Event::new(*at, payload) }))
         }
     }
 }
@@ -83,26 +96,33 @@ impl Event {
         Self { run: Some(run), ..Self::new(at, payload) }
     }
 
+    fn row(self) -> serde_json::Value {
+        let Event { at, kind, run, task, attempt, payload } = self;
+        serde_json::json!([micros(at), kind, run.map(|run| run.0), task, attempt, payload])
+    }
+
     fn attempt(at: Timestamp, id: AttemptId, payload: String) -> Self {
         let AttemptId { run, task, attempt } = id;
         Self { kind: "attempt", task: Some(task), attempt: Some(attempt), ..Self::run(at, run, payload) }
     }
 }
 
-async fn event(db: &mut SqliteConnection, event: Event) -> Done {
-    sqlx::query("INSERT INTO events (at_us, kind, run, task, attempt, payload) VALUES (?, ?, ?, ?, ?, ?)")
-        .bind(micros(event.at))
-        .bind(event.kind)
-        .bind(event.run.map(|run| run.0))
-        .bind(event.task)
-        .bind(event.attempt)
-        .bind(event.payload)
-        .execute(db)
-        .await?;
+/// One statement for all events of a batch, however many.
+async fn store_events(db: &mut SqliteConnection, events: Vec<serde_json::Value>) -> Done {
+    if events.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "INSERT INTO events (at_us, kind, run, task, attempt, payload) \
+         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) ORDER BY key",
+    )
+    .bind(serde_json::Value::from(events).to_string())
+    .execute(db)
+    .await?;
     Ok(())
 }
 
-async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Done {
+async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Happened {
     sqlx::query("INSERT INTO flow_versions (hash, flow, definition, at_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(&version.hash)
         .bind(&version.flow)
@@ -110,10 +130,10 @@ async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Done 
         .bind(micros(version.at))
         .execute(db)
         .await?;
-    Ok(())
+    Ok(None)
 }
 
-async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Done {
+async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Happened {
     sqlx::query(
         "INSERT INTO runs (id, flow, key, name, version, params, interval_start_us, interval_end_us, trigger, backfill, \
          retries, status, order_us, created_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -143,10 +163,10 @@ async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Done {
     .bind(names)
     .execute(&mut *db)
     .await?;
-    event(db, Event::run(run.at, run.id, "-> queued".to_owned())).await
+    Ok(Some(Event::run(run.at, run.id, "-> queued".to_owned())))
 }
 
-async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
+async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Happened {
     let result = sqlx::query(
         "UPDATE runs SET status = ?1, \
          started_at_us = CASE WHEN ?1 = 'running' THEN ?2 ELSE started_at_us END, \
@@ -161,10 +181,10 @@ async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
     .execute(&mut *db)
     .await?;
     changed(result, || format!("run {}", change.run), change.from.word())?;
-    event(db, Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to))).await
+    Ok(Some(Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to))))
 }
 
-async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
+async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Happened {
     let result = sqlx::query(
         "UPDATE tasks SET status = ?, attempts = ?, retries_used = ?, losses = ?, not_before_us = ? \
          WHERE run = ? AND task = ? AND status = ?",
@@ -181,10 +201,10 @@ async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     .await?;
     changed(result, || format!("task {} of run {}", change.task, change.run), change.from.word())?;
     let payload = format!("{} -> {}", change.from, change.to);
-    event(db, Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }).await
+    Ok(Some(Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }))
 }
 
-async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Done {
+async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Happened {
     sqlx::query(
         "INSERT INTO attempts (run, task, attempt, status, owner, epoch, expires_us, leased_at_us, log) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -200,10 +220,10 @@ async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Done {
     .bind(&lease.log)
     .execute(&mut *db)
     .await?;
-    event(db, Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner))).await
+    Ok(Some(Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner))))
 }
 
-async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Done {
+async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Happened {
     let AttemptId { run, task, attempt } = change.attempt;
     let result = sqlx::query(
         "UPDATE attempts SET status = ?1, \
@@ -226,11 +246,11 @@ async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Done {
     .await?;
     changed(result, || change.attempt.to_string(), change.from.word())?;
     let reason = change.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
-    event(db, Event::attempt(change.at, change.attempt, format!("{} -> {}{reason}", change.from, change.to))).await
+    Ok(Some(Event::attempt(change.at, change.attempt, format!("{} -> {}{reason}", change.from, change.to))))
 }
 
 /// A renewal is no change of status, so it leaves no event.
-async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Timestamp) -> Done {
+async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Timestamp) -> Happened {
     let result = sqlx::query(
         "UPDATE attempts SET expires_us = ? WHERE run = ? AND task = ? AND attempt = ? AND epoch = ? \
          AND status IN ('leased', 'running')",
@@ -242,10 +262,11 @@ async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Ti
     .bind(epoch)
     .execute(db)
     .await?;
-    changed(result, || id.to_string(), "live")
+    changed(result, || id.to_string(), "live")?;
+    Ok(None)
 }
 
-async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done {
+async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Happened {
     sqlx::query(
         "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, status, created_at_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -263,5 +284,5 @@ async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done
     .execute(&mut *db)
     .await?;
     let payload = format!("backfill {} of {}: {} runs", backfill.id, backfill.flow, backfill.planned);
-    event(db, Event { kind: "backfill", ..Event::new(backfill.at, payload) }).await
+    Ok(Some(Event { kind: "backfill", ..Event::new(backfill.at, payload) }))
 }

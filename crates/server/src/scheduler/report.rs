@@ -2,6 +2,7 @@
 
 use mulgil_history::write::{ProcessMark, Write};
 use mulgil_sched::id::AttemptId;
+use mulgil_sched::status::AttemptStatus;
 use mulgil_sched::step::{Ending, Event};
 use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
 use tokio::sync::mpsc;
@@ -100,13 +101,14 @@ impl Scheduler {
 
     /// Counts an attempt as lost.
     pub(super) fn lose(&mut self, attempt: AttemptId, why: &str, now: Now) {
-        let idempotent = self.runs.get(&attempt.run).and_then(|run| run.state.graph.task(attempt.task));
-        let idempotent = idempotent.is_none_or(|task| task.idempotent);
-        let sentence = match idempotent {
-            true => why.to_owned(),
-            false => format!(
-                "{why} while it may have been at work, and the task says `idempotent: false`, so it is not started again \
-                 by itself: check what it did, then re-run it"
+        let run = self.runs.get(&attempt.run);
+        let begun = run.and_then(|run| run.state.task(attempt.task)?.live) == Some(AttemptStatus::Running);
+        let idempotent = run.and_then(|run| run.state.graph.task(attempt.task)).is_none_or(|task| task.idempotent);
+        let sentence = match begun && !idempotent {
+            false => why.to_owned(),
+            true => format!(
+                "{why} while it was at work, and the task says `idempotent: false`, so it is not started again by itself: \
+                 check what it did, then re-run it"
             ),
         };
         let event = Event::Lose { task: attempt.task, attempt: attempt.attempt };

@@ -4,6 +4,7 @@
 
 mod backfill;
 mod cancel;
+mod disk;
 mod fixture;
 mod kill;
 mod latency;

@@ -45,7 +45,7 @@ async fn a_backfill_runs_what_is_missing_and_its_failure_is_run_again() {
     let backfill = started.backfill.unwrap();
 
     let (mut active, mut most) = (std::collections::BTreeSet::new(), 0);
-    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    wait_for(&mut changes, backfill_ended).await;
     // The order of events in the history says how many were active at once.
     for event in house.history.events(0, 10_000).await.unwrap().iter().filter(|event| event.kind == "run") {
         if event.payload.ends_with("-> running") {
@@ -61,7 +61,7 @@ async fn a_backfill_runs_what_is_missing_and_its_failure_is_run_again() {
     assert_eq!((row.status, row.runs.succeeded, row.runs.failed), (BackfillStatus::Failed, 9, 1));
     let again = house.handle.start_backfill(request("2013-01-01", "2013-01-12")).await.unwrap();
     assert_eq!((again.new, again.again, again.skipped), (2, 0, 10));
-    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    wait_for(&mut changes, backfill_ended).await;
 
     std::fs::write(folder.path().join("mended"), "").unwrap();
     let failed = house.history.run_named("daily/2013-01-05").await.unwrap().unwrap();
@@ -79,12 +79,12 @@ async fn only_failed_runs_run_again_when_only_those_are_asked_for() {
     let house = House::open(folder.path(), &[DAILY]).await;
     let mut changes = house.handle.subscribe();
     house.handle.start_backfill(request("2013-01-04", "2013-01-06")).await.unwrap();
-    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    wait_for(&mut changes, backfill_ended).await;
     std::fs::write(folder.path().join("mended"), "").unwrap();
     let failed = BackfillRequest { which: Which::Failed, ..request("2013-01-04", "2013-01-08") };
     let started = house.handle.start_backfill(failed).await.unwrap();
     assert_eq!((started.new, started.again), (0, 1));
-    wait_for(&mut changes, |change| backfill_ended(change)).await;
+    wait_for(&mut changes, backfill_ended).await;
     let done = std::fs::read_to_string(folder.path().join("done")).unwrap();
     assert_eq!(done.lines().filter(|day| *day == "2013-01-05").count(), 2, "{done}");
     assert_eq!(done.lines().count(), 4, "{done}");
