@@ -227,7 +227,7 @@ async fn final_rows(session: &Session, plan: StreamPlan, options: &RunOptions) -
     let table = ResultTable::new(Arc::clone(&schema), plan.key.clone(), plan.is_updating, GATHERED_ROWS_MAX)?;
     let table = Arc::new(table);
     let finish = plan.finish.clone();
-    let sink = Arc::new(ResultSink::new(RESULT_SINK.to_owned(), Arc::clone(&table)));
+    let sink = Arc::new(ResultSink::new(RESULT_SINK.to_owned(), Arc::clone(&table), Arc::default()));
     run_job(session, plan, options, RESULT_SINK.to_owned(), sink).await?;
     let mut batches = table.snapshot()?.batches;
     if let Some(finish) = finish {

@@ -11,8 +11,9 @@ use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::time::Watermark;
+use tokio::sync::Notify;
 
-use crate::result::ResultTable;
+use crate::result::{ResultError, ResultTable};
 
 /// Changes that may wait for other subtasks' watermarks, in rows; beyond, they are applied at once.
 const STAGED_ROWS_MAX: usize = 1_000_000;
@@ -22,6 +23,7 @@ pub(crate) struct ResultSink {
     name: String,
     table: Arc<ResultTable>,
     subtasks: Arc<Mutex<Vec<Subtask>>>,
+    changed: Arc<Notify>,
 }
 
 /// What one subtask has handed over.
@@ -31,8 +33,9 @@ struct Subtask {
 }
 
 impl ResultSink {
-    pub(crate) fn new(name: String, table: Arc<ResultTable>) -> Self {
-        Self { name, table, subtasks: Arc::new(Mutex::new(Vec::new())) }
+    /// A sink into `table`; `changed` is told when readers would see something new.
+    pub(crate) fn new(name: String, table: Arc<ResultTable>, changed: Arc<Notify>) -> Self {
+        Self { name, table, subtasks: Arc::new(Mutex::new(Vec::new())), changed }
     }
 }
 
@@ -51,6 +54,7 @@ impl Sink for ResultSink {
             name: self.name.clone(),
             table: Arc::clone(&self.table),
             subtasks: Arc::clone(&self.subtasks),
+            changed: Arc::clone(&self.changed),
             subtask,
             watermark: Watermark::UNKNOWN,
             collected: Vec::new(),
@@ -63,6 +67,7 @@ struct ResultWriter {
     name: String,
     table: Arc<ResultTable>,
     subtasks: Arc<Mutex<Vec<Subtask>>>,
+    changed: Arc<Notify>,
     subtask: usize,
     watermark: Watermark,
     /// Changes since the last watermark.
@@ -91,9 +96,13 @@ impl ResultWriter {
             }
         }
         // The lock is still held: what is handed over first is applied first.
-        self.table
-            .apply(&ready)
-            .map_err(|error| ConnectError::Definition { table: self.name.clone(), reason: error.to_string() })
+        let failed =
+            |error: ResultError| ConnectError::Definition { table: self.name.clone(), reason: error.to_string() };
+        self.table.apply(&ready).map_err(failed)?;
+        if !ready.is_empty() {
+            self.changed.notify_one();
+        }
+        Ok(())
     }
 }
 

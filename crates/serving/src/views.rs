@@ -171,7 +171,8 @@ impl Views {
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
             .map_err(|error| refused(error.to_string()))?;
         let table = Arc::new(table);
-        let sink: Arc<dyn Sink> = Arc::new(ResultSink::new(name.clone(), Arc::clone(&table)));
+        let sink: Arc<dyn Sink> =
+            Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed)));
         let options = JobOptions {
             name: name.clone(),
             parallelism: self.shared.options.parallelism,

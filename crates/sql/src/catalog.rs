@@ -76,6 +76,15 @@ struct Declared {
     statement: Statement,
 }
 
+impl Declared {
+    fn table_name(&self) -> Option<TableName> {
+        match &self.statement.kind {
+            StatementKind::CreateTable(table) => Some(table.definition.name.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl Catalog {
     /// Reads and checks the files' declarations, in any order. Connectors are not asked: see [`Catalog::load_checked`].
     pub fn load(files: &[(PathBuf, String)]) -> (Catalog, Vec<SqlProblem>) {
@@ -102,8 +111,8 @@ impl Catalog {
                     Err(problem) => problems.push(problem),
                     Ok(Some(view)) => drop(views.insert(view, declared)),
                     Ok(None) => {
-                        if let Err((name, problem)) = catalog.add_table(&declared, connectors) {
-                            catalog.reject(Some(name), problem, &mut problems);
+                        if let Err(problem) = catalog.add_table(&declared, connectors) {
+                            catalog.reject(declared.table_name(), problem, &mut problems);
                         }
                     }
                 }
@@ -149,20 +158,15 @@ impl Catalog {
         problems.push(problem);
     }
 
-    fn add_table(
-        &mut self,
-        declared: &Declared,
-        connectors: Option<&Connectors>,
-    ) -> Result<(), (TableName, SqlProblem)> {
+    fn add_table(&mut self, declared: &Declared, connectors: Option<&Connectors>) -> Result<(), SqlProblem> {
         let StatementKind::CreateTable(declaration) = &declared.statement.kind else { return Ok(()) };
-        let name = declaration.definition.name.clone();
         let table = check::table(declaration, &declared.statement, &declared.file)
             .and_then(|table| match connectors {
                 Some(connectors) => check::connector(&table, connectors).map(|()| table),
                 None => Ok(table),
             })
-            .map_err(|mistake| (name.clone(), mistake.in_file(&declared.file)))?;
-        self.tables.insert(name, Arc::new(table));
+            .map_err(|mistake| mistake.in_file(&declared.file))?;
+        self.tables.insert(declaration.definition.name.clone(), Arc::new(table));
         Ok(())
     }
 
@@ -216,7 +220,7 @@ impl Catalog {
         let declared = Declared { file: file.to_owned(), statement: statement.clone() };
         let name = match &statement.kind {
             StatementKind::CreateTable(declaration) => {
-                self.add_table(&declared, Some(connectors)).map_err(|(_, problem)| problem)?;
+                self.add_table(&declared, Some(connectors))?;
                 self.views.remove(&declaration.definition.name);
                 &declaration.definition.name
             }

@@ -214,7 +214,8 @@ pub(crate) fn did_you_mean(wrong: &str, known: &[&str], what: &str) -> String {
         .map(|name| (edit_distance(&wrong.to_lowercase(), &name.to_lowercase()), *name))
         .min_by_key(|(distance, _)| *distance);
     match nearest {
-        Some((distance, name)) if distance <= wrong.chars().count().div_ceil(3).max(1) => {
+        // Of one or two letters, everything is near everything.
+        Some((distance, name)) if wrong.chars().count() > 2 && distance <= wrong.chars().count().div_ceil(3) => {
             format!("did you mean {name}?")
         }
         Some(_) => {

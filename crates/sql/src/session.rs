@@ -277,7 +277,7 @@ impl Session {
     }
 
     async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {
-        let optimized = state.optimize(plan).map_err(|error| SqlError::from_running(error))?;
+        let optimized = state.optimize(plan).map_err(SqlError::from_running)?;
         let physical =
             state.query_planner().create_physical_plan(&optimized, &state).await.map_err(SqlError::from_running)?;
         let context = SessionContext::new_with_state(state);

@@ -61,7 +61,7 @@ impl Statement {
 #[derive(Clone, Debug)]
 pub enum StatementKind {
     /// `CREATE TABLE`.
-    CreateTable(TableDeclaration),
+    CreateTable(Box<TableDeclaration>),
     /// `CREATE MATERIALIZED TABLE`.
     CreateView(ViewDeclaration),
     /// `INSERT INTO ... SELECT`.
@@ -177,7 +177,7 @@ fn parse_statement(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> Result<
     let kind = if word(0, "CREATE") && word(1, "MATERIALIZED") {
         StatementKind::CreateView(ddl::parse_view(source, tokens)?)
     } else if word(0, "CREATE") && word(1, "TABLE") {
-        StatementKind::CreateTable(ddl::parse_table(source, tokens)?)
+        StatementKind::CreateTable(Box::new(ddl::parse_table(source, tokens)?))
     } else if word(0, "EXPLAIN") {
         let rest = tokens.get(1..).unwrap_or_default();
         if rest.is_empty() {

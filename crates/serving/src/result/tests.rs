@@ -94,9 +94,9 @@ impl Random {
 
 #[test]
 fn random_changes_add_up_like_a_map() {
-    let seed = std::process::id().into();
+    let seed = u64::from(std::process::id());
     println!("seed {seed}");
-    for case in 0..200 {
+    for case in 0_u64..200 {
         let mut random = Random(seed + case * 7919 + 1);
         let table = ResultTable::new(schema(), Some(vec![0]), true, 10_000).unwrap();
         let mut model: BTreeMap<String, i64> = BTreeMap::new();

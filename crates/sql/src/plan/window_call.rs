@@ -112,7 +112,9 @@ impl Call {
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
                     (fold(name), value)
                 }
-                other => return Err(self.wrong(self.at, format!("{other} is no argument of {}", self.name))),
+                other => {
+                    return Err(self.wrong(self.at, format!("{other} is no argument of {}", self.name.to_uppercase())));
+                }
             };
             let by_place = name.is_empty();
             if name == "data" || (by_place && input.is_none()) {
@@ -125,8 +127,9 @@ impl Call {
                 intervals.push((name, value.clone()));
             }
         }
-        let input = input.ok_or_else(|| self.wrong(self.at, format!("{} needs a table", self.name)))?;
-        let (time, time_at) = time.ok_or_else(|| self.wrong(self.at, format!("{} needs a DESCRIPTOR", self.name)))?;
+        let input = input.ok_or_else(|| self.wrong(self.at, format!("{} needs a table", self.name.to_uppercase())))?;
+        let (time, time_at) =
+            time.ok_or_else(|| self.wrong(self.at, format!("{} needs a DESCRIPTOR", self.name.to_uppercase())))?;
         Ok(Arguments { input, time, time_at, intervals })
     }
 

@@ -1,0 +1,13 @@
+//! The one test binary of `serving`: statements in both modes, equality of batch and stream, and the life of views.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+#[path = "serving/fixture.rs"]
+mod fixture;
+#[path = "serving/flights.rs"]
+mod flights;
+#[path = "serving/property.rs"]
+mod property;
+#[path = "serving/slt.rs"]
+mod slt;
+#[path = "serving/views.rs"]
+mod views;

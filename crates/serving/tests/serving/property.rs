@@ -1,0 +1,174 @@
+//! Batch and stream give the same rows: random rows, arrival orders, batch splits, partitions, parallelism and
+//! schedules, over the SQL of window aggregates.
+//!
+//! Batch reads the rows as the stored result of a view; the stream is run by the engine's deterministic executor, in an
+//! order that the seed chooses. A seed is printed with every failure.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{Float64Array, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use datafusion::catalog::TableProvider;
+use datafusion::datasource::MemTable;
+use mulgil_connect::definition::TableName;
+use mulgil_dataflow::graph::LogicalOperator;
+use mulgil_dataflow::physical::{PlanOptions, plan_with};
+use mulgil_engine::deterministic::{Random, Script, Step, run};
+use mulgil_serving::result::ResultTable;
+use mulgil_serving::run::collect;
+use mulgil_sql::catalog::Catalog;
+use mulgil_sql::session::{Session, ViewSnapshots, single_statement};
+
+use crate::fixture::{Project, sorted, text_rows};
+
+const CASES: u64 = 300;
+
+const TABLES: &str = "
+CREATE TABLE source (k VARCHAR, v BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
+WITH ('connector' = 'log', 'topic' = 'source', 'format' = 'json');
+CREATE MATERIALIZED TABLE events REFRESH_MODE = CONTINUOUS AS SELECT * FROM source;
+";
+
+type Row = (Option<String>, Option<i64>, Option<f64>, Option<i64>);
+
+/// The stored result of the view `events`.
+struct Rows(Arc<dyn TableProvider>);
+
+impl ViewSnapshots for Rows {
+    fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>> {
+        (view.name == "events").then(|| Arc::clone(&self.0))
+    }
+}
+
+fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("k", DataType::Utf8, true),
+        Field::new("v", DataType::Int64, true),
+        Field::new("d", DataType::Float64, true),
+        Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), true),
+    ]))
+}
+
+fn batch(rows: &[Row]) -> RecordBatch {
+    let keys: StringArray = rows.iter().map(|row| row.0.clone()).collect();
+    let values: Int64Array = rows.iter().map(|row| row.1).collect();
+    let doubles: Float64Array = rows.iter().map(|row| row.2).collect();
+    let times: TimestampMillisecondArray = rows.iter().map(|row| row.3).collect();
+    RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(values), Arc::new(doubles), Arc::new(times)]).unwrap()
+}
+
+fn signed(random: &mut Random, bound: usize) -> i64 {
+    i64::try_from(random.below(bound)).unwrap()
+}
+
+/// Rows in order of arrival. Event times go up on the whole, from before 1970, with rows out of order by any distance.
+fn random_rows(random: &mut Random) -> Vec<Row> {
+    let count = random.below(120);
+    let base_ms = [-100_000, 0, 1_356_998_400_000, -2_208_988_800_000][random.below(4)];
+    (0..count)
+        .map(|arrival| {
+            let disorder_ms = [0, 5_000, 50_000, 100_000][random.below(4)];
+            let time =
+                base_ms + signed(random, 3) + 1_000 * i64::try_from(arrival).unwrap() - signed(random, disorder_ms + 1);
+            (
+                (random.below(8) > 0).then(|| format!("k{}", random.below(4))),
+                (random.below(8) > 0).then(|| signed(random, 2_000) - 1_000),
+                // Halves add up exactly, in any order.
+                (random.below(8) > 0).then(|| (signed(random, 2_000) - 1_000) as f64 / 2.0),
+                (random.below(20) > 0).then_some(time),
+            )
+        })
+        .collect()
+}
+
+/// Cuts the rows into partitions, and those into batches, with pauses between.
+fn random_script(rows: &[Row], projection: &[usize], random: &mut Random) -> Script {
+    let mut partitions = vec![Vec::new(); 1 + random.below(4)];
+    for row in rows {
+        let partition = random.below(partitions.len());
+        partitions[partition].push(row.clone());
+    }
+    let cut = |rows: Vec<Row>| {
+        let mut steps = Vec::new();
+        let mut rest = rows.as_slice();
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(1 + random.below(rest.len().min(40)));
+            steps.push(Step::Rows(batch(now).project(projection).unwrap()));
+            if random.below(5) == 0 {
+                steps.push(Step::Idle);
+            }
+            rest = later;
+        }
+        steps
+    };
+    partitions.into_iter().map(cut).collect()
+}
+
+fn random_query(random: &mut Random) -> String {
+    let (keys, select) = [
+        ("k, ", "k, window_start, count(*), count(v), sum(v), avg(d), min(d), max(v)"),
+        ("", "window_start, window_end, count(*), avg(v), min(k), max(k)"),
+        ("upper(k), v % 3, ", "upper(k), v % 3, window_end, count(d), sum(d)"),
+        ("k, ", "count(*), count(DISTINCT v), median(v), k"),
+        ("k, window_time, ", "k, window_time, sum(v) FILTER (WHERE d > 0), bool_or(v > 100), max(window_end)"),
+        ("k, ", "k, window_start, var_pop(v) > 1000, sum(v) * 2 + count(*), stddev_pop(d) IS NULL"),
+    ][random.below(6)];
+    let condition =
+        ["", "WHERE v > 0", "WHERE k <> 'k1' AND d < 300", "WHERE window_end > TIMESTAMP '1970-01-01 00:00:10'"]
+            [random.below(4)];
+    let having = ["", "HAVING count(*) > 2", "HAVING max(v) < 900"][random.below(3)];
+    let size = [1, 10, 60, 3_600][random.below(4)];
+    let offset = ["", ", INTERVAL '7' SECOND", ", INTERVAL '-3' SECOND"][random.below(3)];
+    format!(
+        "SELECT {select} FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '{size}' SECOND{offset}) {condition} \
+         GROUP BY {keys}window_start, window_end {having}"
+    )
+}
+
+async fn check(project: &Project, catalog: &Arc<Catalog>, seed: u64) {
+    let mut random = Random::new(seed);
+    let rows = random_rows(&mut random);
+    let query = random_query(&mut random);
+    let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: random.below(4) == 0 };
+    let context = format!("seed {seed}: {query}, {options:?}");
+
+    let stored = MemTable::try_new(schema(), vec![vec![batch(&rows)]]).unwrap();
+    let session = Session::new(Arc::clone(catalog), Arc::clone(&project.connectors))
+        .with_view_snapshots(Arc::new(Rows(Arc::new(stored))));
+    let expected = session.query(&query).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let expected = sorted(text_rows(&collect(expected).await.unwrap().1));
+
+    // All that is out of order by more than the watermark's patience is within the allowed lateness.
+    let plan = session.stream_statement(&single_statement(&query).unwrap(), 1_000_000_000).unwrap();
+    let physical = plan_with(&plan.graph, options).unwrap();
+    let LogicalOperator::Source { projection, .. } = &plan.graph.nodes[0].operator else { panic!("{context}") };
+    let scripts = HashMap::from([("source".to_owned(), random_script(&rows, projection, &mut random))]);
+    let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
+    let mut outcome = run(&physical, &scripts, queue_bytes_max, random.next_u64()).unwrap();
+    let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, usize::MAX).unwrap();
+    let batches = outcome.batches.remove("result").unwrap_or_default();
+    // Handed over in pieces of random size.
+    let mut rest = batches.as_slice();
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(1 + random.below(rest.len()));
+        table.apply(now).unwrap_or_else(|error| panic!("{context}: {error}"));
+        rest = later;
+    }
+    let found = sorted(text_rows(&table.snapshot().unwrap().batches));
+    assert_eq!(found, expected, "{context}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_and_stream_give_the_same_rows() {
+    let project = Project::new();
+    let catalog = project.catalog(TABLES);
+    let first = match std::env::var("MULGIL_SEED") {
+        Ok(seed) => seed.parse().unwrap(),
+        Err(_) => u64::from(std::process::id()) * 1_000,
+    };
+    println!("first seed {first}");
+    for seed in first..first + CASES {
+        check(&project, &catalog, seed).await;
+    }
+}
