@@ -285,3 +285,38 @@ impl Numbered {
 pub(crate) fn routes() -> OpenApiRouter<Node> {
     OpenApiRouter::default().routes(routes!(follow_events))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn task(flow: &str, run: i64) -> Event {
+        Event::Task(TaskChange {
+            flow: flow.to_owned(),
+            run,
+            task: "land".to_owned(),
+            status: TaskStatus::Running,
+            letter: 'r',
+            attempts: 1,
+            retry_at: None,
+            at: Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    #[test]
+    fn a_stream_gets_what_it_asks_for() {
+        let everything = EventsQuery::default();
+        let of_flow = EventsQuery { flow: Some("daily".to_owned()), ..everything.clone() };
+        let of_run = EventsQuery { run: Some(7), ..everything.clone() };
+        for (which, event, wanted) in [
+            (&everything, task("other", 1), true),
+            (&of_flow, task("daily", 1), true),
+            (&of_flow, task("other", 1), false),
+            (&of_run, task("daily", 7), true),
+            (&of_run, task("daily", 8), false),
+            (&of_flow, Event::Lagged(Lagged { missed: 1 }), true),
+        ] {
+            assert_eq!(event.is_wanted(which), wanted, "{which:?} {event:?}");
+        }
+    }
+}

@@ -103,7 +103,7 @@ impl Folder {
     /// The tables and views of the SQL files, and what is wrong with them.
     pub fn catalog(&self, connectors: &Connectors) -> (Catalog, Vec<Problem>) {
         let (catalog, found) = Catalog::load_checked(&self.sql, connectors);
-        let problems = found.into_iter().map(|problem| self.from_sql_problem(problem)).collect();
+        let problems = found.into_iter().map(|problem| self.located(problem)).collect();
         (catalog, problems)
     }
 
@@ -132,7 +132,7 @@ impl Folder {
         self.broken_flows.push(BrokenFlow { name, file: file.to_owned(), text });
     }
 
-    fn from_sql_problem(&self, problem: SqlProblem) -> Problem {
+    fn located(&self, problem: SqlProblem) -> Problem {
         let file = problem.file.display().to_string();
         let is_view = problem.file.starts_with("views");
         let text = self.sql.iter().find(|(path, _)| *path == problem.file).map(|(_, text)| text.as_str());

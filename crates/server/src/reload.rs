@@ -1,7 +1,7 @@
 //! Reads the project's files again: when asked, and when they change. One task does it, so that two reloads never
 //! cross.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use crate::scheduler::SchedulerHandle;
 
 /// An editor writes a file in several steps; reading waits until nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
+/// The folders whose files are read.
+const FOLDERS: [&str; 3] = ["flows", "sources", "views"];
 /// Asks that may wait; whoever asks beyond that waits for room.
 const ASKS_MAX: usize = 16;
 
@@ -107,11 +109,16 @@ impl Reloader {
 async fn run(parts: ReloadParts, mut asked: mpsc::Receiver<Ask>, publish: watch::Sender<Arc<Loaded>>) {
     // One waiting change is as good as many: the queue holds one.
     let (changed, mut changes) = mpsc::channel(1);
-    let watcher = watch_files(&parts, changed);
-    if let Err(error) = &watcher {
-        tracing::warn!(%error, "changed files are read only when asked: POST /api/v1/reload");
-    }
+    let mut watcher = match watcher(changed) {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "changed files are read only when asked: POST /api/v1/reload");
+            None
+        }
+    };
     loop {
+        // Each time anew: a folder that was not there before may be there now.
+        watcher.iter_mut().for_each(|watcher| watch(watcher, &parts.dir));
         let ask = tokio::select! {
             ask = asked.recv() => match ask {
                 Some(ask) => Some(ask),
@@ -145,26 +152,31 @@ async fn reload(parts: &ReloadParts, before: &Loaded) -> Result<Loaded, ApiError
     Ok(Loaded::new(folder, parts, Some(before)).await)
 }
 
-/// Watches the folders whose files are read. What tasks write elsewhere in the project wakes nobody.
-fn watch_files(parts: &ReloadParts, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+/// Tells of changed definitions. What tasks write elsewhere in the project wakes nobody.
+fn watcher(changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let is_change =
-            event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| is_definition(path)));
-        if is_change {
+            |event: notify::Event| !event.kind.is_access() && event.paths.iter().any(|path| is_definition(path));
+        if event.is_ok_and(is_change) {
             // A full queue means that a change is waiting already.
             let _ = changed.try_send(());
         }
-    })?;
-    watcher.watch(&parts.dir, RecursiveMode::NonRecursive)?;
-    for folder in ["flows", "sources", "views"] {
-        let path = parts.dir.join(folder);
-        if path.is_dir() {
-            watcher.watch(&path, RecursiveMode::NonRecursive)?;
-        }
-    }
-    Ok(watcher)
+    })
 }
 
-fn is_definition(path: &std::path::Path) -> bool {
-    path.extension().and_then(|ending| ending.to_str()).is_some_and(|ending| matches!(ending, "yaml" | "yml" | "sql"))
+/// Watches the project's own folder, and those of its folders that are there.
+fn watch(watcher: &mut RecommendedWatcher, dir: &Path) {
+    let folders = FOLDERS.iter().map(|folder| dir.join(folder)).filter(|folder| folder.is_dir());
+    for folder in std::iter::once(dir.to_owned()).chain(folders) {
+        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            tracing::warn!(%error, folder = %folder.display(), "changes of this folder go unnoticed");
+        }
+    }
+}
+
+/// Whether a path is a file that is read, or a folder of such files.
+fn is_definition(path: &Path) -> bool {
+    let is_folder = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| FOLDERS.contains(&name));
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "sql"))
 }

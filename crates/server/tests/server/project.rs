@@ -34,6 +34,16 @@ async fn a_broken_file_shows_where_and_stops_only_its_flow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_first_flow_of_a_new_folder_is_seen() {
+    let fixture = Fixture::start(&[]).await;
+    let seen = fixture.listen(|event| matches!(event, Event::Project(_)).then_some(())).await;
+    fixture.write("flows/new.yaml", "flow: new\ntasks:\n  one:\n    shell: echo\n");
+    seen.await;
+    assert_eq!(fixture.call(|client| client.flows()).await.unwrap()[0].name, "new");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_answers_with_what_it_found() {
     let fixture = Fixture::start(&[]).await;
     fixture.write("flows/new.yaml", "flow: new\ntasks:\n  one:\n    shell: echo\n");
