@@ -34,7 +34,8 @@ fn chain(length: usize) -> RunState {
 /// Each task may need any task before it, by the bits of a mask.
 fn any_run() -> impl Strategy<Value = RunState> {
     prop::collection::vec((any::<u16>(), 0u32..3, any::<bool>()), 1..9).prop_map(|tasks| {
-        let needs = |index: usize, mask: u16| (0..index).filter(move |bit| mask >> bit & 1 == 1).map(|bit| bit as TaskIndex);
+        let needs =
+            |index: usize, mask: u16| (0..index).filter(move |bit| mask >> bit & 1 == 1).map(|bit| bit as TaskIndex);
         let nodes = tasks.iter().enumerate().map(|(index, &(mask, retries, idempotent))| {
             node(index, needs(index, mask).collect(), retries, idempotent)
         });
