@@ -9,6 +9,7 @@ Each figure is taken from outside: processes, files, the HTTP API. Run `make bui
 Durable settings throughout: SQLite with synchronous=FULL, the event log synced before it acknowledges.
 """
 
+import datetime
 import json
 import os
 import pathlib
@@ -154,12 +155,38 @@ def stream():
     return figures
 
 
+def percentile(values, percent):
+    return sorted(values)[min(len(values) * percent // 100, len(values) - 1)]
+
+
 def latency():
-    out = subprocess.run(
-        ["cargo", "run", "--release", "--quiet", "--package", "mulgil-server", "--example", "latency"],
-        check=True, capture_output=True, text=True, cwd=ROOT,
-    )
-    return {"end_to_start_of_dependent": (out.stdout + out.stderr).strip().splitlines()}
+    """From the end of a task to the start of its dependent, both as the history has them: chains of 100 shell tasks."""
+    project = Project()
+    names = [f"t{number:03}" for number in range(100)]
+    chain = "flow: chain\nparams: {n: {type: integer, default: 0}}\ntasks:\n"
+    for before, name in zip([None, *names], names):
+        chain += f"  {name}: {{{f'needs: [{before}], ' if before else ''}shell: 'true'}}\n"
+    wide = "flow: wide\ntasks:\n" + "".join(f"  t{number}: {{shell: 'true'}}\n" for number in range(1000))
+    (project.folder / "flows/chain.yaml").write_text(chain)
+    (project.folder / "flows/wide.yaml").write_text(wide)
+    server, _ = project.serve()
+    gaps = []
+    for number in range(5):
+        run = json.loads(project.run("--format", "json", "flow", "run", "chain", "--param", f"n={number}"))
+        attempts = {task["name"]: task["attempts"][-1] for task in run["tasks"]}
+        for before, name in zip(names, names[1:]):
+            ended = datetime.datetime.fromisoformat(attempts[before]["ended_at"])
+            started = datetime.datetime.fromisoformat(attempts[name]["started_at"])
+            gaps.append((started - ended).total_seconds() * 1000)
+    run = json.loads(project.run("--format", "json", "flow", "run", "wide"))
+    took = datetime.datetime.fromisoformat(run["ended_at"]) - datetime.datetime.fromisoformat(run["started_at"])
+    stop(server)
+    project.close()
+    return {
+        "end_to_start_of_dependent_ms_p50": round(percentile(gaps, 50), 2),
+        "end_to_start_of_dependent_ms_p99": round(percentile(gaps, 99), 2),
+        "thousand_independent_no_ops_s": round(took.total_seconds(), 2),
+    }
 
 
 def main():

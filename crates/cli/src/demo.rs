@@ -28,17 +28,19 @@ pub(crate) async fn execute(arguments: &DemoArguments) -> Result<()> {
     let folder = arguments.folder.clone();
     let is_new = tokio::task::spawn_blocking(move || flights::lay_out(&folder)).await??;
     let project = arguments.folder.canonicalize()?;
-    let node = server::start(&project, &arguments.listen).await?;
+    let mut node = server::start(&project, &arguments.listen).await?;
     say_hello(&project, node.url(), is_new);
     backfill_january(node.url()).await?;
-    let replaying = replay_year(&project, node.log(), arguments.speed);
+    let log = node.log().clone();
+    let busy = async {
+        replay_year(&project, &log, arguments.speed).await?;
+        remark("the year has been replayed; the server goes on");
+        std::future::pending::<Result<()>>().await
+    };
     tokio::select! {
-        ended = replaying => {
-            ended?;
-            remark("the year has been replayed; the server goes on");
-            server::wait_for_end().await?;
-        }
-        ended = server::wait_for_end() => ended?,
+        replayed = busy => replayed?,
+        told = server::wait_for_end() => told?,
+        error = node.failure() => return Err(error),
     }
     remark("stopping: running tasks get a moment to end");
     node.shutdown().await;

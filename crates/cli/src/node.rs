@@ -13,7 +13,7 @@ use mulgil_history::History;
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_log::{EventLog, LogOptions};
 use mulgil_server::folder::Folder;
-use mulgil_server::scheduler::{self, SchedulerHandle, SchedulerOptions, SystemClock};
+use mulgil_server::scheduler::{self, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_serving::views::ViewsOptions;
 use mulgil_worker::tables::TableTasks;
@@ -48,6 +48,7 @@ pub(crate) struct Node {
     server: ServerHandle,
     worker: WorkerHandle,
     scheduler: SchedulerHandle,
+    scheduling: JoinHandle<Result<(), SchedulerError>>,
     log: EventLog,
     retention: JoinHandle<()>,
     /// Held while the node lives: one process owns a project's history and leases.
@@ -72,7 +73,7 @@ impl Node {
         let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&history_path).await?);
         let mut scheduler_options = SchedulerOptions::new(Arc::clone(&settings), project_dir.clone());
         scheduler_options.schedules = options.schedules;
-        let (scheduler, _) =
+        let (scheduler, scheduling) =
             scheduler::start(Arc::clone(&history), Arc::new(SystemClock), scheduler_options, folder.flows.clone())
                 .await?;
         let parts = ServerParts {
@@ -93,7 +94,7 @@ impl Node {
         };
         let worker = worker::start(scheduler.clone(), worker_options).await?;
         let retention = tokio::spawn(keep_retention(log.clone()));
-        Ok(Self { server, worker, scheduler, log, retention, _lock: lock })
+        Ok(Self { server, worker, scheduler, scheduling, log, retention, _lock: lock })
     }
 
     /// Where it answers.
@@ -106,10 +107,21 @@ impl Node {
         &self.log
     }
 
-    /// Stops in order: no more requests, then running attempts, then the scheduler.
+    /// Returns when the scheduler has ended by itself: the history cannot be written for good, and a server without a
+    /// scheduler would only seem to live.
+    pub(crate) async fn failure(&mut self) -> anyhow::Error {
+        match (&mut self.scheduling).await {
+            Ok(Ok(())) => anyhow::anyhow!("the scheduler has stopped"),
+            Ok(Err(error)) => anyhow::Error::new(error).context("the scheduler has stopped"),
+            Err(error) => anyhow::Error::new(error).context("the scheduler ended badly"),
+        }
+    }
+
+    /// Stops in order: no more requests, no more work, then running attempts, then the scheduler.
     pub(crate) async fn shutdown(self) {
         self.retention.abort();
         self.server.shutdown().await;
+        self.scheduler.drain().await;
         self.worker.shutdown(PATIENCE).await;
         self.scheduler.shutdown().await;
     }

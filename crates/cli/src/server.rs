@@ -13,9 +13,12 @@ use crate::output::remark;
 
 /// Runs the project's server.
 pub(crate) async fn execute(project: &Path, arguments: &ServerArguments) -> Result<()> {
-    let node = start(project, &arguments.listen).await?;
+    let mut node = start(project, &arguments.listen).await?;
     remark(&format!("Mulgil answers on {}", node.url()));
-    wait_for_end().await?;
+    tokio::select! {
+        told = wait_for_end() => told?,
+        error = node.failure() => return Err(error),
+    }
     remark("stopping: running tasks get a moment to end");
     node.shutdown().await;
     Ok(())

@@ -127,7 +127,10 @@ impl TopicTable {
             // A command that only reads cannot make the topic.
             Err(LogError::ReadOnly { .. }) => Err(ConnectError::Definition {
                 table: self.table.clone(),
-                reason: format!("topic {0} is not there yet; `mulgil log produce {0}` or the project's server makes it", self.topic),
+                reason: format!(
+                    "topic {0} is not there yet; `mulgil log produce {0}` or the project's server makes it",
+                    self.topic
+                ),
             }),
             made => Ok(made?),
         }

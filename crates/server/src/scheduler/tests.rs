@@ -7,6 +7,5 @@ mod cancel;
 mod disk;
 mod fixture;
 mod kill;
-mod latency;
 mod runs;
 mod schedule;
