@@ -1,3 +1,5 @@
+//! A batch and its row kinds stay side by side through slicing and filtering.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use arrow::array::{Int64Array, StringArray, StringViewArray};

@@ -1,3 +1,5 @@
+//! Graphs as text, JSON and Graphviz, as snapshots.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::*;

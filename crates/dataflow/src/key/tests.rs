@@ -1,3 +1,5 @@
+//! The key hash is pinned: state that was placed by it must be found again.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::sync::Arc;

@@ -1,3 +1,5 @@
+//! Operators against a naive model, over random rows, arrival orders and batch splits.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod stateless;

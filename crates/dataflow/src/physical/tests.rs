@@ -1,3 +1,5 @@
+//! Which stages and exchanges a graph is cut into, as snapshots.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};

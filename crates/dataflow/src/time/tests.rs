@@ -1,3 +1,5 @@
+//! Time units and rounding, before 1970 too.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use arrow::array::{StringArray, TimestampMicrosecondArray, TimestampNanosecondArray, TimestampSecondArray};

@@ -1,3 +1,5 @@
+//! Watermarks of several partitions: the least of the active ones, never going back.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use super::*;

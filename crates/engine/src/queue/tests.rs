@@ -1,3 +1,5 @@
+//! Queues are bounded in bytes, wake whom they should, and lose nothing.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::time::Duration;

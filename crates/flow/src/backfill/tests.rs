@@ -1,3 +1,5 @@
+//! Plans: what runs, what is left alone and why, ten thousand intervals at once.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::collections::HashSet;

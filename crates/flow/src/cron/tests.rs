@@ -1,3 +1,5 @@
+//! Cron against a walk over every minute, in odd time zones.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use jiff::civil::date;

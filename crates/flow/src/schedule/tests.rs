@@ -1,3 +1,5 @@
+//! Data intervals tile time without gap or overlap, also where clocks jump.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use jiff::civil::{DateTime, date};

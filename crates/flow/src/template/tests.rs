@@ -1,3 +1,5 @@
+//! Templates: values, their quoting against a real shell, and mistakes with their places.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::process::Command;

@@ -1,3 +1,5 @@
+//! A result table against a plain map, over random changes.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 use std::collections::BTreeMap;
 

@@ -1,3 +1,5 @@
+//! Declarations and their mistakes, each with file, line, column and remedy.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 use super::*;
 

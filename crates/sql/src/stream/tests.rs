@@ -1,3 +1,5 @@
+//! Which queries become which dataflow graphs, as snapshots; and which are refused with which remedy.
+
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 use std::path::PathBuf;
 
