@@ -241,6 +241,11 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
+    /// Compute a FULL view anew and replace its result
+    Refresh {
+        /// The view
+        view: String,
+    },
     /// How a view is computed
     Explain {
         /// The view

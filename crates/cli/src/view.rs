@@ -1,4 +1,4 @@
-//! `mulgil view`: list, show and explain views.
+//! `mulgil view`: list, show, refresh and explain views.
 
 use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
@@ -26,6 +26,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
     let (client, format, command) = (connection.client().clone(), arguments.format, command.clone());
     let exit = tokio::task::spawn_blocking(move || match command {
         ViewCommand::Show { view } => show(&client, format, &view),
+        ViewCommand::Refresh { view } => refresh(&client, format, &view),
         ViewCommand::List | ViewCommand::Explain { .. } => list(&client, format),
     })
     .await?;
@@ -68,6 +69,16 @@ fn show(client: &Client, format: Format, view: &str) -> Result<Exit> {
         listing.push(vec![json!(what), value]);
     }
     listing.print(format)?;
+    Ok(Exit::Done)
+}
+
+fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
+    let detail = client.refresh_view(view).with_context(|| format!("failed to refresh the view {view}"))?;
+    if format == Format::Json {
+        print_json(&detail)?;
+    } else {
+        remark(&format!("{view} is refreshed: {} rows", detail.summary.rows));
+    }
     Ok(Exit::Done)
 }
 

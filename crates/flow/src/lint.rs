@@ -9,9 +9,10 @@ const RETRIES_ADVISED_MAX: u32 = 2;
 #[must_use]
 pub fn lint(flow: &Flow) -> Vec<Diagnostic> {
     let mut warnings: Vec<Diagnostic> = flow.tasks.iter().flat_map(|task| lint_task(flow, task)).collect();
-    if flow.schedule.is_some() && flow.on_failure.is_empty() {
-        let remedy = "add on_failure: [{webhook: URL}]";
-        warnings.push(warning(flow, (1, 1), "nobody is told when a scheduled run fails".to_owned(), remedy));
+    let ahead = [("deadline", flow.deadline.is_some()), ("on_failure", !flow.on_failure.is_empty())];
+    for (key, _) in ahead.into_iter().filter(|(_, is_set)| *is_set) {
+        let message = format!("{key} is read and checked, but this version does not act on it yet");
+        warnings.push(warning(flow, (1, 1), message, "keep it for a later version, and do not count on it"));
     }
     warnings.sort_by_key(|warning| (warning.line, warning.column));
     warnings
