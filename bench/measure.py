@@ -136,7 +136,7 @@ def stream():
         project.run("log", "produce", "departures", "--file", lines.name)
     rows = int(project.run("--format", "csv", "log", "topics").splitlines()[1].split(",")[3])
     definition = (project.folder / "views/delays_per_hour.sql").read_text()
-    select = "SELECT" + definition.split("SELECT", 1)[1].strip().rstrip(";")
+    select = "SELECT " + definition.split("SELECT", 1)[1].strip().rstrip(";")
     figures = {"replay_into_topic_records_per_s": round(filled["appended"] / filled["seconds"]), "rows": rows}
     for mode in ("stream", "batch"):
         times = []
