@@ -44,16 +44,41 @@ impl Chain {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Tells every operator, from the first to the last, that a turn is over.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn flush(&mut self, out: &mut dyn Output) -> Result<(), ChainError> {
+        self.each(out, |operator, next| operator.flush(next))
+    }
+
     /// Tells every operator, from the first to the last, how far event time has come.
     ///
     /// # Errors
     /// The operator that failed. The chain is not to be used again.
     pub fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), ChainError> {
+        self.each(out, |operator, next| operator.on_watermark(watermark, next))
+    }
+
+    /// Tells every operator, from the first to the last, what the machine's clock says.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), ChainError> {
+        self.each(out, |operator, next| operator.on_clock(now_ms, next))
+    }
+
+    /// Calls every operator, from the first to the last, with the rest of the chain as its output.
+    fn each(
+        &mut self,
+        out: &mut dyn Output,
+        call: impl Fn(&mut dyn Operator, &mut dyn Output) -> Result<(), OperatorError>,
+    ) -> Result<(), ChainError> {
         let mut failure = None;
         let mut links = self.links.as_mut_slice();
         while let Some((link, rest)) = links.split_first_mut() {
             let mut next = Downstream { links: &mut *rest, out: &mut *out, failure: &mut failure };
-            let result = link.operator.on_watermark(watermark, &mut next);
+            let result = call(link.operator.as_mut(), &mut next);
             note(&mut failure, &link.name, result);
             if let Some(failure) = failure {
                 return Err(failure);

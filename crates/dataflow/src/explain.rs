@@ -62,6 +62,7 @@ pub fn describe(node: &Node) -> String {
             }
             text
         }
+        LogicalOperator::Apply(definition) => definition.describe(),
         LogicalOperator::Union => "union".to_owned(),
         LogicalOperator::Sink { table } => format!("write {table}"),
     }

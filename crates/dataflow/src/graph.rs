@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::aggregate::AggregateFunction;
+use crate::definition::OperatorDefinition;
 use crate::expression::{Expression, NamedExpression};
 
 /// The index of a node in its graph.
@@ -34,8 +35,13 @@ impl Graph {
         let Some(Node { inputs, operator, .. }) = self.nodes.get(node) else { return false };
         match operator {
             LogicalOperator::WindowAggregate { allowed_lateness_ms, .. } => *allowed_lateness_ms > 0,
-            _ => inputs.iter().any(|input| *input < node && self.is_updating(*input)),
+            LogicalOperator::Apply(definition) => definition.is_updating(&self.updating_inputs(inputs, node)),
+            _ => self.updating_inputs(inputs, node).contains(&true),
         }
+    }
+
+    fn updating_inputs(&self, inputs: &[NodeId], node: NodeId) -> Vec<bool> {
+        inputs.iter().map(|input| *input < node && self.is_updating(*input)).collect()
     }
 }
 
@@ -102,6 +108,8 @@ pub enum LogicalOperator {
         /// How long after the watermark has passed a window's end late rows still update its result.
         allowed_lateness_ms: u64,
     },
+    /// What the definition says: every operator that the planner need not know.
+    Apply(Arc<dyn OperatorDefinition>),
     /// All rows of all inputs.
     Union,
     /// Writes the rows to a table or view.

@@ -10,6 +10,7 @@ pub mod aggregate;
 pub mod batch;
 pub mod chain;
 pub mod coalesce;
+pub mod definition;
 pub mod explain;
 pub mod expression;
 pub mod graph;

@@ -48,7 +48,7 @@ pub enum OperatorError {
 /// One parallel instance of an operator.
 ///
 /// # Contract
-/// Called by one thread at a time. Between `process` calls a watermark may come; watermarks never go back. The runtime
+/// Called by one thread at a time. Between `process` calls a `flush`, then a watermark may come; watermarks never go back. The runtime
 /// passes a watermark on after `on_watermark` has returned: an operator that holds rows back gives out, before it
 /// returns, every row that a watermark downstream would make late. At `Watermark::END` everything still held is given
 /// out. After an error the operator is not called again.
@@ -58,6 +58,18 @@ pub trait Operator: Send {
     /// Event time has come to `watermark` on all inputs.
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
         let _ = (watermark, out);
+        Ok(())
+    }
+    /// A turn is over: nothing more has come for now, or enough has. An operator that gathers changes to make fewer of
+    /// them (a rolling aggregate) gives them out here. Comes before [`Operator::on_watermark`].
+    fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = out;
+        Ok(())
+    }
+    /// The machine's clock has come to `now_ms` (milliseconds since the epoch): comes now and then, in no fixed relation
+    /// to rows. For state whose time to live is in processing time; results must not depend on it otherwise.
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = (now_ms, out);
         Ok(())
     }
     /// Heap memory held as state, in bytes.

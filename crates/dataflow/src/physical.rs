@@ -11,6 +11,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::chain::{Chain, Link};
+use crate::definition::{OperatorDefinition, Port};
 use crate::expression::{Expression, NamedExpression};
 use crate::graph::Window;
 use crate::operator::{Operator, OperatorError};
@@ -102,6 +103,8 @@ pub enum OperatorKind {
     PreAggregate(Arc<Aggregation>),
     /// Aggregates rows, or partial states, per key and window.
     WindowAggregate(Arc<Aggregation>, Form),
+    /// What the definition says, over such inputs.
+    Apply(Arc<dyn OperatorDefinition>, Vec<Port>),
     /// Passes the rows of every port on.
     Union,
 }
@@ -168,6 +171,7 @@ impl StageOperator {
             OperatorKind::WindowAggregate(aggregation, form) => {
                 Box::new(WindowAggregate::new(Arc::clone(aggregation), *form)?)
             }
+            OperatorKind::Apply(definition, inputs) => definition.instance(inputs, &self.schema)?,
             OperatorKind::Union => Box::new(Union::new(self.schema.clone())),
         })
     }

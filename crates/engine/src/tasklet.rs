@@ -190,15 +190,16 @@ impl Tasklet {
         }
     }
 
-    /// Brings the operators to the present time, and passes it on. Slivers go out when time does, or when there is
+    /// Lets the operators give out what they have gathered, brings them to the present time, and passes it on. Slivers go out when time does, or when there is
     /// nothing more to join them with.
     fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
         let now = self.senders.combined();
-        if now.watermark > self.told.watermark {
-            let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
-            let result = self.chain.on_watermark(now.watermark, &mut out);
-            out.finish(result)?;
+        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
+        let mut result = self.chain.flush(&mut out);
+        if result.is_ok() && now.watermark > self.told.watermark {
+            result = self.chain.on_watermark(now.watermark, &mut out);
         }
+        out.finish(result)?;
         if now != self.told || exhausted {
             for route in &mut self.routes {
                 route.flush().map_err(exchange_failed)?;

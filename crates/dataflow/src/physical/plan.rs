@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::{Edge, Exchange, OperatorKind, PhysicalGraph, SourceRead, SourceWatermark, Stage, StageOperator};
+use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::explain::describe;
 use crate::expression::NamedExpression;
 use crate::graph::{AggregateCall, Graph, LogicalOperator, Node, NodeId, Window};
@@ -84,7 +85,7 @@ fn check_inputs(id: NodeId, node: &Node) -> Result<(), PlanError> {
     }
     let (expected, fits) = match node.operator {
         LogicalOperator::Source { .. } => ("no input", node.inputs.is_empty()),
-        LogicalOperator::Union => ("at least one input", !node.inputs.is_empty()),
+        LogicalOperator::Union | LogicalOperator::Apply(_) => ("at least one input", !node.inputs.is_empty()),
         _ => ("one input", node.inputs.len() == 1),
     };
     if !fits {
@@ -148,6 +149,7 @@ impl<'a> Planner<'a> {
                     bound_aggregation(*column, *window, keys, aggregates, *allowed_lateness_ms, &node.schema);
                 self.place_aggregate(id, node, Arc::new(aggregation))?
             }
+            LogicalOperator::Apply(definition) => self.place_definition(id, node, definition)?,
             LogicalOperator::Union => self.place_union(id, node),
             LogicalOperator::Sink { table } => {
                 let place = self.extend(node);
@@ -216,6 +218,90 @@ impl<'a> Planner<'a> {
         self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
         self.push(stage, node, OperatorKind::WindowAggregate(aggregation, Form::States));
         Ok(Place { stage, keyed_by })
+    }
+
+    /// Places an operator where its inputs lie as it asks: in the stage of its input if it has one that does, else in a
+    /// stage of its own behind exchanges.
+    fn place_definition(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        definition: &Arc<dyn OperatorDefinition>,
+    ) -> Result<Place, PlanError> {
+        let ports = self.ports(node);
+        let updating: Vec<bool> = ports.iter().map(|port| port.is_updating).collect();
+        definition.check(&updating).map_err(|reason| error(id, node, reason))?;
+        let keyed_by = definition.keyed_by();
+        if let [port] = ports.as_slice() {
+            let place = self.extend(node);
+            let exchange = self.exchange_for(&place, definition.distribution(0));
+            if exchange == Exchange::Forward {
+                self.push(place.stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
+                return Ok(Place { stage: place.stage, keyed_by });
+            }
+            let (definition, ports, exchange) = self.place_local_part(&place, definition, port, exchange);
+            let stage = self.new_stage(String::new(), None, &node.schema, false);
+            self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
+            self.push(stage, node, OperatorKind::Apply(definition, ports));
+            return Ok(Place { stage, keyed_by });
+        }
+        let stage = self.new_stage(String::new(), None, &node.schema, false);
+        for port in 0..ports.len() {
+            let input = self.input_place(node, port);
+            let exchange = self.exchange_for(&input, definition.distribution(port));
+            self.physical.edges.push(Edge { from: input.stage, to: stage, port, exchange });
+        }
+        self.push(stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
+        Ok(Place { stage, keyed_by })
+    }
+
+    /// Puts the local part of an operator, if it has one, at the end of the stage before the exchange.
+    fn place_local_part(
+        &mut self,
+        place: &Place,
+        definition: &Arc<dyn OperatorDefinition>,
+        port: &Port,
+        exchange: Exchange,
+    ) -> (Arc<dyn OperatorDefinition>, Vec<Port>, Exchange) {
+        let unsplit = (Arc::clone(definition), vec![port.clone()], exchange);
+        let Some(local) = definition.local_part(port) else { return unsplit };
+        let Some(stage) = self.physical.stages.get_mut(place.stage) else { return unsplit };
+        let name = local.before.describe();
+        let is_updating = local.before.is_updating(&[port.is_updating]);
+        let kind = OperatorKind::Apply(local.before, vec![port.clone()]);
+        stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&local.schema) });
+        stage.schema = Arc::clone(&local.schema);
+        stage.is_updating = is_updating;
+        let exchange = match local.after.distribution(0) {
+            Distribution::Any => Exchange::Forward,
+            Distribution::Keyed(columns) => Exchange::Hash(columns),
+            Distribution::Broadcast => Exchange::Broadcast,
+        };
+        (local.after, vec![Port { schema: local.schema, is_updating }], exchange)
+    }
+
+    fn ports(&self, node: &Node) -> Vec<Port> {
+        let port = |input: &NodeId| {
+            let schema =
+                self.graph.nodes.get(*input).map_or_else(|| Arc::clone(&node.schema), |n| Arc::clone(&n.schema));
+            Port { schema, is_updating: self.graph.is_updating(*input) }
+        };
+        node.inputs.iter().map(port).collect()
+    }
+
+    /// The exchange that brings rows from `place` to lie as is asked: none where they do.
+    fn exchange_for(&self, place: &Place, asked: Distribution) -> Exchange {
+        if self.physical.parallelism == 1 {
+            return Exchange::Forward;
+        }
+        match asked {
+            Distribution::Any => Exchange::Forward,
+            Distribution::Keyed(columns) if !columns.is_empty() && place.keyed_by.as_ref() == Some(&columns) => {
+                Exchange::Forward
+            }
+            Distribution::Keyed(columns) => Exchange::Hash(columns),
+            Distribution::Broadcast => Exchange::Broadcast,
+        }
     }
 
     fn place_union(&mut self, id: NodeId, node: &Node) -> Place {

@@ -1,0 +1,80 @@
+//! What an operator is before it has instances: how it describes itself, how the rows of its inputs must lie, whether it
+//! gives a changelog, and how an instance is made.
+//!
+//! The planner knows this trait and no operator behind it. So an operator is one file: its definition, its instance, and
+//! the idea of both.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+use crate::operator::{Operator, OperatorError};
+
+/// How the rows of one input must lie on the subtasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distribution {
+    /// As they lie already.
+    Any,
+    /// Equal keys in these columns on one subtask. Without columns, all rows on one subtask.
+    Keyed(Vec<usize>),
+    /// Every row on every subtask.
+    Broadcast,
+}
+
+/// What an operator's input is like.
+#[derive(Clone, Debug)]
+pub struct Port {
+    /// Its columns.
+    pub schema: SchemaRef,
+    /// Whether it is a changelog (`+I -U +U -D`) rather than inserts only.
+    pub is_updating: bool,
+}
+
+/// The part of an operator that can run before the exchange, on the side where rows are: it makes fewer rows of many.
+#[derive(Clone, Debug)]
+pub struct LocalPart {
+    /// What runs before the exchange. Its input is the operator's.
+    pub before: Arc<dyn OperatorDefinition>,
+    /// The columns that cross the exchange.
+    pub schema: SchemaRef,
+    /// What runs behind it, in place of the operator.
+    pub after: Arc<dyn OperatorDefinition>,
+}
+
+/// An operator with everything bound.
+///
+/// # Contract
+/// Instances are independent of each other: the results of all subtasks together are the same for every parallelism,
+/// given inputs that lie as [`OperatorDefinition::distribution`] asks.
+pub trait OperatorDefinition: fmt::Debug + Send + Sync {
+    /// What it does, in one line, as `explain` shows it.
+    fn describe(&self) -> String;
+    /// How the rows of input `port` must lie.
+    fn distribution(&self, port: usize) -> Distribution;
+    /// The columns of the output by whose key groups the output's rows lie, where the inputs are keyed.
+    fn keyed_by(&self) -> Option<Vec<usize>> {
+        None
+    }
+    /// Whether its output is a changelog, for inputs of which these are changelogs.
+    fn is_updating(&self, inputs: &[bool]) -> bool;
+    /// Whether it can run on such inputs.
+    ///
+    /// # Errors
+    /// A sentence saying what is wrong, and what to do.
+    fn check(&self, inputs: &[bool]) -> Result<(), String> {
+        let _ = inputs;
+        Ok(())
+    }
+    /// How to split it around a hash exchange, where that pays. Only for operators of one keyed input. The keys of the
+    /// split's inner schema are those that `after` asks for.
+    fn local_part(&self, input: &Port) -> Option<LocalPart> {
+        let _ = input;
+        None
+    }
+    /// Makes an instance that gives rows of `schema`.
+    ///
+    /// # Errors
+    /// A key's type cannot be a key, a function has no accumulator.
+    fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError>;
+}
