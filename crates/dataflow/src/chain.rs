@@ -88,6 +88,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Whether some operator wants [`Chain::on_clock`].
+    pub fn wants_clock(&self) -> bool {
+        self.links.iter().any(|link| link.operator.wants_clock())
+    }
+
     /// Heap memory held by all operators as state, in bytes.
     pub fn state_size_bytes(&self) -> usize {
         self.links.iter().map(|link| link.operator.state_size_bytes()).sum()

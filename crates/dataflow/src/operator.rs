@@ -66,11 +66,15 @@ pub trait Operator: Send {
         let _ = out;
         Ok(())
     }
-    /// The machine's clock has come to `now_ms` (milliseconds since the epoch): comes now and then, in no fixed relation
-    /// to rows. For state whose time to live is in processing time; results must not depend on it otherwise.
+    /// The machine's clock has come to `now_ms` (milliseconds since the epoch): comes about once a second where
+    /// [`Operator::wants_clock`], also while no rows come, in no fixed relation to them. For state whose time to live is in processing time; results must not depend on it otherwise.
     fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
         let _ = (now_ms, out);
         Ok(())
+    }
+    /// Whether the operator wants [`Operator::on_clock`]. A job of which no operator does has no timer, and sleeps.
+    fn wants_clock(&self) -> bool {
+        false
     }
     /// Heap memory held as state, in bytes.
     fn state_size_bytes(&self) -> usize {

@@ -17,9 +17,10 @@ use std::time::Duration;
 use mulgil_dataflow::physical::PhysicalGraph;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::bell::Bell;
+use crate::clock;
 use crate::error::JobError;
 use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::metrics::JobMetrics;
@@ -58,7 +59,8 @@ pub(crate) fn start(
     let (changes_sender, changes) = watch::channel(0);
     // Each worker sends once, so the channel is never full.
     let (worker_ended, workers) = mpsc::channel(graph.parallelism);
-    let mut threads = Threads { bells, stop: Arc::default(), handles: Vec::new() };
+    let ticking = wiring.wants_clock.then(|| io.spawn(clock::tick(Arc::clone(&wiring.metrics), bells.clone())));
+    let mut threads = Threads { bells, stop: Arc::default(), handles: Vec::new(), ticking };
     for (number, tasklets) in wiring.workers.into_iter().enumerate() {
         let bell = threads.bells.get(number).cloned().unwrap_or_default();
         let stop = Arc::clone(&threads.stop);
@@ -169,6 +171,8 @@ struct Threads {
     bells: Vec<Arc<Bell>>,
     stop: Arc<AtomicBool>,
     handles: Vec<thread::JoinHandle<()>>,
+    /// Tells them the time, where an operator wants to know.
+    ticking: Option<JoinHandle<()>>,
 }
 
 impl Threads {
@@ -193,6 +197,9 @@ impl Threads {
 
     fn stop(&self) {
         self.stop.store(true, Ordering::Release);
+        if let Some(ticking) = &self.ticking {
+            ticking.abort();
+        }
         self.bells.iter().for_each(|bell| bell.ring());
     }
 }

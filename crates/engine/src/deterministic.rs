@@ -26,6 +26,9 @@ pub enum Step {
     Rows(RecordBatch),
     /// Nothing for a while.
     Idle,
+    /// The machine's clock has come to this time, in milliseconds since the epoch: once everything read so far has been
+    /// worked off, so that a script says what comes before it and what after.
+    Clock(i64),
 }
 
 /// The rows of a source: the steps of each partition.
@@ -141,7 +144,8 @@ impl<'a> Run<'a> {
             Actor::Subtask(worker, number) => {
                 let tasklet = self.wiring.workers.get_mut(worker).and_then(|tasklets| tasklets.get_mut(number));
                 let Some(tasklet) = tasklet else { return Ok(false) };
-                tasklet.run(1 + random.below(4))? == Turn::Worked
+                let unsettled = tasklet.unsettled;
+                tasklet.run(1 + random.below(4))? == Turn::Worked || (unsettled && !tasklet.unsettled)
             }
         };
         let fullest = self.view.edges.iter().flat_map(|edge| &edge.queues).map(|queue| queue.size_bytes()).max();
@@ -149,7 +153,14 @@ impl<'a> Run<'a> {
         Ok(acted)
     }
 
+    /// Whether nothing is under way between the readers and the writers.
+    fn is_quiet(&self) -> bool {
+        self.view.edges.iter().flat_map(|edge| &edge.queues).all(|queue| queue.size_bytes() == 0)
+            && self.wiring.workers.iter().flatten().all(|tasklet| tasklet.done || !tasklet.unsettled)
+    }
+
     fn read(&mut self, reader: usize) -> bool {
+        let is_quiet = self.is_quiet();
         let (Some(read), Some(steps), Some(reading)) =
             (self.wiring.reads.get(reader), self.steps.get_mut(reader), self.reading.get_mut(reader))
         else {
@@ -158,7 +169,19 @@ impl<'a> Run<'a> {
         if !*reading || !read.queue.has_room() {
             return false;
         }
+        if let Some(Step::Clock(now_ms)) = steps.as_slice().first() {
+            if is_quiet {
+                self.wiring.metrics.clock_ms.fetch_max(*now_ms, std::sync::atomic::Ordering::Relaxed);
+                steps.next();
+                for tasklet in self.wiring.workers.iter_mut().flatten() {
+                    // Whoever hears of the clock does so before anything else is read.
+                    tasklet.unsettled |= tasklet.clock_ms.is_some();
+                }
+            }
+            return is_quiet;
+        }
         let message = match steps.next() {
+            Some(Step::Clock(_)) => return false,
             Some(Step::Rows(rows)) => Message::Read(rows.clone(), 0),
             Some(Step::Idle) => Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Idle }),
             None => {

@@ -8,6 +8,7 @@
 //! [`job::Job::start`] is the entry; [`deterministic`] runs the same stages on one thread, in an order chosen by a seed.
 
 mod bell;
+mod clock;
 mod coordinator;
 pub mod deterministic;
 pub mod error;

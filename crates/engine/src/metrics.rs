@@ -21,6 +21,8 @@ const LATE_SAMPLE_REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct JobMetrics {
     pub(crate) started: Instant,
+    /// What the machine's clock said last, in milliseconds since the epoch; `i64::MIN` where no operator wants to know.
+    pub(crate) clock_ms: AtomicI64,
     /// Notified whenever something has changed.
     pub(crate) changed: Notify,
     pub(crate) late_dropped: AtomicU64,
@@ -118,6 +120,7 @@ impl JobMetrics {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
+            clock_ms: AtomicI64::new(i64::MIN),
             changed: Notify::new(),
             late_dropped: AtomicU64::new(0),
             late_updated: AtomicU64::new(0),

@@ -50,6 +50,8 @@ pub(crate) struct Tasklet {
     pub(crate) told: InputTime,
     /// Whether something has been taken in since time was last settled.
     pub(crate) unsettled: bool,
+    /// What the chain was last told of the machine's clock; `None` where none of its operators wants to know.
+    pub(crate) clock_ms: Option<i64>,
     /// The input that is looked at first next time.
     pub(crate) next_input: usize,
     pub(crate) done: bool,
@@ -81,6 +83,7 @@ impl Tasklet {
         if self.done {
             return Ok(Turn::Done);
         }
+        let looked = self.has_room() && self.look_at_clock()?;
         let mut taken = 0;
         while taken < messages_max && self.has_room() {
             let Some((port, sender, message)) = self.next_message() else { break };
@@ -92,11 +95,11 @@ impl Tasklet {
         if self.unsettled && has_room {
             self.settle(taken < messages_max)?;
         }
-        Ok(match (self.done, taken, has_room) {
+        Ok(match (self.done, looked || taken > 0, has_room) {
             (true, ..) => Turn::Done,
-            (_, 1.., _) => Turn::Worked,
-            (_, 0, true) => Turn::Idle,
-            (_, 0, false) => Turn::Blocked,
+            (_, true, _) => Turn::Worked,
+            (_, false, true) => Turn::Idle,
+            (_, false, false) => Turn::Blocked,
         })
     }
 
@@ -180,6 +183,20 @@ impl Tasklet {
         let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
         let result = self.chain.process(port, batch, &mut out);
         out.finish(result)
+    }
+
+    /// Tells the operators what the machine's clock says; whether it has gone on.
+    fn look_at_clock(&mut self) -> Result<bool, JobError> {
+        let now_ms = self.job.clock_ms.load(Relaxed);
+        if self.clock_ms.is_none_or(|told_ms| now_ms <= told_ms) {
+            return Ok(false);
+        }
+        self.clock_ms = Some(now_ms);
+        self.unsettled = true;
+        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
+        let result = self.chain.on_clock(now_ms, &mut out);
+        out.finish(result)?;
+        Ok(true)
     }
 
     /// Says at once that this subtask is idle no longer: the rows to come count for time again.

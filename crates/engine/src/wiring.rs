@@ -43,6 +43,8 @@ pub(crate) struct Wiring {
     pub(crate) writes: Vec<SinkWrite>,
     pub(crate) edges: Vec<EdgeQueues>,
     pub(crate) metrics: Arc<JobMetrics>,
+    /// Whether some operator wants to know the machine's clock.
+    pub(crate) wants_clock: bool,
 }
 
 /// What a reader task does.
@@ -84,6 +86,7 @@ pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiri
             writes: Vec::new(),
             edges: Vec::new(),
             metrics: JobMetrics::new(),
+            wants_clock: false,
         },
     };
     for (id, stage) in graph.stages.iter().enumerate() {
@@ -238,16 +241,20 @@ impl Wirer<'_> {
             blocked_since_ns: 0.into(),
             state_size_bytes: 0.into(),
         };
+        let chain = stage.chain(before..stage.operators.len())?;
+        let clock_ms = chain.wants_clock().then_some(i64::MIN);
+        self.wiring.wants_clock |= chain.wants_clock();
         Ok(Tasklet {
             inputs: self.inputs.remove(&(id, subtask)).unwrap_or_default(),
             senders: WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0)),
             head,
-            chain: stage.chain(before..stage.operators.len())?,
+            chain,
             routes: self.outputs.remove(&(id, subtask)).unwrap_or_default(),
             metrics: Arc::new(metrics),
             job: Arc::clone(&self.wiring.metrics),
             told: InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active },
             unsettled: true,
+            clock_ms,
             next_input: 0,
             done: false,
         })
