@@ -1,6 +1,6 @@
 // A view in motion: its numbers, chart and table change without the page being loaded again.
 import { expect, it } from "vitest";
-import { base, open, shoot, useBrowser, VIEW } from "./browser";
+import { base, open, shoot, tolerate, useBrowser, VIEW } from "./browser";
 
 useBrowser();
 
@@ -47,6 +47,8 @@ it("reads the chart with the keyboard and changes what is drawn", async () => {
 it("comes back after the connection was lost", async () => {
   const page = await open(`/views/${VIEW}`);
   await page.getByText("Live", { exact: true }).waitFor();
+  // What the page happens to ask for while it is cut off fails, and the browser says so.
+  tolerate(/ERR_INTERNET_DISCONNECTED/);
   await page.context().setOffline(true);
   await page.getByText("Connection lost, trying again").waitFor();
   await page.context().setOffline(false);
