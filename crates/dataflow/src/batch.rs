@@ -107,7 +107,7 @@ pub fn take_rows(rows: &RecordBatch, indices: &UInt32Array) -> Result<RecordBatc
     RecordBatch::try_new_with_options(Arc::clone(rows.schema_ref()), columns, &options)
 }
 
-fn column_bytes(column: &ArrayRef) -> usize {
+pub(crate) fn column_bytes(column: &ArrayRef) -> usize {
     let data = column.to_data();
     let fixed = data.get_slice_memory_size().unwrap_or_else(|_| column.get_array_memory_size());
     // A view's long values live in buffers that its slice size leaves out.

@@ -4,6 +4,8 @@ pub mod aggregation;
 pub mod filter;
 pub mod pre_aggregate;
 pub mod project;
+pub mod rank;
+mod row_store;
 pub mod slice_table;
 pub mod union;
 pub mod watermark_assign;

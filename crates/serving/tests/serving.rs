@@ -7,6 +7,8 @@ mod fixture;
 mod flights;
 #[path = "serving/property.rs"]
 mod property;
+#[path = "serving/ranks.rs"]
+mod ranks;
 #[path = "serving/slt.rs"]
 mod slt;
 #[path = "serving/views.rs"]

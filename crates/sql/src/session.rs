@@ -23,6 +23,7 @@ use mulgil_dataflow::batch::Batch;
 use crate::catalog::{Catalog, Table, View};
 use crate::insert;
 use crate::plan::expand::expand;
+use crate::plan::ties::{break_ties, has_ties};
 use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, session_state, table_name_of};
 use crate::problem::{Mistake, SqlError};
 use crate::statement::{InsertDeclaration, QueryText, Statement, StatementKind, parse_all};
@@ -272,7 +273,10 @@ impl Session {
             }
         }
         scans.tables = tables;
-        let plan = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
+        let mut plan = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
+        if has_ties(&plan)? {
+            plan = break_ties(stream::optimize(plan)?)?;
+        }
         Ok(expand(plan)?)
     }
 

@@ -23,6 +23,8 @@ use mulgil_sql::session::{Session, ViewSnapshots, single_statement};
 use crate::fixture::{Project, sorted, text_rows};
 
 const CASES: u64 = 300;
+/// For each query of a list.
+const CASES_PER_QUERY: u64 = 12;
 
 const TABLES: &str = "
 CREATE TABLE source (k VARCHAR, v BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
@@ -130,20 +132,32 @@ async fn check(project: &Project, catalog: &Arc<Catalog>, seed: u64) {
     let mut random = Random::new(seed);
     let rows = random_rows(&mut random);
     let query = random_query(&mut random);
+    check_query(project, catalog, (seed, &mut random), &rows, &query).await;
+}
+
+/// Runs a query over rows in both modes, and compares.
+async fn check_query(
+    project: &Project,
+    catalog: &Arc<Catalog>,
+    (seed, random): (u64, &mut Random),
+    rows: &[Row],
+    query: &str,
+) {
     let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: random.below(4) == 0 };
     let context = format!("seed {seed}: {query}, {options:?}");
 
-    let stored = MemTable::try_new(schema(), vec![vec![batch(&rows)]]).unwrap();
+    let stored = MemTable::try_new(schema(), vec![vec![batch(rows)]]).unwrap();
     let session = Session::new(Arc::clone(catalog), Arc::clone(&project.connectors))
         .with_view_snapshots(Arc::new(Rows(Arc::new(stored))));
-    let expected = session.query(&query).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+    let expected = session.query(query).await.unwrap_or_else(|error| panic!("{context}: {error}"));
     let expected = sorted(text_rows(&collect(expected).await.unwrap().1));
 
     // All that is out of order by more than the watermark's patience is within the allowed lateness.
-    let plan = session.stream_statement(&single_statement(&query).unwrap(), 1_000_000_000).unwrap();
+    let plan = session.stream_statement(&single_statement(query).unwrap(), 1_000_000_000);
+    let plan = plan.unwrap_or_else(|error| panic!("{context}: {error}"));
     let physical = plan_with(&plan.graph, options).unwrap();
     let LogicalOperator::Source { projection, .. } = &plan.graph.nodes[0].operator else { panic!("{context}") };
-    let scripts = HashMap::from([("source".to_owned(), random_script(&rows, projection, &mut random))]);
+    let scripts = HashMap::from([("source".to_owned(), random_script(rows, projection, random))]);
     let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
     let mut outcome = run(&physical, &scripts, queue_bytes_max, random.next_u64()).unwrap();
     let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, usize::MAX).unwrap();
@@ -159,15 +173,34 @@ async fn check(project: &Project, catalog: &Arc<Catalog>, seed: u64) {
     assert_eq!(found, expected, "{context}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batch_and_stream_give_the_same_rows() {
+/// Runs each query over random rows, some times with other rows, batches and schedules.
+pub(crate) async fn check_queries(queries: &[&str]) {
     let project = Project::new();
     let catalog = project.catalog(TABLES);
+    let first = first_seed();
+    for (number, query) in queries.iter().enumerate() {
+        for seed in first..first + CASES_PER_QUERY {
+            let mut random = Random::new(seed + 1_000_000 * u64::try_from(number).unwrap());
+            let rows = random_rows(&mut random);
+            check_query(&project, &catalog, (seed, &mut random), &rows, query).await;
+        }
+    }
+}
+
+fn first_seed() -> u64 {
     let first = match std::env::var("MULGIL_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => u64::from(std::process::id()) * 1_000,
     };
     println!("first seed {first}");
+    first
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_and_stream_give_the_same_rows() {
+    let project = Project::new();
+    let catalog = project.catalog(TABLES);
+    let first = first_seed();
     for seed in first..first + CASES {
         check(&project, &catalog, seed).await;
     }

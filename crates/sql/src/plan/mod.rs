@@ -7,6 +7,7 @@ mod context;
 pub(crate) mod expand;
 mod functions;
 mod state;
+pub(crate) mod ties;
 pub(crate) mod watermark;
 pub(crate) mod window;
 mod window_call;

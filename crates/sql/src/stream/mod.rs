@@ -7,6 +7,7 @@ mod aggregate;
 mod expression;
 mod finish;
 mod key;
+mod rank;
 mod translate;
 mod window_aggregate;
 mod windowed;
@@ -71,7 +72,7 @@ pub(crate) fn plan(plan: LogicalPlan, sink: Option<String>) -> Result<StreamPlan
 }
 
 /// Applies the rules that leave every construct recognisable.
-fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
     let state = planning_state();
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
     let optimizer = Optimizer::with_rules(vec![

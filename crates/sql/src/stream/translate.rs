@@ -58,8 +58,14 @@ impl Translation {
         refuse_subqueries(plan)?;
         match plan {
             LogicalPlan::TableScan(scan) => self.source(scan),
-            LogicalPlan::Projection(projection) => self.projection(projection),
+            LogicalPlan::Projection(projection) => match self.ranked_projection(projection)? {
+                Some(rows) => Ok(rows),
+                None => self.projection(projection),
+            },
             LogicalPlan::Filter(filter) => {
+                if let Some(rows) = self.ranked_filter(plan)? {
+                    return Ok(rows);
+                }
                 let input = self.rows(&filter.input)?;
                 self.filter(input, &filter.predicate)
             }
@@ -69,6 +75,7 @@ impl Translation {
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Extension(extension) => self.extension(extension.node.as_ref()),
             other => Err(SqlError::not_in_stream(construct_of(other))),
         }

@@ -1,0 +1,110 @@
+//! Ranking: the first rows of every partition in some order, kept up to date: top-N, and deduplication, which is top-1.
+//!
+//! `SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS rn FROM t) WHERE rn <= n`. Over inserts
+//! only, a partition keeps just the rows that are ranked: a row that falls out can never come back. Over a changelog it
+//! keeps all rows, so that a retraction lets the next one move up. Changes are gathered for a turn: a partition that
+//! changed many times says once how it is now. With the rank in the output, a new first row changes the rank of all
+//! behind it; without, it is one row in and one row out.
+//!
+//! Ties are broken by the rows themselves, column by column, so that the result does not depend on the order of arrival.
+//! Where the partition is a window, a partition's result is final when the watermark passes the window's end: it is given
+//! out then, once, and forgotten.
+
+mod changes;
+mod continuous;
+mod partition;
+mod ranking;
+mod windowed;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+pub use super::row_store::{OrderColumn, breaks_ties};
+use crate::definition::{Distribution, OperatorDefinition, Port};
+use crate::operator::{Operator, OperatorError};
+
+/// How rows are numbered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RankFunction {
+    /// 1, 2, 3, 4.
+    RowNumber,
+    /// Equals have the same rank: 1, 2, 2, 4.
+    Rank,
+    /// Equals have the same rank, and no rank is left out: 1, 2, 2, 3.
+    DenseRank,
+}
+
+/// Keeps the first rows of every partition. Output columns: the input's, then, if asked for, the rank (64 bits, unsigned).
+#[derive(Clone, Debug)]
+pub struct RankDefinition {
+    /// The input's columns.
+    pub input: SchemaRef,
+    /// The columns of the partition; none for one partition.
+    pub partition: Vec<usize>,
+    /// The order within.
+    pub order: Vec<OrderColumn>,
+    /// How rows are numbered.
+    pub function: RankFunction,
+    /// The largest rank that is kept: at least 1.
+    pub limit: usize,
+    /// Whether the rank is in the output.
+    pub with_rank: bool,
+    /// The partition's column that holds the end of a window, where it is one: then the output is inserts only.
+    pub window_end: Option<usize>,
+}
+
+impl RankDefinition {
+    fn is_windowed(&self, input_is_updating: bool) -> bool {
+        self.window_end.is_some() && !input_is_updating
+    }
+}
+
+impl OperatorDefinition for RankDefinition {
+    fn describe(&self) -> String {
+        let function = match self.function {
+            RankFunction::RowNumber => "row number",
+            RankFunction::Rank => "rank",
+            RankFunction::DenseRank => "dense rank",
+        };
+        let order: Vec<String> = self.order.iter().map(|by| by.describe(&self.input)).collect();
+        let mut text = match self.limit {
+            1 => "keep the first row".to_owned(),
+            limit => format!("keep rows up to {function} {limit}"),
+        };
+        if !self.partition.is_empty() {
+            text.push_str(&format!(" by {}", names(&self.input, &self.partition)));
+        }
+        if !order.is_empty() {
+            text.push_str(&format!(", ordered by {}", order.join(", ")));
+        }
+        if self.with_rank {
+            text.push_str(", with the rank");
+        }
+        text
+    }
+
+    fn distribution(&self, _port: usize) -> Distribution {
+        Distribution::Keyed(self.partition.clone())
+    }
+
+    fn keyed_by(&self) -> Option<Vec<usize>> {
+        Some(self.partition.clone())
+    }
+
+    fn is_updating(&self, inputs: &[bool]) -> bool {
+        !self.is_windowed(inputs.contains(&true))
+    }
+
+    fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
+        let is_updating = inputs.iter().any(|port| port.is_updating);
+        Ok(match self.window_end.filter(|_| self.is_windowed(is_updating)) {
+            Some(end) => Box::new(windowed::WindowedRank::new(self.clone(), end, schema.clone())),
+            None => Box::new(continuous::ContinuousRank::new(self, is_updating, schema.clone())?),
+        })
+    }
+}
+
+/// The names of some columns, for people.
+pub(super) fn names(schema: &Schema, columns: &[usize]) -> String {
+    let name = |column: &usize| schema.fields().get(*column).map_or("?", |field| field.name().as_str());
+    columns.iter().map(name).collect::<Vec<&str>>().join(", ")
+}

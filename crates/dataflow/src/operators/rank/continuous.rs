@@ -1,0 +1,72 @@
+//! A ranking that is never final: each turn gives what has changed.
+
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt8Array, UInt64Array};
+use arrow::datatypes::SchemaRef;
+
+use super::RankDefinition;
+use super::changes::Change;
+use super::ranking::Ranking;
+use crate::batch::{Batch, RowKind};
+use crate::coalesce::BATCH_ROWS;
+use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::rows_of;
+
+/// Keeps the first rows of every partition, as a changelog.
+pub(super) struct ContinuousRank {
+    ranking: Ranking,
+    input_is_updating: bool,
+    with_rank: bool,
+    schema: SchemaRef,
+}
+
+impl ContinuousRank {
+    pub(super) fn new(
+        definition: &RankDefinition,
+        input_is_updating: bool,
+        schema: SchemaRef,
+    ) -> Result<Self, OperatorError> {
+        let ranking = Ranking::new(definition)?;
+        Ok(Self { ranking, input_is_updating, with_rank: definition.with_rank, schema })
+    }
+}
+
+/// The rows of some changes, with their ranks if asked for.
+pub(super) fn rows_of_changes(
+    ranking: &Ranking,
+    changes: &[Change],
+    with_rank: bool,
+    schema: &SchemaRef,
+) -> Result<RecordBatch, OperatorError> {
+    let mut columns = ranking.gather(changes)?;
+    if with_rank {
+        columns.push(Arc::new(UInt64Array::from_iter_values(changes.iter().map(|change| change.rank))));
+    }
+    Ok(rows_of(schema, columns, changes.len())?)
+}
+
+impl Operator for ContinuousRank {
+    fn process(&mut self, _port: usize, batch: Batch, _out: &mut dyn Output) -> Result<(), OperatorError> {
+        if !self.input_is_updating {
+            return self.ranking.insert(&batch.rows);
+        }
+        let inserts = || UInt8Array::from_value(RowKind::Insert as u8, batch.num_rows());
+        let kinds = batch.kinds.clone().unwrap_or_else(inserts);
+        self.ranking.change(&batch.rows, &kinds)
+    }
+
+    fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let changes = self.ranking.changes()?;
+        for part in changes.chunks(BATCH_ROWS) {
+            let rows = rows_of_changes(&self.ranking, part, self.with_rank, &self.schema)?;
+            let kinds = UInt8Array::from_iter_values(part.iter().map(|change| change.kind as u8));
+            out.emit(Batch { rows, kinds: Some(kinds) });
+        }
+        self.ranking.tidy()
+    }
+
+    fn state_size_bytes(&self) -> usize {
+        self.ranking.size_bytes()
+    }
+}

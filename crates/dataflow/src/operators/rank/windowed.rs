@@ -1,0 +1,84 @@
+//! A ranking per window: final, and forgotten, when the watermark passes the window's end.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use arrow::array::{Array, UInt32Array};
+use arrow::datatypes::SchemaRef;
+
+use super::RankDefinition;
+use super::continuous::rows_of_changes;
+use super::ranking::Ranking;
+use crate::batch::{Batch, take_rows};
+use crate::coalesce::BATCH_ROWS;
+use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operators::window_assign::time_column;
+use crate::time::{EventTimeMs, Watermark, event_times};
+
+/// Keeps the first rows of every partition of a window.
+pub(super) struct WindowedRank {
+    definition: RankDefinition,
+    end_column: usize,
+    schema: SchemaRef,
+    /// The open windows by their end.
+    windows: BTreeMap<EventTimeMs, Ranking>,
+    watermark: Watermark,
+}
+
+impl WindowedRank {
+    pub(super) fn new(definition: RankDefinition, end_column: usize, schema: SchemaRef) -> Self {
+        Self { definition, end_column, schema, windows: BTreeMap::new(), watermark: Watermark::UNKNOWN }
+    }
+}
+
+impl Operator for WindowedRank {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let ends = event_times(time_column(&batch, self.end_column)?)?;
+        if ends.null_count() > 0 {
+            out.null_time(ends.null_count() as u64);
+        }
+        let mut rows_by_end: BTreeMap<EventTimeMs, Vec<u32>> = BTreeMap::new();
+        for (row, end) in ends.iter().enumerate() {
+            if let Some(end) = end {
+                rows_by_end.entry(end).or_default().push(row as u32);
+            }
+        }
+        for (end, rows) in rows_by_end {
+            let of_window = if rows.len() == batch.num_rows() {
+                batch.rows.clone()
+            } else {
+                take_rows(&batch.rows, &UInt32Array::from(rows))?
+            };
+            if end <= self.watermark.0 {
+                let row_count = of_window.num_rows() as u64;
+                let behind_ms = self.watermark.0.saturating_sub(end);
+                let sample = Cow::Owned(of_window.slice(0, of_window.num_rows().min(3)));
+                out.late(LateRows { sample, row_count, behind_ms, dropped: true });
+                continue;
+            }
+            let ranking = match self.windows.entry(end) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => new.insert(Ranking::new(&self.definition)?),
+            };
+            ranking.insert(&of_window)?;
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.watermark = watermark;
+        while let Some(window) = self.windows.first_entry().filter(|window| *window.key() <= watermark.0) {
+            let mut ranking = window.remove();
+            let changes = ranking.changes()?;
+            for part in changes.chunks(BATCH_ROWS) {
+                out.emit(Batch::append(rows_of_changes(&ranking, part, self.definition.with_rank, &self.schema)?));
+            }
+        }
+        Ok(())
+    }
+
+    fn state_size_bytes(&self) -> usize {
+        self.windows.values().map(Ranking::size_bytes).sum()
+    }
+}

@@ -1,0 +1,263 @@
+//! Rows kept as state, found by place and compared by an order: what ranking and OVER windows hold.
+//!
+//! A batch that comes is kept as it is; nothing is copied until most of what is kept is no longer wanted, then the rows
+//! that are still wanted are gathered into new batches. Sort keys are bytes in Arrow's row format, so comparing is
+//! comparing bytes, whatever the types. The first 16 of them travel with a row's place: mostly they decide, and no
+//! memory of the row itself is touched.
+
+use std::cmp::Ordering;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_comparator};
+use arrow::compute::{SortOptions, interleave};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, Rows, SortField};
+
+use crate::batch::column_bytes;
+use crate::coalesce::BATCH_ROWS;
+
+/// A column that rows are ordered by, as `ORDER BY` says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrderColumn {
+    /// Its index.
+    pub column: usize,
+    /// `DESC`.
+    pub descending: bool,
+    /// `NULLS FIRST`.
+    pub nulls_first: bool,
+}
+
+impl OrderColumn {
+    /// As text: `price DESC`.
+    pub fn describe(&self, schema: &Schema) -> String {
+        let name = schema.fields().get(self.column).map_or("?", |field| field.name().as_str());
+        format!("{name}{}", if self.descending { " DESC" } else { "" })
+    }
+
+    fn options(self) -> SortOptions {
+        SortOptions { descending: self.descending, nulls_first: self.nulls_first }
+    }
+}
+
+/// Where a kept row stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    batch: u32,
+    row: u32,
+}
+
+/// A kept row, and the beginning of its sort key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    prefix: [u64; 2],
+    pub(crate) place: Place,
+}
+
+/// A batch that is kept.
+struct Kept {
+    rows: RecordBatch,
+    /// Whole sort keys, where one is longer than an entry's prefix.
+    keys: Option<Rows>,
+}
+
+/// Kept rows of one schema and one order.
+pub(crate) struct RowStore {
+    schema: SchemaRef,
+    /// `None` where no order is asked for.
+    converter: Option<RowConverter>,
+    order: Vec<OrderColumn>,
+    /// The columns that make the order total, in turn.
+    ties: Vec<usize>,
+    batches: Vec<Kept>,
+    row_count: usize,
+    size_bytes: usize,
+}
+
+impl RowStore {
+    /// An empty store of rows of `schema`, ordered by `order` and then by every column.
+    pub(crate) fn new(schema: SchemaRef, order: Vec<OrderColumn>) -> Result<Self, ArrowError> {
+        let field = |by: &OrderColumn| -> Result<SortField, ArrowError> {
+            Ok(SortField::new_with_options(schema.field_with_index(by.column)?.clone(), by.options()))
+        };
+        let fields = order.iter().map(field).collect::<Result<Vec<SortField>, ArrowError>>()?;
+        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
+        let ties = tie_columns(&schema);
+        Ok(Self { schema, converter, order, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 })
+    }
+
+    /// Keeps a batch, and gives an entry for each of its rows.
+    pub(crate) fn add(&mut self, rows: RecordBatch) -> Result<Vec<Entry>, ArrowError> {
+        let batch = u32::try_from(self.batches.len())
+            .map_err(|_| ArrowError::MemoryError("more than 2^32 batches are kept".to_owned()))?;
+        let mut entries = Vec::with_capacity(rows.num_rows());
+        let keys = match &self.converter {
+            None => {
+                let places = (0..rows.num_rows()).map(|row| Place { batch, row: row as u32 });
+                entries.extend(places.map(|place| Entry { prefix: [0; 2], place }));
+                None
+            }
+            Some(converter) => {
+                let columns = self.order.iter().filter_map(|by| rows.columns().get(by.column).cloned());
+                let keys = converter.convert_columns(&columns.collect::<Vec<ArrayRef>>())?;
+                let mut longest = 0;
+                for (row, key) in keys.iter().enumerate() {
+                    longest = longest.max(key.data().len());
+                    entries.push(Entry { prefix: prefix_of(key.data()), place: Place { batch, row: row as u32 } });
+                }
+                (longest > 16).then_some(keys)
+            }
+        };
+        self.row_count += rows.num_rows();
+        self.size_bytes += rows.columns().iter().map(column_bytes).sum::<usize>();
+        self.size_bytes += keys.as_ref().map_or(0, Rows::size);
+        self.batches.push(Kept { rows, keys });
+        Ok(entries)
+    }
+
+    /// Compares by the asked order alone.
+    pub(crate) fn compare_order(&self, left: &Entry, right: &Entry) -> Ordering {
+        left.prefix.cmp(&right.prefix).then_with(|| match (self.key(left.place), self.key(right.place)) {
+            (Some(left), Some(right)) => left.cmp(right),
+            // One of them is wholly in its prefix; keys are prefix-free, so the other is the same.
+            _ => Ordering::Equal,
+        })
+    }
+
+    /// Compares by the asked order and then by every column: equal means that the rows are.
+    pub(crate) fn compare(&self, left: &Entry, right: &Entry) -> Ordering {
+        self.compare_order(left, right).then_with(|| self.compare_rows(left.place, right.place))
+    }
+
+    fn key(&self, place: Place) -> Option<&[u8]> {
+        let keys = self.batches.get(place.batch as usize)?.keys.as_ref()?;
+        Some(keys.row(place.row as usize).data())
+    }
+
+    fn compare_rows(&self, left: Place, right: Place) -> Ordering {
+        if left == right {
+            return Ordering::Equal;
+        }
+        let (Some(one), Some(other)) = (self.batches.get(left.batch as usize), self.batches.get(right.batch as usize))
+        else {
+            return Ordering::Equal;
+        };
+        let nulls_last = SortOptions { descending: false, nulls_first: false };
+        for column in &self.ties {
+            let columns = (one.rows.columns().get(*column), other.rows.columns().get(*column));
+            let (Some(one), Some(other)) = columns else { continue };
+            // Types that cannot be compared were left out of `ties`.
+            let Ok(compare) = make_comparator(one, other, nulls_last) else { continue };
+            let order = compare(left.row as usize, right.row as usize);
+            if order != Ordering::Equal {
+                return order;
+            }
+        }
+        Ordering::Equal
+    }
+
+    /// The columns of some rows, in that order.
+    pub(crate) fn gather(&self, places: &[Place]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let mut sources: Vec<&RecordBatch> = Vec::new();
+        let mut source_of: Vec<Option<usize>> = vec![None; self.batches.len()];
+        let mut indices = Vec::with_capacity(places.len());
+        for place in places {
+            let Some(known) = source_of.get_mut(place.batch as usize) else { continue };
+            let Some(kept) = self.batches.get(place.batch as usize) else { continue };
+            let source = *known.get_or_insert_with(|| {
+                sources.push(&kept.rows);
+                sources.len() - 1
+            });
+            indices.push((source, place.row as usize));
+        }
+        (0..self.schema.fields().len())
+            .map(|column| {
+                if sources.is_empty() {
+                    let field = self.schema.field_with_index(column)?;
+                    return Ok(arrow::array::new_empty_array(field));
+                }
+                let columns: Vec<&dyn arrow::array::Array> =
+                    sources.iter().filter_map(|rows| rows.columns().get(column)).map(AsRef::as_ref).collect();
+                interleave(&columns, &indices)
+            })
+            .collect()
+    }
+
+    /// Whether gathering the `wanted` rows anew would free as much as it keeps.
+    pub(crate) fn is_sparse(&self, wanted: usize) -> bool {
+        self.row_count.saturating_sub(wanted) > wanted.max(8 * BATCH_ROWS)
+    }
+
+    /// Keeps the rows of `entries` alone, and lets them point to where the rows now are.
+    pub(crate) fn compact<'a>(&mut self, entries: impl Iterator<Item = &'a mut Entry>) -> Result<(), ArrowError> {
+        let mut entries: Vec<&mut Entry> = entries.collect();
+        let mut packed = Self {
+            schema: self.schema.clone(),
+            converter: self.converter.take(),
+            order: self.order.clone(),
+            ties: self.ties.clone(),
+            batches: Vec::new(),
+            row_count: 0,
+            size_bytes: 0,
+        };
+        for chunk in entries.chunks_mut(BATCH_ROWS) {
+            let places: Vec<Place> = chunk.iter().map(|entry| entry.place).collect();
+            let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
+            let rows = RecordBatch::try_new_with_options(self.schema.clone(), self.gather(&places)?, &options)?;
+            for (entry, moved) in chunk.iter_mut().zip(packed.add(rows)?) {
+                **entry = moved;
+            }
+        }
+        *self = packed;
+        Ok(())
+    }
+
+    /// Heap memory held, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.size_bytes
+    }
+}
+
+/// Whether rows that are equal in all columns of an `ORDER BY` are ordered by a column of this type: lists and the like
+/// come last, since not every sort knows them.
+pub fn breaks_ties(data_type: &DataType) -> bool {
+    !data_type.is_nested()
+        && !matches!(data_type, DataType::Null | DataType::Dictionary(..) | DataType::RunEndEncoded(..))
+}
+
+/// The columns that break ties: all that can be compared.
+fn tie_columns(schema: &Schema) -> Vec<usize> {
+    let comparable = |data_type: &DataType| {
+        let none = arrow::array::new_empty_array(data_type);
+        make_comparator(&none, &none, SortOptions::default()).is_ok()
+    };
+    let columns = || schema.fields().iter().map(|field| field.data_type()).enumerate();
+    let first = columns().filter(|(_, data_type)| breaks_ties(data_type));
+    let last = columns().filter(|(_, data_type)| !breaks_ties(data_type) && comparable(data_type));
+    first.chain(last).map(|(column, _)| column).collect()
+}
+
+/// The first 16 bytes of a key, so that comparing numbers compares bytes. A shorter key is filled up with zeros: no key
+/// of Arrow's row format is the beginning of another, so that decides nothing.
+fn prefix_of(key: &[u8]) -> [u64; 2] {
+    let mut bytes = [0_u8; 16];
+    let length = key.len().min(bytes.len());
+    if let (Some(begin), Some(of_key)) = (bytes.get_mut(..length), key.get(..length)) {
+        begin.copy_from_slice(of_key);
+    }
+    let number = u128::from_be_bytes(bytes);
+    [(number >> 64) as u64, number as u64]
+}
+
+/// The type of a column by index.
+trait FieldType {
+    fn field_with_index(&self, column: usize) -> Result<&DataType, ArrowError>;
+}
+
+impl FieldType for Schema {
+    fn field_with_index(&self, column: usize) -> Result<&DataType, ArrowError> {
+        let field = self.fields().get(column);
+        field
+            .map(|field| field.data_type())
+            .ok_or_else(|| ArrowError::SchemaError(format!("there is no column {column}")))
+    }
+}

@@ -1,0 +1,39 @@
+//! Ranking in both modes: top-N, deduplication and their relatives give the same rows in batch and as a stream.
+
+use crate::property::check_queries;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranking_gives_the_same_rows_in_batch_and_stream() {
+    check_queries(&[
+        // Deduplication, keep-last and keep-first, with and without the rank.
+        "SELECT k, v, d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM events)
+          WHERE rn = 1",
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k, v % 3 ORDER BY ts) AS rn FROM events) WHERE rn <= 1",
+        // Top-N with the rank, without it, with a condition on other columns, and over computed keys.
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC) AS rn FROM events) WHERE rn <= 3",
+        "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v DESC NULLS LAST, d) AS rn FROM events)
+          WHERE rn < 4 AND k <> 'k1'",
+        "SELECT k, d FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS rn FROM events) WHERE 5 >= rn AND d > 0",
+        "SELECT v, rn FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY upper(k), v % 2 ORDER BY abs(d), v) AS rn FROM events)
+          WHERE rn BETWEEN 2 AND 4",
+        "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY d DESC, v) AS rn FROM events) WHERE rn <= 7",
+        "SELECT k, v, ts FROM events QUALIFY ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC, v) = 1",
+        // The places of equals are shared.
+        "SELECT * FROM (SELECT k, v % 5 AS w, RANK() OVER (PARTITION BY k ORDER BY v % 5) AS r FROM events) WHERE r <= 4",
+        "SELECT k, w FROM (SELECT k, v % 5 AS w, DENSE_RANK() OVER (PARTITION BY k ORDER BY v % 5 DESC) AS r FROM events)
+          WHERE r <= 2",
+        // Over an updating input: rows come and go, and the next ones move up.
+        "SELECT * FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY w ORDER BY v, k) AS rn FROM
+          (SELECT k, v, v % 2 AS w, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS last FROM events) WHERE last <= 5)
+          WHERE rn <= 3",
+        "SELECT k, v FROM (SELECT *, ROW_NUMBER() OVER (ORDER BY v DESC, k) AS rn FROM
+          (SELECT k, v, ROW_NUMBER() OVER (PARTITION BY k ORDER BY d) AS first FROM events) WHERE first <= 4)
+          WHERE rn <= 5",
+        "SELECT * FROM (SELECT w, v, RANK() OVER (PARTITION BY w ORDER BY v) AS r FROM
+          (SELECT v % 3 AS v, k AS w, ROW_NUMBER() OVER (PARTITION BY k ORDER BY d) AS first FROM events) WHERE first <= 9)
+          WHERE r <= 3",
+        // The first rows of everything, inside a query.
+        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC, k LIMIT 6) WHERE count < 900",
+    ])
+    .await;
+}
