@@ -11,6 +11,24 @@ use arrow::datatypes::{DataType, Field};
 
 use crate::expression::EvaluationError;
 
+/// What kind of sum a function's state is. Operators that keep results up to date hold states of a known kind in place,
+/// and take rows out of them again where that is exact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algebra {
+    /// One state column (`Int64`): the number of rows where the argument is not null; of all rows without an argument.
+    Count,
+    /// One state column, of the argument's native type: the sum; null where there was no value. Integers and decimals wrap.
+    Sum,
+    /// Two state columns: the number of values (`UInt64`), and their sum.
+    Average,
+    /// One state column: the least value; null where there was none.
+    Least,
+    /// One state column: the greatest value; null where there was none.
+    Greatest,
+    /// None of these: the state is the function's own affair.
+    Other,
+}
+
 /// An aggregate function with its argument types bound. `Display` prints its name as a user writes it (`count`, `avg`);
 /// whoever holds the arguments prints them.
 pub trait AggregateFunction: fmt::Debug + fmt::Display + Send + Sync {
@@ -18,6 +36,10 @@ pub trait AggregateFunction: fmt::Debug + fmt::Display + Send + Sync {
     fn state_fields(&self) -> Vec<Field>;
     /// The type of the result.
     fn data_type(&self) -> DataType;
+    /// What kind of sum the state is.
+    fn algebra(&self) -> Algebra {
+        Algebra::Other
+    }
     /// A new, empty accumulator.
     fn accumulator(&self) -> Result<Box<dyn GroupAccumulator>, EvaluationError>;
 }

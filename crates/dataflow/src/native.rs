@@ -10,7 +10,7 @@ use arrow::compute::{is_not_null, take};
 use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
 use arrow::error::ArrowError;
 
-use crate::aggregate::{AggregateFunction, GroupAccumulator};
+use crate::aggregate::{AggregateFunction, Algebra, GroupAccumulator};
 use crate::expression::{EvaluationError, Expression, NamedExpression};
 
 /// A column of the input.
@@ -170,6 +170,10 @@ impl AggregateFunction for Count {
 
     fn accumulator(&self) -> Result<Box<dyn GroupAccumulator>, EvaluationError> {
         Ok(Box::new(Counts(Vec::new())))
+    }
+
+    fn algebra(&self) -> Algebra {
+        Algebra::Count
     }
 }
 

@@ -11,7 +11,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{EmitTo, Expr, GroupsAccumulator};
 use datafusion::physical_expr::GroupsAccumulatorAdapter;
 use datafusion::physical_expr::aggregate::{AggregateFunctionExpr, LoweredAggregateBuilder};
-use mulgil_dataflow::aggregate::{AggregateFunction, GroupAccumulator};
+use mulgil_dataflow::aggregate::{AggregateFunction, Algebra, GroupAccumulator};
 use mulgil_dataflow::expression::{EvaluationError, Expression};
 use mulgil_dataflow::graph::AggregateCall;
 
@@ -23,6 +23,7 @@ use crate::problem::SqlError;
 struct BoundAggregate {
     expression: Arc<AggregateFunctionExpr>,
     state_fields: Vec<Field>,
+    algebra: Algebra,
     text: String,
 }
 
@@ -62,10 +63,23 @@ pub(crate) fn bind_aggregate(call: &Expr, schema: &DFSchema) -> Result<Aggregate
         _ => None,
     };
     let state_fields = lowered.aggregate.state_fields()?.iter().map(|field| field.as_ref().clone()).collect();
-    let function = BoundAggregate { expression: lowered.aggregate, state_fields, text };
+    let algebra = if params.distinct { Algebra::Other } else { algebra_of(function.func.name()) };
+    let function = BoundAggregate { expression: lowered.aggregate, state_fields, algebra, text };
     // A function that cannot make an accumulator says so now, not at the first row.
     function.accumulator()?;
     Ok(AggregateCall { name, function: Arc::new(function), arguments, filter })
+}
+
+/// What kind of sum the state of one of DataFusion's functions is.
+fn algebra_of(name: &str) -> Algebra {
+    match name {
+        "count" => Algebra::Count,
+        "sum" => Algebra::Sum,
+        "avg" => Algebra::Average,
+        "min" => Algebra::Least,
+        "max" => Algebra::Greatest,
+        _ => Algebra::Other,
+    }
 }
 
 /// As many texts as the function may have arguments.
@@ -92,6 +106,10 @@ impl AggregateFunction for BoundAggregate {
 
     fn data_type(&self) -> DataType {
         self.expression.field().data_type().clone()
+    }
+
+    fn algebra(&self) -> Algebra {
+        self.algebra
     }
 
     fn accumulator(&self) -> Result<Box<dyn GroupAccumulator>, EvaluationError> {

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{Column, DFSchemaRef, TableReference};
 use datafusion::datasource::{MemTable, provider_as_source};
-use datafusion::logical_expr::{Distinct, Expr, LogicalPlan, LogicalPlanBuilder};
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::prelude::SessionContext;
 
 use crate::plan::planning_state;
@@ -68,13 +68,13 @@ impl Finish {
     }
 }
 
-/// How many nodes from the root down to the lowest `ORDER BY`, `LIMIT` or `DISTINCT` of the top, that one included.
+/// How many nodes from the root down to the lowest `ORDER BY` or `LIMIT` of the top, that one included.
 fn depth_of_top(plan: &LogicalPlan) -> usize {
     let (mut node, mut depth, mut lowest) = (plan, 0, 0);
     loop {
         depth += 1;
         match node {
-            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) | LogicalPlan::Distinct(Distinct::All(_)) => lowest = depth,
+            LogicalPlan::Sort(_) | LogicalPlan::Limit(_) => lowest = depth,
             LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) => {}
             _ => return lowest,
         }

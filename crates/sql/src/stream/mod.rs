@@ -8,6 +8,7 @@ mod expression;
 mod finish;
 mod key;
 mod rank;
+mod rolling;
 mod translate;
 mod window_aggregate;
 mod windowed;

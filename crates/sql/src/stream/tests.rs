@@ -52,6 +52,8 @@ fn graphs_read_only_what_they_need() {
           GROUP BY o, window_time, window_end ORDER BY window_time DESC LIMIT 3",
         "SELECT * FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR) AS t WHERE t.flight = 1",
         "SELECT origin FROM departures UNION ALL SELECT carrier FROM departures",
+        "SELECT upper(origin), count(*), count(DISTINCT dest) FILTER (WHERE flight > 3) FROM departures GROUP BY upper(origin)",
+        "SELECT DISTINCT origin FROM departures",
     ]
     .map(|sql| format!("{sql}\n\n{}", text(sql)));
     insta::assert_snapshot!(graphs.join("\n\n"));
@@ -62,8 +64,7 @@ fn what_a_stream_cannot_do_is_named_with_a_remedy() {
     let remedy = "run it with --mode batch, or as a view with REFRESH_MODE = FULL";
     for (sql, construct) in [
         ("SELECT a.id FROM raw a, raw b", "a join"),
-        ("SELECT max(id) FROM raw", "an aggregate without a window (GROUP BY lacks window_start and window_end)"),
-        ("SELECT id FROM (SELECT DISTINCT id FROM raw) WHERE id % 2 = 1", "DISTINCT"),
+        ("SELECT DISTINCT ON (id) ts FROM raw ORDER BY id, ts", "DISTINCT ON"),
         ("SELECT row_number() OVER (ORDER BY id) FROM raw", "an OVER window"),
         ("SELECT id FROM raw WHERE id IN (SELECT id FROM plain)", "a subquery inside an expression"),
         ("SELECT now(), id FROM raw", "now(), whose value changes while the stream runs,"),
@@ -99,5 +100,14 @@ fn keys_name_the_rows_of_a_result() {
         assert_eq!(plan.key, expected, "{select}");
         assert_eq!(plan.sources, [TableName::parse("departures")]);
         assert!(!plan.is_updating);
+    }
+    for (select, expected) in [
+        ("SELECT count(*), origin FROM departures GROUP BY origin", Some(vec![1])),
+        ("SELECT count(*) FROM departures GROUP BY origin", None),
+        ("SELECT count(*) FROM departures", Some(vec![])),
+        ("SELECT DISTINCT origin, dest FROM departures", Some(vec![0, 1])),
+    ] {
+        let plan = planned(select).unwrap();
+        assert_eq!((plan.key, plan.is_updating), (expected, select.contains("count")), "{select}");
     }
 }

@@ -74,6 +74,7 @@ impl Translation {
                 Ok(Rows { schema: Arc::clone(&alias.schema), ..input })
             }
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
+            LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Extension(extension) => self.extension(extension.node.as_ref()),
@@ -189,7 +190,7 @@ fn construct_of(plan: &LogicalPlan) -> String {
         LogicalPlan::Window(_) => "an OVER window".to_owned(),
         LogicalPlan::Sort(_) => "ORDER BY".to_owned(),
         LogicalPlan::Limit(_) => "LIMIT".to_owned(),
-        LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => "DISTINCT".to_owned(),
+        LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => "DISTINCT ON".to_owned(),
         LogicalPlan::Values(_) => "VALUES".to_owned(),
         LogicalPlan::EmptyRelation(_) => "a SELECT without FROM".to_owned(),
         LogicalPlan::Unnest(_) => "UNNEST".to_owned(),

@@ -21,15 +21,13 @@ impl Translation {
     /// operator assigns windows itself; else they are made columns first, and rows are aggregated by `window_start`,
     /// which lies in the window that it begins.
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
-        let endless =
-            || SqlError::not_in_stream("an aggregate without a window (GROUP BY lacks window_start and window_end)");
-        let windowed = WindowedInput::find(&aggregate.input)?.ok_or_else(endless)?;
+        let Some(windowed) = WindowedInput::find(&aggregate.input)? else { return self.rolling_aggregate(aggregate) };
         if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
             return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
         }
         let groups = rewritten(&windowed, &aggregate.group_expr)?;
         if !groups.iter().any(|group| windowed.window_column(group).is_some()) {
-            return Err(endless());
+            return self.rolling_aggregate(aggregate);
         }
         check_event_time(windowed.call)?;
         let calls = rewritten(&windowed, &aggregate.aggr_expr)?;

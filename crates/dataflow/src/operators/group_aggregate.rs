@@ -1,0 +1,114 @@
+//! Rolling aggregation: `GROUP BY` without a window, over input that need not end. Each group has one row of results,
+//! which changes as rows come.
+//!
+//! Changes are gathered: at the end of a turn each group that was touched gives at most one `-U` with its former result
+//! and one `+U` with the present one; a result that has come back to what it was gives nothing. Without keys there is one
+//! group, and it has a row even when the input ends without any, as in SQL.
+//!
+//! Keys, arguments and filters are columns of the input: a projection before the operator computes them.
+
+mod changes;
+mod extremes;
+mod key_table;
+mod local;
+mod restated;
+mod rolling;
+mod slots;
+mod state;
+mod sums;
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+
+use self::key_table::KeyTable;
+use self::rolling::Rolling;
+use super::slice_table::Form;
+use crate::aggregate::AggregateFunction;
+use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
+use crate::operator::{Operator, OperatorError};
+
+/// One aggregate, over columns of the input.
+#[derive(Clone, Debug)]
+pub struct RollingCall {
+    /// The function, with bound argument types.
+    pub function: Arc<dyn AggregateFunction>,
+    /// The columns of its arguments.
+    pub arguments: Vec<usize>,
+    /// Their types.
+    pub argument_types: Vec<DataType>,
+    /// The boolean column of `FILTER (WHERE ...)`.
+    pub filter: Option<usize>,
+    /// The call as a user writes it.
+    pub text: String,
+}
+
+/// A rolling aggregation with everything bound. Output columns: the keys, then the results.
+#[derive(Clone, Debug)]
+pub struct GroupAggregate {
+    /// How many of the input's columns, from the first, are the grouping keys.
+    pub key_count: usize,
+    /// What is computed.
+    pub calls: Vec<RollingCall>,
+    /// The keys as a user writes them.
+    pub key_texts: Vec<String>,
+}
+
+impl fmt::Display for GroupAggregate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let calls: Vec<&str> = self.calls.iter().map(|call| call.text.as_str()).collect();
+        match (calls.as_slice(), self.key_texts.as_slice()) {
+            ([], keys) => write!(f, "distinct {}", keys.join(", ")),
+            (calls, []) => write!(f, "aggregate {}", calls.join(", ")),
+            (calls, keys) => write!(f, "aggregate {} by {}", calls.join(", "), keys.join(", ")),
+        }
+    }
+}
+
+impl OperatorDefinition for GroupAggregate {
+    fn describe(&self) -> String {
+        self.to_string()
+    }
+
+    fn distribution(&self, _port: usize) -> Distribution {
+        Distribution::Keyed((0..self.key_count).collect())
+    }
+
+    fn keyed_by(&self) -> Option<Vec<usize>> {
+        Some((0..self.key_count).collect())
+    }
+
+    /// Keys alone never change.
+    fn is_updating(&self, inputs: &[bool]) -> bool {
+        !self.calls.is_empty() || inputs.contains(&true)
+    }
+
+    fn check(&self, inputs: &[bool]) -> Result<(), String> {
+        if inputs.contains(&true) {
+            return Err("its input is a changelog, which it cannot take yet".to_owned());
+        }
+        Ok(())
+    }
+
+    fn local_part(&self, input: &Port) -> Option<LocalPart> {
+        Some(local::split(self, &input.schema))
+    }
+
+    fn instance(&self, _inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
+        Ok(Box::new(Rolling::new(self, Form::Rows, Arc::clone(schema))?))
+    }
+}
+
+impl GroupAggregate {
+    /// A table for the keys, which are the first columns of `schema`.
+    fn key_table(&self, schema: &SchemaRef) -> Result<KeyTable, ArrowError> {
+        KeyTable::new((0..self.key_count).map(|column| type_of(schema, column)))
+    }
+}
+
+/// The type of a column; null where there is none.
+fn type_of(schema: &SchemaRef, column: usize) -> DataType {
+    schema.fields().get(column).map_or(DataType::Null, |field| field.data_type().clone())
+}

@@ -1,0 +1,78 @@
+//! The state of one aggregate over all groups of a rolling aggregation, to which rows are added, and whose results can be
+//! read at any time.
+//!
+//! How it is kept depends on what is known of the function ([`Algebra`]): counts, sums and extremes in place; all other
+//! functions as intermediate states that are rewritten for the groups that were touched.
+
+use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+
+use super::extremes;
+use super::restated::Restated;
+use super::sums;
+use crate::aggregate::{AggregateFunction, Algebra};
+use crate::expression::EvaluationError;
+use std::sync::Arc;
+
+/// An aggregate's state, by group.
+///
+/// # Contract
+/// `groups[i]` is the group of row `i` and is below `group_bound`. A group that was never added to, or was forgotten,
+/// has the result of no rows.
+pub(crate) trait RollingState: Send {
+    /// Adds rows; those where `filter` is not true are left out.
+    fn update(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        group_bound: usize,
+    ) -> Result<(), EvaluationError>;
+    /// Adds intermediate states of the function.
+    fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError>;
+    /// The results of some groups. They stay.
+    fn results(&mut self, groups: &[usize]) -> Result<ArrayRef, EvaluationError>;
+    /// Forgets some groups.
+    fn forget(&mut self, groups: &[usize]);
+    /// Heap memory held, in bytes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// The state for a function over arguments of these types, to which rows are only added.
+///
+/// # Errors
+/// The function has no accumulator, or its state cannot be kept.
+pub(crate) fn growing_state(
+    function: &Arc<dyn AggregateFunction>,
+    argument_types: &[DataType],
+) -> Result<Box<dyn RollingState>, EvaluationError> {
+    let in_place: Option<Box<dyn RollingState>> = match (function.algebra(), argument_types) {
+        (Algebra::Count, _) => Some(Box::new(sums::Counts::default())),
+        (Algebra::Sum, [argument]) => sums::sums(argument, &function.data_type()),
+        (Algebra::Average, [argument]) => sums::averages(function, argument)?,
+        (Algebra::Least, [argument]) if *argument == function.data_type() => extremes::extremes(argument, false),
+        (Algebra::Greatest, [argument]) if *argument == function.data_type() => extremes::extremes(argument, true),
+        _ => None,
+    };
+    match in_place {
+        Some(state) => Ok(state),
+        None => Ok(Box::new(Restated::new(Arc::clone(function), argument_types)?)),
+    }
+}
+
+/// An error of a columnar kernel, as one of the function.
+pub(crate) fn failed(function: &dyn std::fmt::Display, error: &ArrowError) -> EvaluationError {
+    EvaluationError { expression: function.to_string(), reason: error.to_string() }
+}
+
+/// A state or argument that is not of the type it was bound to.
+pub(crate) fn mistyped(function: &str) -> EvaluationError {
+    EvaluationError { expression: function.to_owned(), reason: "its argument is not of the type it was bound to".into() }
+}
+
+/// Whether a row passes a filter.
+#[inline]
+pub(crate) fn passes(filter: Option<&BooleanArray>, row: usize) -> bool {
+    filter.is_none_or(|filter| filter.value(row) && filter.is_valid(row))
+}

@@ -1,0 +1,116 @@
+//! `GROUP BY` without a window, and `DISTINCT`, as rolling aggregations.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema};
+use datafusion::common::DFSchema;
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use mulgil_dataflow::expression::{Expression, NamedExpression};
+use mulgil_dataflow::graph::{AggregateCall, LogicalOperator};
+use mulgil_dataflow::operators::group_aggregate::{GroupAggregate, RollingCall};
+
+use super::aggregate::bind_aggregate;
+use super::expression::{BoundExpression, text_of};
+use super::key::Key;
+use super::translate::{Rows, Translation};
+use crate::problem::SqlError;
+
+impl Translation {
+    /// `GROUP BY` without a window: keys, arguments and filters become columns, which are then aggregated.
+    pub(super) fn rolling_aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
+        if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
+            return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
+        }
+        let input = self.rows(&aggregate.input)?;
+        let mut columns = Columns::default();
+        for key in &aggregate.group_expr {
+            columns.push(BoundExpression::bind(key, &input.schema)?, None);
+        }
+        let key_count = aggregate.group_expr.len();
+        let calls = aggregate.aggr_expr.iter().map(|call| columns.call(call, &input.schema));
+        let definition = GroupAggregate {
+            key_count,
+            calls: calls.collect::<Result<_, SqlError>>()?,
+            key_texts: aggregate.group_expr.iter().map(text_of).collect(),
+        };
+        let prepared = columns.project(self, &input)?;
+        let key = Key::of((0..key_count).map(|column| vec![column]).collect());
+        let operator = LogicalOperator::Apply(Arc::new(definition));
+        Ok(self.push(operator, vec![prepared.node], &aggregate.schema, key))
+    }
+
+    /// `SELECT DISTINCT`: all columns are keys, and nothing is aggregated.
+    pub(super) fn distinct(&mut self, input: &LogicalPlan) -> Result<Rows, SqlError> {
+        let input = self.rows(input)?;
+        let width = input.schema.fields().len();
+        let definition = GroupAggregate {
+            key_count: width,
+            calls: Vec::new(),
+            key_texts: input.schema.fields().iter().map(|field| field.name().clone()).collect(),
+        };
+        let key = Key::of((0..width).map(|column| vec![column]).collect());
+        Ok(self.push(LogicalOperator::Apply(Arc::new(definition)), vec![input.node], &input.schema, key))
+    }
+}
+
+/// The columns that an aggregation reads, each computed once.
+#[derive(Default)]
+struct Columns {
+    expressions: Vec<Arc<dyn Expression>>,
+    /// What each is, where another use of it can be recognised.
+    sources: Vec<Option<Source>>,
+}
+
+/// What a column is computed from.
+#[derive(Clone, PartialEq)]
+enum Source {
+    Column(usize),
+    Expression(Expr),
+}
+
+impl Columns {
+    fn push(&mut self, expression: Arc<dyn Expression>, written: Option<&Expr>) -> usize {
+        let column = expression.as_column().map(Source::Column);
+        let source = column.or_else(|| written.map(|written| Source::Expression(written.clone())));
+        if source.is_some()
+            && written.is_some()
+            && let Some(known) = self.sources.iter().position(|known| *known == source)
+        {
+            return known;
+        }
+        self.expressions.push(expression);
+        self.sources.push(source);
+        self.expressions.len() - 1
+    }
+
+    fn call(&mut self, call: &Expr, schema: &DFSchema) -> Result<RollingCall, SqlError> {
+        let AggregateCall { name, function, arguments, filter } = bind_aggregate(call, schema)?;
+        let bare = call.clone().unalias_nested().data;
+        let Expr::AggregateFunction(written) = &bare else {
+            return Err(SqlError::not_in_stream(format!("the aggregate {name}")));
+        };
+        let argument_types = arguments.iter().map(|argument| argument.data_type()).collect();
+        let mut columns = Vec::with_capacity(arguments.len());
+        for (number, argument) in arguments.into_iter().enumerate() {
+            columns.push(self.push(argument, written.params.args.get(number)));
+        }
+        let filter = filter.map(|filter| self.push(filter, written.params.filter.as_deref()));
+        Ok(RollingCall { function, arguments: columns, argument_types, filter, text: name })
+    }
+
+    /// A projection that computes them.
+    fn project(self, translation: &mut Translation, input: &Rows) -> Result<Rows, SqlError> {
+        let mut fields = Vec::with_capacity(self.expressions.len());
+        let mut expressions = Vec::with_capacity(self.expressions.len());
+        let texts: Vec<String> = self.expressions.iter().map(|expression| expression.to_string()).collect();
+        for (number, (expression, text)) in self.expressions.into_iter().zip(&texts).enumerate() {
+            // Two columns may be written alike and still differ: of two tables, for example.
+            let is_first = texts.iter().position(|other| other == text) == Some(number);
+            let name = if is_first { text.clone() } else { format!("{number}: {text}") };
+            fields.push(Field::new(&name, expression.data_type(), true));
+            expressions.push(NamedExpression { name, expression });
+        }
+        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        Ok(translation.push(LogicalOperator::Project { expressions }, vec![input.node], &schema, Key::none()))
+    }
+}
