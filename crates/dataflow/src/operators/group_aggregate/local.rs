@@ -13,8 +13,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-use super::key_table::KeyTable;
 use super::GroupAggregate;
+use super::key_table::KeyTable;
 use super::restated::add_nothing;
 use super::rolling::Rolling;
 use crate::aggregate::GroupAccumulator;

@@ -68,7 +68,10 @@ pub(crate) fn failed(function: &dyn std::fmt::Display, error: &ArrowError) -> Ev
 
 /// A state or argument that is not of the type it was bound to.
 pub(crate) fn mistyped(function: &str) -> EvaluationError {
-    EvaluationError { expression: function.to_owned(), reason: "its argument is not of the type it was bound to".into() }
+    EvaluationError {
+        expression: function.to_owned(),
+        reason: "its argument is not of the type it was bound to".into(),
+    }
 }
 
 /// Whether a row passes a filter.
