@@ -78,7 +78,14 @@ impl WatermarkTracker {
 
     /// The combined watermark, and whether the inputs together are active, idle or finished.
     pub fn combined(&self) -> InputTime {
-        InputTime { watermark: self.combined, state: self.state() }
+        InputTime { watermark: self.combined, state: state_of(&self.inputs) }
+    }
+
+    /// The time of some of the inputs together, as [`WatermarkTracker::combined`] says it of all; it can go back when an
+    /// idle input wakes.
+    pub fn combined_of(&self, inputs: std::ops::Range<usize>) -> InputTime {
+        let times = self.inputs.get(inputs).unwrap_or_default();
+        InputTime { watermark: combine(times), state: state_of(times) }
     }
 
     /// One input's own time.
@@ -91,27 +98,27 @@ impl WatermarkTracker {
         self.active().min_by_key(|(_, time)| time.watermark).map(|(input, _)| input)
     }
 
-    fn state(&self) -> InputState {
-        if self.active().next().is_some() {
-            InputState::Active
-        } else if self.inputs.iter().any(|time| time.state == InputState::Idle) {
-            InputState::Idle
-        } else {
-            InputState::Finished
-        }
-    }
-
     fn active(&self) -> impl Iterator<Item = (usize, &InputTime)> {
         self.inputs.iter().enumerate().filter(|(_, time)| time.state == InputState::Active)
     }
 
     fn combine(&mut self) {
-        let of_active = self.active().map(|(_, time)| time.watermark).min();
-        let of_idle =
-            || self.inputs.iter().filter(|time| time.state == InputState::Idle).map(|time| time.watermark).max();
-        let combined = of_active.or_else(of_idle).unwrap_or(Watermark::END);
-        self.combined = self.combined.max(combined);
+        self.combined = self.combined.max(combine(&self.inputs));
     }
+}
+
+fn state_of(inputs: &[InputTime]) -> InputState {
+    let is_some = |state: InputState| inputs.iter().any(|time| time.state == state);
+    match (is_some(InputState::Active), is_some(InputState::Idle)) {
+        (true, _) => InputState::Active,
+        (_, true) => InputState::Idle,
+        _ => InputState::Finished,
+    }
+}
+
+fn combine(inputs: &[InputTime]) -> Watermark {
+    let of = |state: InputState| inputs.iter().filter(move |time| time.state == state).map(|time| time.watermark);
+    of(InputState::Active).min().or_else(|| of(InputState::Idle).max()).unwrap_or(Watermark::END)
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ pub(crate) fn start(
     };
     let writers_left = wiring.writes.len();
     let mut tasks = JoinSet::new();
-    spawn_readers(&mut tasks, wiring.reads, &connections, &options, io);
+    spawn_readers(&mut tasks, wiring.reads, &connections, &options, &wiring.metrics, io);
     spawn_writers(&mut tasks, wiring.writes, &connections, &context, io);
     let mut coordinator = Coordinator { tasks, workers, drained, commit, cancelled, writers_left };
     let ending = Ending { threads, view: Arc::clone(&view), result: result_sender };
@@ -98,13 +98,14 @@ fn spawn_readers(
     reads: Vec<PartitionRead>,
     connections: &Connections,
     options: &JobOptions,
+    metrics: &Arc<JobMetrics>,
     io: &Handle,
 ) {
     for read in reads {
         let Some(source) = connections.sources.get(&read.table).cloned() else { continue };
         let positions = options.start_positions.get(&read.table);
         let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
-        tasks.spawn_on(read_partition(read, source, from, options.follow), io);
+        tasks.spawn_on(read_partition(read, source, from, options.follow, Arc::clone(metrics)), io);
     }
 }
 

@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
                 Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Finished })
             }
         };
-        read.queue.push(read.sender, message);
+        read.queue.push(read.sender, message, self.wiring.metrics.elapsed_ns());
         true
     }
 
@@ -200,7 +200,7 @@ impl<'a> Run<'a> {
         let Some(item) = write.queue.pop() else { return false };
         match item.message {
             Message::Batch(batch) => {
-                write.metrics.rows.fetch_add(batch.num_rows() as u64, std::sync::atomic::Ordering::Relaxed);
+                write.metrics.written.add(batch.num_rows() as u64, 0, 0);
                 self.batches.entry(write.table.clone()).or_default().push(batch);
             }
             Message::Time(time) => *writing = time.state != InputState::Finished,

@@ -10,7 +10,10 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 use tokio::sync::Notify;
 
+use crate::clock::now_ms;
+use crate::latency::Latency;
 use crate::queue::Queue;
+use crate::throughput::Throughput;
 
 /// How many late rows are shown.
 const LATE_SAMPLE_ROWS: usize = 20;
@@ -21,6 +24,8 @@ const LATE_SAMPLE_REST: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct JobMetrics {
     pub(crate) started: Instant,
+    /// The same on the machine's clock, in milliseconds since the epoch.
+    pub(crate) started_ms: i64,
     /// What the machine's clock said last, in milliseconds since the epoch; `i64::MIN` where no operator wants to know.
     pub(crate) clock_ms: AtomicI64,
     /// Notified whenever something has changed.
@@ -43,7 +48,7 @@ pub(crate) struct PartitionMetrics {
     pub(crate) table: String,
     pub(crate) partition: String,
     pub(crate) position: AtomicU64,
-    pub(crate) rows: AtomicU64,
+    pub(crate) read: Throughput,
     pub(crate) skipped_rows: AtomicU64,
     pub(crate) time: TimeMetrics,
 }
@@ -54,19 +59,31 @@ pub(crate) struct SubtaskMetrics {
     pub(crate) stage: usize,
     pub(crate) name: String,
     pub(crate) subtask: usize,
-    pub(crate) rows_in: AtomicU64,
-    pub(crate) rows_out: AtomicU64,
+    pub(crate) taken: Throughput,
+    pub(crate) given: Throughput,
     pub(crate) busy_ns: AtomicU64,
     pub(crate) blocked_ns: AtomicU64,
     /// Since when it waits for room, in nanoseconds from the job's start; 0 when it does not.
     pub(crate) blocked_since_ns: AtomicU64,
     pub(crate) state_size_bytes: AtomicU64,
+    /// Its inputs, each with the time of all its senders together.
+    pub(crate) inputs: Vec<InputMetrics>,
+}
+
+/// What is noted of one input of a subtask.
+#[derive(Debug)]
+pub(crate) struct InputMetrics {
+    /// The stage or table that it comes from.
+    pub(crate) from: String,
+    pub(crate) time: TimeMetrics,
 }
 
 /// What is counted of a writer task.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct WriterMetrics {
-    pub(crate) rows: AtomicU64,
+    pub(crate) table: String,
+    pub(crate) written: Throughput,
+    pub(crate) latency: Latency,
     pub(crate) time: TimeMetrics,
 }
 
@@ -80,30 +97,41 @@ pub(crate) struct EdgeQueues {
     pub(crate) queues: Vec<Arc<Queue>>,
 }
 
-/// How far something's event time has come, the end of time not counted.
+/// How far something's event time has come, the end of time not counted, and since when it stands there.
 #[derive(Debug)]
 pub(crate) struct TimeMetrics {
     watermark: AtomicI64,
     state: AtomicU8,
+    moved_ns: AtomicU64,
 }
 
 impl Default for TimeMetrics {
     fn default() -> Self {
-        Self { watermark: AtomicI64::new(Watermark::UNKNOWN.0), state: AtomicU8::new(0) }
+        Self { watermark: AtomicI64::new(Watermark::UNKNOWN.0), state: AtomicU8::new(0), moved_ns: AtomicU64::new(0) }
     }
 }
 
 impl TimeMetrics {
-    pub(crate) fn set(&self, time: InputTime) {
+    /// Time has come so far, at `now_ns` from the job's start; whether that is news.
+    pub(crate) fn set(&self, time: InputTime, now_ns: u64) -> bool {
+        let mut news = false;
         if time.watermark != Watermark::END {
-            self.watermark.store(time.watermark.0, Relaxed);
+            news = self.watermark.swap(time.watermark.0, Relaxed) != time.watermark.0;
+        }
+        if news {
+            self.moved_ns.store(now_ns, Relaxed);
         }
         let state = match time.state {
             InputState::Active => 0,
             InputState::Idle => 1,
             InputState::Finished => 2,
         };
-        self.state.store(state, Relaxed);
+        news | (self.state.swap(state, Relaxed) != state)
+    }
+
+    /// When the watermark moved last, in nanoseconds from the job's start.
+    pub(crate) fn moved_ns(&self) -> u64 {
+        self.moved_ns.load(Relaxed)
     }
 
     pub(crate) fn get(&self) -> InputTime {
@@ -120,6 +148,7 @@ impl JobMetrics {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
+            started_ms: now_ms(),
             clock_ms: AtomicI64::new(i64::MIN),
             changed: Notify::new(),
             late_dropped: AtomicU64::new(0),
@@ -146,6 +175,11 @@ impl JobMetrics {
     pub(crate) fn late_sample(&self) -> Vec<String> {
         let sample = self.late_sample.lock().unwrap_or_else(PoisonError::into_inner);
         sample.rows.iter().cloned().collect()
+    }
+
+    /// A moment of the job on the machine's clock, in milliseconds since the epoch.
+    pub(crate) fn epoch_ms(&self, elapsed_ns: u64) -> i64 {
+        self.started_ms.saturating_add_unsigned(elapsed_ns / 1_000_000)
     }
 
     pub(crate) fn elapsed_ns(&self) -> u64 {

@@ -35,7 +35,16 @@ pub(crate) enum Message {
 pub(crate) struct Item {
     pub(crate) sender: usize,
     pub(crate) message: Message,
+    /// When the oldest row behind the message was read, in nanoseconds from the job's start.
+    pub(crate) read_ns: u64,
     size_bytes: usize,
+}
+
+impl Item {
+    /// What the rows of the message take.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        self.size_bytes.saturating_sub(MESSAGE_BYTES) as u64
+    }
 }
 
 /// Who is to be told when something happens to a queue.
@@ -77,8 +86,8 @@ impl Queue {
         Arc::new(Self { items, size_bytes: AtomicUsize::new(0), size_bytes_max, arrived, room })
     }
 
-    /// Puts a message at the end.
-    pub(crate) fn push(&self, sender: usize, message: Message) {
+    /// Puts a message at the end; gives what its rows take.
+    pub(crate) fn push(&self, sender: usize, message: Message, read_ns: u64) -> u64 {
         let size_bytes = MESSAGE_BYTES
             + match &message {
                 Message::Batch(batch) => batch.size_bytes(),
@@ -87,9 +96,12 @@ impl Queue {
             };
         let mut items = self.lock();
         self.size_bytes.fetch_add(size_bytes, Ordering::AcqRel);
-        items.push_back(Item { sender, message, size_bytes });
+        let item = Item { sender, message, read_ns, size_bytes };
+        let row_bytes = item.row_bytes();
+        items.push_back(item);
         drop(items);
         self.arrived.send();
+        row_bytes
     }
 
     /// Takes the message that came first.

@@ -9,6 +9,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
 use crate::error::JobError;
+use crate::metrics::JobMetrics;
 use crate::queue::Message;
 use crate::wiring::PartitionRead;
 
@@ -18,6 +19,7 @@ pub(crate) async fn read_partition(
     source: Arc<dyn Source>,
     from: Position,
     follow: bool,
+    job: Arc<JobMetrics>,
 ) -> Result<(), JobError> {
     let failed = |error: ConnectError| JobError::Source { table: read.table.clone(), reason: error.to_string() };
     read.metrics.position.store(from, Relaxed);
@@ -30,15 +32,15 @@ pub(crate) async fn read_partition(
         match next {
             Read::Rows(rows, position) => {
                 is_idle = false;
-                read.queue.push(read.sender, Message::Read(rows, position));
+                read.queue.push(read.sender, Message::Read(rows, position), job.elapsed_ns());
             }
             Read::Idle if is_idle => {}
             Read::Idle => {
                 is_idle = true;
-                read.queue.push(read.sender, Message::Time(time(InputState::Idle)));
+                read.queue.push(read.sender, Message::Time(time(InputState::Idle)), job.elapsed_ns());
             }
             Read::End => {
-                read.queue.push(read.sender, Message::Time(time(InputState::Finished)));
+                read.queue.push(read.sender, Message::Time(time(InputState::Finished)), job.elapsed_ns());
                 return Ok(());
             }
         }

@@ -36,11 +36,16 @@ pub(crate) struct Route {
 struct Destination {
     queue: Arc<Queue>,
     slivers: Coalescer,
+    /// When the oldest row among the slivers was read.
+    oldest_ns: u64,
+    /// What the rows sent so far take, since somebody asked.
+    sent_bytes: u64,
 }
 
 impl Route {
     pub(crate) fn new(choice: Choice, sender: usize, queues: Vec<Arc<Queue>>) -> Self {
-        let destination = |queue| Destination { queue, slivers: Coalescer::new(BATCH_ROWS_MIN) };
+        let destination =
+            |queue| Destination { queue, slivers: Coalescer::new(BATCH_ROWS_MIN), oldest_ns: u64::MAX, sent_bytes: 0 };
         Self { choice, sender, destinations: queues.into_iter().map(destination).collect() }
     }
 
@@ -49,25 +54,25 @@ impl Route {
         self.destinations.iter().all(|destination| destination.queue.has_room())
     }
 
-    /// Sends rows on their way.
-    pub(crate) fn send(&mut self, batch: Batch) -> Result<(), ArrowError> {
+    /// Sends rows on their way, the oldest of which was read at `read_ns`.
+    pub(crate) fn send(&mut self, batch: Batch, read_ns: u64) -> Result<(), ArrowError> {
         match &mut self.choice {
             Choice::All => {
                 for destination in &mut self.destinations {
-                    destination.send(self.sender, batch.clone())?;
+                    destination.send(self.sender, batch.clone(), read_ns)?;
                 }
             }
             Choice::Next(next) => {
                 let chosen = *next % self.destinations.len().max(1);
                 *next = chosen + 1;
                 if let Some(destination) = self.destinations.get_mut(chosen) {
-                    destination.send(self.sender, batch)?;
+                    destination.send(self.sender, batch, read_ns)?;
                 }
             }
             Choice::ByKey(scatter) => {
                 for (chosen, part) in scatter.scatter(batch)? {
                     if let Some(destination) = self.destinations.get_mut(chosen) {
-                        destination.send(self.sender, part)?;
+                        destination.send(self.sender, part, read_ns)?;
                     }
                 }
             }
@@ -79,25 +84,37 @@ impl Route {
     pub(crate) fn flush(&mut self) -> Result<(), ArrowError> {
         for destination in &mut self.destinations {
             if let Some(batch) = destination.slivers.flush()? {
-                destination.queue.push(self.sender, Message::Batch(batch));
+                destination.push(self.sender, batch);
             }
         }
         Ok(())
     }
 
     /// Tells every destination how far this sender's event time has come. [`Route::flush`] goes before.
-    pub(crate) fn send_time(&self, time: InputTime) {
+    /// The row that brought it on was read at `read_ns`.
+    pub(crate) fn send_time(&self, time: InputTime, read_ns: u64) {
         for destination in &self.destinations {
-            destination.queue.push(self.sender, Message::Time(time));
+            destination.queue.push(self.sender, Message::Time(time), read_ns);
         }
+    }
+
+    /// What the rows sent take, since this was last asked.
+    pub(crate) fn take_sent_bytes(&mut self) -> u64 {
+        self.destinations.iter_mut().map(|destination| std::mem::take(&mut destination.sent_bytes)).sum()
     }
 }
 
 impl Destination {
-    fn send(&mut self, sender: usize, batch: Batch) -> Result<(), ArrowError> {
+    fn send(&mut self, sender: usize, batch: Batch, read_ns: u64) -> Result<(), ArrowError> {
+        self.oldest_ns = self.oldest_ns.min(read_ns);
         if let Some(batch) = self.slivers.push(batch)? {
-            self.queue.push(sender, Message::Batch(batch));
+            self.push(sender, batch);
         }
         Ok(())
+    }
+
+    fn push(&mut self, sender: usize, batch: Batch) {
+        let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX);
+        self.sent_bytes += self.queue.push(sender, Message::Batch(batch), read_ns);
     }
 }

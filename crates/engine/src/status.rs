@@ -29,12 +29,51 @@ pub struct JobStatus {
     pub skipped_rows: u64,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// How long rows are under way from source to sink; `None` before the first row is written.
+    pub latency: Option<LatencyStatus>,
+    /// The sinks.
+    pub sinks: Vec<SinkStatus>,
     /// The partitions of all sources.
     pub partitions: Vec<PartitionStatus>,
     /// The subtasks of all stages.
     pub subtasks: Vec<SubtaskStatus>,
     /// The queues between reader tasks, stages and writer tasks.
     pub edges: Vec<EdgeStatus>,
+}
+
+/// How long rows are under way, from being read to being written, over the last minute or two in which rows were written.
+/// A result that waited for event time counts from the reading of the row that let it out.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct LatencyStatus {
+    /// Half of the rows took no longer.
+    pub p50_ms: f64,
+    /// 95 in 100 rows took no longer.
+    pub p95_ms: f64,
+    /// 99 in 100 rows took no longer.
+    pub p99_ms: f64,
+    /// The slowest row.
+    pub max_ms: f64,
+    /// How many rows have been written since the job's start.
+    pub rows: u64,
+    /// The latencies of all those, added up.
+    pub sum_ms: f64,
+}
+
+/// A sink, its writers taken together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SinkStatus {
+    /// Its table.
+    pub table: String,
+    /// Rows written.
+    pub rows: u64,
+    /// What they took in memory.
+    pub bytes: u64,
+    /// Rows a second, over the last few seconds.
+    pub rows_per_second: f64,
+    /// Bytes a second, likewise.
+    pub bytes_per_second: f64,
+    /// How long rows are under way to it.
+    pub latency: Option<LatencyStatus>,
 }
 
 /// Where a job is in its life. All but `Running` are final.
@@ -60,10 +99,12 @@ pub struct HeldBackBy {
     pub partition: String,
     /// How far it has come; `None` if it has given no row yet.
     pub watermark_ms: Option<i64>,
+    /// Since when it stands there, on the machine's clock, in milliseconds since the epoch.
+    pub since_ms: i64,
 }
 
 /// A source partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PartitionStatus {
     /// The source's table.
     pub table: String,
@@ -75,8 +116,16 @@ pub struct PartitionStatus {
     pub watermark_ms: Option<i64>,
     /// Whether it counts for the watermark.
     pub state: PartitionState,
+    /// Since when its watermark stands there, on the machine's clock, in milliseconds since the epoch.
+    pub watermark_since_ms: i64,
     /// Rows read from it.
     pub rows: u64,
+    /// What they took in memory.
+    pub bytes: u64,
+    /// Rows a second, over the last few seconds.
+    pub rows_per_second: f64,
+    /// Bytes a second, likewise.
+    pub bytes_per_second: f64,
     /// Rows skipped because they could not be decoded.
     pub skipped_rows: u64,
 }
@@ -94,7 +143,7 @@ pub enum PartitionState {
 }
 
 /// One parallel instance of a stage.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SubtaskStatus {
     /// The stage, by number.
     pub stage: usize,
@@ -106,6 +155,16 @@ pub struct SubtaskStatus {
     pub rows_in: u64,
     /// Rows given out.
     pub rows_out: u64,
+    /// What the rows taken in took in memory.
+    pub bytes_in: u64,
+    /// What the rows given out took in memory, once for each subtask or sink that got them.
+    pub bytes_out: u64,
+    /// Rows taken in a second, over the last few seconds.
+    pub rows_in_per_second: f64,
+    /// Rows given out a second, likewise.
+    pub rows_out_per_second: f64,
+    /// Its inputs, and how far event time has come on each.
+    pub inputs: Vec<InputStatus>,
     /// Time spent computing.
     pub busy_ms: u64,
     /// Time spent waiting for room in a queue behind it.
@@ -116,8 +175,21 @@ pub struct SubtaskStatus {
     pub state_size_bytes: u64,
 }
 
-/// The queues of one edge, taken together.
+/// One input of a subtask, its senders taken together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InputStatus {
+    /// The stage or table that it comes from.
+    pub from: String,
+    /// How far its event time has come; `None` before the first watermark.
+    pub watermark_ms: Option<i64>,
+    /// Since when it stands there, on the machine's clock, in milliseconds since the epoch.
+    pub since_ms: i64,
+    /// Whether it counts for the subtask's watermark.
+    pub state: PartitionState,
+}
+
+/// The queues of one edge, taken together.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EdgeStatus {
     /// The stage or source that fills it.
     pub from: String,
@@ -129,4 +201,6 @@ pub struct EdgeStatus {
     pub queued_bytes: u64,
     /// How full it can be before whoever fills it has to wait.
     pub queue_bytes_max: u64,
+    /// How full the fullest of its queues is: 0 is empty; at 1 whoever fills it waits.
+    pub fullness: f64,
 }

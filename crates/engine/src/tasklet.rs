@@ -5,12 +5,12 @@
 //! the input is exhausted (so within milliseconds at a low rate) or the turn is over (so under load it does not cut
 //! batches into slivers). Passing a watermark on later than it came is always safe.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use mulgil_connect::source::Position;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::chain::{Chain, ChainError};
 use mulgil_dataflow::operator::{LateRows, Output};
@@ -48,6 +48,11 @@ pub(crate) struct Tasklet {
     pub(crate) job: Arc<JobMetrics>,
     /// The time that was last passed on.
     pub(crate) told: InputTime,
+    /// When the oldest row behind what has been taken in since time was last settled was read, in nanoseconds from the
+    /// job's start; `u64::MAX` when nothing has.
+    pub(crate) oldest_ns: u64,
+    /// When this turn began, likewise.
+    pub(crate) now_ns: u64,
     /// Whether something has been taken in since time was last settled.
     pub(crate) unsettled: bool,
     /// What the chain was last told of the machine's clock; `None` where none of its operators wants to know.
@@ -63,8 +68,8 @@ pub(crate) struct Input {
     pub(crate) queue: Arc<Queue>,
     /// The input port of the first operator.
     pub(crate) port: usize,
-    /// The number of the queue's first sender among all senders of the subtask.
-    pub(crate) first_sender: usize,
+    /// The numbers of the queue's senders among all senders of the subtask.
+    pub(crate) senders: Range<usize>,
 }
 
 /// The beginning of a source stage: what is done to the rows of a partition before their time is known.
@@ -83,18 +88,22 @@ impl Tasklet {
         if self.done {
             return Ok(Turn::Done);
         }
+        self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
         let mut taken = 0;
         while taken < messages_max && self.has_room() {
-            let Some((port, sender, message)) = self.next_message() else { break };
+            let Some((input, item)) = self.next_message() else { break };
             self.unsettled = true;
-            self.take(port, sender, message)?;
+            self.oldest_ns = self.oldest_ns.min(item.read_ns);
+            self.take(input, item)?;
             taken += 1;
         }
         let has_room = self.has_room();
         if self.unsettled && has_room {
             self.settle(taken < messages_max)?;
         }
+        let sent_bytes = self.routes.iter_mut().map(Route::take_sent_bytes).sum();
+        self.metrics.given.add(0, sent_bytes, self.now_ns);
         Ok(match (self.done, looked || taken > 0, has_room) {
             (true, ..) => Turn::Done,
             (_, true, _) => Turn::Worked,
@@ -107,49 +116,51 @@ impl Tasklet {
         self.routes.iter().all(Route::has_room)
     }
 
-    /// The next message of any input, the inputs taking turns.
-    fn next_message(&mut self) -> Option<(usize, usize, Message)> {
+    /// The next message of any input, the inputs taking turns; with the input's number.
+    fn next_message(&mut self) -> Option<(usize, Item)> {
         let count = self.inputs.len();
         for step in 0..count {
             let index = (self.next_input + step) % count;
-            let Some(input) = self.inputs.get(index) else { continue };
-            if let Some(Item { sender, message, .. }) = input.queue.pop() {
-                self.next_input = index + 1;
-                return Some((input.port, input.first_sender + sender, message));
-            }
+            let Some(item) = self.inputs.get(index).and_then(|input| input.queue.pop()) else { continue };
+            self.next_input = index + 1;
+            return Some((index, item));
         }
         None
     }
 
-    fn take(&mut self, port: usize, sender: usize, message: Message) -> Result<(), JobError> {
-        match message {
+    fn take(&mut self, input: usize, item: Item) -> Result<(), JobError> {
+        let Some(Input { port, senders, .. }) = self.inputs.get(input) else { return Ok(()) };
+        let (port, sender, row_bytes) = (*port, senders.start + item.sender, item.row_bytes());
+        match item.message {
             Message::Batch(batch) => {
-                self.metrics.rows_in.fetch_add(batch.num_rows() as u64, Relaxed);
-                self.process(port, batch)
+                self.metrics.taken.add(batch.num_rows() as u64, row_bytes, self.now_ns);
+                self.process(port, batch, item.read_ns)
             }
             Message::Read(rows, position) => {
                 self.senders.set_state(sender, InputState::Active);
-                self.wake();
-                self.read(sender, rows, position)
+                self.wake(item.read_ns);
+                let row_count = rows.num_rows() as u64;
+                self.metrics.taken.add(row_count, row_bytes, self.now_ns);
+                if let Some(metrics) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
+                    metrics.read.add(row_count, row_bytes, self.now_ns);
+                    metrics.position.store(position, Relaxed);
+                }
+                self.read(sender, rows, item.read_ns)?;
+                self.note_time(input, sender);
+                Ok(())
             }
             Message::Time(time) => {
                 self.senders.set(sender, time);
-                self.note_partition(sender);
-                self.wake();
+                self.note_time(input, sender);
+                self.wake(item.read_ns);
                 Ok(())
             }
         }
     }
 
     /// Takes rows of a source partition, and lets them bring its time on.
-    fn read(&mut self, partition: usize, rows: RecordBatch, position: Position) -> Result<(), JobError> {
-        let row_count = rows.num_rows() as u64;
-        self.metrics.rows_in.fetch_add(row_count, Relaxed);
-        let Some(head) = &mut self.head else { return self.process(0, Batch::append(rows)) };
-        if let Some(metrics) = head.partitions.get(partition) {
-            metrics.rows.fetch_add(row_count, Relaxed);
-            metrics.position.store(position, Relaxed);
-        }
+    fn read(&mut self, partition: usize, rows: RecordBatch, read_ns: u64) -> Result<(), JobError> {
+        let Some(head) = &mut self.head else { return self.process(0, Batch::append(rows), read_ns) };
         let mut timed = Collected { batches: Vec::new(), job: &self.job };
         head.before.process(0, Batch::append(rows), &mut timed).map_err(operator_failed)?;
         let batches = timed.batches;
@@ -165,24 +176,40 @@ impl Tasklet {
             }
         }
         for batch in batches {
-            self.process(0, batch)?;
+            self.process(0, batch, read_ns)?;
         }
         self.senders.advance(partition, watermark);
-        self.note_partition(partition);
         Ok(())
     }
 
-    fn note_partition(&self, partition: usize) {
-        let metrics = self.head.as_ref().and_then(|head| head.partitions.get(partition));
-        if let (Some(metrics), Some(time)) = (metrics, self.senders.input(partition)) {
-            metrics.time.set(time);
+    /// Lets it be seen how far an input has come, and, where it is a source, the partition.
+    fn note_time(&self, input: usize, sender: usize) {
+        let partition = self.head.as_ref().and_then(|head| head.partitions.get(sender));
+        if let (Some(partition), Some(time)) = (partition, self.senders.input(sender)) {
+            partition.time.set(time, self.now_ns);
+        }
+        if let (Some(input), Some(metrics)) = (self.inputs.get(input), self.metrics.inputs.get(input)) {
+            metrics.time.set(self.senders.combined_of(input.senders.clone()), self.now_ns);
         }
     }
 
-    fn process(&mut self, port: usize, batch: Batch) -> Result<(), JobError> {
-        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
-        let result = self.chain.process(port, batch, &mut out);
+    fn process(&mut self, port: usize, batch: Batch, read_ns: u64) -> Result<(), JobError> {
+        let (chain, mut out) = self.outgoing(read_ns);
+        let result = chain.process(port, batch, &mut out);
         out.finish(result)
+    }
+
+    /// The chain, and the way out of it for rows that come of rows read at `read_ns`.
+    fn outgoing(&mut self, read_ns: u64) -> (&mut Chain, Outgoing<'_>) {
+        let out = Outgoing {
+            routes: &mut self.routes,
+            metrics: &self.metrics,
+            job: &self.job,
+            read_ns,
+            now_ns: self.now_ns,
+            failure: None,
+        };
+        (&mut self.chain, out)
     }
 
     /// Tells the operators what the machine's clock says; whether it has gone on.
@@ -193,17 +220,17 @@ impl Tasklet {
         }
         self.clock_ms = Some(now_ms);
         self.unsettled = true;
-        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
-        let result = self.chain.on_clock(now_ms, &mut out);
+        let (chain, mut out) = self.outgoing(self.now_ns);
+        let result = chain.on_clock(now_ms, &mut out);
         out.finish(result)?;
         Ok(true)
     }
 
     /// Says at once that this subtask is idle no longer: the rows to come count for time again.
-    fn wake(&mut self) {
+    fn wake(&mut self, read_ns: u64) {
         if self.told.state == InputState::Idle && self.senders.combined().state == InputState::Active {
             self.told.state = InputState::Active;
-            self.routes.iter().for_each(|route| route.send_time(self.told));
+            self.routes.iter().for_each(|route| route.send_time(self.told, read_ns));
         }
     }
 
@@ -211,10 +238,13 @@ impl Tasklet {
     /// nothing more to join them with.
     fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
         let now = self.senders.combined();
-        let mut out = Outgoing { routes: &mut self.routes, metrics: &self.metrics, job: &self.job, failure: None };
-        let mut result = self.chain.flush(&mut out);
-        if result.is_ok() && now.watermark > self.told.watermark {
-            result = self.chain.on_watermark(now.watermark, &mut out);
+        // Whatever is let out now, the oldest row of this turn has let it out.
+        let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
+        let is_news = now.watermark > self.told.watermark;
+        let (chain, mut out) = self.outgoing(read_ns);
+        let mut result = chain.flush(&mut out);
+        if result.is_ok() && is_news {
+            result = chain.on_watermark(now.watermark, &mut out);
         }
         out.finish(result)?;
         if now != self.told || exhausted {
@@ -223,7 +253,7 @@ impl Tasklet {
             }
         }
         if now != self.told {
-            self.routes.iter().for_each(|route| route.send_time(now));
+            self.routes.iter().for_each(|route| route.send_time(now, read_ns));
             self.told = now;
         }
         self.metrics.state_size_bytes.store(self.chain.state_size_bytes() as u64, Relaxed);
@@ -238,6 +268,8 @@ struct Outgoing<'a> {
     routes: &'a mut [Route],
     metrics: &'a SubtaskMetrics,
     job: &'a JobMetrics,
+    read_ns: u64,
+    now_ns: u64,
     failure: Option<ArrowError>,
 }
 
@@ -250,9 +282,9 @@ impl Outgoing<'_> {
 
 impl Output for Outgoing<'_> {
     fn emit(&mut self, batch: Batch) {
-        self.metrics.rows_out.fetch_add(batch.num_rows() as u64, Relaxed);
+        self.metrics.given.add(batch.num_rows() as u64, 0, self.now_ns);
         for route in &mut *self.routes {
-            if let Err(error) = route.send(batch.clone()) {
+            if let Err(error) = route.send(batch.clone(), self.read_ns) {
                 self.failure.get_or_insert(error);
             }
         }

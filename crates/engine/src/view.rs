@@ -9,8 +9,13 @@ use mulgil_dataflow::watermark::{InputState, InputTime};
 
 use crate::error::JobError;
 use crate::job::{JobResult, JobSummary};
-use crate::metrics::{EdgeQueues, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
-use crate::status::{EdgeStatus, HeldBackBy, JobState, JobStatus, PartitionState, PartitionStatus, SubtaskStatus};
+use crate::latency::Latency;
+use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
+use crate::status::{
+    EdgeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState, PartitionStatus,
+    SinkStatus, SubtaskStatus,
+};
+use crate::throughput::Rate;
 
 /// The counters of a job.
 pub(crate) struct JobView {
@@ -45,8 +50,10 @@ impl JobView {
             null_event_times: self.metrics.null_event_times.load(Relaxed),
             skipped_rows: self.skipped_rows(),
             late_sample: self.metrics.late_sample(),
-            partitions: self.partitions.iter().map(|partition| partition_status(partition)).collect(),
-            subtasks: self.subtasks.iter().map(|subtask| subtask_status(subtask, elapsed_ns)).collect(),
+            latency: latency_status(self.writers.iter()),
+            sinks: self.sinks(elapsed_ns),
+            partitions: self.partitions.iter().map(|partition| self.partition(partition, elapsed_ns)).collect(),
+            subtasks: self.subtasks.iter().map(|subtask| self.subtask(subtask, elapsed_ns)).collect(),
             edges: self.edges.iter().map(edge_status).collect(),
         }
     }
@@ -64,11 +71,11 @@ impl JobView {
     }
 
     fn rows_in(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.rows.load(Relaxed)).sum()
+        self.partitions.iter().map(|partition| partition.read.rows()).sum()
     }
 
     fn rows_out(&self) -> u64 {
-        self.writers.iter().map(|writer| writer.rows.load(Relaxed)).sum()
+        self.writers.iter().map(|writer| writer.written.rows()).sum()
     }
 
     fn skipped_rows(&self) -> u64 {
@@ -90,8 +97,101 @@ impl JobView {
             table: slowest.table.clone(),
             partition: slowest.partition.clone(),
             watermark_ms: known_ms(slowest.time.get().watermark),
+            since_ms: self.metrics.epoch_ms(slowest.time.moved_ns()),
         })
     }
+
+    fn sinks(&self, elapsed_ns: u64) -> Vec<SinkStatus> {
+        let mut tables: Vec<&str> = self.writers.iter().map(|writer| writer.table.as_str()).collect();
+        tables.dedup();
+        let sink = |table: &str| {
+            let writers = || self.writers.iter().filter(|writer| writer.table == table);
+            let rate = |of: fn(Rate) -> f64| writers().map(|writer| of(writer.written.rate(elapsed_ns))).sum();
+            SinkStatus {
+                table: table.to_owned(),
+                rows: writers().map(|writer| writer.written.rows()).sum(),
+                bytes: writers().map(|writer| writer.written.bytes()).sum(),
+                rows_per_second: rate(|rate| rate.rows_per_second),
+                bytes_per_second: rate(|rate| rate.bytes_per_second),
+                latency: latency_status(writers()),
+            }
+        };
+        tables.into_iter().map(sink).collect()
+    }
+
+    fn partition(&self, metrics: &PartitionMetrics, elapsed_ns: u64) -> PartitionStatus {
+        let InputTime { watermark, state } = metrics.time.get();
+        let rate = metrics.read.rate(elapsed_ns);
+        PartitionStatus {
+            table: metrics.table.clone(),
+            partition: metrics.partition.clone(),
+            position: metrics.position.load(Relaxed),
+            watermark_ms: known_ms(watermark),
+            watermark_since_ms: self.metrics.epoch_ms(metrics.time.moved_ns()),
+            state: state.into(),
+            rows: metrics.read.rows(),
+            bytes: metrics.read.bytes(),
+            rows_per_second: rate.rows_per_second,
+            bytes_per_second: rate.bytes_per_second,
+            skipped_rows: metrics.skipped_rows.load(Relaxed),
+        }
+    }
+
+    fn subtask(&self, metrics: &SubtaskMetrics, elapsed_ns: u64) -> SubtaskStatus {
+        const NS_PER_MS: u64 = 1_000_000;
+        let busy_ns = metrics.busy_ns.load(Relaxed);
+        let blocked_since_ns = metrics.blocked_since_ns.load(Relaxed);
+        let blocked_now_ns = if blocked_since_ns > 0 { elapsed_ns.saturating_sub(blocked_since_ns) } else { 0 };
+        let blocked_ns = metrics.blocked_ns.load(Relaxed) + blocked_now_ns;
+        SubtaskStatus {
+            stage: metrics.stage,
+            name: metrics.name.clone(),
+            subtask: metrics.subtask,
+            rows_in: metrics.taken.rows(),
+            rows_out: metrics.given.rows(),
+            bytes_in: metrics.taken.bytes(),
+            bytes_out: metrics.given.bytes(),
+            rows_in_per_second: metrics.taken.rate(elapsed_ns).rows_per_second,
+            rows_out_per_second: metrics.given.rate(elapsed_ns).rows_per_second,
+            inputs: metrics.inputs.iter().map(|input| self.input(input)).collect(),
+            busy_ms: busy_ns / NS_PER_MS,
+            blocked_ms: blocked_ns / NS_PER_MS,
+            idle_ms: elapsed_ns.saturating_sub(busy_ns + blocked_ns) / NS_PER_MS,
+            state_size_bytes: metrics.state_size_bytes.load(Relaxed),
+        }
+    }
+
+    fn input(&self, metrics: &InputMetrics) -> InputStatus {
+        let InputTime { watermark, state } = metrics.time.get();
+        InputStatus {
+            from: metrics.from.clone(),
+            watermark_ms: known_ms(watermark),
+            since_ms: self.metrics.epoch_ms(metrics.time.moved_ns()),
+            state: state.into(),
+        }
+    }
+}
+
+impl From<InputState> for PartitionState {
+    fn from(state: InputState) -> Self {
+        match state {
+            InputState::Active => Self::Active,
+            InputState::Idle => Self::Idle,
+            InputState::Finished => Self::Finished,
+        }
+    }
+}
+
+fn latency_status<'a>(writers: impl Iterator<Item = &'a Arc<WriterMetrics>>) -> Option<LatencyStatus> {
+    let ms = |us: u64| us as f64 / 1_000.0;
+    Latency::percentiles(writers.map(|writer| &writer.latency)).map(|latency| LatencyStatus {
+        p50_ms: ms(latency.p50_us),
+        p95_ms: ms(latency.p95_us),
+        p99_ms: ms(latency.p99_us),
+        max_ms: ms(latency.max_us),
+        rows: latency.count,
+        sum_ms: ms(latency.sum_us),
+    })
 }
 
 fn sum_of(counter: &AtomicU64) -> u64 {
@@ -102,42 +202,6 @@ fn known_ms(watermark: Watermark) -> Option<i64> {
     (watermark != Watermark::UNKNOWN).then_some(watermark.0)
 }
 
-fn partition_status(metrics: &PartitionMetrics) -> PartitionStatus {
-    let InputTime { watermark, state } = metrics.time.get();
-    PartitionStatus {
-        table: metrics.table.clone(),
-        partition: metrics.partition.clone(),
-        position: metrics.position.load(Relaxed),
-        watermark_ms: known_ms(watermark),
-        state: match state {
-            InputState::Active => PartitionState::Active,
-            InputState::Idle => PartitionState::Idle,
-            InputState::Finished => PartitionState::Finished,
-        },
-        rows: metrics.rows.load(Relaxed),
-        skipped_rows: metrics.skipped_rows.load(Relaxed),
-    }
-}
-
-fn subtask_status(metrics: &SubtaskMetrics, elapsed_ns: u64) -> SubtaskStatus {
-    const NS_PER_MS: u64 = 1_000_000;
-    let busy_ns = metrics.busy_ns.load(Relaxed);
-    let blocked_since_ns = metrics.blocked_since_ns.load(Relaxed);
-    let blocked_now_ns = if blocked_since_ns > 0 { elapsed_ns.saturating_sub(blocked_since_ns) } else { 0 };
-    let blocked_ns = metrics.blocked_ns.load(Relaxed) + blocked_now_ns;
-    SubtaskStatus {
-        stage: metrics.stage,
-        name: metrics.name.clone(),
-        subtask: metrics.subtask,
-        rows_in: metrics.rows_in.load(Relaxed),
-        rows_out: metrics.rows_out.load(Relaxed),
-        busy_ms: busy_ns / NS_PER_MS,
-        blocked_ms: blocked_ns / NS_PER_MS,
-        idle_ms: elapsed_ns.saturating_sub(busy_ns + blocked_ns) / NS_PER_MS,
-        state_size_bytes: metrics.state_size_bytes.load(Relaxed),
-    }
-}
-
 fn edge_status(edge: &EdgeQueues) -> EdgeStatus {
     EdgeStatus {
         from: edge.from.clone(),
@@ -145,5 +209,7 @@ fn edge_status(edge: &EdgeQueues) -> EdgeStatus {
         exchange: edge.exchange.to_owned(),
         queued_bytes: edge.queues.iter().map(|queue| queue.size_bytes() as u64).sum(),
         queue_bytes_max: (edge.size_bytes_max * edge.queues.len()) as u64,
+        fullness: edge.queues.iter().map(|queue| queue.size_bytes()).max().unwrap_or(0) as f64
+            / edge.size_bytes_max.max(1) as f64,
     }
 }

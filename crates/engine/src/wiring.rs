@@ -20,10 +20,14 @@ use tokio::sync::Notify;
 
 use crate::bell::Bell;
 use crate::error::JobError;
-use crate::metrics::{EdgeQueues, JobMetrics, PartitionMetrics, SubtaskMetrics, TimeMetrics, WriterMetrics};
+use crate::latency::Latency;
+use crate::metrics::{
+    EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, TimeMetrics, WriterMetrics,
+};
 use crate::queue::{Queue, Signal};
 use crate::route::{Choice, Route};
 use crate::tasklet::{Input, SourceHead, Tasklet};
+use crate::throughput::Throughput;
 
 /// How the parts are to be wired.
 pub(crate) struct WiringOptions {
@@ -109,7 +113,8 @@ type Subtask = (usize, usize);
 struct Wirer<'a> {
     graph: &'a PhysicalGraph,
     options: WiringOptions,
-    inputs: HashMap<Subtask, Vec<Input>>,
+    /// With the name of the stage or table that each comes from.
+    inputs: HashMap<Subtask, Vec<(String, Input)>>,
     sender_counts: HashMap<Subtask, usize>,
     outputs: HashMap<Subtask, Vec<Route>>,
     wiring: Wiring,
@@ -127,7 +132,7 @@ impl Wirer<'_> {
                     table: source.table.clone(),
                     partition: name.clone(),
                     position: 0.into(),
-                    rows: 0.into(),
+                    read: Throughput::default(),
                     skipped_rows: 0.into(),
                     time: TimeMetrics::default(),
                 });
@@ -141,7 +146,7 @@ impl Wirer<'_> {
                     metrics,
                 });
             }
-            self.take_from(stage, subtask, 0, Arc::clone(&queue), mine.count());
+            self.take_from(source.table.clone(), (stage, subtask), 0, Arc::clone(&queue), mine.count());
             queues.push(queue);
         }
         self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
@@ -155,7 +160,8 @@ impl Wirer<'_> {
             .map(|subtask| self.queue(self.bell_of(subtask), self.bells_of(senders(subtask))))
             .collect();
         for (subtask, queue) in queues.iter().enumerate() {
-            self.take_from(edge.to, subtask, edge.port, Arc::clone(queue), senders(subtask).len());
+            let from = self.stage_name(edge.from);
+            self.take_from(from, (edge.to, subtask), edge.port, Arc::clone(queue), senders(subtask).len());
         }
         for subtask in 0..parallelism {
             let choice = match &edge.exchange {
@@ -190,7 +196,12 @@ impl Wirer<'_> {
                 table: table.to_owned(),
                 writer: first_writer + subtask,
                 queue: Arc::clone(&queue),
-                metrics: Arc::default(),
+                metrics: Arc::new(WriterMetrics {
+                    table: table.to_owned(),
+                    written: Throughput::default(),
+                    latency: Latency::default(),
+                    time: TimeMetrics::default(),
+                }),
             });
             queues.push(queue);
         }
@@ -230,22 +241,27 @@ impl Wirer<'_> {
             }),
             None => None,
         };
+        let inputs = self.inputs.remove(&(id, subtask)).unwrap_or_default();
         let metrics = SubtaskMetrics {
             stage: id,
             name: stage.name.clone(),
             subtask,
-            rows_in: 0.into(),
-            rows_out: 0.into(),
+            taken: Throughput::default(),
+            given: Throughput::default(),
             busy_ns: 0.into(),
             blocked_ns: 0.into(),
             blocked_since_ns: 0.into(),
             state_size_bytes: 0.into(),
+            inputs: inputs
+                .iter()
+                .map(|(from, _)| InputMetrics { from: from.clone(), time: TimeMetrics::default() })
+                .collect(),
         };
         let chain = stage.chain(before..stage.operators.len())?;
         let clock_ms = chain.wants_clock().then_some(i64::MIN);
         self.wiring.wants_clock |= chain.wants_clock();
         Ok(Tasklet {
-            inputs: self.inputs.remove(&(id, subtask)).unwrap_or_default(),
+            inputs: inputs.into_iter().map(|(_, input)| input).collect(),
             senders: WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0)),
             head,
             chain,
@@ -253,6 +269,8 @@ impl Wirer<'_> {
             metrics: Arc::new(metrics),
             job: Arc::clone(&self.wiring.metrics),
             told: InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active },
+            oldest_ns: u64::MAX,
+            now_ns: 0,
             unsettled: true,
             clock_ms,
             next_input: 0,
@@ -268,11 +286,11 @@ impl Wirer<'_> {
     }
 
     /// Lets a subtask take from a queue with that many senders.
-    fn take_from(&mut self, stage: usize, subtask: usize, port: usize, queue: Arc<Queue>, sender_count: usize) {
-        let senders = self.sender_counts.entry((stage, subtask)).or_default();
-        let input = Input { queue, port, first_sender: *senders };
-        *senders += sender_count;
-        self.inputs.entry((stage, subtask)).or_default().push(input);
+    fn take_from(&mut self, from: String, (stage, subtask): Subtask, port: usize, queue: Arc<Queue>, senders: usize) {
+        let count = self.sender_counts.entry((stage, subtask)).or_default();
+        let input = Input { queue, port, senders: *count..*count + senders };
+        *count += senders;
+        self.inputs.entry((stage, subtask)).or_default().push((from, input));
     }
 
     fn queue(&self, arrived: Signal, room: Signal) -> Arc<Queue> {

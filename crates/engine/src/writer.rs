@@ -2,7 +2,6 @@
 //! written everywhere.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mulgil_connect::error::ConnectError;
@@ -67,11 +66,14 @@ async fn write_all(
             }
             item = write.queue.wait_for_item() => item,
         };
+        let row_bytes = item.row_bytes();
         match item.message {
             Message::Batch(batch) => {
                 let row_count = batch.num_rows() as u64;
                 writer.write(batch).await?;
-                write.metrics.rows.fetch_add(row_count, Relaxed);
+                let now_ns = context.metrics.elapsed_ns();
+                write.metrics.written.add(row_count, row_bytes, now_ns);
+                write.metrics.latency.note(row_count, item.read_ns, now_ns);
                 uncommitted = true;
             }
             Message::Time(time) => {
@@ -79,7 +81,7 @@ async fn write_all(
                     watermark = time.watermark;
                     writer.on_watermark(watermark).await?;
                 }
-                write.metrics.time.set(time);
+                write.metrics.time.set(time, context.metrics.elapsed_ns());
                 if time.state == InputState::Finished {
                     return Ok(());
                 }

@@ -24,9 +24,9 @@ fn watermark(item: &Item) -> i64 {
 fn messages_come_out_in_order_and_count_even_without_rows() {
     let queue = Queue::new(100, Signal::Nobody, Signal::Nobody);
     assert!(queue.has_room() && queue.pop().is_none());
-    queue.push(3, time(1));
+    queue.push(3, time(1), 0);
     assert!(queue.has_room());
-    queue.push(4, time(2));
+    queue.push(4, time(2), 0);
     assert!(!queue.has_room());
     let first = queue.pop().unwrap();
     assert_eq!((first.sender, watermark(&first)), (3, 1));
@@ -42,7 +42,7 @@ async fn one_who_waits_for_room_is_woken_for_any_bound() {
         let sending = tokio::spawn(async move {
             for number in 0..1_000 {
                 sender.wait_for_room().await;
-                sender.push(0, time(number));
+                sender.push(0, time(number), 0);
             }
         });
         let mut next = 0;
@@ -68,7 +68,7 @@ async fn one_who_waits_for_messages_gets_all_of_them() {
             assert_eq!(watermark(&receiver.wait_for_item().await), number);
         }
     });
-    std::thread::spawn(move || (0..10_000).for_each(|number| queue.push(0, time(number)))).join().unwrap();
+    std::thread::spawn(move || (0..10_000).for_each(|number| drop(queue.push(0, time(number), 0)))).join().unwrap();
     tokio::time::timeout(Duration::from_secs(60), receiving).await.unwrap().unwrap();
 }
 
@@ -77,7 +77,7 @@ fn a_ring_between_listening_and_waiting_is_not_lost() {
     let bell = Arc::new(Bell::default());
     let queue = Queue::new(1_000, Signal::Workers(vec![Arc::clone(&bell)]), Signal::Nobody);
     let sender = Arc::clone(&queue);
-    let sending = std::thread::spawn(move || (0..10_000).for_each(|number| sender.push(0, time(number))));
+    let sending = std::thread::spawn(move || (0..10_000).for_each(|number| drop(sender.push(0, time(number), 0))));
     let mut received = 0;
     while received < 10_000 {
         bell.listen();

@@ -7,4 +7,5 @@ mod equality;
 mod flow;
 mod graphs;
 mod memory;
+mod observed;
 mod time;
