@@ -3,7 +3,8 @@
 use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
-use mulgil_server::views::ViewDetail;
+use mulgil_server::progress::Latency;
+use mulgil_server::views::{HeldBackBy, ViewDetail};
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format, ViewCommand};
@@ -82,6 +83,18 @@ fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// `departures departures-0, at 2013-01-01T00:00:00Z since 2026-11-21T12:00:03Z`.
+fn held_back(by: &HeldBackBy) -> String {
+    let at = by.watermark.map_or_else(|| "without any row".to_owned(), |watermark| format!("at {watermark}"));
+    let since = by.since.map_or_else(String::new, |since| format!(" since {since}"));
+    format!("{} {}, {at}{since}", by.source, by.partition)
+}
+
+fn latency(latency: &Latency) -> String {
+    let Latency { p50_ms, p95_ms, p99_ms, .. } = latency;
+    format!("{p50_ms:.1} ms for half of the rows, {p95_ms:.1} ms for 95 %, {p99_ms:.1} ms for 99 %")
+}
+
 fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
     let view = &detail.summary;
     let mut facts = vec![
@@ -89,10 +102,8 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("mode", json!(view.mode)),
         ("state", json!(view.state)),
         ("watermark", json!(view.watermark)),
-        (
-            "time is held back by",
-            json!(detail.held_back_by.as_ref().map(|by| format!("{} {}", by.source, by.partition))),
-        ),
+        ("time is held back by", json!(detail.held_back_by.as_ref().map(held_back))),
+        ("latency", json!(detail.latency.as_ref().map(latency))),
         ("rows in", json!(view.rows_in)),
         ("rows in a second", json!(view.rows_in_per_second.round())),
         ("rows", json!(view.rows)),

@@ -18,6 +18,7 @@ mod log_file;
 mod metrics;
 mod node;
 pub mod place;
+pub mod progress;
 pub mod project;
 mod reload;
 mod rows;

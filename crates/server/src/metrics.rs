@@ -1,8 +1,11 @@
-//! A few counters and gauges in Prometheus' text format.
+//! Counters and gauges in Prometheus' text format. `docs/metrics.md` says what each is.
+
+mod dataflow;
 
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use mulgil_connect::definition::TableName;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -70,28 +73,41 @@ fn topics(page: &mut Page, node: &Node) -> Result<(), ApiError> {
 fn views(page: &mut Page, loaded: &Loaded) {
     page.counter("mulgil_view_rows_in_total", "Rows read by a view.");
     page.counter("mulgil_view_late_rows_total", "Rows that came after their window had closed first.");
+    page.counter("mulgil_view_late_rows_dropped_total", "Late rows that the result does not count.");
     page.gauge("mulgil_view_rows", "Rows in a view's result.");
     page.gauge("mulgil_view_watermark_seconds", "How far event time has come, in seconds since 1970.");
-    for view in loaded.views.list() {
+    let list = loaded.views.list();
+    for view in &list {
         let labels = [("view", view.name.as_str())];
         page.value("mulgil_view_rows_in_total", &labels, view.rows_in as f64);
         page.value("mulgil_view_late_rows_total", &labels, (view.late_updated + view.late_dropped) as f64);
+        page.value("mulgil_view_late_rows_dropped_total", &labels, view.late_dropped as f64);
         page.value("mulgil_view_rows", &labels, view.rows as f64);
         if let Some(watermark_ms) = view.watermark_ms {
             page.value("mulgil_view_watermark_seconds", &labels, watermark_ms as f64 / 1000.0);
+        }
+    }
+    dataflow::declare(page);
+    for view in list.iter().filter(|view| view.state == mulgil_serving::status::ViewState::Running) {
+        if let Ok(Some(job)) = loaded.views.job_status(&TableName::parse(&view.name)) {
+            dataflow::write(page, &view.name, &job);
         }
     }
 }
 
 /// The page being written: for each metric its meaning, then its values.
 #[derive(Default)]
-struct Page {
+pub(crate) struct Page {
     metrics: Vec<(&'static str, String)>,
 }
 
 impl Page {
     fn gauge(&mut self, name: &'static str, help: &str) {
         self.metrics.push((name, format!("# HELP {name} {help}\n# TYPE {name} gauge\n")));
+    }
+
+    fn summary(&mut self, name: &'static str, help: &str) {
+        self.metrics.push((name, format!("# HELP {name} {help}\n# TYPE {name} summary\n")));
     }
 
     fn counter(&mut self, name: &'static str, help: &str) {
@@ -102,7 +118,9 @@ impl Page {
         let escaped = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
         let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escaped(text))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        if let Some((_, text)) = self.metrics.iter_mut().find(|(known, _)| *known == name) {
+        // `x_count` and `x_sum` stand with the summary `x`.
+        let family = name.strip_suffix("_count").or_else(|| name.strip_suffix("_sum")).unwrap_or(name);
+        if let Some((_, text)) = self.metrics.iter_mut().find(|(known, _)| *known == name || *known == family) {
             text.push_str(&format!("{name}{labels} {value}\n"));
         }
     }
@@ -115,4 +133,9 @@ impl Page {
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<Node> {
     OpenApiRouter::default().routes(routes!(metrics))
+}
+
+/// The same page where Prometheus looks for it when nobody tells it otherwise.
+pub(crate) fn at_root() -> axum::Router<Node> {
+    axum::Router::new().route("/metrics", axum::routing::get(metrics))
 }

@@ -190,7 +190,8 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
 /// The API behind its guard; everything else is the web UI's. Streams of events are not compressed.
 fn router(node: Node, access: Access) -> Router {
     let (api, _) = api::routes().split_for_parts();
-    api.with_state(node)
+    api.merge(crate::metrics::at_root())
+        .with_state(node)
         .layer(from_fn_with_state(access.clone(), guard))
         .fallback_service(axum::routing::any(assets::serve).with_state(access))
         .layer(CompressionLayer::new())

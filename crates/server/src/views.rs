@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::State;
 use jiff::Timestamp;
 use mulgil_connect::definition::TableName;
-use mulgil_engine::status::{PartitionState, PartitionStatus};
+use mulgil_engine::status::{JobStatus, PartitionStatus};
 use mulgil_serving::status::ViewStatus;
 use mulgil_serving::views::ViewError;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
 use crate::node::Node;
+use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
 use crate::reload::Loaded;
 use crate::rows::columns;
@@ -115,6 +116,12 @@ pub struct ViewDetail {
     pub null_event_times: u64,
     /// How many rows were skipped because they could not be decoded.
     pub skipped_rows: u64,
+    /// How long rows are under way. Absent: none has come through yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub latency: Option<Latency>,
+    /// The parts of its dataflow. Absent: it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataflow: Option<Dataflow>,
     /// When it was last computed as a whole, where its mode is `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refreshed_at: Option<Timestamp>,
@@ -127,6 +134,12 @@ pub struct HeldBackBy {
     pub source: String,
     /// The partition.
     pub partition: String,
+    /// How far it has come. Absent: it has given no row yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Timestamp>,
+    /// Since when it stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// How far a view has read one partition of a source.
@@ -139,10 +152,22 @@ pub struct SourceProgress {
     /// Its watermark.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
+    /// Since when its watermark stands there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// `active`, `idle` or `finished`.
     pub state: String,
     /// How many rows were read from it.
     pub rows: u64,
+    /// What they took in memory.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Rows a second, over the last seconds.
+    #[serde(default)]
+    pub rows_per_second: f64,
+    /// Bytes a second, over the last seconds.
+    #[serde(default)]
+    pub bytes_per_second: f64,
 }
 
 /// Which rows of a view.
@@ -246,7 +271,8 @@ fn order_by(order: &str, known: &[Column]) -> Result<String, ApiError> {
     Ok(if terms.is_empty() { String::new() } else { format!("ORDER BY {}", terms.join(", ")) })
 }
 
-fn time(milliseconds: Option<i64>) -> Option<Timestamp> {
+/// Milliseconds since the epoch as a time; none beyond what a time can say.
+pub(crate) fn time(milliseconds: Option<i64>) -> Option<Timestamp> {
     Timestamp::from_millisecond(milliseconds?).ok()
 }
 
@@ -293,15 +319,21 @@ impl ViewSummary {
 
 impl ViewDetail {
     fn of(status: ViewStatus, loaded: &Loaded) -> Self {
-        let view = loaded.catalog.view(&TableName::parse(&status.name));
+        let name = TableName::parse(&status.name);
+        let view = loaded.catalog.view(&name);
+        let job: Option<JobStatus> = loaded.views.job_status(&name).ok().flatten();
         Self {
             definition: status.definition.clone(),
             file: status.file.clone(),
             columns: view.map(|view| columns(&view.schema)).unwrap_or_default(),
-            held_back_by: status
-                .held_back_by
-                .clone()
-                .map(|held| HeldBackBy { source: held.table, partition: held.partition }),
+            held_back_by: status.held_back_by.clone().map(|held| HeldBackBy {
+                source: held.table,
+                partition: held.partition,
+                watermark: time(held.watermark_ms),
+                since: time(Some(held.since_ms)),
+            }),
+            latency: job.as_ref().and_then(|job| job.latency).map(Latency::from),
+            dataflow: job.map(Dataflow::from),
             sources: status.partitions.iter().map(SourceProgress::of).collect(),
             late_sample: status.late_sample.clone(),
             null_event_times: status.null_event_times,
@@ -320,6 +352,8 @@ impl ViewDetail {
             file,
             columns: Vec::new(),
             held_back_by: None,
+            latency: None,
+            dataflow: None,
             sources: Vec::new(),
             late_sample: Vec::new(),
             null_event_times: 0,
@@ -332,17 +366,16 @@ impl ViewDetail {
 
 impl SourceProgress {
     fn of(partition: &PartitionStatus) -> Self {
-        let state = match partition.state {
-            PartitionState::Active => "active",
-            PartitionState::Idle => "idle",
-            PartitionState::Finished => "finished",
-        };
         Self {
             source: partition.table.clone(),
             partition: partition.partition.clone(),
             watermark: time(partition.watermark_ms),
-            state: state.to_owned(),
+            since: time(Some(partition.watermark_since_ms)),
+            state: state_word(partition.state).to_owned(),
             rows: partition.rows,
+            bytes: partition.bytes,
+            rows_per_second: partition.rows_per_second,
+            bytes_per_second: partition.bytes_per_second,
         }
     }
 }

@@ -8,6 +8,7 @@ mod server {
     mod fixture;
     mod openapi;
     mod project;
+    mod prometheus;
     mod runs;
     mod sql;
     mod topics;

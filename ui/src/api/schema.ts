@@ -822,11 +822,44 @@ export interface components {
             /** @description Its SQL type, such as `BIGINT` or `TIMESTAMP(3)`. */
             type: string;
         };
+        /** @description The parts of a running view. */
+        Dataflow: {
+            /** @description The queues between sources, stages and the view. */
+            edges: components["schemas"]["EdgeProgress"][];
+            /** @description What is given to the view. */
+            sinks: components["schemas"]["SinkProgress"][];
+            /** @description The parallel instances of every stage. */
+            subtasks: components["schemas"]["SubtaskProgress"][];
+        };
         /** @description An arrow of a flow's graph. */
         Edge: {
             /** @description The task that is needed. */
             from: string;
             /** @description The task that needs it. */
+            to: string;
+        };
+        /** @description The queues of one edge. */
+        EdgeProgress: {
+            /** @description `read`, `forward`, `hash`, `broadcast`, `round-robin` or `write`. */
+            exchange: string;
+            /** @description The table or stage that fills it. */
+            from: string;
+            /**
+             * Format: double
+             * @description How full its fullest queue is: 0 is empty; at 1 whoever fills it waits.
+             */
+            fullness: number;
+            /**
+             * Format: int64
+             * @description How full it is.
+             */
+            queued_bytes: number;
+            /**
+             * Format: int64
+             * @description How full it can be before whoever fills it has to wait.
+             */
+            queued_bytes_max: number;
+            /** @description The stage or view that empties it. */
             to: string;
         };
         /** @description The body of every answer that is not a success. */
@@ -959,8 +992,18 @@ export interface components {
         HeldBackBy: {
             /** @description The partition. */
             partition: string;
+            /**
+             * Format: date-time
+             * @description Since when it stands there.
+             */
+            since?: string | null;
             /** @description The source table. */
             source: string;
+            /**
+             * Format: date-time
+             * @description How far it has come. Absent: it has given no row yet.
+             */
+            watermark?: string | null;
         };
         /** @description Says who is speaking. */
         Hello: {
@@ -968,6 +1011,23 @@ export interface components {
             server: string;
             /** @description The version of Mulgil that serves. */
             version: string;
+        };
+        /** @description One input of a subtask. */
+        InputProgress: {
+            /** @description The table or stage that it comes from. */
+            from: string;
+            /**
+             * Format: date-time
+             * @description Since when it stands there.
+             */
+            since?: string | null;
+            /** @description `active`, `idle` or `finished`. */
+            state: string;
+            /**
+             * Format: date-time
+             * @description How far its event time has come.
+             */
+            watermark?: string | null;
         };
         /** @description The half-open span of time `[start, end)` that a run is about. */
         Interval: {
@@ -989,6 +1049,32 @@ export interface components {
              * @description How many, at least.
              */
             missed: number;
+        };
+        /**
+         * @description How long rows are under way, from being read to being in the result, over the last minute or two in which there were
+         *     any. A result that waited for event time counts from the reading of the row that let it out.
+         */
+        Latency: {
+            /**
+             * Format: double
+             * @description The slowest row.
+             */
+            max_ms: number;
+            /**
+             * Format: double
+             * @description Half of the rows took no longer, in milliseconds.
+             */
+            p50_ms: number;
+            /**
+             * Format: double
+             * @description 95 in 100 rows took no longer.
+             */
+            p95_ms: number;
+            /**
+             * Format: double
+             * @description 99 in 100 rows took no longer.
+             */
+            p99_ms: number;
         };
         /** @description A piece of an attempt's log. The event stream `/log/stream` sends the same as the data of its `log` events. */
         LogChunk: {
@@ -1378,8 +1464,43 @@ export interface components {
             /** @description Where it stands. */
             status: components["schemas"]["RunStatus"];
         };
+        /** @description What has been given to the view. */
+        SinkProgress: {
+            /**
+             * Format: int64
+             * @description What they took in memory.
+             */
+            bytes: number;
+            /**
+             * Format: double
+             * @description Bytes a second, over the last seconds.
+             */
+            bytes_per_second: number;
+            /**
+             * Format: int64
+             * @description Rows and changes.
+             */
+            rows: number;
+            /**
+             * Format: double
+             * @description Rows a second, over the last seconds.
+             */
+            rows_per_second: number;
+            /** @description Its name in the dataflow. */
+            table: string;
+        };
         /** @description How far a view has read one partition of a source. */
         SourceProgress: {
+            /**
+             * Format: int64
+             * @description What they took in memory.
+             */
+            bytes?: number;
+            /**
+             * Format: double
+             * @description Bytes a second, over the last seconds.
+             */
+            bytes_per_second?: number;
             /** @description The partition. */
             partition: string;
             /**
@@ -1387,6 +1508,16 @@ export interface components {
              * @description How many rows were read from it.
              */
             rows: number;
+            /**
+             * Format: double
+             * @description Rows a second, over the last seconds.
+             */
+            rows_per_second?: number;
+            /**
+             * Format: date-time
+             * @description Since when its watermark stands there.
+             */
+            since?: string | null;
             /** @description The source table. */
             source: string;
             /** @description `active`, `idle` or `finished`. */
@@ -1448,6 +1579,68 @@ export interface components {
             created: boolean;
             /** @description The run. */
             run: components["schemas"]["RunSummary"];
+        };
+        /** @description One parallel instance of a stage. */
+        SubtaskProgress: {
+            /**
+             * Format: int64
+             * @description Time spent waiting for room in a queue behind it.
+             */
+            blocked_ms: number;
+            /**
+             * Format: int64
+             * @description Time spent computing, in milliseconds.
+             */
+            busy_ms: number;
+            /**
+             * Format: int64
+             * @description What the rows taken in took in memory.
+             */
+            bytes_in: number;
+            /**
+             * Format: int64
+             * @description What the rows given out took in memory.
+             */
+            bytes_out: number;
+            /**
+             * Format: int64
+             * @description Time spent waiting for input.
+             */
+            idle_ms: number;
+            /** @description How far event time has come on each input. */
+            inputs: components["schemas"]["InputProgress"][];
+            /**
+             * Format: int64
+             * @description Rows taken in.
+             */
+            rows_in: number;
+            /**
+             * Format: double
+             * @description Rows taken in a second, over the last seconds.
+             */
+            rows_in_per_second: number;
+            /**
+             * Format: int64
+             * @description Rows given out.
+             */
+            rows_out: number;
+            /**
+             * Format: double
+             * @description Rows given out a second, over the last seconds.
+             */
+            rows_out_per_second: number;
+            /** @description The stage, as `explain --physical` names it. */
+            stage: string;
+            /**
+             * Format: int64
+             * @description Memory held as state.
+             */
+            state_bytes: number;
+            /**
+             * Format: int64
+             * @description Which instance.
+             */
+            subtask: number;
         };
         /** @description A task changed its status. */
         TaskChange: {
@@ -1534,6 +1727,7 @@ export interface components {
         ViewDetail: components["schemas"]["ViewSummary"] & {
             /** @description Its columns. */
             columns: components["schemas"]["Column"][];
+            dataflow?: components["schemas"]["Dataflow"] | null;
             /** @description The statement that defines it. */
             definition: string;
             /** @description Its file, relative to the project's folder. */
@@ -1541,6 +1735,7 @@ export interface components {
             held_back_by?: components["schemas"]["HeldBackBy"] | null;
             /** @description The latest few late rows, each as JSON text. */
             late_sample: string[];
+            latency?: components["schemas"]["Latency"] | null;
             /**
              * Format: int64
              * @description How many rows were left out because their event time was null.

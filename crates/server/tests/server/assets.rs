@@ -2,7 +2,7 @@
 
 use super::fixture::{DAILY, Fixture};
 
-fn get(url: &str) -> ureq::http::Response<ureq::Body> {
+pub(super) fn get(url: &str) -> ureq::http::Response<ureq::Body> {
     let config = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build();
     ureq::Agent::from(config).get(url).call().unwrap()
 }

@@ -9,13 +9,13 @@ use serde_json::json;
 
 use super::fixture::{Fixture, refusal};
 
-const SOURCE: (&str, &str) = (
+pub(super) const SOURCE: (&str, &str) = (
     "sources/departures.sql",
     "CREATE TABLE departures (origin VARCHAR, scheduled TIMESTAMP(3), WATERMARK FOR scheduled AS scheduled - INTERVAL '1' MINUTE)
      WITH ('connector' = 'log', 'topic' = 'departures', 'format' = 'json');",
 );
 
-const VIEW: (&str, &str) = (
+pub(super) const VIEW: (&str, &str) = (
     "views/per_hour.sql",
     "CREATE MATERIALIZED TABLE per_hour FRESHNESS = INTERVAL '1' SECOND REFRESH_MODE = CONTINUOUS
      AS SELECT origin, window_start, count(*) AS flights
@@ -23,7 +23,7 @@ const VIEW: (&str, &str) = (
         GROUP BY origin, window_start, window_end;",
 );
 
-const LINES: &str = "{\"origin\": \"JFK\", \"scheduled\": \"2013-01-01T00:10:00\"}
+pub(super) const LINES: &str = "{\"origin\": \"JFK\", \"scheduled\": \"2013-01-01T00:10:00\"}
 {\"origin\": \"JFK\", \"scheduled\": \"2013-01-01T00:20:00\"}
 {\"origin\": \"LGA\", \"scheduled\": \"2013-01-01T00:30:00\"}
 {\"origin\": \"JFK\", \"scheduled\": \"2013-01-01T01:30:00\"}
@@ -48,6 +48,13 @@ async fn a_view_follows_its_topic() {
     let columns: Vec<(&str, &str)> =
         shown.columns.iter().map(|column| (column.name.as_str(), column.sql_type.as_str())).collect();
     assert_eq!(columns, [("origin", "VARCHAR"), ("window_start", "TIMESTAMP(3)"), ("flights", "BIGINT")]);
+    let held = shown.held_back_by.unwrap();
+    assert_eq!((held.source.as_str(), held.watermark), ("departures", shown.summary.watermark));
+    assert!(held.since.unwrap() > "2020-01-01T00:00:00Z".parse().unwrap(), "on the machine's clock");
+    assert!(shown.latency.unwrap().p50_ms > 0.0);
+    let dataflow = shown.dataflow.unwrap();
+    assert!(dataflow.subtasks.iter().any(|subtask| subtask.rows_in == 4 && subtask.inputs[0].from == "departures"));
+    assert!(dataflow.edges.iter().any(|edge| edge.exchange == "read") && dataflow.sinks[0].rows == 2);
     assert!(shown.definition.contains("TUMBLE") && shown.file == "views/per_hour.sql");
 
     let page = RowsQuery { order: Some("-flights,origin".to_owned()), ..RowsQuery::default() };
