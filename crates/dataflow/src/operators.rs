@@ -3,6 +3,7 @@
 pub mod aggregation;
 pub mod filter;
 pub mod group_aggregate;
+pub mod join;
 pub mod pre_aggregate;
 pub mod project;
 pub mod rank;

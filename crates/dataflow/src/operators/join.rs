@@ -1,0 +1,102 @@
+//! Join: every pair of a left and a right row whose keys are equal and for which the condition holds; and, as its kind
+//! asks, rows of one side for which there is no such pair, or only whether there is one.
+//!
+//! Both sides are stored. A row that comes in is joined with what the other side has stored by then, so each pair is
+//! found once, by the later of its rows. Either input may be a changelog: a row that is taken back takes back its pairs.
+//! A row that comes out *alone* (outer, semi, anti) does so by the number of its matches: when that leaves zero, or comes
+//! back to it, the row is corrected. This is the symmetric hash join (Wilschut and Apers, 1991) with match counts.
+//!
+//! A batch is joined as a whole: its keys are numbered once, all candidate pairs are named by row numbers, the condition
+//! is evaluated once over them, and what is left is gathered column by column.
+
+mod changes;
+mod fingerprint;
+mod instance;
+mod keys;
+mod kind;
+mod side;
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+
+pub use self::kind::{JoinKind, Side, Sides};
+use crate::definition::{Distribution, OperatorDefinition, Port};
+use crate::expression::Expression;
+use crate::operator::{Operator, OperatorError};
+
+/// A join with everything bound.
+#[derive(Clone, Debug)]
+pub struct Join {
+    /// What it gives.
+    pub kind: JoinKind,
+    /// The columns of each side that must be equal, in pairs of one type. None: everything may match everything.
+    pub keys: Sides<Vec<usize>>,
+    /// Whether a null in a key equals a null. Otherwise a row with a null in its key has no match.
+    pub nulls_match: bool,
+    /// What else must hold for a pair.
+    pub condition: Option<Condition>,
+    /// The columns of each side that come out, left before right. A side that does not come out has none.
+    pub outputs: Sides<Vec<usize>>,
+}
+
+/// What must hold for a pair, beyond equal keys.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// The columns that the predicate sees, in this order: of which side, and which.
+    pub columns: Vec<(Side, usize)>,
+    /// A boolean expression over them. Null is not true.
+    pub predicate: Arc<dyn Expression>,
+}
+
+impl OperatorDefinition for Join {
+    fn describe(&self) -> String {
+        let mut text = self.kind.name().to_owned();
+        if self.keys.left.is_empty() {
+            text.push_str(" of everything with everything");
+        } else {
+            let _ = write!(text, " on {:?} = {:?}", self.keys.left, self.keys.right);
+        }
+        if let Some(condition) = &self.condition {
+            let _ = write!(text, " where {}", condition.predicate);
+        }
+        text
+    }
+
+    fn distribution(&self, port: usize) -> Distribution {
+        Distribution::Keyed(self.keys.of(Side::of_port(port)).clone())
+    }
+
+    fn keyed_by(&self) -> Option<Vec<usize>> {
+        let place = |side: Side, first: usize| -> Option<Vec<usize>> {
+            let outputs = self.outputs.of(side);
+            let place = |key: &usize| Some(first + outputs.iter().position(|output| output == key)?);
+            self.keys.of(side).iter().map(place).collect()
+        };
+        if self.keys.left.is_empty() {
+            return None;
+        }
+        // Padding puts a null where the row's key was: only the keys of a side that is never padded say where rows lie.
+        let left = || place(Side::Left, 0);
+        let right = || place(Side::Right, self.outputs.left.len());
+        match self.kind {
+            JoinKind::Inner => left().or_else(right),
+            JoinKind::Left | JoinKind::LeftSemi | JoinKind::LeftAnti | JoinKind::LeftMark => left(),
+            JoinKind::Right | JoinKind::RightSemi | JoinKind::RightAnti | JoinKind::RightMark => right(),
+            JoinKind::Full => None,
+        }
+    }
+
+    fn is_updating(&self, inputs: &[bool]) -> bool {
+        let corrects = self.kind.alone(Side::Left).unmatched || self.kind.alone(Side::Right).unmatched;
+        corrects || inputs.contains(&true)
+    }
+
+    fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
+        Ok(Box::new(instance::JoinInstance::new(self, inputs, schema)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,396 @@
+//! The running join: takes a batch of one side, finds its pairs with the stored rows of the other, stores it.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::{filter, take_arrays};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+
+use super::changes::{Changes, Layout};
+use super::fingerprint::Fingerprinter;
+use super::keys::{KeyNumbers, NONE};
+use super::kind::{Alone, JoinKind, Side, Sides};
+use super::side::StoredSide;
+use super::{Condition, Join};
+use crate::batch::{Batch, RowKind, take_rows};
+use crate::coalesce::{BATCH_ROWS, Coalescer};
+use crate::definition::Port;
+use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::{emit_in_parts, rows_of};
+
+/// So many candidate pairs are judged at a time: a bound on memory where many rows match many.
+const PAIRS_MAX: usize = 4 * BATCH_ROWS;
+
+/// See the module.
+pub(super) struct JoinInstance {
+    kind: JoinKind,
+    key_columns: Sides<Vec<usize>>,
+    keys: KeyNumbers,
+    /// The input columns that are stored.
+    stored_columns: Sides<Vec<usize>>,
+    sides: Sides<StoredSide>,
+    fingerprinters: Sides<Option<Fingerprinter>>,
+    condition: Option<BoundCondition>,
+    layout: Layout,
+    pending: Coalescer,
+}
+
+/// The condition, with the schema of what it sees.
+struct BoundCondition {
+    condition: Condition,
+    schema: SchemaRef,
+}
+
+/// A batch on its way through the join.
+struct Incoming<'a> {
+    side: Side,
+    rows: &'a RecordBatch,
+    /// By row: the number of its key. [`NONE`] where nothing can match.
+    keys: Vec<u32>,
+    /// By row: the kind of change. Empty where all are inserts.
+    kinds: Vec<u8>,
+    /// By row: whether it takes back a row that is not there, and so does nothing.
+    void: Vec<bool>,
+    /// By row: how many matches have been found so far.
+    matches: Vec<u32>,
+}
+
+/// How far the walk over the candidates of a batch has come.
+#[derive(Default)]
+struct Cursor {
+    row: usize,
+    /// The candidate to go on with, within the row.
+    candidate: Option<u32>,
+}
+
+impl JoinInstance {
+    pub(super) fn new(join: &Join, inputs: &[Port], schema: &SchemaRef) -> Result<Self, OperatorError> {
+        let [left, right] = inputs else {
+            return Err(OperatorError::Unsupported(format!("a join has two inputs, not {}", inputs.len())));
+        };
+        let ports = Sides { left, right };
+        let types = |side: Side| -> Vec<DataType> {
+            let fields = ports.of(side).schema.fields();
+            join.keys.of(side).iter().filter_map(|key| Some(fields.get(*key)?.data_type().clone())).collect()
+        };
+        if types(Side::Left) != types(Side::Right) {
+            return Err(OperatorError::Unsupported("the keys of a join's sides must have the same types".to_owned()));
+        }
+        let stored_columns = Sides { left: stored_columns(join, Side::Left), right: stored_columns(join, Side::Right) };
+        let stored_output = |side: Side| -> Vec<usize> {
+            let stored = stored_columns.of(side);
+            join.outputs.of(side).iter().filter_map(|column| stored.binary_search(column).ok()).collect()
+        };
+        let stored_schema = |side: Side| ports.of(side).schema.project(stored_columns.of(side)).map(Arc::new);
+        let stored = |side: Side| -> Result<StoredSide, OperatorError> {
+            let counts = join.kind.alone(side).counts();
+            Ok(StoredSide::new(stored_schema(side)?, counts, ports.of(side).is_updating))
+        };
+        let fingerprinter = |side: Side| -> Result<Option<Fingerprinter>, OperatorError> {
+            let is_updating = ports.of(side).is_updating;
+            Ok(if is_updating { Some(Fingerprinter::new(stored_schema(side)?.as_ref())?) } else { None })
+        };
+        let layout = Layout {
+            schema: Arc::clone(schema),
+            incoming: join.outputs.clone(),
+            stored: Sides { left: stored_output(Side::Left), right: stored_output(Side::Right) },
+            is_updating: crate::definition::OperatorDefinition::is_updating(
+                join,
+                &[left.is_updating, right.is_updating],
+            ),
+            gives_mark: join.kind.gives_mark(),
+        };
+        Ok(Self {
+            kind: join.kind,
+            key_columns: join.keys.clone(),
+            keys: KeyNumbers::new(types(Side::Left), join.nulls_match)?,
+            sides: Sides { left: stored(Side::Left)?, right: stored(Side::Right)? },
+            fingerprinters: Sides { left: fingerprinter(Side::Left)?, right: fingerprinter(Side::Right)? },
+            stored_columns,
+            condition: join.condition.as_ref().map(|condition| BoundCondition::new(condition, &ports)),
+            layout,
+            pending: Coalescer::new(BATCH_ROWS),
+        })
+    }
+
+    /// Numbers the keys of a batch, stores what it brings, and finds what it takes back.
+    fn admit<'a>(&mut self, side: Side, batch: &'a Batch) -> Result<(Incoming<'a>, u32, Vec<u32>), OperatorError> {
+        let row_count = batch.num_rows();
+        let columns = columns_of(&batch.rows, self.key_columns.of(side));
+        let keys = self.keys.number(&columns, row_count)?;
+        let kinds = batch.kinds.as_ref().map_or_else(Vec::new, |kinds| kinds.values().to_vec());
+        let stored = columns_of(&batch.rows, self.stored_columns.of(side));
+        let schema = batch.rows.schema().project(self.stored_columns.of(side))?;
+        let stored = rows_of(&Arc::new(schema), stored, row_count)?;
+        let fingerprints = match self.fingerprinters.of(side) {
+            Some(fingerprinter) => fingerprinter.of_rows(&stored)?,
+            None => Vec::new(),
+        };
+        let is_stored = |row: &usize| keys.get(*row) != Some(&NONE) && !takes_back(&kinds, *row);
+        let inserted: Vec<u32> = (0..row_count).filter(is_stored).map(|row| row as u32).collect();
+        let sides = self.sides.of_mut(side);
+        let first = sides.end();
+        let stored = if inserted.len() == row_count {
+            stored
+        } else {
+            take_rows(&stored, &UInt32Array::from(inserted.clone()))?
+        };
+        let of = |row: &u32| *row as usize;
+        sides.insert(
+            stored,
+            inserted.iter().filter_map(|row| keys.get(of(row)).copied()),
+            inserted.iter().filter_map(|row| fingerprints.get(of(row)).copied()),
+        )?;
+        let mut void = Vec::new();
+        if !kinds.is_empty() {
+            void = vec![false; row_count];
+            for (row, void) in void.iter_mut().enumerate().filter(|(row, _)| takes_back(&kinds, *row)) {
+                let (Some(key), Some(fingerprint)) = (keys.get(row), fingerprints.get(row)) else { continue };
+                if *key == NONE {
+                    continue;
+                }
+                match sides.find(*key, *fingerprint) {
+                    Some(found) => _ = sides.remove(found),
+                    None => *void = true,
+                }
+            }
+        }
+        let matches = if self.kind.alone(side).counts() { vec![0; row_count] } else { Vec::new() };
+        Ok((Incoming { side, rows: &batch.rows, keys, kinds, void, matches }, first, inserted))
+    }
+
+    /// Names candidate pairs: rows of equal keys, up to a number.
+    fn candidates(&mut self, incoming: &Incoming<'_>, cursor: &mut Cursor) -> Changes {
+        let other = self.sides.of_mut(incoming.side.other());
+        let mut pairs = Changes::default();
+        while let Some(key) = incoming.keys.get(cursor.row) {
+            let row = cursor.row as u32;
+            let is_void = *key == NONE || incoming.void.get(cursor.row) == Some(&true);
+            let first = || if is_void { NONE } else { other.head(*key) };
+            let mut candidate = cursor.candidate.take().unwrap_or_else(first);
+            while candidate != NONE {
+                if pairs.len() >= PAIRS_MAX {
+                    cursor.candidate = Some(candidate);
+                    return pairs;
+                }
+                pairs.incoming.push(row);
+                pairs.stored.push(candidate);
+                candidate = other.after(candidate);
+            }
+            cursor.row += 1;
+        }
+        pairs
+    }
+
+    /// Keeps the pairs for which the condition holds.
+    fn judge(&self, incoming: &Incoming<'_>, pairs: Changes) -> Result<Changes, OperatorError> {
+        let Some(bound) = &self.condition else { return Ok(pairs) };
+        if pairs.len() == 0 {
+            return Ok(pairs);
+        }
+        let other = incoming.side.other();
+        let stored: Vec<usize> =
+            bound.columns(other).filter_map(|column| self.stored_columns.of(other).binary_search(&column).ok()).collect();
+        let mut stored = self.sides.of(other).gather(&pairs.stored, &stored)?.into_iter();
+        let indices = UInt32Array::from(pairs.incoming);
+        let incoming_columns: Vec<usize> = bound.columns(incoming.side).collect();
+        let mut own = take_arrays(&columns_of(incoming.rows, &incoming_columns), &indices, None)?.into_iter();
+        let next = |(side, _): &(Side, usize)| if *side == incoming.side { own.next() } else { stored.next() };
+        let columns: Vec<ArrayRef> = bound.condition.columns.iter().filter_map(next).collect();
+        let rows = rows_of(&bound.schema, columns, indices.len())?;
+        let holds = bound.condition.predicate.evaluate(&rows)?;
+        let not_boolean = || {
+            let reason = format!("the condition {} is {}, not boolean", bound.condition.predicate, holds.data_type());
+            OperatorError::Unsupported(reason)
+        };
+        let holds = holds.as_boolean_opt().ok_or_else(not_boolean)?;
+        let stored = UInt32Array::from(pairs.stored);
+        let keep = |column: &UInt32Array| -> Result<Vec<u32>, OperatorError> {
+            Ok(filter(column, holds)?.as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec())
+        };
+        Ok(Changes { incoming: keep(&indices)?, stored: keep(&stored)?, ..Changes::default() })
+    }
+
+    /// What the pairs, and the rows from `begin` to `end` that have all theirs, give.
+    fn changes(&mut self, incoming: &mut Incoming<'_>, pairs: Changes, rows: std::ops::Range<usize>) -> Changes {
+        let (own, other) = (self.kind.alone(incoming.side), self.kind.alone(incoming.side.other()));
+        if !own.counts() && !other.counts() && !self.layout.is_updating {
+            return pairs;
+        }
+        let mut changes = Changes::default();
+        let mut pairs = pairs.incoming.into_iter().zip(pairs.stored).peekable();
+        for row in rows.start..=rows.end {
+            let number = row as u32;
+            let kind = incoming.kinds.get(row).copied().unwrap_or(RowKind::Insert as u8);
+            let is_back = takes_back(&incoming.kinds, row);
+            while let Some((_, stored)) = pairs.next_if(|(of, _)| *of == number) {
+                if let Some(matches) = incoming.matches.get_mut(row) {
+                    *matches += 1;
+                }
+                self.pair(incoming.side, (number, stored), kind, is_back, other, &mut changes);
+            }
+            if row < rows.end && incoming.void.get(row) != Some(&true) {
+                let count = incoming.matches.get(row).copied().unwrap_or(0);
+                let (shown, mark) = if count > 0 { (own.matched, true) } else { (own.unmatched, false) };
+                if shown {
+                    changes.alone((number, NONE), kind_of(kind), mark, &self.layout);
+                }
+            }
+        }
+        changes
+    }
+
+    /// What one pair gives, and what it changes for the stored row.
+    fn pair(
+        &mut self,
+        side: Side,
+        (incoming, stored): (u32, u32),
+        kind: u8,
+        is_back: bool,
+        other: Alone,
+        changes: &mut Changes,
+    ) {
+        let gives_pairs = self.kind.gives_pairs();
+        if !other.counts() {
+            if gives_pairs {
+                changes.pair(incoming, stored, kind, &self.layout);
+            }
+            return;
+        }
+        let stored_side = self.sides.of_mut(side.other());
+        let before = stored_side.matches(stored);
+        let after = if is_back { before.saturating_sub(1) } else { before + 1 };
+        stored_side.set_matches(stored, after);
+        let alone = (NONE, stored);
+        if before == 0 && after > 0 && other.unmatched {
+            changes.alone(alone, RowKind::Delete, false, &self.layout);
+        }
+        if gives_pairs {
+            changes.pair(incoming, stored, kind, &self.layout);
+        }
+        if before == 0 && after > 0 && other.matched {
+            changes.alone(alone, RowKind::Insert, true, &self.layout);
+        }
+        if before > 0 && after == 0 && other.matched {
+            changes.alone(alone, RowKind::Delete, true, &self.layout);
+        }
+        if before > 0 && after == 0 && other.unmatched {
+            changes.alone(alone, RowKind::Insert, false, &self.layout);
+        }
+    }
+
+    fn give(&mut self, incoming: &Incoming<'_>, changes: Changes, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if changes.len() == 0 {
+            return Ok(());
+        }
+        let other = self.sides.of(incoming.side.other());
+        let batch = changes.gather(incoming.side, incoming.rows, other, &self.layout)?;
+        if let Some(batch) = self.pending.push(batch)? {
+            emit_in_parts(&batch, out);
+        }
+        Ok(())
+    }
+
+    /// Writes a side anew when most of its rows are dead, and the keys when most have no rows.
+    fn compact(&mut self) -> Result<(), OperatorError> {
+        let mut compacted = false;
+        for side in [Side::Left, Side::Right] {
+            if self.sides.of(side).is_sparse() {
+                self.sides.of_mut(side).compact()?;
+                compacted = true;
+            }
+        }
+        if !compacted {
+            return Ok(());
+        }
+        let mut used = vec![false; self.keys.len()];
+        self.sides.left.mark_keys(&mut used);
+        self.sides.right.mark_keys(&mut used);
+        let kept: Vec<u32> = (0..used.len() as u32).filter(|key| used.get(*key as usize) == Some(&true)).collect();
+        if kept.len() * 2 > used.len() {
+            return Ok(());
+        }
+        self.keys.keep(&kept)?;
+        let mut numbers = vec![NONE; used.len()];
+        for (new, old) in kept.iter().enumerate() {
+            if let Some(number) = numbers.get_mut(*old as usize) {
+                *number = new as u32;
+            }
+        }
+        self.sides.left.renumber_keys(&numbers, kept.len());
+        self.sides.right.renumber_keys(&numbers, kept.len());
+        Ok(())
+    }
+}
+
+impl Operator for JoinInstance {
+    fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let side = Side::of_port(port);
+        let (mut incoming, first, inserted) = self.admit(side, &batch)?;
+        let mut cursor = Cursor::default();
+        while cursor.row < batch.num_rows() {
+            let begin = cursor.row;
+            let pairs = self.candidates(&incoming, &mut cursor);
+            let pairs = self.judge(&incoming, pairs)?;
+            let changes = self.changes(&mut incoming, pairs, begin..cursor.row);
+            self.give(&incoming, changes, out)?;
+        }
+        if !incoming.matches.is_empty() {
+            let stored = self.sides.of_mut(side);
+            for (number, row) in (first..).zip(&inserted) {
+                stored.set_matches(number, incoming.matches.get(*row as usize).copied().unwrap_or(0));
+            }
+        }
+        self.compact()
+    }
+
+    fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if let Some(batch) = self.pending.flush()? {
+            emit_in_parts(&batch, out);
+        }
+        Ok(())
+    }
+
+    fn state_size_bytes(&self) -> usize {
+        self.keys.size_bytes() + self.sides.left.size_bytes() + self.sides.right.size_bytes()
+    }
+}
+
+impl BoundCondition {
+    fn new(condition: &Condition, ports: &Sides<&Port>) -> Self {
+        let field = |(side, column): &(Side, usize)| {
+            let field = ports.of(*side).schema.fields().get(*column)?;
+            Some(field.as_ref().clone().with_nullable(true))
+        };
+        let fields: Vec<_> = condition.columns.iter().filter_map(field).collect();
+        Self { condition: condition.clone(), schema: Arc::new(Schema::new(fields)) }
+    }
+
+    /// The input columns of a side that the condition sees.
+    fn columns(&self, side: Side) -> impl Iterator<Item = usize> {
+        self.condition.columns.iter().filter(move |(of, _)| *of == side).map(|(_, column)| *column)
+    }
+}
+
+/// The input columns that must be kept of a side's rows, in order.
+fn stored_columns(join: &Join, side: Side) -> Vec<usize> {
+    let seen = join.condition.iter().flat_map(|condition| &condition.columns);
+    let seen = seen.filter(|(of, _)| *of == side).map(|(_, column)| *column);
+    let mut columns: Vec<usize> = join.outputs.of(side).iter().copied().chain(seen).collect();
+    columns.sort_unstable();
+    columns.dedup();
+    columns
+}
+
+fn columns_of(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {
+    columns.iter().filter_map(|column| rows.columns().get(*column).cloned()).collect()
+}
+
+fn takes_back(kinds: &[u8], row: usize) -> bool {
+    kinds.get(row).is_some_and(|kind| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8)
+}
+
+fn kind_of(kind: u8) -> RowKind {
+    const KINDS: [RowKind; 4] = [RowKind::Insert, RowKind::UpdateBefore, RowKind::UpdateAfter, RowKind::Delete];
+    KINDS.get(usize::from(kind)).copied().unwrap_or(RowKind::Insert)
+}

@@ -1,0 +1,310 @@
+//! The stored rows of one side: columnar blocks, and for each key a chain of row numbers, the newest row first.
+//!
+//! A row is added to the end and never moves; a deleted row is only marked, and taken out of its chain when somebody
+//! walks by. A block without living rows is freed at once; when most rows are dead, the living are written anew.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
+use arrow::compute::{concat_batches, interleave};
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::error::ArrowError;
+
+use super::keys::NONE;
+use crate::batch::Batch;
+use crate::operator::OperatorError;
+
+/// Blocks are put together up to this size: few enough to gather from, small enough to be freed one by one.
+const BLOCK_ROWS_MAX: usize = 65_536;
+
+/// So many dead rows are not worth the work of writing the living anew.
+const DEAD_ROWS_MIN: usize = 4_096;
+
+/// A set of rows, each under its key.
+#[derive(Debug)]
+pub(super) struct StoredSide {
+    schema: SchemaRef,
+    /// One row of nulls, to pad with.
+    null_row: Vec<ArrayRef>,
+    blocks: Vec<Block>,
+    /// By key: the newest row.
+    heads: Vec<u32>,
+    /// By row: the next older row of the same key.
+    next: Vec<u32>,
+    /// By row: its key; [`NONE`] once it is dead.
+    keys: Vec<u32>,
+    /// By row: how many rows of the other side match it. Only where that is asked for.
+    matches: Option<Vec<u32>>,
+    /// By row: what it is, to find it again. Only where rows may be taken back.
+    fingerprints: Option<Vec<u128>>,
+    live_count: usize,
+}
+
+/// Rows with consecutive numbers.
+#[derive(Debug)]
+struct Block {
+    first: usize,
+    row_count: usize,
+    live_count: usize,
+    /// Without rows once all are dead.
+    rows: RecordBatch,
+    size_bytes: usize,
+}
+
+impl StoredSide {
+    pub(super) fn new(schema: SchemaRef, counts_matches: bool, takes_back: bool) -> Self {
+        let null_row = schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect();
+        Self {
+            schema,
+            null_row,
+            blocks: Vec::new(),
+            heads: Vec::new(),
+            next: Vec::new(),
+            keys: Vec::new(),
+            matches: counts_matches.then(Vec::new),
+            fingerprints: takes_back.then(Vec::new),
+            live_count: 0,
+        }
+    }
+
+    /// Rows to come have numbers from this one on.
+    pub(super) fn end(&self) -> u32 {
+        self.next.len() as u32
+    }
+
+    /// Adds rows under their keys, none of which is [`NONE`].
+    pub(super) fn insert(
+        &mut self,
+        rows: RecordBatch,
+        keys: impl Iterator<Item = u32>,
+        fingerprints: impl Iterator<Item = u128>,
+    ) -> Result<(), OperatorError> {
+        let row_count = rows.num_rows();
+        let first = self.next.len();
+        if first + row_count >= NONE as usize {
+            let reason = "a join holds more than four thousand million rows on one subtask; bound its state by time or a \
+                          state-ttl, or raise the parallelism";
+            return Err(OperatorError::Unsupported(reason.to_owned()));
+        }
+        for key in keys {
+            if self.heads.len() <= key as usize {
+                self.heads.resize((key as usize + 1).max(self.heads.len() * 2), NONE);
+            }
+            let number = self.next.len() as u32;
+            let head = self.heads.get_mut(key as usize).map_or(NONE, |head| std::mem::replace(head, number));
+            self.next.push(head);
+            self.keys.push(key);
+        }
+        if let Some(matches) = &mut self.matches {
+            matches.resize(self.next.len(), 0);
+        }
+        if let Some(known) = &mut self.fingerprints {
+            known.extend(fingerprints);
+        }
+        self.live_count += row_count;
+        self.push_block(Block { first, row_count, live_count: row_count, size_bytes: 0, rows: own_memory(rows)? })
+    }
+
+    /// Adds a block, and puts the last ones together while they are of like size: so there are few, and a row is copied
+    /// a few times only.
+    fn push_block(&mut self, mut block: Block) -> Result<(), OperatorError> {
+        while let Some(last) = self.blocks.last()
+            && last.row_count <= 2 * block.row_count
+            && last.row_count + block.row_count <= BLOCK_ROWS_MAX
+            && last.live_count > 0
+            && let Some(last) = self.blocks.pop()
+        {
+            block = Block {
+                first: last.first,
+                row_count: last.row_count + block.row_count,
+                live_count: last.live_count + block.live_count,
+                rows: concat_batches(&self.schema, [&last.rows, &block.rows])?,
+                size_bytes: 0,
+            };
+        }
+        block.size_bytes = Batch::append(block.rows.clone()).size_bytes();
+        self.blocks.push(block);
+        Ok(())
+    }
+
+    /// The newest living row of a key, or [`NONE`].
+    pub(super) fn head(&mut self, key: u32) -> u32 {
+        let head = self.heads.get(key as usize).copied().unwrap_or(NONE);
+        let living = self.living(head);
+        if living != head
+            && let Some(head) = self.heads.get_mut(key as usize)
+        {
+            *head = living;
+        }
+        living
+    }
+
+    /// The next older living row of the same key, or [`NONE`].
+    pub(super) fn after(&mut self, row: u32) -> u32 {
+        let next = self.next.get(row as usize).copied().unwrap_or(NONE);
+        let living = self.living(next);
+        if living != next
+            && let Some(next) = self.next.get_mut(row as usize)
+        {
+            *next = living;
+        }
+        living
+    }
+
+    /// The first living row of a chain from `row` on.
+    fn living(&self, mut row: u32) -> u32 {
+        while self.keys.get(row as usize) == Some(&NONE) {
+            row = self.next.get(row as usize).copied().unwrap_or(NONE);
+        }
+        row
+    }
+
+    /// The newest row of a key that is this one.
+    pub(super) fn find(&mut self, key: u32, fingerprint: u128) -> Option<u32> {
+        let mut row = self.head(key);
+        while row != NONE {
+            if self.fingerprints.as_ref().and_then(|known| known.get(row as usize)) == Some(&fingerprint) {
+                return Some(row);
+            }
+            row = self.after(row);
+        }
+        None
+    }
+
+    /// Marks a row dead. Says whether it had been alive.
+    pub(super) fn remove(&mut self, row: u32) -> bool {
+        let Some(key) = self.keys.get_mut(row as usize) else { return false };
+        if std::mem::replace(key, NONE) == NONE {
+            return false;
+        }
+        self.live_count -= 1;
+        let block = self.block_of(row);
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.live_count -= 1;
+            if block.live_count == 0 {
+                block.rows = RecordBatch::new_empty(Arc::clone(&self.schema));
+                block.size_bytes = 0;
+            }
+        }
+        true
+    }
+
+    fn block_of(&self, row: u32) -> usize {
+        self.blocks.partition_point(|block| block.first <= row as usize).saturating_sub(1)
+    }
+
+    /// How many rows of the other side match a row.
+    pub(super) fn matches(&self, row: u32) -> u32 {
+        self.matches.as_ref().and_then(|matches| matches.get(row as usize)).copied().unwrap_or(0)
+    }
+
+    pub(super) fn set_matches(&mut self, row: u32, count: u32) {
+        if let Some(known) = self.matches.as_mut().and_then(|matches| matches.get_mut(row as usize)) {
+            *known = count;
+        }
+    }
+
+    /// The rows of these numbers in some columns; nulls for [`NONE`]. The rows are alive.
+    pub(super) fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let place = |row: &u32| {
+            if *row == NONE {
+                return (0, 0);
+            }
+            let block = self.block_of(*row);
+            (block + 1, *row as usize - self.blocks.get(block).map_or(0, |block| block.first))
+        };
+        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let gather = |column: &usize| {
+            let nulls = self.null_row.get(*column).map(AsRef::as_ref);
+            let blocks = self.blocks.iter().filter_map(|block| block.rows.columns().get(*column).map(AsRef::as_ref));
+            let sources: Vec<&dyn Array> = nulls.into_iter().chain(blocks).collect();
+            interleave(&sources, &places)
+        };
+        columns.iter().map(gather).collect()
+    }
+
+    /// Whether most rows are dead.
+    pub(super) fn is_sparse(&self) -> bool {
+        let dead = self.next.len() - self.live_count;
+        dead > DEAD_ROWS_MIN && dead > self.live_count
+    }
+
+    /// Writes the living rows anew, in their order. Returns by old number the new one, or [`NONE`].
+    pub(super) fn compact(&mut self) -> Result<Vec<u32>, OperatorError> {
+        let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let living: Vec<u32> = (0..self.end()).filter(|row| self.keys.get(*row as usize) != Some(&NONE)).collect();
+        let mut compacted =
+            Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+        for rows in living.chunks(BLOCK_ROWS_MAX) {
+            let gathered = crate::operators::rows_of(&self.schema, self.gather(rows, &columns)?, rows.len())?;
+            let keys = rows.iter().filter_map(|row| self.keys.get(*row as usize).copied());
+            let fingerprint = |row: &u32| self.fingerprints.as_ref()?.get(*row as usize).copied();
+            compacted.insert(gathered, keys, rows.iter().filter_map(fingerprint))?;
+        }
+        let mut renumbered = vec![NONE; self.next.len()];
+        for (new, old) in living.iter().enumerate() {
+            compacted.set_matches(new as u32, self.matches(*old));
+            if let Some(renumbered) = renumbered.get_mut(*old as usize) {
+                *renumbered = new as u32;
+            }
+        }
+        *self = compacted;
+        Ok(renumbered)
+    }
+
+    /// Marks the keys of the living rows.
+    pub(super) fn mark_keys(&self, used: &mut [bool]) {
+        for key in &self.keys {
+            if let Some(used) = used.get_mut(*key as usize) {
+                *used = true;
+            }
+        }
+    }
+
+    /// Numbers the keys anew: `numbers` gives by old number the new one, [`NONE`] for those no living row has.
+    pub(super) fn renumber_keys(&mut self, numbers: &[u32], key_count: usize) {
+        let mut heads = vec![NONE; key_count];
+        for (key, head) in self.heads.iter().enumerate() {
+            let number = numbers.get(key).copied().unwrap_or(NONE);
+            if let Some(kept) = heads.get_mut(number as usize) {
+                *kept = *head;
+            }
+        }
+        self.heads = heads;
+        for key in &mut self.keys {
+            *key = numbers.get(*key as usize).copied().unwrap_or(NONE);
+        }
+    }
+
+    /// Heap memory held, in bytes.
+    pub(super) fn size_bytes(&self) -> usize {
+        let blocks: usize = self.blocks.iter().map(|block| block.size_bytes + size_of::<Block>()).sum();
+        let numbers = self.heads.capacity() + self.next.capacity() + self.keys.capacity();
+        let matches = self.matches.as_ref().map_or(0, Vec::capacity);
+        let fingerprints = self.fingerprints.as_ref().map_or(0, Vec::capacity);
+        blocks + (numbers + matches) * size_of::<u32>() + fingerprints * size_of::<u128>()
+    }
+}
+
+/// The same rows in memory of their own: rows that are cut from a larger batch would keep all of it alive.
+fn own_memory(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let is_view = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
+    let held: usize = rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
+    if held <= 2 * Batch::append(rows.clone()).size_bytes() + 1_024 && !rows.columns().iter().any(is_view) {
+        return Ok(rows);
+    }
+    let indices = arrow::array::UInt32Array::from_iter_values(0..rows.num_rows() as u32);
+    crate::batch::take_rows(&compacted_views(&rows)?, &indices)
+}
+
+fn compacted_views(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    use arrow::array::AsArray;
+    let compact = |column: &ArrayRef| -> ArrayRef {
+        match column.data_type() {
+            DataType::Utf8View => Arc::new(column.as_string_view().gc()),
+            DataType::BinaryView => Arc::new(column.as_binary_view().gc()),
+            _ => Arc::clone(column),
+        }
+    };
+    crate::operators::rows_of(&rows.schema(), rows.columns().iter().map(compact).collect(), rows.num_rows())
+}
