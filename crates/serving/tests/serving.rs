@@ -5,6 +5,8 @@
 mod fixture;
 #[path = "serving/flights.rs"]
 mod flights;
+#[path = "serving/joins.rs"]
+mod joins;
 #[path = "serving/property.rs"]
 mod property;
 #[path = "serving/ranks.rs"]

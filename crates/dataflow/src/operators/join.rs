@@ -33,6 +33,8 @@ pub struct Join {
     pub kind: JoinKind,
     /// The columns of each side that must be equal, in pairs of one type. None: everything may match everything.
     pub keys: Sides<Vec<usize>>,
+    /// The same in words: `a = b AND c = d`.
+    pub on: String,
     /// Whether a null in a key equals a null. Otherwise a row with a null in its key has no match.
     pub nulls_match: bool,
     /// What else must hold for a pair.
@@ -56,7 +58,7 @@ impl OperatorDefinition for Join {
         if self.keys.left.is_empty() {
             text.push_str(" of everything with everything");
         } else {
-            let _ = write!(text, " on {:?} = {:?}", self.keys.left, self.keys.right);
+            let _ = write!(text, " on {}", self.on);
         }
         if let Some(condition) = &self.condition {
             let _ = write!(text, " where {}", condition.predicate);

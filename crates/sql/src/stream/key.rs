@@ -29,6 +29,13 @@ impl Key {
         Self { parts: parts.iter().map(project).collect() }
     }
 
+    /// The key of pairs of rows: the first's columns, then, `width` columns on, the second's.
+    pub(crate) fn beside(&self, second: &Self, width: usize) -> Self {
+        let (Some(first), Some(second)) = (&self.parts, &second.parts) else { return Self::none() };
+        let second = second.iter().map(|part| part.iter().map(|column| column + width).collect());
+        Self { parts: Some(first.iter().cloned().chain(second).collect()) }
+    }
+
     /// One column for each part.
     pub(crate) fn columns(&self) -> Option<Vec<usize>> {
         let mut columns: Vec<usize> = self.parts.as_ref()?.iter().filter_map(|part| part.first().copied()).collect();

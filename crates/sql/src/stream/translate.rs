@@ -77,6 +77,7 @@ impl Translation {
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Limit(limit) => self.limit(limit),
+            LogicalPlan::Join(join) => self.join(join, None),
             LogicalPlan::Extension(extension) => self.extension(extension.node.as_ref()),
             other => Err(SqlError::not_in_stream(construct_of(other))),
         }
@@ -91,7 +92,10 @@ impl Translation {
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<Rows, SqlError> {
-        let input = self.rows(&projection.input)?;
+        let input = match projection.input.as_ref() {
+            LogicalPlan::Join(join) => self.join(join, Some(&columns_named(projection)?))?,
+            input => self.rows(input)?,
+        };
         self.project(input, &projection.expr, &projection.schema)
     }
 
@@ -164,6 +168,16 @@ impl Translation {
     }
 }
 
+/// The input's columns that a projection names, in order.
+fn columns_named(projection: &Projection) -> Result<Vec<usize>, SqlError> {
+    let schema = projection.input.schema();
+    let refs = projection.expr.iter().flat_map(Expr::column_refs);
+    let mut columns = refs.map(|column| schema.index_of_column(column)).collect::<Result<Vec<usize>, _>>()?;
+    columns.sort_unstable();
+    columns.dedup();
+    Ok(columns)
+}
+
 pub(super) fn column_index(expression: &Expr, schema: &DFSchema) -> Result<usize, SqlError> {
     match expression {
         Expr::Column(column) => Ok(schema.index_of_column(column)?),
@@ -186,7 +200,6 @@ fn refuse_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
 /// The construct in the user's words.
 fn construct_of(plan: &LogicalPlan) -> String {
     match plan {
-        LogicalPlan::Join(_) => "a join".to_owned(),
         LogicalPlan::Window(_) => "an OVER window".to_owned(),
         LogicalPlan::Sort(_) => "ORDER BY".to_owned(),
         LogicalPlan::Limit(_) => "LIMIT".to_owned(),

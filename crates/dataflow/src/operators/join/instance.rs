@@ -189,8 +189,10 @@ impl JoinInstance {
             return Ok(pairs);
         }
         let other = incoming.side.other();
-        let stored: Vec<usize> =
-            bound.columns(other).filter_map(|column| self.stored_columns.of(other).binary_search(&column).ok()).collect();
+        let stored: Vec<usize> = bound
+            .columns(other)
+            .filter_map(|column| self.stored_columns.of(other).binary_search(&column).ok())
+            .collect();
         let mut stored = self.sides.of(other).gather(&pairs.stored, &stored)?.into_iter();
         let indices = UInt32Array::from(pairs.incoming);
         let incoming_columns: Vec<usize> = bound.columns(incoming.side).collect();

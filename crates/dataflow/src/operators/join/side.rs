@@ -233,8 +233,7 @@ impl StoredSide {
     pub(super) fn compact(&mut self) -> Result<Vec<u32>, OperatorError> {
         let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
         let living: Vec<u32> = (0..self.end()).filter(|row| self.keys.get(*row as usize) != Some(&NONE)).collect();
-        let mut compacted =
-            Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+        let mut compacted = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
         for rows in living.chunks(BLOCK_ROWS_MAX) {
             let gathered = crate::operators::rows_of(&self.schema, self.gather(rows, &columns)?, rows.len())?;
             let keys = rows.iter().filter_map(|row| self.keys.get(*row as usize).copied());

@@ -93,6 +93,7 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
     let outputs = |side| if kind.shows(side) { vec![2, 0] } else { Vec::new() };
     Join {
         kind,
+        on: format!("{keys:?}"),
         keys: Sides { left: keys.clone(), right: keys },
         nulls_match,
         condition: condition(with_condition),

@@ -1,0 +1,181 @@
+//! `JOIN`, and what becomes one: `IN`, `EXISTS` and scalar subqueries, comma lists with conditions.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::datatypes::DataType;
+use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, TableReference};
+use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
+use datafusion::logical_expr::{Expr, ExprSchemable, Join, cast};
+use mulgil_dataflow::expression::NamedExpression;
+use mulgil_dataflow::graph::LogicalOperator;
+use mulgil_dataflow::operators::join::{Condition, Join as JoinOperator, JoinKind, Side, Sides};
+
+use super::expression::{BoundExpression, text_of};
+use super::key::Key;
+use super::translate::{Rows, Translation};
+use crate::problem::SqlError;
+
+impl Translation {
+    /// A join of which the columns `needed` (by index) are asked for, or all. The rows have the columns that are needed,
+    /// in the join's order.
+    pub(super) fn join(&mut self, join: &Join, needed: Option<&[usize]>) -> Result<Rows, SqlError> {
+        if join.null_aware {
+            return Err(SqlError::NotInStream {
+                construct: "NOT IN over a column that may be null".to_owned(),
+                remedy: "write NOT EXISTS, or declare the column NOT NULL, or run it with --mode batch".to_owned(),
+            });
+        }
+        let kind = kind_of(join.join_type);
+        let left = self.rows(&join.left)?;
+        let right = self.rows(&join.right)?;
+        let widths = Sides { left: left.schema.fields().len(), right: right.schema.fields().len() };
+        let key = key_of(kind, &left, &right);
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(join, &left, &right)?.into_iter().unzip();
+        let (left, left_keys) = self.with_keys(left, &left_keys)?;
+        let (right, right_keys) = self.with_keys(right, &right_keys)?;
+        let condition = join.filter.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
+        let outputs = outputs(kind, widths, needed);
+        let schema = output_schema(&join.schema, needed)?;
+        let operator = JoinOperator {
+            kind,
+            keys: Sides { left: left_keys, right: right_keys },
+            on: on_text(join),
+            nulls_match: join.null_equality == NullEquality::NullEqualsNull,
+            condition,
+            outputs,
+        };
+        let inputs = vec![left.node, right.node];
+        let rows = self.push(LogicalOperator::Apply(Arc::new(operator)), inputs, &schema, key);
+        match needed {
+            Some(needed) => {
+                let sources: Vec<Option<usize>> = needed.iter().map(|column| Some(*column)).collect();
+                Ok(Rows { key: rows.key.project(&sources), ..rows })
+            }
+            None => Ok(rows),
+        }
+    }
+
+    /// The rows with each key expression as a column: its own where it is one, else a new one at the end.
+    fn with_keys(&mut self, rows: Rows, keys: &[Expr]) -> Result<(Rows, Vec<usize>), SqlError> {
+        let mut columns: Vec<Expr> = rows.schema.columns().into_iter().map(Expr::Column).collect();
+        let width = columns.len();
+        let mut places = Vec::with_capacity(keys.len());
+        for key in keys {
+            let bare = key.clone().unalias_nested().data;
+            let found = match &bare {
+                Expr::Column(column) => rows.schema.maybe_index_of_column(column),
+                other => columns.iter().skip(width).position(|column| column == other).map(|at| width + at),
+            };
+            places.push(found.unwrap_or_else(|| {
+                columns.push(bare);
+                columns.len() - 1
+            }));
+        }
+        if columns.len() == width {
+            return Ok((rows, places));
+        }
+        let mut fields: Vec<(Option<TableReference>, Arc<arrow::datatypes::Field>)> =
+            rows.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
+        let mut expressions = Vec::with_capacity(columns.len());
+        for (index, column) in columns.iter().enumerate() {
+            let expression = BoundExpression::bind(column, &rows.schema)?;
+            let name = rows.schema.fields().get(index).map_or_else(|| text_of(column), |field| field.name().clone());
+            if index >= width {
+                let data_type = column.get_type(&rows.schema)?;
+                fields
+                    .push((None, Arc::new(arrow::datatypes::Field::new(format!("{name} #{index}"), data_type, true))));
+            }
+            expressions.push(NamedExpression { name, expression });
+        }
+        let schema = Arc::new(DFSchema::new_with_metadata(fields, HashMap::new())?);
+        let key = rows.key;
+        let rows = self.push(LogicalOperator::Project { expressions }, vec![rows.node], &schema, key);
+        Ok((rows, places))
+    }
+}
+
+fn kind_of(join_type: JoinType) -> JoinKind {
+    match join_type {
+        JoinType::Inner => JoinKind::Inner,
+        JoinType::Left => JoinKind::Left,
+        JoinType::Right => JoinKind::Right,
+        JoinType::Full => JoinKind::Full,
+        JoinType::LeftSemi => JoinKind::LeftSemi,
+        JoinType::RightSemi => JoinKind::RightSemi,
+        JoinType::LeftAnti => JoinKind::LeftAnti,
+        JoinType::RightAnti => JoinKind::RightAnti,
+        JoinType::LeftMark => JoinKind::LeftMark,
+        JoinType::RightMark => JoinKind::RightMark,
+    }
+}
+
+/// The pairs of expressions that must be equal, brought to one type.
+fn key_pairs(join: &Join, left: &Rows, right: &Rows) -> Result<Vec<(Expr, Expr)>, SqlError> {
+    let pair = |(l, r): &(Expr, Expr)| -> Result<(Expr, Expr), SqlError> {
+        let (l_type, r_type) = (l.get_type(&left.schema)?, r.get_type(&right.schema)?);
+        if l_type == r_type {
+            return Ok((l.clone(), r.clone()));
+        }
+        let common = comparison_coercion(&l_type, &r_type).ok_or_else(|| {
+            SqlError::not_in_stream(format!("a join of {} ({l_type}) with {} ({r_type})", text_of(l), text_of(r)))
+        })?;
+        let typed =
+            |key: &Expr, from: DataType| if from == common { key.clone() } else { cast(key.clone(), common.clone()) };
+        Ok((typed(l, l_type), typed(r, r_type)))
+    };
+    join.on.iter().map(pair).collect()
+}
+
+fn on_text(join: &Join) -> String {
+    let texts = join.on.iter().map(|(left, right)| format!("{} = {}", text_of(left), text_of(right)));
+    texts.collect::<Vec<String>>().join(" AND ")
+}
+
+/// The columns of each side that come out.
+fn outputs(kind: JoinKind, widths: Sides<usize>, needed: Option<&[usize]>) -> Sides<Vec<usize>> {
+    let left_width = if kind.shows(Side::Left) { widths.left } else { 0 };
+    let right_width = if kind.shows(Side::Right) { widths.right } else { 0 };
+    let all: Vec<usize> = (0..left_width + right_width).collect();
+    let needed = needed.unwrap_or(&all).iter().copied().filter(|column| *column < left_width + right_width);
+    let (left, right): (Vec<usize>, Vec<usize>) = needed.partition(|column| *column < left_width);
+    Sides { left, right: right.into_iter().map(|column| column - left_width).collect() }
+}
+
+fn output_schema(schema: &DFSchemaRef, needed: Option<&[usize]>) -> Result<DFSchemaRef, SqlError> {
+    let Some(needed) = needed else { return Ok(Arc::clone(schema)) };
+    let fields = needed.iter().map(|column| {
+        let (qualifier, field) = schema.qualified_field(*column);
+        (qualifier.cloned(), Arc::clone(field))
+    });
+    Ok(Arc::new(DFSchema::new_with_metadata(fields.collect(), HashMap::new())?))
+}
+
+/// The condition over the columns that it names.
+fn condition(filter: &Expr, left: &Rows, right: &Rows) -> Result<Condition, SqlError> {
+    let mut refs: Vec<&Column> = filter.column_refs().into_iter().collect();
+    refs.sort();
+    let mut columns = Vec::with_capacity(refs.len());
+    let mut fields = Vec::with_capacity(refs.len());
+    for column in refs {
+        let (side, rows) = match left.schema.maybe_index_of_column(column) {
+            Some(_) => (Side::Left, left),
+            None => (Side::Right, right),
+        };
+        let index = rows.schema.index_of_column(column)?;
+        let (qualifier, field) = rows.schema.qualified_field(index);
+        columns.push((side, index));
+        fields.push((qualifier.cloned(), Arc::new(field.as_ref().clone().with_nullable(true))));
+    }
+    let schema = DFSchema::new_with_metadata(fields, HashMap::new())?;
+    Ok(Condition { columns, predicate: BoundExpression::bind(filter, &schema)? })
+}
+
+/// What names a row of the result: a row of each side that comes out.
+fn key_of(kind: JoinKind, left: &Rows, right: &Rows) -> Key {
+    match (kind.shows(Side::Left), kind.shows(Side::Right)) {
+        (true, true) => left.key.clone().beside(&right.key, left.schema.fields().len()),
+        (true, false) => left.key.clone(),
+        (false, _) => right.key.clone(),
+    }
+}
