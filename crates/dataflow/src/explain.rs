@@ -69,12 +69,16 @@ pub fn describe(node: &Node) -> String {
 }
 
 fn describe_window(window: &Window) -> String {
-    match *window {
-        Window::Tumbling { size_ms, offset_ms: 0 } => format!("tumbling window of {}", duration(size_ms)),
-        Window::Tumbling { size_ms, offset_ms } => {
-            format!("tumbling window of {} offset by {}", duration(size_ms), duration(offset_ms))
+    let (text, offset_ms) = match *window {
+        Window::Tumbling { size_ms, offset_ms } => (format!("tumbling window of {}", duration(size_ms)), offset_ms),
+        Window::Hopping { slide_ms, size_ms, offset_ms } => {
+            (format!("window of {} hopping by {}", duration(size_ms), duration(slide_ms)), offset_ms)
         }
-    }
+        Window::Cumulating { step_ms, size_ms, offset_ms } => {
+            (format!("window cumulating up to {} by {}", duration(size_ms), duration(step_ms)), offset_ms)
+        }
+    };
+    if offset_ms == 0 { text } else { format!("{text} offset by {}", duration(offset_ms)) }
 }
 
 /// Milliseconds in the largest unit that says them exactly.

@@ -84,8 +84,8 @@ pub enum LogicalOperator {
         /// A boolean expression.
         predicate: Arc<dyn Expression>,
     },
-    /// Appends `window_start`, `window_end`, `window_time` (the end less 1 ms) for the windows a row belongs to, each a
-    /// timestamp of the type that the node's schema says. Rows whose time is null are left out and counted.
+    /// Gives each row once for each window it belongs to, and appends `window_start`, `window_end`, `window_time` (the end
+    /// less 1 ms), each a timestamp of the type that the node's schema says. Rows whose time is null are left out and counted.
     WindowAssign {
         /// The time column.
         column: usize,
@@ -120,11 +120,30 @@ pub enum LogicalOperator {
 }
 
 /// How event time is cut into windows. Sizes in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Window {
     /// Fixed windows of one size, side by side: `[k * size + offset, (k + 1) * size + offset)`.
     Tumbling {
         /// The size.
+        size_ms: i64,
+        /// Where windows begin, relative to the epoch.
+        offset_ms: i64,
+    },
+    /// Windows of one size of which a new one begins at every slide: `[k * slide + offset, k * slide + offset + size)`.
+    Hopping {
+        /// From the beginning of a window to that of the next.
+        slide_ms: i64,
+        /// The size.
+        size_ms: i64,
+        /// Where windows begin, relative to the epoch.
+        offset_ms: i64,
+    },
+    /// Windows that begin together and end one step after the other, until the largest has the size:
+    /// `[k * size + offset, k * size + offset + j * step)` for `j` from 1 to `size / step`.
+    Cumulating {
+        /// From the end of a window to that of the next.
+        step_ms: i64,
+        /// The size of the largest, a multiple of the step.
         size_ms: i64,
         /// Where windows begin, relative to the epoch.
         offset_ms: i64,

@@ -3,14 +3,14 @@
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
-use arrow::row::Rows;
+use arrow::row::{Row, Rows};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
 use crate::key::{EncodedKeys, KeyEncoder};
 
 /// A table from keys to group numbers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct GroupTable {
     /// Hash and number of each group. The hash stands here so that growing the table needs no key.
     index: HashTable<(u64, usize)>,
@@ -39,13 +39,26 @@ impl GroupTable {
     pub fn intern(&mut self, keys: &EncodedKeys, rows: impl Iterator<Item = usize>, groups: &mut Vec<usize>) {
         for row in rows {
             let Some(&hash) = keys.hashes().get(row) else { continue };
-            groups.push(self.intern_one(keys, row, hash));
+            groups.push(self.intern_one(keys.row(row), hash));
         }
     }
 
-    fn intern_one(&mut self, keys: &EncodedKeys, row: usize, hash: u64) -> usize {
+    /// Appends the group of each key of `other`, in order, to `groups`. Both tables are of one encoder.
+    pub fn intern_table(&mut self, other: &GroupTable, groups: &mut Vec<usize>) {
+        let mut hashes = vec![0; other.len()];
+        for (hash, group) in &other.index {
+            if let Some(place) = hashes.get_mut(*group) {
+                *place = *hash;
+            }
+        }
+        for (group, hash) in hashes.into_iter().enumerate() {
+            groups.push(self.intern_one(other.keys.as_ref().map(|keys| keys.row(group)), hash));
+        }
+    }
+
+    fn intern_one(&mut self, key: Option<Row<'_>>, hash: u64) -> usize {
         let new_group = self.index.len();
-        let (Some(key), Some(known)) = (keys.row(row), &mut self.keys) else {
+        let (Some(key), Some(known)) = (key, &mut self.keys) else {
             // There are no key columns, so all rows are one group.
             return self.index.entry(hash, |_| true, |(hash, _)| *hash).or_insert((hash, new_group)).get().1;
         };

@@ -4,15 +4,19 @@ pub mod aggregation;
 pub mod filter;
 pub mod group_aggregate;
 pub mod join;
+mod merged_slices;
 pub mod pre_aggregate;
 pub mod project;
 pub mod rank;
 mod row_store;
 pub mod slice_table;
+pub mod sliced_aggregate;
 pub mod union;
 pub mod watermark_assign;
 pub mod window_aggregate;
 pub mod window_assign;
+mod window_changes;
+mod window_input;
 
 use std::sync::Arc;
 

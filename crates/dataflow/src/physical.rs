@@ -20,6 +20,7 @@ use crate::operators::filter::Filter;
 use crate::operators::pre_aggregate::PreAggregate;
 use crate::operators::project::Project;
 use crate::operators::slice_table::Form;
+use crate::operators::sliced_aggregate::SlicedAggregate;
 use crate::operators::union::Union;
 use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_assign::WindowAssign;
@@ -168,6 +169,9 @@ impl StageOperator {
                 Box::new(WindowAssign::new(*column, *window, self.schema.clone()))
             }
             OperatorKind::PreAggregate(aggregation) => Box::new(PreAggregate::new(Arc::clone(aggregation))?),
+            OperatorKind::WindowAggregate(aggregation, form) if !aggregation.window.is_tumbling() => {
+                Box::new(SlicedAggregate::new(Arc::clone(aggregation), *form)?)
+            }
             OperatorKind::WindowAggregate(aggregation, form) => {
                 Box::new(WindowAggregate::new(Arc::clone(aggregation), *form)?)
             }

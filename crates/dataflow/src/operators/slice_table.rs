@@ -69,6 +69,51 @@ impl SliceTable {
         Ok(())
     }
 
+    /// Adds the groups and states of a run.
+    pub(crate) fn add_run(&mut self, run: &Run) -> Result<(), EvaluationError> {
+        self.groups_of_rows.clear();
+        if self.groups.is_empty() {
+            self.groups = run.groups.clone();
+            self.groups_of_rows.extend(0..run.groups.len());
+        } else {
+            self.groups.intern_table(&run.groups, &mut self.groups_of_rows);
+        }
+        let group_count = self.groups.len();
+        for (accumulator, states) in self.accumulators.iter_mut().zip(&run.states) {
+            accumulator.merge(states, &self.groups_of_rows, group_count)?;
+        }
+        Ok(())
+    }
+
+    /// Makes these the first groups, of a table that has none yet.
+    pub(crate) fn begin_with(&mut self, groups: GroupTable) {
+        self.groups = groups;
+    }
+
+    /// What has been added up, as a run.
+    pub(crate) fn into_run(mut self) -> Result<Run, EvaluationError> {
+        let states = self.accumulators.iter_mut().map(|accumulator| accumulator.take_states());
+        let states = states.collect::<Result<_, _>>()?;
+        Ok(Run { groups: self.groups, states })
+    }
+
+    /// What has been added up so far, as a run; more may be added.
+    pub(crate) fn snapshot(&mut self) -> Result<Run, EvaluationError> {
+        let each_group: Vec<usize> = (0..self.groups.len()).collect();
+        let mut all = Vec::with_capacity(self.accumulators.len());
+        for accumulator in &mut self.accumulators {
+            let states = accumulator.take_states()?;
+            accumulator.merge(&states, &each_group, each_group.len())?;
+            all.push(states);
+        }
+        Ok(Run { groups: self.groups.clone(), states: all })
+    }
+
+    /// The groups alone.
+    pub(crate) fn into_groups(self) -> GroupTable {
+        self.groups
+    }
+
     /// The key columns, one row a group.
     pub(crate) fn key_columns(&self, encoder: &KeyEncoder) -> Result<Vec<ArrayRef>, ArrowError> {
         self.groups.key_columns(encoder)
@@ -106,6 +151,21 @@ impl SliceTable {
     pub(crate) fn size_bytes(&self) -> usize {
         let accumulators = self.accumulators.iter().map(|accumulator| accumulator.size_bytes());
         self.groups.size_bytes() + accumulators.sum::<usize>() + self.groups_of_rows.capacity() * size_of::<usize>()
+    }
+}
+
+/// Groups and their states as they were at some moment: merged into tables, and never changed.
+#[derive(Debug)]
+pub(crate) struct Run {
+    groups: GroupTable,
+    /// The state columns of each aggregate, one element a group.
+    states: Vec<Vec<ArrayRef>>,
+}
+
+impl Run {
+    pub(crate) fn size_bytes(&self) -> usize {
+        let states = self.states.iter().flatten().map(|column| column.get_array_memory_size());
+        self.groups.size_bytes() + states.sum::<usize>()
     }
 }
 

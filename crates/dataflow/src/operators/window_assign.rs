@@ -1,6 +1,7 @@
-//! Window assignment: appends the bounds of the windows a row belongs to. Rows without a time belong to none.
+//! Window assignment: gives each row once for each window it belongs to, with that window's bounds. Rows without a time
+//! belong to none.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::compute::{filter, filter_record_batch, is_not_null};
 use arrow::datatypes::{DataType, SchemaRef};
 
@@ -25,15 +26,27 @@ impl WindowAssign {
         Self { column, window, schema }
     }
 
-    fn bounds(&self, times: &Int64Array) -> Result<[ArrayRef; 3], OperatorError> {
-        let mut last: Option<Span> = None;
-        let mut span_of = |time: i64| {
-            // Rows next to each other are mostly in the same window.
-            let span = last.filter(|span| span.contains(time)).unwrap_or_else(|| self.window.slice_of(time));
-            last = Some(span);
-            span
-        };
-        let spans: Vec<Span> = times.values().iter().map(|time| span_of(*time)).collect();
+    /// The windows of the rows, row after row; and which row each is for, where that is not simply the next.
+    fn windows(&self, times: &Int64Array) -> (Vec<Span>, Option<UInt32Array>) {
+        if self.window.is_tumbling() {
+            let mut last: Option<Span> = None;
+            let span_of = |time: &i64| {
+                // Rows next to each other are mostly in the same window.
+                let span = last.filter(|span| span.contains(*time)).unwrap_or_else(|| self.window.slice_of(*time));
+                last = Some(span);
+                span
+            };
+            return (times.values().iter().map(span_of).collect(), None);
+        }
+        let (mut spans, mut rows) = (Vec::new(), Vec::new());
+        for (row, time) in times.values().iter().enumerate() {
+            spans.extend(self.window.windows_of(*time));
+            rows.resize(spans.len(), row as u32);
+        }
+        (spans, Some(UInt32Array::from(rows)))
+    }
+
+    fn bounds(&self, spans: &[Span]) -> Result<[ArrayRef; 3], OperatorError> {
         let column = |nth_from_end: usize, bound: fn(&Span) -> i64| {
             let fields = self.schema.fields();
             let field = fields.len().checked_sub(nth_from_end).and_then(|index| fields.get(index));
@@ -46,8 +59,10 @@ impl WindowAssign {
 impl Operator for WindowAssign {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let (batch, times) = timed_rows(batch, self.column, out)?;
+        let (spans, rows) = self.windows(&times);
+        let batch = rows.map_or(Ok(batch.clone()), |rows| batch.take(&rows))?;
         let mut columns = batch.rows.columns().to_vec();
-        columns.extend(self.bounds(&times)?);
+        columns.extend(self.bounds(&spans)?);
         let rows = rows_of(&self.schema, columns, batch.num_rows())?;
         out.emit(batch.with_rows(rows));
         Ok(())

@@ -120,10 +120,16 @@ fn random_query(random: &mut Random) -> String {
         ["", "WHERE v > 0", "WHERE k <> 'k1' AND d < 300", "WHERE window_end > TIMESTAMP '1970-01-01 00:00:10'"]
             [random.below(4)];
     let having = ["", "HAVING count(*) > 2", "HAVING max(v) < 900"][random.below(3)];
+    let seconds = |n: usize| format!("INTERVAL '{n}' SECOND");
     let size = [1, 10, 60, 3_600][random.below(4)];
+    let (function, sizes) = match random.below(4) {
+        0 => ("HOP", format!("{}, {}", seconds([5, 20, 60][random.below(3)]), seconds([5, 60, 90][random.below(3)]))),
+        1 => ("CUMULATE", format!("{}, {}", seconds([4, 20][random.below(2)]), seconds([20, 60][random.below(2)]))),
+        _ => ("TUMBLE", seconds(size)),
+    };
     let offset = ["", ", INTERVAL '7' SECOND", ", INTERVAL '-3' SECOND"][random.below(3)];
     format!(
-        "SELECT {select} FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '{size}' SECOND{offset}) {condition} \
+        "SELECT {select} FROM {function}(TABLE events, DESCRIPTOR(ts), {sizes}{offset}) {condition} \
          GROUP BY {keys}window_start, window_end {having}"
     )
 }

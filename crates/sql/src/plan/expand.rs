@@ -19,6 +19,7 @@ use mulgil_dataflow::graph::Window;
 
 use super::watermark::WatermarkNode;
 use super::window::{WINDOW_COLUMNS, WindowAssignNode};
+use super::window_ends;
 
 /// The plan without our nodes, for DataFusion to run.
 pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -35,9 +36,12 @@ pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
     .map(|transformed| transformed.data)
 }
 
-/// A row belongs to one tumbling window, so its bounds are columns computed from its time.
+/// A row belongs to one tumbling window, so its bounds are columns computed from its time. To others it may belong
+/// several times.
 fn expand_window(node: &WindowAssignNode) -> Result<LogicalPlan> {
-    let Window::Tumbling { size_ms, offset_ms } = node.window;
+    let Window::Tumbling { size_ms, offset_ms } = node.window else {
+        return window_ends::expand(node.input.clone(), &node.time, node.window);
+    };
     let mut columns: Vec<Expr> = node.input.schema().columns().into_iter().map(Expr::Column).collect();
     for (name, shift_ms) in WINDOW_COLUMNS.iter().zip([0, size_ms, size_ms - 1]) {
         columns.push(tumbling_bound(node.time.clone(), size_ms, offset_ms, shift_ms).alias(*name));

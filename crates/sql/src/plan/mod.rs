@@ -11,6 +11,7 @@ pub(crate) mod ties;
 pub(crate) mod watermark;
 pub(crate) mod window;
 mod window_call;
+mod window_ends;
 
 pub(crate) use context::{Planner, Scans, Unscanned, reference_of, table_name_of, unread};
 pub(crate) use state::{StateOptions, planning_state, session_state};

@@ -1,6 +1,5 @@
-//! The logical node behind `TUMBLE(TABLE t, DESCRIPTOR(ts), ...)`: each row with the bounds of its window.
-//!
-//! `HOP`, `CUMULATE` and `SESSION` are further values of [`Window`]; the node stays the same.
+//! The logical node behind `TUMBLE(TABLE t, DESCRIPTOR(ts), ...)`, `HOP` and `CUMULATE`: each row once for each of its
+//! windows, with the bounds of that window.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -42,6 +41,11 @@ impl WindowAssignNode {
         Ok(Self { input, time: Expr::Column(time), window, allowed_lateness_ms, schema })
     }
 
+    /// The number of columns before `window_start`.
+    pub(crate) fn width(&self) -> usize {
+        self.input.schema().fields().len()
+    }
+
     /// The index of the time column in the input.
     pub(crate) fn time_index(&self) -> Option<usize> {
         match &self.time {
@@ -55,6 +59,7 @@ impl Hash for WindowAssignNode {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.input.hash(state);
         self.time.hash(state);
+        self.window.hash(state);
     }
 }
 
@@ -87,8 +92,7 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Window::Tumbling { size_ms, offset_ms } = self.window;
-        write!(f, "WindowAssign: {} tumbling {size_ms} ms, offset {offset_ms} ms", self.time)
+        write!(f, "WindowAssign: {} {:?}", self.time, self.window)
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
@@ -99,8 +103,7 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
-        let width = self.input.schema().fields().len();
-        let passed = output_columns.iter().copied().filter(|column| *column < width);
+        let passed = output_columns.iter().copied().filter(|column| *column < self.width());
         let mut needed: Vec<usize> = passed.chain(self.time_index()).collect();
         needed.sort_unstable();
         needed.dedup();

@@ -94,7 +94,15 @@ pub(crate) fn window_call_input(relation: &TableFactor) -> Option<ObjectName> {
 
 impl Call {
     fn usage(&self) -> &'static str {
-        "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, INTERVAL '15' MINUTE])"
+        match self.name.as_str() {
+            "hop" => {
+                "write HOP(TABLE t, DESCRIPTOR(ts), INTERVAL '5' MINUTE, INTERVAL '1' HOUR [, offset]): slide, then size"
+            }
+            "cumulate" => {
+                "write CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '1' DAY [, offset]): step, then size"
+            }
+            _ => "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, INTERVAL '15' MINUTE])",
+        }
     }
 
     fn wrong(&self, at: Location, message: impl Into<String>) -> Mistake {
@@ -108,9 +116,9 @@ impl Call {
         for argument in &self.given {
             let (name, value) = match argument {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (String::new(), value),
-                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (fold(name), value),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (name.value.to_lowercase(), value),
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
-                    (fold(name), value)
+                    (name.value.to_lowercase(), value)
                 }
                 other => {
                     return Err(self.wrong(self.at, format!("{other} is no argument of {}", self.name.to_uppercase())));
@@ -169,30 +177,56 @@ impl Call {
         Err(self.wrong(at, format!("{value} is not a DESCRIPTOR of one column")))
     }
 
-    fn window(&self, arguments: &Arguments) -> Result<Window, Mistake> {
-        if self.name != "tumble" {
-            return Err(
-                Mistake::new(self.at, format!("{} comes later", self.name.to_uppercase())).remedy("use TUMBLE for now")
-            );
+    /// What the function calls its intervals, in the order in which they are given by place.
+    fn interval_names(&self) -> &'static [&'static str] {
+        match self.name.as_str() {
+            "tumble" => &["size", "offset"],
+            "hop" => &["slide", "size", "offset"],
+            _ => &["step", "size", "offset"],
         }
-        let (mut size, mut offset) = (None, None);
+    }
+
+    /// The intervals in milliseconds, and where they stand, in the order of [`Call::interval_names`].
+    fn intervals(&self, arguments: &Arguments) -> Result<Vec<Option<(i64, Location)>>, Mistake> {
+        let names = self.interval_names();
+        let mut found = vec![None; names.len()];
         for (name, value) in &arguments.intervals {
             let at = value.span().start;
             let millis = duration_of_interval(value)
                 .ok_or_else(|| self.wrong(at, format!("{value} is not an interval of a fixed length")))?;
-            match name.as_str() {
-                "size" => size = Some((millis, at)),
-                "offset" => offset = Some(millis),
-                "" if size.is_none() => size = Some((millis, at)),
-                "" if offset.is_none() => offset = Some(millis),
+            let by_place = found.iter().position(Option::is_none);
+            let index = if name.is_empty() { by_place } else { names.iter().position(|known| known == name) };
+            match index.and_then(|index| found.get_mut(index)) {
+                Some(free @ None) => *free = Some((millis, at)),
                 _ => return Err(self.wrong(at, format!("{value} is one argument too many"))),
             }
         }
-        let (size_ms, at) = size.ok_or_else(|| self.wrong(self.at, "the window's size is missing"))?;
-        if size_ms <= 0 {
-            return Err(self.wrong(at, "the window's size must be longer than nothing"));
+        for (name, interval) in names.iter().zip(&found) {
+            match interval {
+                None if *name != "offset" => return Err(self.wrong(self.at, format!("the window's {name} is missing"))),
+                Some((millis, at)) if *name != "offset" && *millis <= 0 => {
+                    return Err(self.wrong(*at, format!("the window's {name} must be longer than nothing")));
+                }
+                _ => {}
+            }
         }
-        Ok(Window::Tumbling { size_ms, offset_ms: offset.unwrap_or(0) })
+        Ok(found)
+    }
+
+    fn window(&self, arguments: &Arguments) -> Result<Window, Mistake> {
+        if self.name == "session" {
+            return Err(Mistake::new(self.at, "SESSION comes later").remedy("use TUMBLE, HOP or CUMULATE for now"));
+        }
+        let intervals = self.intervals(arguments)?;
+        let ms = |index: usize| intervals.get(index).copied().flatten().map_or(0, |(ms, _)| ms);
+        let window = match self.name.as_str() {
+            "tumble" => Window::Tumbling { size_ms: ms(0), offset_ms: ms(1) },
+            "hop" => Window::Hopping { slide_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
+            _ => Window::Cumulating { step_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
+        };
+        let at = intervals.get(1).copied().flatten().map_or(self.at, |(_, at)| at);
+        window.check().map_err(|reason| self.wrong(at, reason))?;
+        Ok(window)
     }
 }
 

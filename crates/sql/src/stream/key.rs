@@ -17,6 +17,11 @@ impl Key {
         Self { parts: Some(parts) }
     }
 
+    /// The key of rows that this key and one more part name together.
+    pub(crate) fn and(self, part: Vec<usize>) -> Self {
+        Self { parts: self.parts.map(|parts| parts.into_iter().chain([part]).collect()) }
+    }
+
     /// The key after a projection: `sources[i]` is the input column that output column `i` merely repeats.
     pub(crate) fn project(&self, sources: &[Option<usize>]) -> Self {
         let Some(parts) = &self.parts else { return Self::none() };

@@ -10,8 +10,10 @@ mod join;
 mod key;
 mod rank;
 mod rolling;
+mod time_attribute;
 mod translate;
 mod window_aggregate;
+mod window_columns;
 mod windowed;
 
 use std::sync::Arc;

@@ -22,6 +22,11 @@ impl Translation {
             return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
         }
         let input = self.rows(&aggregate.input)?;
+        self.rolling_aggregate_over(input, aggregate)
+    }
+
+    /// The same over rows that are there already.
+    pub(super) fn rolling_aggregate_over(&mut self, input: Rows, aggregate: &Aggregate) -> Result<Rows, SqlError> {
         let mut columns = Columns::default();
         for key in &aggregate.group_expr {
             columns.push(BoundExpression::bind(key, &input.schema)?, None);

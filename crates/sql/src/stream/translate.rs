@@ -163,8 +163,10 @@ impl Translation {
     pub(super) fn window_assign(&mut self, input: Rows, call: &WindowAssignNode) -> Result<Rows, SqlError> {
         let column = column_index(&call.time, &input.schema)?;
         let operator = LogicalOperator::WindowAssign { column, window: call.window };
-        // A tumbling window gives each row once, so its key stays.
-        Ok(self.push(operator, vec![input.node], UserDefinedLogicalNodeCore::schema(call), input.key))
+        // A tumbling window gives each row once, so its key stays. Others give it once for each end.
+        let key =
+            if call.window.is_tumbling() { input.key } else { input.key.and(vec![call.width() + 1, call.width() + 2]) };
+        Ok(self.push(operator, vec![input.node], UserDefinedLogicalNodeCore::schema(call), key))
     }
 }
 

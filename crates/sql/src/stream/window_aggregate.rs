@@ -11,30 +11,59 @@ use mulgil_dataflow::graph::LogicalOperator;
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::time_attribute::{TimeAttribute, has_watermark, time_attribute};
 use super::translate::{Rows, Translation, column_index};
-use super::windowed::{WindowedInput, watermark_of};
+use super::window_columns::closing_column;
+use super::windowed::WindowedInput;
 use crate::plan::window::WindowAssignNode;
 use crate::problem::SqlError;
 
 impl Translation {
-    /// `GROUP BY ..., window_start, window_end` over a window call. Where only the keys name the window's bounds, the
-    /// operator assigns windows itself; else they are made columns first, and rows are aggregated by `window_start`,
-    /// which lies in the window that it begins.
+    /// An aggregate that is complete when its window is: over a window call, or over the columns of windows that came
+    /// about below.
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
-        let Some(windowed) = WindowedInput::find(&aggregate.input)? else { return self.rolling_aggregate(aggregate) };
         if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
             return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
         }
-        let groups = rewritten(&windowed, &aggregate.group_expr)?;
-        if !groups.iter().any(|group| windowed.window_column(group).is_some()) {
+        if let Some(windowed) = WindowedInput::find(&aggregate.input)? {
+            let groups = rewritten(&windowed, &aggregate.group_expr)?;
+            let calls = rewritten(&windowed, &aggregate.aggr_expr)?;
+            let names_window = windowed.names_window(&groups);
+            if names_window {
+                check_event_time(windowed.call)?;
+            }
+            let is_key = |group: &&Expr| windowed.window_column(group).is_none();
+            let mut own = groups.iter().filter(is_key).chain(&calls).chain(&windowed.predicates);
+            let needs_columns = own.any(|expression| windowed.uses_window(expression));
+            if names_window && (!needs_columns || windowed.call.window.is_tumbling()) {
+                return self.over_call(aggregate, &windowed, &groups, &calls, needs_columns);
+            }
+        }
+        match closing_column(aggregate) {
+            Some(closing) => self.over_window_columns(aggregate, closing),
+            None => self.rolling_aggregate(aggregate),
+        }
+    }
+
+    /// `GROUP BY ..., window_start, window_end` over a window call. Where only the keys name the window's bounds, the
+    /// operator assigns windows itself; else they are made columns first, and rows are aggregated by `window_start`,
+    /// which lies in the window that it begins.
+    fn over_call(
+        &mut self,
+        aggregate: &Aggregate,
+        windowed: &WindowedInput<'_>,
+        groups: &[Expr],
+        calls: &[Expr],
+        needs_columns: bool,
+    ) -> Result<Rows, SqlError> {
+        let is_key = |group: &&Expr| windowed.window_column(group).is_none();
+        let nodes_before = self.graph.nodes.len();
+        let mut input = self.rows(&windowed.call.input)?;
+        if self.graph.is_updating(input.node) {
+            // A window that has fired cannot take rows back: so its result rolls.
+            self.graph.nodes.truncate(nodes_before);
             return self.rolling_aggregate(aggregate);
         }
-        check_event_time(windowed.call)?;
-        let calls = rewritten(&windowed, &aggregate.aggr_expr)?;
-        let is_key = |group: &&Expr| windowed.window_column(group).is_none();
-        let own: Vec<&Expr> = groups.iter().filter(is_key).chain(&calls).chain(&windowed.predicates).collect();
-        let needs_columns = own.iter().any(|expression| windowed.uses_window(expression));
-        let mut input = self.rows(&windowed.call.input)?;
         let mut column = column_index(&windowed.call.time, &input.schema)?;
         if needs_columns {
             input = self.window_assign(input, windowed.call)?;
@@ -50,7 +79,7 @@ impl Translation {
         }
         let aggregates =
             calls.iter().map(|call| bind_aggregate(call, &input.schema)).collect::<Result<Vec<_>, SqlError>>()?;
-        let schema = window_aggregate_schema(aggregate, &windowed, &groups)?;
+        let schema = window_aggregate_schema(aggregate, windowed, groups)?;
         let operator = LogicalOperator::WindowAggregate {
             column,
             window: windowed.call.window,
@@ -59,7 +88,7 @@ impl Translation {
             allowed_lateness_ms: windowed.call.allowed_lateness_ms,
         };
         let output = self.push(operator, vec![input.node], &schema, Key::none());
-        self.in_order(output, aggregate, &windowed, &groups)
+        self.in_order(output, aggregate, windowed, groups)
     }
 
     /// Puts the operator's columns (keys, window, aggregates) into the order of the `GROUP BY`.
@@ -87,8 +116,11 @@ impl Translation {
         }
         ordered.extend((0..aggregate.aggr_expr.len()).filter_map(|call| column(key_count + 2 + call)));
         let rows = self.project(output, &ordered, &aggregate.schema)?;
-        let (window, own): (Vec<usize>, Vec<usize>) =
-            (0..groups.len()).partition(|group| groups.get(*group).and_then(|g| windowed.window_column(g)).is_some());
+        let bound = |group: &usize| groups.get(*group).and_then(|group| windowed.window_column(group));
+        let (window, own): (Vec<usize>, Vec<usize>) = (0..groups.len()).partition(|group| bound(group).is_some());
+        let names_window =
+            |group: &usize| groups.get(*group).is_some_and(|g| windowed.names_window(std::slice::from_ref(g)));
+        let window: Vec<usize> = window.into_iter().filter(names_window).collect();
         Ok(Rows { key: Key::of(own.into_iter().map(|part| vec![part]).chain([window]).collect()), ..rows })
     }
 }
@@ -107,16 +139,23 @@ fn one_ms_before(end: Expr) -> Result<Expr, SqlError> {
 fn check_event_time(call: &WindowAssignNode) -> Result<(), SqlError> {
     let index = column_index(&call.time, call.input.schema())?;
     let name = text_of(&call.time);
-    match watermark_of(&call.input, index) {
-        Some(true) => Ok(()),
-        Some(false) => Err(SqlError::NotInStream {
-            construct: format!("a window over {name}, which is not the column of the table's watermark,"),
-            remedy: "use the watermark's column in DESCRIPTOR, or run it with --mode batch".to_owned(),
-        }),
-        None => Err(SqlError::NotInStream {
-            construct: format!("a window over {name}, whose table has no watermark,"),
-            remedy: format!("add WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND to the table"),
-        }),
+    let refused = |what: &str, remedy: String| {
+        Err(SqlError::NotInStream { construct: format!("a window over {name}, {what},"), remedy })
+    };
+    match time_attribute(&call.input, index) {
+        Some(TimeAttribute::WindowStart { .. }) => refused(
+            "which has passed when the window's rows come",
+            "use window_time in DESCRIPTOR, which is the last moment of the window".to_owned(),
+        ),
+        Some(_) => Ok(()),
+        None if has_watermark(&call.input) => refused(
+            "which is not the column of the table's watermark",
+            "use the watermark's column in DESCRIPTOR, or run it with --mode batch".to_owned(),
+        ),
+        None => refused(
+            "whose table has no watermark",
+            format!("add WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND to the table"),
+        ),
     }
 }
 
@@ -136,14 +175,18 @@ fn window_aggregate_schema(
     all.extend(["window_start", "window_end"].map(|name| Field::new(name, bound.clone(), true)));
     let calls = aggregate.aggr_expr.iter().zip(fields.iter().skip(groups.len()));
     all.extend(calls.map(|(call, field)| field.as_ref().clone().with_name(text_of(call))));
-    // A key may be called like another, or like a bound of the window; expressions above go by name.
-    let names: Vec<String> = all.iter().map(|field| field.name().clone()).collect();
-    for (index, field) in all.iter_mut().enumerate() {
+    Ok(Arc::new(DFSchema::try_from(Schema::new(distinctly_named(all)))?))
+}
+
+/// A key may be called like another, or like a bound of the window; expressions above go by name.
+pub(super) fn distinctly_named(mut fields: Vec<Field>) -> Vec<Field> {
+    let names: Vec<String> = fields.iter().map(|field| field.name().clone()).collect();
+    for (index, field) in fields.iter_mut().enumerate() {
         if names.iter().filter(|name| *name == field.name()).count() > 1 {
             field.set_name(format!("{index}: {}", field.name()));
         }
     }
-    Ok(Arc::new(DFSchema::try_from(Schema::new(all))?))
+    fields
 }
 
 /// The type of a column expression.

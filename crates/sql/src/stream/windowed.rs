@@ -4,7 +4,8 @@ use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, Result, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan};
 
-use crate::plan::watermark::WatermarkNode;
+use mulgil_dataflow::graph::Window;
+
 use crate::plan::window::WindowAssignNode;
 
 /// An input that is a window call under projections and filters, all rewritten over the call's own columns.
@@ -72,6 +73,14 @@ impl<'a> WindowedInput<'a> {
         self.call.input.schema().fields().len()
     }
 
+    /// Whether grouping by these rewritten expressions groups by window. The windows that begin together are told apart
+    /// by their ends.
+    pub(crate) fn names_window(&self, rewritten: &[Expr]) -> bool {
+        let begin_together = matches!(self.call.window, Window::Cumulating { .. });
+        let mut bounds = rewritten.iter().filter_map(|expression| self.window_column(expression));
+        bounds.any(|bound| bound > 0 || !begin_together)
+    }
+
     /// Which window column (0 start, 1 end, 2 time) a rewritten expression is, if it is one.
     pub(crate) fn window_column(&self, rewritten: &Expr) -> Option<usize> {
         let Expr::Column(column) = rewritten else { return None };
@@ -90,42 +99,4 @@ impl<'a> WindowedInput<'a> {
             .into_iter()
             .any(|column| self.call_index(column).is_some_and(|index| index >= self.width()))
     }
-}
-
-/// Whether a column is the event time that a table's watermark speaks of; `None` where the table has no watermark.
-pub(crate) fn watermark_of(plan: &LogicalPlan, column: usize) -> Option<bool> {
-    match plan {
-        LogicalPlan::Extension(extension) => {
-            if let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>() {
-                let Expr::Column(time) = &watermark.time else { return Some(false) };
-                return Some(watermark.input.schema().maybe_index_of_column(time) == Some(column));
-            }
-            let call = extension.node.as_any().downcast_ref::<WindowAssignNode>()?;
-            watermark_of(&call.input, column)
-        }
-        LogicalPlan::Projection(projection) => {
-            let mut expression = projection.expr.get(column)?;
-            while let Expr::Alias(alias) = expression {
-                expression = &alias.expr;
-            }
-            let Expr::Column(source) = expression else { return has_watermark(plan).then_some(false) };
-            watermark_of(&projection.input, projection.input.schema().maybe_index_of_column(source)?)
-        }
-        LogicalPlan::SubqueryAlias(alias) => watermark_of(&alias.input, column),
-        LogicalPlan::Filter(filter) => watermark_of(&filter.input, column),
-        LogicalPlan::Union(union) => {
-            let inputs: Option<Vec<bool>> = union.inputs.iter().map(|input| watermark_of(input, column)).collect();
-            inputs.map(|inputs| inputs.into_iter().all(|is_time| is_time))
-        }
-        _ => None,
-    }
-}
-
-fn has_watermark(plan: &LogicalPlan) -> bool {
-    if let LogicalPlan::Extension(extension) = plan
-        && extension.node.as_any().is::<WatermarkNode>()
-    {
-        return true;
-    }
-    plan.inputs().into_iter().any(has_watermark)
 }

@@ -89,6 +89,29 @@ fn window_assign_appends_bounds_and_leaves_out_rows_without_a_time() {
 }
 
 #[test]
+fn window_assign_gives_a_row_once_for_each_of_its_windows() {
+    let mut fields: Vec<Field> = input_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.extend(["window_start", "window_end", "window_time"].map(|name| Field::new(name, time_type(), false)));
+    let schema = Arc::new(Schema::new(fields));
+    let mut batch = input(&[(Some("a"), Some(7), None), (Some("b"), None, None), (Some("c"), Some(-1), None)]);
+    batch.kinds = Some(UInt8Array::from(vec![0, 1, 2]));
+    for (window, expected) in [
+        (
+            Window::Hopping { slide_ms: 5, size_ms: 10, offset_ms: 0 },
+            ["+I a 7 null 0 10 9", "+I a 7 null 5 15 14", "+U c -1 null -10 0 -1", "+U c -1 null -5 5 4"].as_slice(),
+        ),
+        (Window::Hopping { slide_ms: 10, size_ms: 5, offset_ms: 0 }, &[]),
+        (
+            Window::Cumulating { step_ms: 5, size_ms: 10, offset_ms: 0 },
+            &["+I a 7 null 0 10 9", "+U c -1 null -10 0 -1"],
+        ),
+    ] {
+        let mut assign = WindowAssign::new(1, window, Arc::clone(&schema));
+        assert_eq!(lines(&process(&mut assign, batch.clone()).batches), expected, "{window:?}");
+    }
+}
+
+#[test]
 fn the_watermark_of_rows_is_their_largest_bound_and_never_the_end_of_time() {
     let assign = WatermarkAssign::new(expression("ts"));
     let watermark = |rows: &[InputRow]| assign.watermark_of(&input(rows).rows).unwrap();

@@ -10,10 +10,18 @@ use crate::native::{Binary, BinaryOperation, Count, Literal, Sum, column};
 use crate::operators::aggregation::Aggregation;
 use crate::operators::pre_aggregate::PreAggregate;
 use crate::operators::slice_table::Form;
+use crate::operators::sliced_aggregate::SlicedAggregate;
 use crate::operators::window_aggregate::WindowAggregate;
+use crate::window::Span;
+
+const TEN: Window = Window::Tumbling { size_ms: 10, offset_ms: 0 };
 
 /// `count(*)`, `sum(v)`, `count(v) FILTER (WHERE v > 10)` by key per window of 10 ms.
 fn aggregation(allowed_lateness_ms: u64, keys: &[&str]) -> Arc<Aggregation> {
+    aggregation_over(TEN, allowed_lateness_ms, keys)
+}
+
+fn aggregation_over(window: Window, allowed_lateness_ms: u64, keys: &[&str]) -> Arc<Aggregation> {
     let schema = input_schema();
     let named = |name: &str| column(&schema, name).unwrap();
     let value = || named("v").expression;
@@ -32,7 +40,7 @@ fn aggregation(allowed_lateness_ms: u64, keys: &[&str]) -> Arc<Aggregation> {
     fields.extend(["n", "total", "large"].map(|name| Field::new(name, DataType::Int64, true)));
     Arc::new(Aggregation {
         column: 1,
-        window: Window::Tumbling { size_ms: 10, offset_ms: 0 },
+        window,
         keys,
         aggregates: vec![
             call("n", Arc::new(Count), vec![], None),
@@ -173,9 +181,9 @@ fn apply_changes(lines: Vec<String>) -> BTreeMap<String, i64> {
 }
 
 /// A naive model: per key and window, all rows that were not too late.
-#[derive(Default)]
 struct Model {
-    windows: BTreeMap<(String, i64), Vec<Option<i64>>>,
+    window: Window,
+    windows: BTreeMap<(String, Span), Vec<Option<i64>>>,
     watermark: Option<i64>,
     dropped: u64,
     updated: u64,
@@ -183,27 +191,33 @@ struct Model {
 }
 
 impl Model {
+    fn new(window: Window) -> Self {
+        Self { window, windows: BTreeMap::new(), watermark: None, dropped: 0, updated: 0, null_times: 0 }
+    }
+
     fn add(&mut self, (key, time, value): InputRow, allowed_lateness_ms: i64) {
         let Some(time) = time else {
             self.null_times += 1;
             return;
         };
-        let start = time.div_euclid(10) * 10;
         let watermark = self.watermark.unwrap_or(i64::MIN);
-        if start + 10 + allowed_lateness_ms <= watermark {
-            self.dropped += 1;
-            return;
+        let windows: Vec<Span> = self.window.windows_of(time).collect();
+        let Some(last) = windows.last() else { return };
+        let is_gone = |window: &Span| window.end_ms + allowed_lateness_ms <= watermark;
+        self.dropped += u64::from(is_gone(last));
+        self.updated += u64::from(last.end_ms <= watermark && !is_gone(last));
+        for window in windows.iter().filter(|window| !is_gone(window)) {
+            self.windows.entry((key.unwrap_or("null").to_owned(), *window)).or_default().push(value);
         }
-        self.updated += u64::from(start + 10 <= watermark);
-        self.windows.entry((key.unwrap_or("null").to_owned(), start)).or_default().push(value);
     }
 
     fn results(&self) -> BTreeMap<String, i64> {
-        let result = |((key, start), values): (&(String, i64), &Vec<Option<i64>>)| {
+        let result = |((key, window), values): (&(String, Span), &Vec<Option<i64>>)| {
             let known: Vec<i64> = values.iter().flatten().copied().collect();
             let total = if known.is_empty() { "null".to_owned() } else { known.iter().sum::<i64>().to_string() };
             let large = known.iter().filter(|value| **value > 10).count();
-            (format!("{key} {start} {} {} {total} {large}", start + 10, values.len()), 1)
+            let Span { start_ms, end_ms } = window;
+            (format!("{key} {start_ms} {end_ms} {} {total} {large}", values.len()), 1)
         };
         self.windows.iter().map(result).collect()
     }
@@ -226,26 +240,43 @@ fn random_row(random: &mut Random, around: i64) -> InputRow {
     (key, time, value)
 }
 
-fn two_phase(allowed_lateness_ms: u64) -> Chain {
-    let aggregation = aggregation(allowed_lateness_ms, &["key"]);
-    let pre: Box<dyn Operator> = Box::new(PreAggregate::new(Arc::clone(&aggregation)).unwrap());
-    let last: Box<dyn Operator> = Box::new(WindowAggregate::new(aggregation, Form::States).unwrap());
-    Chain::new([("pre", pre), ("last", last)].map(|(name, operator)| Link { name: name.to_owned(), operator }).into())
+fn last_phase(aggregation: Arc<Aggregation>, form: Form) -> Box<dyn Operator> {
+    if aggregation.window.is_tumbling() {
+        Box::new(WindowAggregate::new(aggregation, form).unwrap())
+    } else {
+        Box::new(SlicedAggregate::new(aggregation, form).unwrap())
+    }
 }
 
-fn one_phase(allowed_lateness_ms: u64) -> Chain {
-    Chain::new(vec![Link { name: "one".to_owned(), operator: Box::new(over_rows(allowed_lateness_ms)) }])
+fn chain(aggregation: Arc<Aggregation>, two_phases: bool) -> Chain {
+    let mut operators: Vec<Box<dyn Operator>> = Vec::new();
+    if two_phases {
+        operators.push(Box::new(PreAggregate::new(Arc::clone(&aggregation)).unwrap()));
+    }
+    operators.push(last_phase(aggregation, if two_phases { Form::States } else { Form::Rows }));
+    Chain::new(operators.into_iter().map(|operator| Link { name: "window".to_owned(), operator }).collect())
 }
 
-/// With any batches, watermarks and lateness, in one phase or two: the changes add up to what the model says, and every
-/// row is accounted for.
+const WINDOWS: [Window; 7] = [
+    TEN,
+    Window::Hopping { slide_ms: 5, size_ms: 10, offset_ms: 0 },
+    Window::Hopping { slide_ms: 2, size_ms: 20, offset_ms: 1 },
+    Window::Hopping { slide_ms: 4, size_ms: 30, offset_ms: -1 },
+    Window::Hopping { slide_ms: 10, size_ms: 4, offset_ms: 0 },
+    Window::Cumulating { step_ms: 5, size_ms: 30, offset_ms: 3 },
+    Window::Cumulating { step_ms: 1, size_ms: 12, offset_ms: 0 },
+];
+
+/// With any windows, batches, watermarks and lateness, in one phase or two: the changes add up to what the model says,
+/// and every row is accounted for.
 #[test]
 fn random_rows_give_what_the_model_says() {
-    for seed in 0..600 {
+    for seed in 0..800 {
         let mut random = Random(seed);
         let allowed_lateness_ms = [0, 0, 5, 25, 1_000][random.below(5) as usize];
-        let mut chain = if seed % 2 == 0 { one_phase(allowed_lateness_ms) } else { two_phase(allowed_lateness_ms) };
-        let mut model = Model::default();
+        let window = WINDOWS[random.below(7) as usize];
+        let mut chain = chain(aggregation_over(window, allowed_lateness_ms, &["key"]), seed % 2 == 0);
+        let mut model = Model::new(window);
         let mut out = Recorder::default();
         let mut around = random.below(200) as i64 - 100;
         for _ in 0..random.below(12) {
@@ -260,10 +291,41 @@ fn random_rows_give_what_the_model_says() {
             }
         }
         chain.on_watermark(Watermark::END, &mut out).unwrap();
-        assert_eq!(apply_changes(lines(&out.batches)), model.results(), "seed {seed}");
+        assert_eq!(apply_changes(lines(&out.batches)), model.results(), "seed {seed}, {window:?}");
         let counted = (out.dropped, out.updated, out.null_times);
-        assert_eq!(counted, (model.dropped, model.updated, model.null_times), "seed {seed}");
-        assert_eq!(chain.state_size_bytes(), 0, "seed {seed}");
+        assert_eq!(counted, (model.dropped, model.updated, model.null_times), "seed {seed}, {window:?}");
+        assert_eq!(chain.state_size_bytes(), 0, "seed {seed}, {window:?}");
+    }
+}
+
+/// Windows that are the same windows give the same rows: a hop by the size is a tumble, and so is the last step of a
+/// cumulation.
+#[test]
+fn windows_under_another_name_give_the_same_rows() {
+    for seed in 0..50 {
+        let mut random = Random(seed);
+        let batches: Vec<Batch> = (0..8)
+            .map(|n| input(&(0..30).map(|_| random_row(&mut random, n * 13)).collect::<Vec<InputRow>>()))
+            .collect();
+        let results = |window: Window| {
+            let mut chain = chain(aggregation_over(window, 0, &["key"]), seed % 2 == 0);
+            let mut out = Recorder::default();
+            for (n, batch) in batches.iter().enumerate() {
+                chain.process(0, batch.clone(), &mut out).unwrap();
+                chain.on_watermark(Watermark(n as i64 * 13 - 60), &mut out).unwrap();
+            }
+            chain.on_watermark(Watermark::END, &mut out).unwrap();
+            apply_changes(lines(&out.batches))
+        };
+        let tumbling = results(Window::Tumbling { size_ms: 12, offset_ms: 5 });
+        assert_eq!(results(Window::Hopping { slide_ms: 12, size_ms: 12, offset_ms: 5 }), tumbling, "seed {seed}");
+        assert_eq!(results(Window::Cumulating { step_ms: 12, size_ms: 12, offset_ms: 5 }), tumbling, "seed {seed}");
+        let mut steps = results(Window::Cumulating { step_ms: 3, size_ms: 12, offset_ms: 5 });
+        steps.retain(|row, _| {
+            let bounds: Vec<i64> = row.split(' ').skip(1).take(2).map(|bound| bound.parse().unwrap()).collect();
+            bounds[1] - bounds[0] == 12
+        });
+        assert_eq!(steps, tumbling, "seed {seed}");
     }
 }
 

@@ -1,0 +1,203 @@
+//! Window aggregation over windows that share slices: hopping and cumulating ones.
+//!
+//! A row is aggregated once, into its slice, however many windows it is in; a window's result is the merge of its slices
+//! (see [`super::merged_slices`]). Windows fire in order of their ends, and each of them if there is a row in it.
+//!
+//! A row is late when all its windows have fired. One that is late for some of them only counts in the others; with an
+//! allowed lateness it also corrects those that have fired, as [`super::window_aggregate`] does.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::aggregation::Aggregation;
+use super::emit_in_parts;
+use super::merged_slices::{MergedSlices, Slices, add_slices};
+use super::slice_table::Form;
+use super::window_changes::{Given, changes, result_rows};
+use super::window_input::WindowInput;
+use crate::batch::Batch;
+use crate::coalesce::{BATCH_ROWS, Coalescer};
+use crate::group::GroupTable;
+use crate::operator::{Operator, OperatorError, Output};
+use crate::time::{EventTimeMs, Watermark};
+use crate::window::Span;
+
+/// Aggregates per key and window.
+pub struct SlicedAggregate {
+    input: WindowInput,
+    slices: Slices,
+    merged: MergedSlices,
+    /// What fired windows gave out, by end, while late rows may correct it.
+    given: BTreeMap<EventTimeMs, (GroupTable, Given)>,
+    watermark: Watermark,
+}
+
+impl SlicedAggregate {
+    /// Computes `aggregation` over rows, or over the partial states that a pre-aggregation made of them.
+    ///
+    /// # Errors
+    /// A key's type cannot be a key.
+    pub fn new(aggregation: Arc<Aggregation>, form: Form) -> Result<Self, OperatorError> {
+        let merged = MergedSlices::new(aggregation.window);
+        let input = WindowInput::new(aggregation, form)?;
+        Ok(Self { input, slices: Slices::new(), merged, given: BTreeMap::new(), watermark: Watermark::UNKNOWN })
+    }
+
+    fn is_correcting(&self) -> bool {
+        self.input.aggregation.allowed_lateness_ms > 0
+    }
+
+    fn is_gone(&self, window: Span) -> bool {
+        self.input.is_gone(window, self.watermark)
+    }
+
+    /// The first window to end after `after` that has a row in it.
+    fn next_window(&self, after: EventTimeMs) -> Option<Span> {
+        let window = self.input.aggregation.window;
+        // A window that ends later begins later than this.
+        let from = after.saturating_sub(window.size_ms());
+        self.slices.range(from..).find_map(|(start, _)| window.window_after(window.slice_from(*start), after))
+    }
+
+    /// The windows of a slice that have fired and can still be corrected.
+    fn fired_windows(&self, slice: Span) -> impl Iterator<Item = Span> + '_ {
+        let windows = self.input.aggregation.window.windows_of(slice.start_ms);
+        let fired = windows.take_while(|window| window.end_ms <= self.watermark.0);
+        fired.filter(|window| !self.is_gone(*window))
+    }
+
+    /// Whether a window of a slice has fired.
+    fn has_fired_in_part(&self, slice: Span) -> bool {
+        let first = self.input.aggregation.window.window_after(slice, EventTimeMs::MIN);
+        first.is_some_and(|first| first.end_ms <= self.watermark.0)
+    }
+
+    fn fire(&mut self, window: Span) -> Result<Option<Batch>, OperatorError> {
+        let mut table = self.input.table()?;
+        if !self.is_correcting() {
+            self.merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
+            let keys = table.key_columns(&self.input.encoder)?;
+            let group_count = table.group_count();
+            let schema = &self.input.aggregation.schema;
+            let rows = result_rows(schema, keys, window, table.take_results()?, group_count)?;
+            return Ok(Some(Batch::append(rows)));
+        }
+        let before = match self.given.remove(&window.end_ms) {
+            Some((groups, before)) => {
+                table.begin_with(groups);
+                add_slices(&mut table, window, &mut self.slices, &self.input)?;
+                Some(before)
+            }
+            None => {
+                self.merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
+                None
+            }
+        };
+        let keys = table.key_columns(&self.input.encoder)?;
+        let now = Given { group_count: table.group_count(), results: table.take_results()? };
+        let batch = changes(&self.input.aggregation.schema, &keys, window, before, &now)?;
+        if !self.is_gone(window) {
+            self.given.insert(window.end_ms, (table.into_groups(), now));
+        }
+        Ok(batch)
+    }
+
+    /// Forgets slices whose windows are all gone.
+    fn forget(&mut self) {
+        let window = self.input.aggregation.window;
+        while let Some(first) = self.slices.first_entry() {
+            let last = window.last_window(window.slice_from(*first.key()));
+            if last.is_some_and(|last| !self.input.is_gone(last, self.watermark)) {
+                break;
+            }
+            first.remove();
+        }
+        if self.slices.is_empty() {
+            self.merged.forget();
+        }
+        while let Some(first) = self.given.first_entry() {
+            if !self.input.is_gone(Span { start_ms: *first.key(), end_ms: *first.key() }, self.watermark) {
+                break;
+            }
+            first.remove();
+        }
+    }
+}
+
+impl Operator for SlicedAggregate {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let (sliced, counts) = self.input.cut(&batch)?;
+        if sliced.null_count > 0 {
+            out.null_time(sliced.null_count as u64);
+        }
+        let mut contribution = None;
+        let mut fire_again = BTreeMap::new();
+        for (span, part) in &sliced.slices {
+            let Some(last) = self.input.aggregation.window.last_window(*span) else { continue };
+            if last.end_ms <= self.watermark.0 {
+                let rows: Vec<usize> = sliced.rows(part).collect();
+                let late = (last, self.watermark);
+                self.input.report_late(&batch, rows.into_iter(), counts.as_ref(), late, out)?;
+                if self.is_gone(last) {
+                    continue;
+                }
+            }
+            if contribution.is_none() {
+                contribution = Some(self.input.contribution(&batch, &sliced)?);
+            }
+            let Some(contribution) = &contribution else { continue };
+            let slice = self.slices.entry(span.start_ms).or_default();
+            let table = match &mut slice.open {
+                Some(open) => open,
+                closed => closed.insert(self.input.table()?),
+            };
+            table.add(contribution, sliced.rows(part), part.clone(), self.input.form)?;
+            if self.has_fired_in_part(*span) {
+                self.merged.forget();
+            }
+            if self.is_correcting() {
+                fire_again.extend(self.fired_windows(*span).map(|window| (window.end_ms, window)));
+            }
+        }
+        let mut coalescer = Coalescer::new(BATCH_ROWS);
+        for window in fire_again.into_values() {
+            let batch = self.fire(window)?;
+            pass_on(&mut coalescer, batch, out)?;
+        }
+        if let Some(batch) = coalescer.flush()? {
+            emit_in_parts(&batch, out);
+        }
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let mut fired_until = self.watermark.0;
+        self.watermark = watermark;
+        let mut coalescer = Coalescer::new(BATCH_ROWS);
+        while let Some(window) = self.next_window(fired_until).filter(|window| window.end_ms <= watermark.0) {
+            let batch = self.fire(window)?;
+            pass_on(&mut coalescer, batch, out)?;
+            fired_until = window.end_ms;
+        }
+        if let Some(batch) = coalescer.flush()? {
+            emit_in_parts(&batch, out);
+        }
+        self.forget();
+        Ok(())
+    }
+
+    fn state_size_bytes(&self) -> usize {
+        let slices = self.slices.values().map(|slice| slice.size_bytes());
+        let given = self.given.values().map(|(groups, given)| groups.size_bytes() + given.size_bytes());
+        slices.sum::<usize>() + given.sum::<usize>() + self.merged.size_bytes()
+    }
+}
+
+fn pass_on(coalescer: &mut Coalescer, batch: Option<Batch>, out: &mut dyn Output) -> Result<(), OperatorError> {
+    if let Some(batch) = batch
+        && let Some(batch) = coalescer.push(batch)?
+    {
+        emit_in_parts(&batch, out);
+    }
+    Ok(())
+}
