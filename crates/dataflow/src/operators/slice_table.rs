@@ -85,11 +85,6 @@ impl SliceTable {
         Ok(())
     }
 
-    /// Makes these the first groups, of a table that has none yet.
-    pub(crate) fn begin_with(&mut self, groups: GroupTable) {
-        self.groups = groups;
-    }
-
     /// What has been added up, as a run.
     pub(crate) fn into_run(mut self) -> Result<Run, EvaluationError> {
         let states = self.accumulators.iter_mut().map(|accumulator| accumulator.take_states());

@@ -9,6 +9,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arrow::array::UInt32Array;
+use arrow::compute::take_arrays;
+
 use super::aggregation::Aggregation;
 use super::emit_in_parts;
 use super::merged_slices::{MergedSlices, Slices, add_slices};
@@ -82,22 +85,24 @@ impl SlicedAggregate {
             let rows = result_rows(schema, keys, window, table.take_results()?, group_count)?;
             return Ok(Some(Batch::append(rows)));
         }
-        let before = match self.given.remove(&window.end_ms) {
-            Some((groups, before)) => {
-                table.begin_with(groups);
+        let (before, groups, results) = match self.given.remove(&window.end_ms) {
+            Some((mut groups, before)) => {
                 add_slices(&mut table, window, &mut self.slices, &self.input)?;
-                Some(before)
+                let results = table.take_results()?;
+                let order = in_order_of(&mut groups, &table.into_groups());
+                (Some(before), groups, take_arrays(&results, &order, None)?)
             }
             None => {
                 self.merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
-                None
+                let results = table.take_results()?;
+                (None, table.into_groups(), results)
             }
         };
-        let keys = table.key_columns(&self.input.encoder)?;
-        let now = Given { group_count: table.group_count(), results: table.take_results()? };
+        let keys = groups.key_columns(&self.input.encoder)?;
+        let now = Given { group_count: groups.len(), results };
         let batch = changes(&self.input.aggregation.schema, &keys, window, before, &now)?;
         if !self.is_gone(window) {
-            self.given.insert(window.end_ms, (table.into_groups(), now));
+            self.given.insert(window.end_ms, (groups, now));
         }
         Ok(batch)
     }
@@ -191,6 +196,20 @@ impl Operator for SlicedAggregate {
         let given = self.given.values().map(|(groups, given)| groups.size_bytes() + given.size_bytes());
         slices.sum::<usize>() + given.sum::<usize>() + self.merged.size_bytes()
     }
+}
+
+/// Adds the groups of `other` to `groups`, which are all among them; and says which group of `other` each one is. (Groups
+/// are not numbered before they are added up: accumulators take it that a group has a row as soon as it has a number.)
+fn in_order_of(groups: &mut GroupTable, other: &GroupTable) -> UInt32Array {
+    let mut numbers = Vec::with_capacity(other.len());
+    groups.intern_table(other, &mut numbers);
+    let mut order = vec![0_u32; groups.len()];
+    for (group, number) in numbers.into_iter().enumerate() {
+        if let Some(place) = order.get_mut(number) {
+            *place = group as u32;
+        }
+    }
+    UInt32Array::from(order)
 }
 
 fn pass_on(coalescer: &mut Coalescer, batch: Option<Batch>, out: &mut dyn Output) -> Result<(), OperatorError> {

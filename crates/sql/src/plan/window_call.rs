@@ -116,7 +116,9 @@ impl Call {
         for argument in &self.given {
             let (name, value) = match argument {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (String::new(), value),
-                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => (name.value.to_lowercase(), value),
+                FunctionArg::Named { name, arg: FunctionArgExpr::Expr(value), .. } => {
+                    (name.value.to_lowercase(), value)
+                }
                 FunctionArg::ExprNamed { name: Expr::Identifier(name), arg: FunctionArgExpr::Expr(value), .. } => {
                     (name.value.to_lowercase(), value)
                 }
