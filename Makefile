@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser clean-demo
+.PHONY: demo build ui test check fmt lint python browser clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -53,3 +53,16 @@ browser:
 
 clean-demo:
 	rm -rf $(DEMO_DIR)
+
+## Nexmark: Mulgil, then Apache Flink and DuckDB over the same files. See bench/nexmark/README.md.
+bench-nexmark: target/nexmark/venv/.installed
+	$(CARGO) build --release --locked --package mulgil-nexmark
+	target/release/mulgil-nexmark check
+	target/release/mulgil-nexmark run
+	target/nexmark/venv/bin/python bench/nexmark/flink.py
+	target/nexmark/venv/bin/python bench/nexmark/duck.py
+
+target/nexmark/venv/.installed: bench/nexmark/requirements.txt
+	$(PYTHON) -m venv target/nexmark/venv
+	target/nexmark/venv/bin/pip install --quiet --disable-pip-version-check --requirement bench/nexmark/requirements.txt
+	@touch $@

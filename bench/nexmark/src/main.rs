@@ -121,7 +121,7 @@ fn main() -> Result<ExitCode> {
 }
 
 fn asked(names: &[String]) -> Result<Vec<Query>> {
-    queries(names).context("queries are named q0 to q22")
+    queries(names).context("queries are named q0 to q22, and tumble")
 }
 
 fn say(line: &str) -> Result<()> {

@@ -65,10 +65,13 @@ pub const QUERIES: [Query; 23] = [
     query!("q22"),
 ];
 
-/// The queries of these names; all where none is named; `None` where a name is unknown.
+/// Beside Nexmark: what stream and batch engines can be compared on.
+pub const TUMBLE: Query = query!("tumble");
+
+/// The queries of these names; all of Nexmark where none is named; `None` where a name is unknown.
 pub fn queries(names: &[String]) -> Option<Vec<Query>> {
     if names.is_empty() {
         return Some(QUERIES.to_vec());
     }
-    names.iter().map(|name| QUERIES.into_iter().find(|query| query.name == name)).collect()
+    names.iter().map(|name| QUERIES.into_iter().chain([TUMBLE]).find(|query| query.name == name)).collect()
 }
