@@ -10,8 +10,7 @@ use mulgil_nexmark::query::QUERIES;
 const EVENTS: u64 = 30_000;
 
 /// What cannot be answered yet, and why. A query that is answered, but wrongly, is never forgiven.
-const NOT_YET: [(&str, &str); 19] = [
-    ("q2", "invalid function 'mod'"),
+const NOT_YET: [(&str, &str); 14] = [
     ("q3", "a join is not supported in stream mode yet"),
     ("q4", "not supported in stream mode yet"),
     ("q5", "HOP comes later"),
@@ -25,11 +24,7 @@ const NOT_YET: [(&str, &str); 19] = [
     ("q15", "an aggregate without a window"),
     ("q16", "an aggregate without a window"),
     ("q17", "an aggregate without a window"),
-    ("q18", "an OVER window is not supported in stream mode yet"),
-    ("q19", "an OVER window is not supported in stream mode yet"),
     ("q20", "a join is not supported in stream mode yet"),
-    ("q21", "invalid function 'regexp_extract'"),
-    ("q22", "invalid function 'split_index'"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

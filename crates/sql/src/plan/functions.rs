@@ -1,4 +1,9 @@
-//! Flink's names for functions that DataFusion calls otherwise. Both names work.
+//! Flink's names for functions that DataFusion calls otherwise (both names work), and Flink's functions that it lacks.
+
+mod date_format;
+mod modulo;
+mod regexp_extract;
+mod split_index;
 
 use std::sync::Arc;
 
@@ -56,6 +61,12 @@ pub(crate) fn scalar_functions(state: &SessionState) -> Vec<Arc<ScalarUDF>> {
             }))
         }));
     }
+    functions.extend([
+        Arc::new(ScalarUDF::new_from_impl(date_format::DateFormat::new())),
+        Arc::new(ScalarUDF::new_from_impl(modulo::Modulo::new())),
+        Arc::new(ScalarUDF::new_from_impl(regexp_extract::RegexpExtract::new())),
+        Arc::new(ScalarUDF::new_from_impl(split_index::SplitIndex::new())),
+    ]);
     functions
 }
 
