@@ -1,5 +1,6 @@
 //! The registry of connectors: from what a `CREATE TABLE` says to something that can be read or written.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use crate::partition::PartitionColumns;
 use crate::print::{BlackholeConnector, PrintConnector};
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::time::{TimeOptions, TimedSource};
 use crate::topic::TopicConnector;
 use crate::writer::TableWriter;
 
@@ -57,31 +59,41 @@ impl Connectors {
 
     /// Checks the connector, its options and the columns, and touches no system.
     pub fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        self.find(table)?.check(table)
+        let (connector, _, table) = self.find(table)?;
+        connector.check(&table)
     }
 
     /// The table as a stream or bounded input.
     pub fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        self.find(table)?.source(table)
+        let (connector, time, table) = self.find(table)?;
+        let source = connector.source(&table)?;
+        Ok(if time == TimeOptions::default() { source } else { Arc::new(TimedSource { source, time }) })
     }
 
     /// The physical columns of the table for DataFusion, as the table is now: ask again for each query. Conditions on
     /// partition columns are applied before anything is opened.
     pub async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
-        self.find(table)?.provider(table).await
+        let (connector, _, table) = self.find(table)?;
+        connector.provider(&table).await
     }
 
     /// The table as the end of a stream.
     pub fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        self.find(table)?.sink(table)
+        let (connector, _, table) = self.find(table)?;
+        connector.sink(&table)
     }
 
     /// The table as the target of a batch write.
     pub fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        self.find(table)?.writer(table)
+        let (connector, _, table) = self.find(table)?;
+        connector.writer(&table)
     }
 
-    fn find(&self, table: &TableDefinition) -> Result<&dyn Connector, ConnectError> {
+    /// The connector of a table, the table's options of time, and the rest of its definition, which is the connector's.
+    fn find<'a>(
+        &self,
+        table: &'a TableDefinition,
+    ) -> Result<(&dyn Connector, TimeOptions, Cow<'a, TableDefinition>), ConnectError> {
         let name = table.options.get("connector").map_or("", String::as_str);
         let connector = self.connectors.iter().find(|connector| connector.name() == name);
         let Some(connector) = connector else {
@@ -92,6 +104,7 @@ impl Connectors {
             return Err(refusal(table, "it has no physical column; add at least one"));
         }
         PartitionColumns::new(table)?;
-        Ok(connector.as_ref())
+        let (time, rest) = TimeOptions::split(table)?;
+        Ok((connector.as_ref(), time, rest))
     }
 }

@@ -18,5 +18,6 @@ mod print;
 mod provider;
 pub mod sink;
 pub mod source;
+pub mod time;
 mod topic;
 pub mod writer;

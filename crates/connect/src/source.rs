@@ -5,6 +5,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::error::ConnectError;
+use crate::time::TimeOptions;
 
 /// Where in a partition a reader stands: everything before it has been read. Its meaning is the connector's (an
 /// offset, a byte, a row number); `0` is the beginning.
@@ -17,6 +18,10 @@ pub trait Source: Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// Whether the rows end by themselves. An unbounded source can still be read up to now: see [`Source::open`].
     fn is_bounded(&self) -> bool;
+    /// How its partitions are kept together in event time. The engine asks.
+    fn time_options(&self) -> TimeOptions {
+        TimeOptions::default()
+    }
     /// The partitions there are, as names for people (`departures-0`, a file's path), in a stable order.
     async fn partitions(&self) -> Result<Vec<String>, ConnectError>;
     /// Reads the columns `projection` of partition `partition` from `from` on. With `follow` false an unbounded source ends at what was
@@ -35,7 +40,8 @@ pub trait Source: Send + Sync {
 pub enum Read {
     /// Rows, about 8k, or what has arrived within a few milliseconds; and the position behind them.
     Rows(RecordBatch, Position),
-    /// Nothing has come for a while: the partition is idle and holds event time back no longer.
+    /// The reader knows that nothing will come for a while: the partition is idle and holds event time back no longer. (A
+    /// table's idle time-out is the engine's.)
     Idle,
     /// The partition is finished.
     End,

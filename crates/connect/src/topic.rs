@@ -6,7 +6,6 @@ mod reader;
 mod sink;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use async_trait::async_trait;
@@ -21,15 +20,8 @@ use crate::sink::Sink;
 use crate::source::{PartitionReader, Position, Source};
 
 /// The options beside those of the format.
-const OPTIONS: [&str; 7] = [
-    "connector",
-    "topic",
-    "topic.partitions",
-    "format",
-    "scan.startup.mode",
-    "scan.startup.timestamp-millis",
-    "scan.watermark.idle-timeout",
-];
+const OPTIONS: [&str; 6] =
+    ["connector", "topic", "topic.partitions", "format", "scan.startup.mode", "scan.startup.timestamp-millis"];
 
 /// `'connector' = 'log'`.
 pub(crate) struct TopicConnector {
@@ -83,7 +75,6 @@ pub(crate) struct TopicTable {
     /// Whether records that cannot be read are skipped and counted.
     ignore_parse_errors: bool,
     start: StartAt,
-    idle_timeout: Option<Duration>,
     schema: SchemaRef,
 }
 
@@ -109,7 +100,6 @@ impl TopicTable {
             format,
             ignore_parse_errors: options.boolean("json.ignore-parse-errors", false)?,
             start: start(&options)?,
-            idle_timeout: options.duration("scan.watermark.idle-timeout")?,
             schema,
         })
     }

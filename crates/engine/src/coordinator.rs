@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mulgil_connect::source::Source;
 use mulgil_dataflow::physical::PhysicalGraph;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -42,8 +43,11 @@ pub(crate) fn start(
     io: &Handle,
 ) -> Result<JobHandle, JobError> {
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
+    let alignment =
+        |(table, source): (&String, &Arc<dyn Source>)| Some((table.clone(), source.time_options().alignment?));
+    let alignments = connections.sources.iter().filter_map(alignment).collect();
     let wiring_options =
-        WiringOptions { queue_bytes_max: options.queue_bytes_max, bells: Some(bells.clone()), partitions };
+        WiringOptions { queue_bytes_max: options.queue_bytes_max, bells: Some(bells.clone()), partitions, alignments };
     let wiring = wire(graph, wiring_options)?;
     let view = Arc::new(JobView {
         name: options.name.clone(),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
+use mulgil_connect::time::Alignment;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::physical::PhysicalGraph;
 use mulgil_dataflow::time::Watermark;
@@ -43,6 +44,8 @@ pub struct Outcome {
     pub summary: JobSummary,
     /// The largest number of bytes that waited in one queue at any time.
     pub queued_bytes_peak: usize,
+    /// The furthest that two active partitions have ever been apart in event time.
+    pub drift_ms_peak: i64,
 }
 
 /// Runs `graph` over `scripts` (by table) until all input has ended.
@@ -56,9 +59,24 @@ pub fn run(
     queue_bytes_max: usize,
     seed: u64,
 ) -> Result<Outcome, JobError> {
+    run_aligned(graph, scripts, &HashMap::new(), queue_bytes_max, seed)
+}
+
+/// As [`run`], with tables whose partitions wait for each other.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_aligned(
+    graph: &PhysicalGraph,
+    scripts: &HashMap<String, Script>,
+    alignments: &HashMap<String, Alignment>,
+    queue_bytes_max: usize,
+    seed: u64,
+) -> Result<Outcome, JobError> {
     let names = |script: &Script| (0..script.len()).map(|partition| partition.to_string()).collect();
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
-    let wiring = wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions })?;
+    let wiring =
+        wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments: alignments.clone() })?;
     Run::new(wiring, scripts).finish(&mut Random::new(seed))
 }
 
@@ -70,6 +88,7 @@ struct Run<'a> {
     view: JobView,
     batches: HashMap<String, Vec<Batch>>,
     queued_bytes_peak: usize,
+    drift_ms_peak: i64,
 }
 
 /// Who can act.
@@ -102,6 +121,7 @@ impl<'a> Run<'a> {
             view,
             batches: HashMap::new(),
             queued_bytes_peak: 0,
+            drift_ms_peak: 0,
         }
     }
 
@@ -125,7 +145,8 @@ impl<'a> Run<'a> {
             }
         }
         let summary = self.view.summary();
-        Ok(Outcome { batches: self.batches, summary, queued_bytes_peak: self.queued_bytes_peak })
+        let Self { batches, queued_bytes_peak, drift_ms_peak, .. } = self;
+        Ok(Outcome { batches, summary, queued_bytes_peak, drift_ms_peak })
     }
 
     /// Lets everybody act once; says whether anybody could.
@@ -150,6 +171,11 @@ impl<'a> Run<'a> {
         };
         let fullest = self.view.edges.iter().flat_map(|edge| &edge.queues).map(|queue| queue.size_bytes()).max();
         self.queued_bytes_peak = self.queued_bytes_peak.max(fullest.unwrap_or(0));
+        let times = self.view.partitions.iter().map(|partition| partition.time.get());
+        let known = times.filter(|time| time.state == InputState::Active && time.watermark != Watermark::UNKNOWN);
+        let known: Vec<i64> = known.map(|time| time.watermark.0).collect();
+        let drift_ms = known.iter().max().zip(known.iter().min()).map_or(0, |(most, least)| most - least);
+        self.drift_ms_peak = self.drift_ms_peak.max(drift_ms);
         Ok(acted)
     }
 
@@ -166,7 +192,8 @@ impl<'a> Run<'a> {
         else {
             return false;
         };
-        if !*reading || !read.queue.has_room() {
+        let may_read = read.aligned.as_ref().is_none_or(|aligned| aligned.may_read(&read.metrics));
+        if !*reading || !read.queue.has_room() || !may_read {
             return false;
         }
         if let Some(Step::Clock(now_ms)) = steps.as_slice().first() {

@@ -7,6 +7,7 @@
 //!
 //! [`job::Job::start`] is the entry; [`deterministic`] runs the same stages on one thread, in an order chosen by a seed.
 
+mod alignment;
 mod bell;
 mod clock;
 mod coordinator;

@@ -1,7 +1,7 @@
 //! What a running job counts: written by its threads and tasks without locks, read by whoever asks for the status.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,19 @@ pub(crate) struct PartitionMetrics {
     pub(crate) read: Throughput,
     pub(crate) skipped_rows: AtomicU64,
     pub(crate) time: TimeMetrics,
+    /// Whether it is too far ahead of others to be read on.
+    pub(crate) waits_for_others: AtomicBool,
+    /// Told when its time has moved, where others wait for it.
+    pub(crate) moved: Option<Arc<Notify>>,
+}
+
+impl PartitionMetrics {
+    /// Wakes the readers that wait for this partition.
+    pub(crate) fn tell_others(&self) {
+        if let Some(moved) = &self.moved {
+            moved.notify_waiters();
+        }
+    }
 }
 
 /// What is counted of a subtask.

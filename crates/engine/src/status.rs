@@ -116,6 +116,8 @@ pub struct PartitionStatus {
     pub watermark_ms: Option<i64>,
     /// Whether it counts for the watermark.
     pub state: PartitionState,
+    /// Whether it is so far ahead of others in event time that it is not read on (`scan.watermark.alignment.max-drift`).
+    pub waits_for_others: bool,
     /// Since when its watermark stands there, on the machine's clock, in milliseconds since the epoch.
     pub watermark_since_ms: i64,
     /// Rows read from it.

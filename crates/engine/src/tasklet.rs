@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
@@ -143,10 +143,14 @@ impl Tasklet {
                 self.metrics.taken.add(row_count, row_bytes, self.now_ns);
                 if let Some(metrics) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
                     metrics.read.add(row_count, row_bytes, self.now_ns);
-                    metrics.position.store(position, Relaxed);
                 }
                 self.read(sender, rows, item.read_ns)?;
                 self.note_time(input, sender);
+                if let Some(partition) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
+                    // Behind the time, for those who wait for both.
+                    partition.position.store(position, Release);
+                    partition.tell_others();
+                }
                 Ok(())
             }
             Message::Time(time) => {
@@ -186,7 +190,9 @@ impl Tasklet {
     fn note_time(&self, input: usize, sender: usize) {
         let partition = self.head.as_ref().and_then(|head| head.partitions.get(sender));
         if let (Some(partition), Some(time)) = (partition, self.senders.input(sender)) {
-            partition.time.set(time, self.now_ns);
+            if partition.time.set(time, self.now_ns) {
+                partition.tell_others();
+            }
         }
         if let (Some(input), Some(metrics)) = (self.inputs.get(input), self.metrics.inputs.get(input)) {
             metrics.time.set(self.senders.combined_of(input.senders.clone()), self.now_ns);

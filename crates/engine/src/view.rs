@@ -129,6 +129,7 @@ impl JobView {
             watermark_ms: known_ms(watermark),
             watermark_since_ms: self.metrics.epoch_ms(metrics.time.moved_ns()),
             state: state.into(),
+            waits_for_others: metrics.waits_for_others.load(Relaxed),
             rows: metrics.read.rows(),
             bytes: metrics.read.bytes(),
             rows_per_second: rate.rows_per_second,

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use mulgil_connect::time::Alignment;
 use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::physical::{Edge, Exchange, PhysicalGraph, SourceRead, Stage};
 use mulgil_dataflow::scatter::HashScatter;
@@ -18,6 +19,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
 use tokio::sync::Notify;
 
+use crate::alignment::Aligned;
 use crate::bell::Bell;
 use crate::error::JobError;
 use crate::latency::Latency;
@@ -37,6 +39,8 @@ pub(crate) struct WiringOptions {
     pub(crate) bells: Option<Vec<Arc<Bell>>>,
     /// The names of each table's partitions.
     pub(crate) partitions: HashMap<String, Vec<String>>,
+    /// The tables whose partitions wait for each other.
+    pub(crate) alignments: HashMap<String, Alignment>,
 }
 
 /// The parts.
@@ -62,6 +66,8 @@ pub(crate) struct PartitionRead {
     pub(crate) sender: usize,
     pub(crate) queue: Arc<Queue>,
     pub(crate) metrics: Arc<PartitionMetrics>,
+    /// The partitions that it waits for.
+    pub(crate) aligned: Option<Arc<Aligned>>,
 }
 
 /// What a writer task does.
@@ -84,6 +90,7 @@ pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiri
         inputs: HashMap::new(),
         sender_counts: HashMap::new(),
         outputs: HashMap::new(),
+        moved: HashMap::new(),
         wiring: Wiring {
             workers: (0..graph.parallelism).map(|_| Vec::new()).collect(),
             reads: Vec::new(),
@@ -98,6 +105,7 @@ pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiri
             wirer.wire_source(id, source);
         }
     }
+    wirer.align();
     for edge in &graph.edges {
         wirer.wire_edge(edge)?;
     }
@@ -117,12 +125,16 @@ struct Wirer<'a> {
     inputs: HashMap<Subtask, Vec<(String, Input)>>,
     sender_counts: HashMap<Subtask, usize>,
     outputs: HashMap<Subtask, Vec<Route>>,
+    /// Told when the time of a partition has moved, by group of partitions that wait for each other.
+    moved: HashMap<(bool, String), Arc<Notify>>,
     wiring: Wiring,
 }
 
 impl Wirer<'_> {
     fn wire_source(&mut self, stage: usize, source: &SourceRead) {
         let names = self.options.partitions.get(&source.table).cloned().unwrap_or_default();
+        let group = self.alignment_group(&source.table);
+        let moved = group.map(|group| Arc::clone(self.moved.entry(group).or_default()));
         let mut queues = Vec::new();
         for subtask in 0..self.graph.parallelism {
             let queue = self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new())));
@@ -135,6 +147,8 @@ impl Wirer<'_> {
                     read: Throughput::default(),
                     skipped_rows: 0.into(),
                     time: TimeMetrics::default(),
+                    waits_for_others: false.into(),
+                    moved: moved.clone(),
                 });
                 self.wiring.reads.push(PartitionRead {
                     stage,
@@ -144,12 +158,39 @@ impl Wirer<'_> {
                     sender,
                     queue: Arc::clone(&queue),
                     metrics,
+                    aligned: None,
                 });
             }
             self.take_from(source.table.clone(), (stage, subtask), 0, Arc::clone(&queue), mine.count());
             queues.push(queue);
         }
         self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
+    }
+
+    /// Which partitions wait for those of a table: those of a group, or the table's own.
+    fn alignment_group(&self, table: &str) -> Option<(bool, String)> {
+        let alignment = self.options.alignments.get(table)?;
+        Some((alignment.group.is_some(), alignment.group.clone().unwrap_or_else(|| table.to_owned())))
+    }
+
+    /// Lets partitions wait for the others of their group.
+    fn align(&mut self) {
+        let groups: Vec<_> = self.wiring.reads.iter().map(|read| self.alignment_group(&read.table)).collect();
+        let members = |group: &(bool, String)| {
+            let of_group = self.wiring.reads.iter().zip(&groups).filter(|(_, other)| other.as_ref() == Some(group));
+            of_group.map(|(read, _)| Arc::clone(&read.metrics)).collect::<Vec<_>>()
+        };
+        let aligned = |(read, group): (&PartitionRead, &Option<(bool, String)>)| {
+            let group = group.as_ref()?;
+            let drift_max = self.options.alignments.get(&read.table)?.drift_max;
+            let drift_max_ms = i64::try_from(drift_max.as_millis()).unwrap_or(i64::MAX);
+            let moved = Arc::clone(self.moved.get(group)?);
+            Some(Arc::new(Aligned { partitions: members(group), drift_max_ms, moved }))
+        };
+        let aligned: Vec<_> = self.wiring.reads.iter().zip(&groups).map(aligned).collect();
+        for (read, aligned) in self.wiring.reads.iter_mut().zip(aligned) {
+            read.aligned = aligned;
+        }
     }
 
     fn wire_edge(&mut self, edge: &Edge) -> Result<(), JobError> {

@@ -23,9 +23,6 @@ pub(super) struct TopicReader {
     /// The cursor, while no work is under way.
     cursor: Option<Box<Cursor>>,
     high: watch::Receiver<u64>,
-    idle_timeout: Option<Duration>,
-    /// Whether the caller knows that the partition is idle.
-    is_idle: bool,
     skipped_rows: u64,
 }
 
@@ -48,14 +45,7 @@ impl TopicReader {
         let end = if follow { None } else { Some(topic.offsets(partition)?.end) };
         let reader = topic.reader(partition, start)?;
         let cursor = Cursor::new(table, partition, reader, end, projection)?;
-        Ok(Self {
-            work: None,
-            cursor: Some(Box::new(cursor)),
-            high,
-            idle_timeout: table.idle_timeout,
-            is_idle: false,
-            skipped_rows: 0,
-        })
+        Ok(Self { work: None, cursor: Some(Box::new(cursor)), high, skipped_rows: 0 })
     }
 
     /// Starts to read on, unless that is under way.
@@ -68,19 +58,11 @@ impl TopicReader {
         }
     }
 
-    /// Waits for more records than `position`; whether they have come before the time-out.
-    async fn wait_beyond(&mut self, position: Position) -> bool {
-        let idle_timeout = self.idle_timeout.filter(|_| !self.is_idle);
-        let arrival = self.high.wait_for(|high| *high > position);
-        let arrived = match idle_timeout {
-            Some(idle_timeout) => tokio::time::timeout(idle_timeout, arrival).await.map(|arrived| arrived.is_ok()),
-            None => Ok(arrival.await.is_ok()),
-        };
-        match arrived {
-            Ok(true) => true,
+    /// Waits for more records than `position`.
+    async fn wait_beyond(&mut self, position: Position) {
+        if self.high.wait_for(|high| *high > position).await.is_err() {
             // The log is closed: nothing will come any more, and the engine will be told to stop by others.
-            Ok(false) => std::future::pending().await,
-            Err(_elapsed) => false,
+            std::future::pending().await
         }
     }
 }
@@ -100,17 +82,13 @@ impl PartitionReader for TopicReader {
             let (position, is_at_end) = (cursor.position(), cursor.is_at_end());
             self.cursor = Some(cursor);
             if let Some((rows, position)) = rows? {
-                self.is_idle = false;
                 self.start_work();
                 return Ok(Read::Rows(rows, position));
             }
             if is_at_end {
                 return Ok(Read::End);
             }
-            if !self.wait_beyond(position).await {
-                self.is_idle = true;
-                return Ok(Read::Idle);
-            }
+            self.wait_beyond(position).await;
             tokio::time::sleep(GATHER).await;
         }
     }

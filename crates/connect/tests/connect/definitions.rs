@@ -32,6 +32,9 @@ fn refusals() -> Vec<(&'static str, mulgil_connect::definition::TableDefinition)
         ("unknown startup mode", log(&[("scan.startup.mode", "earliest")])),
         ("startup timestamp missing", log(&[("scan.startup.mode", "timestamp")])),
         ("bad duration", log(&[("scan.watermark.idle-timeout", "ten minutes")])),
+        ("alignment without event time", log(&[("scan.watermark.alignment.max-drift", "1 min")])),
+        ("group without drift", log(&[("scan.watermark.alignment.group", "g")])),
+        ("misspelt alignment", log(&[("scan.watermark.alignment.max-drifts", "1 min")])),
         ("bad number", log(&[("topic.partitions", "two")])),
         ("raw with two columns", {
             table("t", "x INT, y INT", &[("connector", "log"), ("topic", "t"), ("format", "raw")])

@@ -68,7 +68,13 @@ async fn one_who_waits_for_messages_gets_all_of_them() {
             assert_eq!(watermark(&receiver.wait_for_item().await), number);
         }
     });
-    std::thread::spawn(move || (0..10_000).for_each(|number| drop(queue.push(0, time(number), 0)))).join().unwrap();
+    std::thread::spawn(move || {
+        (0..10_000).for_each(|number| {
+            queue.push(0, time(number), 0);
+        })
+    })
+    .join()
+    .unwrap();
     tokio::time::timeout(Duration::from_secs(60), receiving).await.unwrap().unwrap();
 }
 
@@ -77,7 +83,11 @@ fn a_ring_between_listening_and_waiting_is_not_lost() {
     let bell = Arc::new(Bell::default());
     let queue = Queue::new(1_000, Signal::Workers(vec![Arc::clone(&bell)]), Signal::Nobody);
     let sender = Arc::clone(&queue);
-    let sending = std::thread::spawn(move || (0..10_000).for_each(|number| drop(sender.push(0, time(number), 0))));
+    let sending = std::thread::spawn(move || {
+        (0..10_000).for_each(|number| {
+            sender.push(0, time(number), 0);
+        })
+    });
     let mut received = 0;
     while received < 10_000 {
         bell.listen();

@@ -1,6 +1,7 @@
 //! Tests of the engine: whole graphs, on real threads and on the deterministic executor.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod alignment;
 mod clock;
 mod endings;
 mod equality;

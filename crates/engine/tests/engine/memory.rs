@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_connect::source::{PartitionReader, Position, Read, Source};
+use mulgil_connect::time::TimeOptions;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::Graph;
 use mulgil_dataflow::time::Watermark;
@@ -58,6 +59,9 @@ fn broken(reason: &str) -> ConnectError {
 #[derive(Default)]
 pub(crate) struct MemorySource {
     scripts: Vec<Vec<Step>>,
+    /// Whether its rows never end by themselves.
+    pub(crate) unbounded: bool,
+    pub(crate) time: TimeOptions,
     pub(crate) rows_read: Arc<AtomicUsize>,
     pub(crate) open_readers: Arc<AtomicUsize>,
 }
@@ -65,6 +69,10 @@ pub(crate) struct MemorySource {
 impl MemorySource {
     pub(crate) fn new(scripts: Vec<Vec<Step>>) -> Arc<Self> {
         Arc::new(Self { scripts, ..Self::default() })
+    }
+
+    pub(crate) fn unbounded(scripts: Vec<Vec<Step>>, time: TimeOptions) -> Arc<Self> {
+        Arc::new(Self { scripts, unbounded: true, time, ..Self::default() })
     }
 }
 
@@ -75,7 +83,11 @@ impl Source for MemorySource {
     }
 
     fn is_bounded(&self) -> bool {
-        true
+        !self.unbounded
+    }
+
+    fn time_options(&self) -> TimeOptions {
+        self.time.clone()
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {

@@ -1,8 +1,11 @@
 //! Event time on real threads: idle, finished and silent partitions, filters, late rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use mulgil_connect::time::TimeOptions;
 use mulgil_dataflow::time::Watermark;
+use mulgil_engine::job::JobOptions;
 use mulgil_engine::status::PartitionState;
 
 use crate::graphs::{Builder, event, per_key};
@@ -36,6 +39,38 @@ async fn a_silent_partition_holds_time_back_until_it_is_idle_and_the_job_says_so
         end.add_permits(2);
         within("the end", job.join()).await.unwrap();
         assert_eq!(sink.lines().len(), 2);
+    }
+}
+
+/// Nobody says that a partition is idle: it is silent for too long. Only where an unbounded source is followed, because a
+/// slow disk must not change results.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_is_silent_for_too_long_is_idle_until_its_next_row() {
+    for (follow, is_idle) in [(true, true), (false, false)] {
+        let (next, end) = (gate(), gate());
+        let script = vec![
+            vec![give(&[event("a", 1, 1), event("a", 25, 1)]), Step::Wait(end.clone())],
+            vec![Step::Wait(next.clone()), give(&[event("b", 26, 1)]), Step::Wait(end.clone())],
+        ];
+        let time = TimeOptions { idle_timeout: Some(Duration::from_millis(20)), alignment: None };
+        let source = MemorySource::unbounded(script, time);
+        let sink = Arc::new(MemorySink::default());
+        let options = JobOptions { follow, ..options(2) };
+        let job = start(per_key(0, 0), options, &source, &sink).await.unwrap();
+        if is_idle {
+            sink.wait_until("the first window", |sink| sink.lines() == ["a 0 10 1 1"]).await;
+            wait_for_status(&job, "idleness", |status| status.partitions[1].state == PartitionState::Idle).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(job.status().partitions[1].state, PartitionState::Active);
+            assert!(sink.lines().is_empty());
+        }
+        next.add_permits(1);
+        let awake = wait_for_status(&job, "the late partition's row", |status| status.partitions[1].rows == 1).await;
+        assert_eq!(awake.late_dropped, 0);
+        end.add_permits(2);
+        within("the end", job.join()).await.unwrap();
+        assert_eq!(sink.sorted_lines(), ["a 0 10 1 1", "a 20 30 1 1", "b 20 30 1 1"]);
     }
 }
 

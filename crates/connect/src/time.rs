@@ -1,0 +1,100 @@
+//! How the partitions of a table are kept together in event time: options that every table has, whatever its connector.
+//!
+//! The engine does what they say; connectors never see them.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::options::{Options, refusal};
+use crate::source::{PartitionReader, Position, Source};
+
+const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
+const ALIGNMENT_GROUP: &str = "scan.watermark.alignment.group";
+const ALIGNMENT_DRIFT_MAX: &str = "scan.watermark.alignment.max-drift";
+const OPTIONS: [&str; 3] = [IDLE_TIMEOUT, ALIGNMENT_GROUP, ALIGNMENT_DRIFT_MAX];
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeOptions {
+    /// A partition of which nothing has come for so long is idle: it holds event time back no longer, until its next row.
+    /// Only where an unbounded source is followed; `None` is never.
+    pub idle_timeout: Option<Duration>,
+    /// Which partitions wait for each other.
+    pub alignment: Option<Alignment>,
+}
+
+/// Partitions that wait for each other: none is read on while it is further ahead in event time than this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Tables of one group wait for each other; without a name, the partitions of the table alone do.
+    pub group: Option<String>,
+    /// How far a partition may be ahead of the active one that has come least far.
+    pub drift_max: Duration,
+}
+
+impl TimeOptions {
+    /// Takes the options out of a table's definition: the rest is its connector's.
+    pub(crate) fn split(table: &TableDefinition) -> Result<(Self, Cow<'_, TableDefinition>), ConnectError> {
+        if !table.options.keys().any(|name| OPTIONS.contains(&name.as_str())) {
+            return Ok((Self::default(), Cow::Borrowed(table)));
+        }
+        let mut time_only = table.clone();
+        time_only.options.retain(|name, _| OPTIONS.contains(&name.as_str()));
+        let mut rest = table.clone();
+        rest.options.retain(|name, _| !OPTIONS.contains(&name.as_str()));
+        let options = Options::new(&time_only, &OPTIONS)?;
+        let group = options.optional(ALIGNMENT_GROUP).map(str::to_owned);
+        let drift_max = options.duration(ALIGNMENT_DRIFT_MAX)?;
+        if group.is_some() && drift_max.is_none() {
+            let reason = format!("'{ALIGNMENT_GROUP}' needs '{ALIGNMENT_DRIFT_MAX}', for example '1 min'");
+            return Err(refusal(table, reason));
+        }
+        if table.watermark.is_none() && drift_max.is_some() {
+            let reason = format!("'{ALIGNMENT_DRIFT_MAX}' needs event time; add WATERMARK FOR ... to the columns");
+            return Err(refusal(table, reason));
+        }
+        let alignment = drift_max.map(|drift_max| Alignment { group, drift_max });
+        Ok((Self { idle_timeout: options.duration(IDLE_TIMEOUT)?, alignment }, Cow::Owned(rest)))
+    }
+}
+
+/// A connector's source, with the table's options of time.
+pub(crate) struct TimedSource {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) time: TimeOptions,
+}
+
+#[async_trait]
+impl Source for TimedSource {
+    fn schema(&self) -> SchemaRef {
+        self.source.schema()
+    }
+
+    fn is_bounded(&self) -> bool {
+        self.source.is_bounded()
+    }
+
+    fn time_options(&self) -> TimeOptions {
+        self.time.clone()
+    }
+
+    async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
+        self.source.partitions().await
+    }
+
+    async fn open(
+        &self,
+        partition: usize,
+        from: Position,
+        projection: &[usize],
+        follow: bool,
+    ) -> Result<Box<dyn PartitionReader>, ConnectError> {
+        self.source.open(partition, from, projection, follow).await
+    }
+}
