@@ -66,6 +66,10 @@ pub trait OperatorDefinition: fmt::Debug + Send + Sync {
         let _ = inputs;
         Ok(())
     }
+    /// What its user should know before it runs for ever: a state that nothing bounds, and the remedy.
+    fn warning(&self) -> Option<String> {
+        None
+    }
     /// How to split it around a hash exchange, where that pays. Only for operators of one keyed input. The keys of the
     /// split's inner schema are those that `after` asks for.
     fn local_part(&self, input: &Port) -> Option<LocalPart> {

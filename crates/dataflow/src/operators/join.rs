@@ -14,7 +14,9 @@ mod fingerprint;
 mod instance;
 mod keys;
 mod kind;
+mod retention;
 mod side;
+mod timely;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 pub use self::kind::{JoinKind, Side, Sides};
+pub use self::retention::{Retention, TimeToLive};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::expression::Expression;
 use crate::operator::{Operator, OperatorError};
@@ -41,6 +44,10 @@ pub struct Join {
     pub condition: Option<Condition>,
     /// The columns of each side that come out, left before right. A side that does not come out has none.
     pub outputs: Sides<Vec<usize>>,
+    /// Until when rows can find a partner, where the condition says so for both sides.
+    pub retention: Option<Sides<Retention>>,
+    /// How long rows are kept otherwise; for ever where nothing is said.
+    pub time_to_live: Option<TimeToLive>,
 }
 
 /// What must hold for a pair, beyond equal keys.
@@ -62,6 +69,16 @@ impl OperatorDefinition for Join {
         }
         if let Some(condition) = &self.condition {
             let _ = write!(text, " where {}", condition.predicate);
+        }
+        match (&self.retention, self.time_to_live) {
+            (Some(_), _) => text.push_str(", forgetting rows by the watermark"),
+            (None, Some(TimeToLive::EventTime(ms))) => {
+                let _ = write!(text, ", forgetting rows after {ms} ms of event time");
+            }
+            (None, Some(TimeToLive::ProcessingTime(ms))) => {
+                let _ = write!(text, ", forgetting rows after {ms} ms");
+            }
+            (None, None) => {}
         }
         text
     }
@@ -92,7 +109,18 @@ impl OperatorDefinition for Join {
 
     fn is_updating(&self, inputs: &[bool]) -> bool {
         let corrects = self.kind.alone(Side::Left).unmatched || self.kind.alone(Side::Right).unmatched;
-        corrects || inputs.contains(&true)
+        (corrects && self.retention.is_none()) || inputs.contains(&true)
+    }
+
+    fn warning(&self) -> Option<String> {
+        let is_bounded = self.retention.is_some() || self.time_to_live.is_some();
+        (!is_bounded).then(|| {
+            format!(
+                "the {} keeps every row of both inputs for ever; compare their time attributes in its condition \
+                 (l.ts BETWEEN r.ts - INTERVAL '1' HOUR AND r.ts, or equal window ends), or set 'state-ttl'",
+                self.describe()
+            )
+        })
     }
 
     fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {

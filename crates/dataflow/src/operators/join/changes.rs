@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt8Array, UInt32Array};
+use arrow::array::{ArrayRef, BooleanArray, UInt8Array, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 
@@ -57,11 +57,11 @@ impl Changes {
         self.incoming.len()
     }
 
-    /// The rows themselves. `rows` came in at `side`; `stored` are those of the other side.
+    /// The rows themselves. The columns `rows` came in at `side`; `stored` are those of the other side.
     pub(super) fn gather(
         self,
         side: Side,
-        rows: &RecordBatch,
+        rows: &[ArrayRef],
         stored: &StoredSide,
         layout: &Layout,
     ) -> Result<Batch, OperatorError> {
@@ -72,7 +72,7 @@ impl Changes {
         } else {
             UInt32Array::from(self.incoming)
         };
-        let incoming = layout.incoming.of(side).iter().filter_map(|column| rows.columns().get(*column));
+        let incoming = layout.incoming.of(side).iter().filter_map(|column| rows.get(*column));
         let from_incoming = incoming.map(|column| take(column, &indices, None)).collect::<Result<Vec<_>, _>>()?;
         let (mut columns, second) = match side {
             Side::Left => (from_incoming, from_stored),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{filter, take_arrays};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
@@ -10,6 +10,7 @@ use super::changes::{Changes, Layout};
 use super::fingerprint::Fingerprinter;
 use super::keys::{KeyNumbers, NONE};
 use super::kind::{Alone, JoinKind, Side, Sides};
+use super::retention::{Expiry, Retention, TimeToLive};
 use super::side::StoredSide;
 use super::{Condition, Join};
 use crate::batch::{Batch, RowKind, take_rows};
@@ -17,22 +18,35 @@ use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::definition::Port;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::{emit_in_parts, rows_of};
+use crate::time::Watermark;
 
 /// So many candidate pairs are judged at a time: a bound on memory where many rows match many.
 const PAIRS_MAX: usize = 4 * BATCH_ROWS;
 
 /// See the module.
 pub(super) struct JoinInstance {
-    kind: JoinKind,
+    pub(super) kind: JoinKind,
     key_columns: Sides<Vec<usize>>,
     keys: KeyNumbers,
     /// The input columns that are stored.
     stored_columns: Sides<Vec<usize>>,
-    sides: Sides<StoredSide>,
+    pub(super) sides: Sides<StoredSide>,
     fingerprinters: Sides<Option<Fingerprinter>>,
     condition: Option<BoundCondition>,
-    layout: Layout,
-    pending: Coalescer,
+    pub(super) layout: Layout,
+    pub(super) pending: Coalescer,
+    pub(super) retention: Option<Sides<Retention>>,
+    pub(super) time_to_live: Option<TimeToLive>,
+    /// Whether rows without a match come out when they are forgotten, not before: so nothing need be corrected.
+    pub(super) is_deferred: bool,
+    pub(super) expiry: Sides<Expiry>,
+    /// Rows below these numbers have outlived their time.
+    pub(super) outlived: Sides<u32>,
+    /// A row of nulls of each side, to pad with.
+    pub(super) null_rows: Sides<Vec<ArrayRef>>,
+    pub(super) watermark: Watermark,
+    /// What the machine's clock said last.
+    pub(super) now_ms: i64,
 }
 
 /// The condition, with the schema of what it sees.
@@ -110,6 +124,14 @@ impl JoinInstance {
             condition: join.condition.as_ref().map(|condition| BoundCondition::new(condition, &ports)),
             layout,
             pending: Coalescer::new(BATCH_ROWS),
+            retention: join.retention,
+            time_to_live: join.time_to_live,
+            is_deferred: join.retention.is_some() && !left.is_updating && !right.is_updating,
+            expiry: Sides::default(),
+            outlived: Sides::default(),
+            null_rows: Sides { left: null_row(left), right: null_row(right) },
+            watermark: Watermark::UNKNOWN,
+            now_ms: Watermark::UNKNOWN.0,
         })
     }
 
@@ -117,7 +139,12 @@ impl JoinInstance {
     fn admit<'a>(&mut self, side: Side, batch: &'a Batch) -> Result<(Incoming<'a>, u32, Vec<u32>), OperatorError> {
         let row_count = batch.num_rows();
         let columns = columns_of(&batch.rows, self.key_columns.of(side));
-        let keys = self.keys.number(&columns, row_count)?;
+        let mut keys = self.keys.number(&columns, row_count)?;
+        let moments = self.last_moments(side, batch)?;
+        if let Some(moments) = &moments {
+            let timeless = keys.iter_mut().enumerate().filter(|(row, _)| moments.is_null(*row));
+            timeless.for_each(|(_, key)| *key = NONE);
+        }
         let kinds = batch.kinds.as_ref().map_or_else(Vec::new, |kinds| kinds.values().to_vec());
         let stored = columns_of(&batch.rows, self.stored_columns.of(side));
         let schema = batch.rows.schema().project(self.stored_columns.of(side))?;
@@ -141,6 +168,8 @@ impl JoinInstance {
             inserted.iter().filter_map(|row| keys.get(of(row)).copied()),
             inserted.iter().filter_map(|row| fingerprints.get(of(row)).copied()),
         )?;
+        self.note_stored(side, first, &inserted, moments.as_ref());
+        let sides = self.sides.of_mut(side);
         let mut void = Vec::new();
         if !kinds.is_empty() {
             void = vec![false; row_count];
@@ -229,11 +258,12 @@ impl JoinInstance {
                 if let Some(matches) = incoming.matches.get_mut(row) {
                     *matches += 1;
                 }
-                self.pair(incoming.side, (number, stored), kind, is_back, other, &mut changes);
+                self.pair(incoming.side, (number, stored), kind, is_back, &mut changes);
             }
             if row < rows.end && incoming.void.get(row) != Some(&true) {
                 let count = incoming.matches.get(row).copied().unwrap_or(0);
-                let (shown, mark) = if count > 0 { (own.matched, true) } else { (own.unmatched, false) };
+                let waits = self.is_deferred && incoming.keys.get(row) != Some(&NONE);
+                let (shown, mark) = if count > 0 { (own.matched, true) } else { (own.unmatched && !waits, false) };
                 if shown {
                     changes.alone((number, NONE), kind_of(kind), mark, &self.layout);
                 }
@@ -249,10 +279,10 @@ impl JoinInstance {
         (incoming, stored): (u32, u32),
         kind: u8,
         is_back: bool,
-        other: Alone,
         changes: &mut Changes,
     ) {
         let gives_pairs = self.kind.gives_pairs();
+        let other = self.kind.alone(side.other());
         if !other.counts() {
             if gives_pairs {
                 changes.pair(incoming, stored, kind, &self.layout);
@@ -264,6 +294,7 @@ impl JoinInstance {
         let after = if is_back { before.saturating_sub(1) } else { before + 1 };
         stored_side.set_matches(stored, after);
         let alone = (NONE, stored);
+        let other = Alone { unmatched: other.unmatched && !self.is_deferred, ..other };
         if before == 0 && after > 0 && other.unmatched {
             changes.alone(alone, RowKind::Delete, false, &self.layout);
         }
@@ -286,7 +317,7 @@ impl JoinInstance {
             return Ok(());
         }
         let other = self.sides.of(incoming.side.other());
-        let batch = changes.gather(incoming.side, incoming.rows, other, &self.layout)?;
+        let batch = changes.gather(incoming.side, incoming.rows.columns(), other, &self.layout)?;
         if let Some(batch) = self.pending.push(batch)? {
             emit_in_parts(&batch, out);
         }
@@ -294,11 +325,13 @@ impl JoinInstance {
     }
 
     /// Writes a side anew when most of its rows are dead, and the keys when most have no rows.
-    fn compact(&mut self) -> Result<(), OperatorError> {
+    pub(super) fn compact(&mut self) -> Result<(), OperatorError> {
         let mut compacted = false;
         for side in [Side::Left, Side::Right] {
             if self.sides.of(side).is_sparse() {
-                self.sides.of_mut(side).compact()?;
+                let numbers = self.sides.of_mut(side).compact()?;
+                self.expiry.of_mut(side).renumber(&numbers);
+                *self.outlived.of_mut(side) = 0;
                 compacted = true;
             }
         }
@@ -328,6 +361,7 @@ impl JoinInstance {
 impl Operator for JoinInstance {
     fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let side = Side::of_port(port);
+        let batch = self.drop_late(side, batch, out)?;
         let (mut incoming, first, inserted) = self.admit(side, &batch)?;
         let mut cursor = Cursor::default();
         while cursor.row < batch.num_rows() {
@@ -353,8 +387,22 @@ impl Operator for JoinInstance {
         Ok(())
     }
 
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.pass(watermark, out)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.now_ms = now_ms;
+        if let Some(TimeToLive::ProcessingTime(ttl_ms)) = self.time_to_live {
+            self.outlive(Side::Left, now_ms, ttl_ms);
+            self.outlive(Side::Right, now_ms, ttl_ms);
+        }
+        self.compact()
+    }
+
     fn state_size_bytes(&self) -> usize {
-        self.keys.size_bytes() + self.sides.left.size_bytes() + self.sides.right.size_bytes()
+        let expiry = self.expiry.left.size_bytes() + self.expiry.right.size_bytes();
+        expiry + self.keys.size_bytes() + self.sides.left.size_bytes() + self.sides.right.size_bytes()
     }
 }
 
@@ -382,6 +430,10 @@ fn stored_columns(join: &Join, side: Side) -> Vec<usize> {
     columns.sort_unstable();
     columns.dedup();
     columns
+}
+
+fn null_row(port: &Port) -> Vec<ArrayRef> {
+    port.schema.fields().iter().map(|field| new_null_array(field.data_type(), 1)).collect()
 }
 
 fn columns_of(rows: &RecordBatch, columns: &[usize]) -> Vec<ArrayRef> {

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod oracle;
+mod timely;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, UInt8Array};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimestampMillisecondType};
 
 use self::oracle::{KINDS, Less, Row, Rows, naive};
 use super::*;
@@ -65,6 +66,7 @@ fn cell(column: &ArrayRef, row: usize) -> String {
     match column.data_type() {
         DataType::Utf8 => column.as_string::<i32>().value(row).to_owned(),
         DataType::Boolean => column.as_boolean().value(row).to_string(),
+        DataType::Timestamp(..) => column.as_primitive::<TimestampMillisecondType>().value(row).to_string(),
         _ => column.as_primitive::<Int64Type>().value(row).to_string(),
     }
 }
@@ -98,6 +100,8 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
         nulls_match,
         condition: condition(with_condition),
         outputs: Sides { left: outputs(Side::Left), right: outputs(Side::Right) },
+        retention: None,
+        time_to_live: None,
     }
 }
 

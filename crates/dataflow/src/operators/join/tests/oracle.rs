@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::kernels::cmp::lt;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, TimestampMillisecondType};
 
 use super::super::{JoinKind, Side};
 use crate::expression::{EvaluationError, Expression};
@@ -37,15 +37,23 @@ fn cells(row: Option<Row>) -> Vec<String> {
 /// The rows of a join, and how often each occurs.
 pub(in super::super) fn naive(
     kind: JoinKind,
-    [left, right]: &[Rows; 2],
+    rows: &[Rows; 2],
     keys: &[usize],
     with_condition: bool,
     nulls_match: bool,
 ) -> BTreeMap<Vec<String>, i64> {
-    let matches = |l: &Row, r: &Row| {
+    naive_where(kind, rows, |l: &Row, r: &Row| {
         let same = keys.is_empty() || (l.0 == r.0 && (l.0.is_some() || nulls_match));
-        same && (!with_condition || l.1 < r.1)
-    };
+        same && (!with_condition || (l.1.is_some() && l.1 < r.1))
+    })
+}
+
+/// The same, of rows that match as `matches` says.
+pub(in super::super) fn naive_where(
+    kind: JoinKind,
+    [left, right]: &[Rows; 2],
+    matches: impl Fn(&Row, &Row) -> bool,
+) -> BTreeMap<Vec<String>, i64> {
     let mut result = Vec::new();
     for l in left {
         let partners: Vec<&Row> = right.iter().filter(|r| matches(l, r)).collect();
@@ -95,5 +103,34 @@ impl Expression for Less {
 
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, EvaluationError> {
         Ok(Arc::new(lt(rows.column(0), rows.column(1)).unwrap()))
+    }
+}
+
+/// The second column is near the first.
+#[derive(Debug)]
+pub(in super::super) struct Within {
+    pub(in super::super) before_ms: i64,
+    pub(in super::super) after_ms: i64,
+}
+
+impl fmt::Display for Within {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "rv BETWEEN lv - {} AND lv + {}", self.before_ms, self.after_ms)
+    }
+}
+
+impl Expression for Within {
+    fn data_type(&self) -> DataType {
+        DataType::Boolean
+    }
+
+    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, EvaluationError> {
+        let (left, right) = (rows.column(0), rows.column(1));
+        assert_eq!(left.len(), right.len());
+        let times = |column: &ArrayRef| column.as_primitive::<TimestampMillisecondType>().clone();
+        let near = |(l, r): (Option<i64>, Option<i64>)| {
+            l.zip(r).map(|(l, r)| l - self.before_ms <= r && r <= l + self.after_ms)
+        };
+        Ok(Arc::new(times(left).iter().zip(times(right).iter()).map(near).collect::<BooleanArray>()))
     }
 }
