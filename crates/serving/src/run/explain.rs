@@ -50,11 +50,15 @@ pub async fn explain(session: &Session, statement: &Statement, options: ExplainO
         }
         return Ok(text);
     }
-    let graph = match &statement.kind {
-        StatementKind::CreateView(view) => session.stream_view(&view.name)?.graph,
-        _ => session.stream_statement(statement, 0)?.graph,
+    let plan = match &statement.kind {
+        StatementKind::CreateView(view) => session.stream_view(&view.name)?,
+        _ => session.stream_statement(statement, 0)?,
     };
-    explain_graph(&graph, options)
+    let mut text = explain_graph(&plan.graph, options)?;
+    if options.format == Format::Text {
+        plan.warnings.iter().for_each(|warning| text.push_str(&format!("\nwarning: {warning}\n")));
+    }
+    Ok(text)
 }
 
 fn explain_graph(graph: &Graph, options: ExplainOptions) -> Result<String, RunError> {

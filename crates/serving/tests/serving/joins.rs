@@ -50,6 +50,22 @@ const QUERIES: &[(&str, bool)] = &[
     ("SELECT l.v, r.v FROM l, r WHERE l.v = 1 AND r.v > 900", false),
     ("SELECT l.v, r.v FROM l LEFT JOIN r ON l.v > r.v + 500", true),
     ("SELECT l.k, r.n FROM l JOIN r ON l.k IS NOT DISTINCT FROM r.k WHERE l.v % 7 = 0", false),
+    ("SELECT l.v, r.v FROM l JOIN r ON l.k = r.k AND l.ts BETWEEN r.ts - INTERVAL '5' SECOND AND r.ts", false),
+    ("SELECT l.v, r.v, l.ts FROM l LEFT JOIN r ON l.k = r.k AND r.ts >= l.ts AND r.ts < l.ts + INTERVAL '3' SECOND", false),
+    ("SELECT l.v, r.v FROM l FULL JOIN r ON l.k = r.k AND l.ts <= r.ts + INTERVAL '2' SECOND AND r.ts - l.ts <= INTERVAL '1' SECOND", true),
+    ("SELECT l.v, r.v FROM l FULL JOIN r ON l.k = r.k AND l.ts <= r.ts + INTERVAL '2' SECOND AND r.ts - INTERVAL '1' SECOND <= l.ts", false),
+    ("SELECT l.v FROM l WHERE EXISTS (SELECT 1 FROM r WHERE l.k = r.k AND l.ts BETWEEN r.ts AND r.ts + INTERVAL '9' SECOND)", false),
+    ("SELECT l.v FROM l WHERE NOT EXISTS (SELECT 1 FROM r WHERE l.k = r.k AND l.ts BETWEEN r.ts AND r.ts + INTERVAL '9' SECOND)", false),
+    ("SELECT a.k, a.c, b.c, a.window_start FROM
+       (SELECT k, window_start, window_end, count(*) AS c FROM TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY k, window_start, window_end) AS a
+       JOIN (SELECT k, window_start, window_end, count(v) AS c FROM TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY k, window_start, window_end) AS b
+       ON a.k = b.k AND a.window_start = b.window_start AND a.window_end = b.window_end", false),
+    ("SELECT a.v, b.v, a.window_end FROM TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '10' SECOND) AS a
+       FULL JOIN TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '10' SECOND) AS b
+       ON a.k = b.k AND a.window_start = b.window_start AND a.window_end = b.window_end", false),
+    ("SELECT window_end, count(*), sum(v) FROM (SELECT a.window_start, a.window_end, a.v FROM TUMBLE(TABLE l, DESCRIPTOR(ts), INTERVAL '10' SECOND) AS a
+       WHERE NOT EXISTS (SELECT 1 FROM TUMBLE(TABLE r, DESCRIPTOR(ts), INTERVAL '10' SECOND) AS b WHERE a.k = b.k AND a.window_end = b.window_end))
+       GROUP BY window_start, window_end", false),
     ("SELECT l.v, r.v, m.v FROM l JOIN r ON l.k = r.k JOIN m ON r.n = m.n", false),
     ("SELECT a.v, m.v FROM (SELECT l.k, l.v, r.n FROM l LEFT JOIN r ON l.n = r.n) AS a JOIN m ON a.k = m.k", true),
     (

@@ -13,6 +13,7 @@ use mulgil_dataflow::operators::join::{Condition, Join as JoinOperator, JoinKind
 
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::retention::retention;
 use super::translate::{Rows, Translation};
 use crate::problem::SqlError;
 
@@ -44,6 +45,8 @@ impl Translation {
             nulls_match: join.null_equality == NullEquality::NullEqualsNull,
             condition,
             outputs,
+            retention: retention(join),
+            time_to_live: None,
         };
         let inputs = vec![left.node, right.node];
         let rows = self.push(LogicalOperator::Apply(Arc::new(operator)), inputs, &schema, key);

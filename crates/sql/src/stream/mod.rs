@@ -9,6 +9,7 @@ mod finish;
 mod join;
 mod key;
 mod rank;
+mod retention;
 mod rolling;
 mod time_attribute;
 mod translate;
@@ -58,6 +59,8 @@ pub struct StreamPlan {
     pub sources: Vec<TableName>,
     /// What is left to do, in batch, with the final rows of a bare `SELECT`: `ORDER BY` and `LIMIT`.
     pub finish: Option<Finish>,
+    /// What the user should know before it runs for ever: operators whose state nothing bounds, with the remedy.
+    pub warnings: Vec<String>,
 }
 
 /// Plans a dataflow that ends in the sink named `sink`.
@@ -79,7 +82,12 @@ pub(crate) fn plan(plan: LogicalPlan, sink: Option<String>) -> Result<StreamPlan
     sources.sort();
     sources.dedup();
     let is_updating = graph.is_updating(end);
-    Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, finish })
+    let warnings = graph.nodes.iter().filter_map(|node| match &node.operator {
+        LogicalOperator::Apply(definition) => definition.warning(),
+        _ => None,
+    });
+    let warnings = warnings.collect();
+    Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, finish, warnings })
 }
 
 /// Applies the rules that leave every construct recognisable.

@@ -111,3 +111,20 @@ fn keys_name_the_rows_of_a_result() {
         assert_eq!((plan.key, plan.is_updating), (expected, select.contains("count")), "{select}");
     }
 }
+
+#[test]
+fn what_is_never_forgotten_is_said() {
+    let near = "FROM raw AS a JOIN raw AS b ON a.id = b.id AND a.ts BETWEEN b.ts - INTERVAL '1' HOUR AND b.ts";
+    for (sql, expected) in [
+        ("SELECT a.id FROM raw AS a JOIN plain AS b ON a.id = b.id".to_owned(), true),
+        (format!("SELECT a.id {near}"), false),
+        (format!("SELECT a.id {near} AND a.seconds < b.seconds"), false),
+        // Nothing says when rows of b have had all their partners.
+        ("SELECT a.id FROM raw AS a LEFT JOIN raw AS b ON a.id = b.id AND a.ts < b.ts".to_owned(), true),
+        ("SELECT a.id FROM raw AS a JOIN plain AS b ON a.id = b.id AND a.ts = b.ts".to_owned(), true),
+    ] {
+        let warnings = planned(&sql).unwrap().warnings;
+        assert_eq!(!warnings.is_empty(), expected, "{sql}: {warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.contains("join on id = id")), "{warnings:?}");
+    }
+}

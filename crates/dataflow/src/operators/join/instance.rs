@@ -273,14 +273,7 @@ impl JoinInstance {
     }
 
     /// What one pair gives, and what it changes for the stored row.
-    fn pair(
-        &mut self,
-        side: Side,
-        (incoming, stored): (u32, u32),
-        kind: u8,
-        is_back: bool,
-        changes: &mut Changes,
-    ) {
+    fn pair(&mut self, side: Side, (incoming, stored): (u32, u32), kind: u8, is_back: bool, changes: &mut Changes) {
         let gives_pairs = self.kind.gives_pairs();
         let other = self.kind.alone(side.other());
         if !other.counts() {
