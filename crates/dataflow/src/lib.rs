@@ -25,3 +25,4 @@ pub mod slice;
 pub mod time;
 pub mod watermark;
 pub mod window;
+pub mod window_function;

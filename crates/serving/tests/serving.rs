@@ -7,6 +7,8 @@ mod fixture;
 mod flights;
 #[path = "serving/joins.rs"]
 mod joins;
+#[path = "serving/over.rs"]
+mod over;
 #[path = "serving/property.rs"]
 mod property;
 #[path = "serving/ranks.rs"]

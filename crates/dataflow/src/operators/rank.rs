@@ -12,7 +12,6 @@
 
 mod changes;
 mod continuous;
-mod partition;
 mod ranking;
 mod windowed;
 

@@ -7,7 +7,7 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, make_comparator};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_comparator, new_empty_array};
 use arrow::compute::{SortOptions, interleave};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -157,6 +157,18 @@ impl RowStore {
 
     /// The columns of some rows, in that order.
     pub(crate) fn gather(&self, places: &[Place]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let (sources, indices) = self.sources(places);
+        (0..self.schema.fields().len()).map(|column| self.interleaved(column, &sources, &indices)).collect()
+    }
+
+    /// One column of some rows.
+    pub(crate) fn gather_column(&self, column: usize, places: &[Place]) -> Result<ArrayRef, ArrowError> {
+        let (sources, indices) = self.sources(places);
+        self.interleaved(column, &sources, &indices)
+    }
+
+    /// The batches that some rows stand in, and where each row stands among them.
+    fn sources(&self, places: &[Place]) -> (Vec<&RecordBatch>, Vec<(usize, usize)>) {
         let mut sources: Vec<&RecordBatch> = Vec::new();
         let mut source_of: Vec<Option<usize>> = vec![None; self.batches.len()];
         let mut indices = Vec::with_capacity(places.len());
@@ -169,17 +181,21 @@ impl RowStore {
             });
             indices.push((source, place.row as usize));
         }
-        (0..self.schema.fields().len())
-            .map(|column| {
-                if sources.is_empty() {
-                    let field = self.schema.field_with_index(column)?;
-                    return Ok(arrow::array::new_empty_array(field));
-                }
-                let columns: Vec<&dyn arrow::array::Array> =
-                    sources.iter().filter_map(|rows| rows.columns().get(column)).map(AsRef::as_ref).collect();
-                interleave(&columns, &indices)
-            })
-            .collect()
+        (sources, indices)
+    }
+
+    fn interleaved(
+        &self,
+        column: usize,
+        sources: &[&RecordBatch],
+        indices: &[(usize, usize)],
+    ) -> Result<ArrayRef, ArrowError> {
+        if sources.is_empty() {
+            return Ok(new_empty_array(self.schema.field_with_index(column)?));
+        }
+        let columns: Vec<&dyn Array> =
+            sources.iter().filter_map(|rows| rows.columns().get(column)).map(AsRef::as_ref).collect();
+        interleave(&columns, indices)
     }
 
     /// Whether gathering the `wanted` rows anew would free as much as it keeps.
@@ -227,7 +243,7 @@ pub fn breaks_ties(data_type: &DataType) -> bool {
 /// The columns that break ties: all that can be compared.
 fn tie_columns(schema: &Schema) -> Vec<usize> {
     let comparable = |data_type: &DataType| {
-        let none = arrow::array::new_empty_array(data_type);
+        let none = new_empty_array(data_type);
         make_comparator(&none, &none, SortOptions::default()).is_ok()
     };
     let columns = || schema.fields().iter().map(|field| field.data_type()).enumerate();

@@ -85,7 +85,7 @@ fn random_rows(random: &mut Random) -> Vec<Row> {
 }
 
 /// Cuts the rows into partitions, and those into batches, with pauses between.
-fn random_script(rows: &[Row], projection: &[usize], random: &mut Random) -> Script {
+fn random_script(rows: &[Row], projection: &[usize], arrival: Arrival, random: &mut Random) -> Script {
     let mut partitions = vec![Vec::new(); 1 + random.below(4)];
     for row in rows {
         let partition = random.below(partitions.len());
@@ -97,7 +97,8 @@ fn random_script(rows: &[Row], projection: &[usize], random: &mut Random) -> Scr
         while !rest.is_empty() {
             let (now, later) = rest.split_at(1 + random.below(rest.len().min(40)));
             steps.push(Step::Rows(batch(now).project(projection).unwrap()));
-            if random.below(5) == 0 {
+            // Rows of a partition that was idle may be late.
+            if arrival == Arrival::Random && random.below(5) == 0 {
                 steps.push(Step::Idle);
             }
             rest = later;
@@ -138,7 +139,7 @@ async fn check(project: &Project, catalog: &Arc<Catalog>, seed: u64) {
     let mut random = Random::new(seed);
     let rows = random_rows(&mut random);
     let query = random_query(&mut random);
-    check_query(project, catalog, (seed, &mut random), &rows, &query).await;
+    check_query(project, catalog, (seed, &mut random), (Arrival::Random, &rows), &query).await;
 }
 
 /// Runs a query over rows in both modes, and compares.
@@ -146,7 +147,7 @@ async fn check_query(
     project: &Project,
     catalog: &Arc<Catalog>,
     (seed, random): (u64, &mut Random),
-    rows: &[Row],
+    (arrival, rows): (Arrival, &[Row]),
     query: &str,
 ) {
     let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: random.below(4) == 0 };
@@ -163,7 +164,7 @@ async fn check_query(
     let plan = plan.unwrap_or_else(|error| panic!("{context}: {error}"));
     let physical = plan_with(&plan.graph, options).unwrap();
     let LogicalOperator::Source { projection, .. } = &plan.graph.nodes[0].operator else { panic!("{context}") };
-    let scripts = HashMap::from([("source".to_owned(), random_script(rows, projection, random))]);
+    let scripts = HashMap::from([("source".to_owned(), random_script(rows, projection, arrival, random))]);
     let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
     let mut outcome = run(&physical, &scripts, queue_bytes_max, random.next_u64()).unwrap();
     let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, usize::MAX).unwrap();
@@ -179,16 +180,28 @@ async fn check_query(
     assert_eq!(found, expected, "{context}");
 }
 
+/// How rows arrive.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// In any order.
+    Random,
+    /// No row is later than the table's watermark.
+    InTime,
+}
+
 /// Runs each query over random rows, some times with other rows, batches and schedules.
-pub(crate) async fn check_queries(queries: &[&str]) {
+pub(crate) async fn check_queries(arrival: Arrival, queries: &[&str]) {
     let project = Project::new();
     let catalog = project.catalog(TABLES);
     let first = first_seed();
     for (number, query) in queries.iter().enumerate() {
         for seed in first..first + CASES_PER_QUERY {
             let mut random = Random::new(seed + 1_000_000 * u64::try_from(number).unwrap());
-            let rows = random_rows(&mut random);
-            check_query(&project, &catalog, (seed, &mut random), &rows, query).await;
+            let mut rows = random_rows(&mut random);
+            if arrival == Arrival::InTime {
+                rows.sort_by_cached_key(|row| row.3.map(|time| time + signed(&mut random, 20_000)));
+            }
+            check_query(&project, &catalog, (seed, &mut random), (arrival, &rows), query).await;
         }
     }
 }

@@ -1,10 +1,10 @@
 //! Ranking in both modes: top-N, deduplication and their relatives give the same rows in batch and as a stream.
 
-use crate::property::check_queries;
+use crate::property::{Arrival, check_queries};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ranking_gives_the_same_rows_in_batch_and_stream() {
-    check_queries(&[
+    check_queries(Arrival::Random, &[
         // Deduplication, keep-last and keep-first, with and without the rank.
         "SELECT k, v, d, ts FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS rn FROM events)
           WHERE rn = 1",

@@ -8,6 +8,7 @@ mod expression;
 mod finish;
 mod join;
 mod key;
+mod over;
 mod rank;
 mod retention;
 mod rolling;

@@ -109,10 +109,10 @@ fn bound_of(condition: &Expr, rank: &Column) -> Option<(usize, bool)> {
 }
 
 /// What an operator orders by: partition, order, and whether columns had to be computed for them.
-struct Ordered {
-    input: Rows,
-    partition: Vec<usize>,
-    order: Vec<OrderColumn>,
+pub(super) struct Ordered {
+    pub(super) input: Rows,
+    pub(super) partition: Vec<usize>,
+    pub(super) order: Vec<OrderColumn>,
 }
 
 impl Translation {
@@ -212,7 +212,7 @@ impl Translation {
     }
 
     /// Columns for a partition and an order: where they are computed, they are appended to the input.
-    fn ordered(&mut self, input: Rows, partition: &[Expr], order: &[SortBy]) -> Result<Ordered, SqlError> {
+    pub(super) fn ordered(&mut self, input: Rows, partition: &[Expr], order: &[SortBy]) -> Result<Ordered, SqlError> {
         let asked: Vec<Expr> = partition.iter().chain(order.iter().map(|by| &by.expr)).cloned().collect();
         let (input, columns) = self.with_columns(input, &asked)?;
         let (of_partition, of_order) = columns.split_at(partition.len().min(columns.len()));

@@ -76,6 +76,7 @@ impl Translation {
             LogicalPlan::Aggregate(aggregate) => self.aggregate(aggregate),
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
+            LogicalPlan::Window(window) => self.over(window),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Join(join) => self.join(join, None),
             LogicalPlan::Extension(extension) => self.extension(extension.node.as_ref()),
@@ -202,7 +203,6 @@ fn refuse_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
 /// The construct in the user's words.
 fn construct_of(plan: &LogicalPlan) -> String {
     match plan {
-        LogicalPlan::Window(_) => "an OVER window".to_owned(),
         LogicalPlan::Sort(_) => "ORDER BY".to_owned(),
         LogicalPlan::Limit(_) => "LIMIT".to_owned(),
         LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => "DISTINCT ON".to_owned(),

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use super::RankDefinition;
 use super::changes::Change;
 use super::ranking::Ranking;
-use crate::batch::{Batch, RowKind};
+use crate::batch::Batch;
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::rows_of;
@@ -51,9 +51,7 @@ impl Operator for ContinuousRank {
         if !self.input_is_updating {
             return self.ranking.insert(&batch.rows);
         }
-        let inserts = || UInt8Array::from_value(RowKind::Insert as u8, batch.num_rows());
-        let kinds = batch.kinds.clone().unwrap_or_else(inserts);
-        self.ranking.change(&batch.rows, &kinds)
+        self.ranking.change(&batch.rows, batch.kinds.as_ref())
     }
 
     fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {

@@ -9,10 +9,10 @@ use crate::definition::{OperatorDefinition, Port};
 use crate::operators::rank::{OrderColumn, RankDefinition, RankFunction};
 
 /// SplitMix64.
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -72,7 +72,7 @@ fn expected(rows: &[InputRow], definition: &RankDefinition) -> Vec<String> {
 }
 
 /// Adds changes to a multiset of lines; a row that is taken back must be there.
-fn apply(result: &mut Vec<String>, changes: &[Batch], context: &str) {
+pub(super) fn apply(result: &mut Vec<String>, changes: &[Batch], context: &str) {
     for line in lines(changes) {
         match line.split_at(3) {
             ("+I " | "+U ", row) => result.push(row.to_owned()),
@@ -84,7 +84,7 @@ fn apply(result: &mut Vec<String>, changes: &[Batch], context: &str) {
     }
 }
 
-fn random_row(random: &mut Random) -> InputRow {
+pub(super) fn random_row(random: &mut Random) -> InputRow {
     let key = [None, Some("a"), Some("b"), Some("c")][random.below(4) as usize];
     let time = Some(random.below(5) as i64 * 10);
     let value = (random.below(6) > 0).then(|| random.below(8) as i64);

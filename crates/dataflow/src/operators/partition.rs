@@ -1,10 +1,10 @@
 //! The rows of one partition, in order. Most partitions of a deduplication have one row: that one needs no allocation.
 
-use crate::operators::row_store::Entry;
+use super::row_store::Entry;
 
 /// Entries in order.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Partition {
+pub(crate) enum Partition {
     /// No rows.
     #[default]
     Empty,
@@ -15,7 +15,7 @@ pub(super) enum Partition {
 }
 
 impl Partition {
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match self {
             Partition::Empty => &[],
             Partition::One(entry) => std::slice::from_ref(entry),
@@ -23,7 +23,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn entries_mut(&mut self) -> &mut [Entry] {
+    pub(crate) fn entries_mut(&mut self) -> &mut [Entry] {
         match self {
             Partition::Empty => &mut [],
             Partition::One(entry) => std::slice::from_mut(entry),
@@ -31,11 +31,11 @@ impl Partition {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries().len()
     }
 
-    pub(super) fn insert(&mut self, at: usize, entry: Entry) {
+    pub(crate) fn insert(&mut self, at: usize, entry: Entry) {
         match self {
             Partition::Empty => *self = Partition::One(entry),
             Partition::One(only) => {
@@ -46,7 +46,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn remove(&mut self, at: usize) {
+    pub(crate) fn remove(&mut self, at: usize) {
         match self {
             Partition::Empty | Partition::One(_) => *self = Partition::Empty,
             Partition::Many(entries) if at < entries.len() => drop(entries.remove(at)),
@@ -54,7 +54,15 @@ impl Partition {
         }
     }
 
-    pub(super) fn truncate(&mut self, length: usize) {
+    pub(crate) fn drop_first(&mut self, count: usize) {
+        match self {
+            Partition::Many(entries) => drop(entries.drain(..count.min(entries.len()))),
+            Partition::One(_) if count > 0 => *self = Partition::Empty,
+            Partition::One(_) | Partition::Empty => {}
+        }
+    }
+
+    pub(crate) fn truncate(&mut self, length: usize) {
         match self {
             Partition::Many(entries) => entries.truncate(length),
             Partition::One(_) if length == 0 => *self = Partition::Empty,
@@ -62,7 +70,7 @@ impl Partition {
         }
     }
 
-    pub(super) fn replace(&mut self, entries: Vec<Entry>) {
+    pub(crate) fn replace(&mut self, entries: Vec<Entry>) {
         *self = match entries.as_slice() {
             [] => Partition::Empty,
             [only] => Partition::One(*only),

@@ -1,0 +1,207 @@
+//! The rows of all partitions, each partition in order, with rows coming and going: the state of ranking and OVER windows.
+//!
+//! Over inserts only, its owner puts rows where they belong one by one, and may forget some. Over a changelog, a turn's
+//! changes are gathered, netted and merged: equal rows that came and went in one turn have not happened.
+
+use std::cmp::Ordering;
+
+use arrow::array::{ArrayRef, RecordBatch, UInt8Array};
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::partition::Partition;
+use super::row_store::{Entry, OrderColumn, RowStore};
+use crate::batch::RowKind;
+use crate::group::GroupTable;
+use crate::key::KeyEncoder;
+use crate::operator::OperatorError;
+
+/// With so many changes to one partition, merging is cheaper than moving its rows once for each.
+const MERGE_FROM: usize = 8;
+
+/// Partitions by number: numbers are given in the order in which partitions first came.
+pub(crate) struct Partitions {
+    columns: Vec<usize>,
+    encoder: KeyEncoder,
+    groups: GroupTable,
+    lists: Vec<Partition>,
+    store: RowStore,
+    /// How many rows the partitions hold.
+    row_count: usize,
+    pending: Vec<Pending>,
+}
+
+/// A row that came in or went out in this turn.
+struct Pending {
+    group: usize,
+    entry: Entry,
+    /// How often it came, less how often it went.
+    sign: i32,
+}
+
+impl Partitions {
+    /// No rows yet: of `schema`, partitioned by `columns`, ordered by `order` within.
+    ///
+    /// # Errors
+    /// A column cannot be a key, or cannot be ordered.
+    pub(crate) fn new(schema: SchemaRef, columns: Vec<usize>, order: Vec<OrderColumn>) -> Result<Self, OperatorError> {
+        let type_of = |column: &usize| -> DataType {
+            schema.fields().get(*column).map_or(DataType::Null, |field| field.data_type().clone())
+        };
+        let encoder = KeyEncoder::new(columns.iter().map(type_of))?;
+        Ok(Self {
+            groups: GroupTable::new(&encoder),
+            encoder,
+            columns,
+            lists: Vec::new(),
+            store: RowStore::new(schema, order)?,
+            row_count: 0,
+            pending: Vec::new(),
+        })
+    }
+
+    /// How many partitions have been seen.
+    pub(crate) fn len(&self) -> usize {
+        self.lists.len()
+    }
+
+    /// The rows themselves.
+    pub(crate) fn store(&self) -> &RowStore {
+        &self.store
+    }
+
+    /// The rows of a partition, in order.
+    pub(crate) fn entries(&self, group: usize) -> &[Entry] {
+        self.lists.get(group).map_or(&[], Partition::entries)
+    }
+
+    /// Changes a partition by hand.
+    pub(crate) fn edit(&mut self, group: usize, edit: impl FnOnce(&RowStore, &mut Partition)) {
+        let Some(list) = self.lists.get_mut(group) else { return };
+        let former = list.len();
+        edit(&self.store, list);
+        self.row_count = self.row_count + list.len() - former;
+    }
+
+    /// Keeps the rows of a batch, without putting them anywhere yet; gives the partition of each.
+    pub(crate) fn take_in(&mut self, rows: &RecordBatch) -> Result<(Vec<usize>, Vec<Entry>), OperatorError> {
+        let keys = self.columns.iter().filter_map(|column| rows.columns().get(*column).cloned());
+        let keys = self.encoder.encode(&keys.collect::<Vec<ArrayRef>>(), rows.num_rows())?;
+        let mut groups = Vec::with_capacity(rows.num_rows());
+        self.groups.intern(&keys, 0..rows.num_rows(), &mut groups);
+        self.lists.resize_with(self.groups.len(), Partition::default);
+        Ok((groups, self.store.add(rows.clone())?))
+    }
+
+    /// Adds rows and takes rows back, once [`Partitions::settle`] is called.
+    pub(crate) fn change(&mut self, rows: &RecordBatch, kinds: Option<&UInt8Array>) -> Result<(), OperatorError> {
+        let (groups, entries) = self.take_in(rows)?;
+        let takes_back = |row: usize| {
+            kinds
+                .and_then(|kinds| kinds.values().get(row).copied())
+                .is_some_and(|kind| kind == RowKind::UpdateBefore as u8 || kind == RowKind::Delete as u8)
+        };
+        for (row, (group, entry)) in groups.into_iter().zip(entries).enumerate() {
+            self.pending.push(Pending { group, entry, sign: if takes_back(row) { -1 } else { 1 } });
+        }
+        Ok(())
+    }
+
+    /// Brings what is pending into the partitions. `touch` sees each partition before it changes.
+    ///
+    /// # Errors
+    /// A row is taken back that is not there.
+    pub(crate) fn settle(&mut self, mut touch: impl FnMut(usize, &[Entry], &RowStore)) -> Result<(), OperatorError> {
+        let mut pending = std::mem::take(&mut self.pending);
+        let store = &self.store;
+        pending.sort_unstable_by(|a, b| a.group.cmp(&b.group).then_with(|| store.compare(&a.entry, &b.entry)));
+        let mut net: Vec<Pending> = Vec::with_capacity(pending.len());
+        for change in pending {
+            match net.last_mut() {
+                Some(last)
+                    if last.group == change.group && store.compare(&last.entry, &change.entry) == Ordering::Equal =>
+                {
+                    last.sign += change.sign;
+                }
+                _ => net.push(change),
+            }
+        }
+        net.retain(|change| change.sign != 0);
+        for changes in net.chunk_by(|a, b| a.group == b.group) {
+            let Some(group) = changes.first().map(|change| change.group) else { continue };
+            let Some(list) = self.lists.get_mut(group) else { continue };
+            touch(group, list.entries(), &self.store);
+            let former = list.len();
+            merge(&self.store, list, changes)?;
+            self.row_count = self.row_count + list.len() - former;
+        }
+        Ok(())
+    }
+
+    /// Lets go of rows that neither a partition nor `others` point to, when they are many.
+    pub(crate) fn tidy(&mut self, others: &mut [Entry]) -> Result<(), OperatorError> {
+        if !self.store.is_sparse(self.row_count + others.len() + self.pending.len()) {
+            return Ok(());
+        }
+        let own = self.lists.iter_mut().flat_map(Partition::entries_mut);
+        let pending = self.pending.iter_mut().map(|change| &mut change.entry);
+        Ok(self.store.compact(own.chain(pending).chain(others.iter_mut()))?)
+    }
+
+    /// Heap memory held, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        let lists = self.lists.capacity() * size_of::<Partition>() + self.row_count * size_of::<Entry>();
+        self.store.size_bytes() + self.groups.size_bytes() + lists + self.pending.capacity() * size_of::<Pending>()
+    }
+}
+
+/// Brings changes, in order, into a partition.
+fn merge(store: &RowStore, list: &mut Partition, changes: &[Pending]) -> Result<(), OperatorError> {
+    if changes.len() >= MERGE_FROM {
+        let merged = merged(store, list.entries(), changes)?;
+        list.replace(merged);
+        return Ok(());
+    }
+    for change in changes {
+        for _ in 0..change.sign.unsigned_abs() {
+            let entries = list.entries();
+            let at = entries.partition_point(|other| store.compare(other, &change.entry) == Ordering::Less);
+            if change.sign > 0 {
+                list.insert(at, change.entry);
+            } else if entries.get(at).is_some_and(|e| store.compare(e, &change.entry) == Ordering::Equal) {
+                list.remove(at);
+            } else {
+                return Err(missing());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Entries with changes brought in, all in order.
+fn merged(store: &RowStore, entries: &[Entry], changes: &[Pending]) -> Result<Vec<Entry>, OperatorError> {
+    let mut merged = Vec::with_capacity(entries.len() + changes.len());
+    let mut rest = entries;
+    for change in changes {
+        let below = rest.partition_point(|other| store.compare(other, &change.entry) == Ordering::Less);
+        let (keep, from) = rest.split_at(below);
+        merged.extend_from_slice(keep);
+        rest = from;
+        if change.sign > 0 {
+            merged.extend(std::iter::repeat_n(change.entry, change.sign.unsigned_abs() as usize));
+            continue;
+        }
+        for _ in 0..change.sign.unsigned_abs() {
+            match rest.split_first() {
+                Some((first, behind)) if store.compare(first, &change.entry) == Ordering::Equal => rest = behind,
+                _ => return Err(missing()),
+            }
+        }
+    }
+    merged.extend_from_slice(rest);
+    Ok(merged)
+}
+
+fn missing() -> OperatorError {
+    let reason = "the changelog takes a row back that is not there; this is a defect, please report it";
+    OperatorError::Unsupported(reason.to_owned())
+}
