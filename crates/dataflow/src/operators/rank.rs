@@ -47,13 +47,22 @@ pub struct RankDefinition {
     pub limit: usize,
     /// Whether the rank is in the output.
     pub with_rank: bool,
-    /// The partition's column that holds the end of a window, where it is one: then the output is inserts only.
-    pub window_end: Option<usize>,
+    /// The partition's column that says which window it is, where it is one: then the output is inserts only.
+    pub window: Option<WindowColumn>,
+}
+
+/// A column by which the end of a row's window is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WindowColumn {
+    /// Its index.
+    pub column: usize,
+    /// How far the window's end is behind the column's value.
+    pub until_end_ms: i64,
 }
 
 impl RankDefinition {
     fn is_windowed(&self, input_is_updating: bool) -> bool {
-        self.window_end.is_some() && !input_is_updating
+        self.window.is_some() && !input_is_updating
     }
 }
 
@@ -95,8 +104,8 @@ impl OperatorDefinition for RankDefinition {
 
     fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
         let is_updating = inputs.iter().any(|port| port.is_updating);
-        Ok(match self.window_end.filter(|_| self.is_windowed(is_updating)) {
-            Some(end) => Box::new(windowed::WindowedRank::new(self.clone(), end, schema.clone())),
+        Ok(match self.window.filter(|_| self.is_windowed(is_updating)) {
+            Some(window) => Box::new(windowed::WindowedRank::new(self.clone(), window, schema.clone())),
             None => Box::new(continuous::ContinuousRank::new(self, is_updating, schema.clone())?),
         })
     }

@@ -37,3 +37,25 @@ async fn ranking_gives_the_same_rows_in_batch_and_stream() {
     ])
     .await;
 }
+
+/// Per window, over raw rows and over aggregates: final when the window closes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ranking_per_window_gives_the_same_rows_in_batch_and_stream() {
+    check_queries(
+        Arrival::InTime,
+        &[
+            "SELECT window_end, k, n FROM (SELECT *, ROW_NUMBER() OVER (PARTITION BY window_end ORDER BY n DESC, k) AS rn FROM
+               (SELECT window_start, window_end, k, count(*) AS n
+                  FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY window_start, window_end, k))
+              WHERE rn <= 2",
+            "SELECT * FROM (SELECT k, v, window_start, ROW_NUMBER() OVER (PARTITION BY window_start, window_end ORDER BY v) AS rn
+               FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '20' SECOND)) WHERE rn <= 3",
+            "SELECT * FROM (SELECT k, v, window_end, RANK() OVER (PARTITION BY window_end, k ORDER BY v % 3) AS r
+               FROM HOP(TABLE events, DESCRIPTOR(ts), INTERVAL '5' SECOND, INTERVAL '20' SECOND)) WHERE r = 1",
+            "SELECT window_end, n, sum(n) OVER (ORDER BY window_end ROWS BETWEEN 2 PRECEDING AND CURRENT ROW) FROM
+               (SELECT window_end, count(*) AS n FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND)
+                 GROUP BY window_start, window_end)",
+        ],
+    )
+    .await;
+}

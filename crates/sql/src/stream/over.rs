@@ -22,8 +22,8 @@ use mulgil_dataflow::window_function::{Reach, RunningFunction, WindowFunction};
 
 use super::expression::text_of;
 use super::key::Key;
+use super::time_attribute::{TimeAttribute, time_attribute};
 use super::translate::{Rows, Translation, arrow_schema};
-use super::windowed::watermark_of;
 use crate::problem::SqlError;
 
 impl Translation {
@@ -49,7 +49,7 @@ impl Translation {
             .map(|call| bind_window_function(call, &own))
             .collect::<Result<Vec<Arc<dyn WindowFunction>>, SqlError>>()?;
         let time = ordered.order.first().filter(|by| !by.descending && !by.nulls_first).map(|by| by.column);
-        let time = time.filter(|column| watermark_of(&window.input, *column) == Some(true));
+        let time = time.filter(|column| time_attribute(&window.input, *column).is_some_and(comes_in_time));
         let definition = OverDefinition {
             input: arrow_schema(&ordered.input.schema),
             partition: ordered.partition,
@@ -73,6 +73,11 @@ impl Translation {
         // Rows stay what they are, whatever a function finds about them.
         Ok(Rows { key, ..rows })
     }
+}
+
+/// Whether no row is behind the watermark by such a column: not so by the start of a window, whose rows come at its end.
+fn comes_in_time(attribute: TimeAttribute) -> bool {
+    !matches!(attribute, TimeAttribute::WindowStart { .. })
 }
 
 /// The window function of an expression of a window node.

@@ -11,10 +11,12 @@ use datafusion::logical_expr::{
     WindowFunctionDefinition,
 };
 use mulgil_dataflow::graph::LogicalOperator;
-use mulgil_dataflow::operators::rank::{OrderColumn, RankDefinition, RankFunction};
+use mulgil_dataflow::operators::rank::{OrderColumn, RankDefinition, RankFunction, WindowColumn};
 
 use super::key::Key;
+use super::time_attribute::time_attribute;
 use super::translate::{Rows, Translation, arrow_schema};
+use super::window_columns::allowed_lateness_ms;
 use crate::problem::SqlError;
 
 /// A filter that bounds a rank.
@@ -108,6 +110,15 @@ fn bound_of(condition: &Expr, rank: &Column) -> Option<(usize, bool)> {
     Some((bound.max(1), bound >= 1 && (op != Operator::Eq || bound == 1)))
 }
 
+/// The column of a partition that says when its window is complete. Where late rows still count, it never is.
+fn window_of(input: &LogicalPlan, partition: &[usize]) -> Option<WindowColumn> {
+    let window = |column: &usize| {
+        let until_end_ms = time_attribute(input, *column)?.until_end_ms()?;
+        Some(WindowColumn { column: *column, until_end_ms })
+    };
+    partition.iter().find_map(window).filter(|_| allowed_lateness_ms(input) == 0)
+}
+
 /// What an operator orders by: partition, order, and whether columns had to be computed for them.
 pub(super) struct Ordered {
     pub(super) input: Rows,
@@ -141,7 +152,8 @@ impl Translation {
         let ordered = self.ordered(input, &params.partition_by, &params.order_by)?;
         let rank = ranked.window.schema.iter().last().filter(|_| with_rank);
         let rank = rank.map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
-        let mut rows = self.rank(ordered, ranked.function, ranked.limit, rank)?;
+        let window = window_of(&ranked.window.input, &ordered.partition);
+        let mut rows = self.rank(ordered, ranked.function, ranked.limit, rank, window)?;
         if let Some(between) = ranked.between {
             let columns = between.expr.iter().zip(between.schema.iter());
             let columns = columns.zip(between.schema.columns()).filter(|(_, name)| with_rank || *name != ranked.rank);
@@ -169,7 +181,7 @@ impl Translation {
         let input = self.rows(&sort.input)?;
         let schema = Arc::clone(&input.schema);
         let ordered = self.ordered(input, &[], &sort.expr)?;
-        let rows = self.rank(ordered, RankFunction::RowNumber, fetch, None)?;
+        let rows = self.rank(ordered, RankFunction::RowNumber, fetch, None, None)?;
         if rows.schema.fields().len() == schema.fields().len() {
             return Ok(rows);
         }
@@ -183,6 +195,7 @@ impl Translation {
         function: RankFunction,
         limit: usize,
         rank: Option<(Option<TableReference>, Arc<Field>)>,
+        window: Option<WindowColumn>,
     ) -> Result<Rows, SqlError> {
         let Ordered { input, partition, order } = ordered;
         let width = input.schema.fields().len();
@@ -202,7 +215,7 @@ impl Translation {
             function,
             limit,
             with_rank: rank.is_some(),
-            window_end: None,
+            window,
         };
         let mut fields: Vec<_> =
             input.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();

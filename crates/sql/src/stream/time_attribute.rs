@@ -8,6 +8,7 @@ use datafusion::common::JoinType;
 use datafusion::logical_expr::{Aggregate, Expr, Join, LogicalPlan};
 use mulgil_dataflow::graph::Window;
 
+use super::rank::RankedFilter;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::WindowAssignNode;
 
@@ -50,7 +51,13 @@ pub(crate) fn time_attribute(plan: &LogicalPlan, column: usize) -> Option<TimeAt
         }
         LogicalPlan::Projection(projection) => of_expression(&projection.input, projection.expr.get(column)?),
         LogicalPlan::SubqueryAlias(alias) => time_attribute(&alias.input, column),
-        LogicalPlan::Filter(filter) => time_attribute(&filter.input, column),
+        LogicalPlan::Filter(filter) => {
+            // The first rows of a window come at its end: then their event time is long past.
+            let is_ranked = RankedFilter::find(plan).is_some();
+            let attribute = time_attribute(&filter.input, column);
+            attribute.filter(|attribute| !is_ranked || *attribute != TimeAttribute::EventTime)
+        }
+        LogicalPlan::Window(window) => time_attribute(&window.input, column),
         LogicalPlan::Union(union) => {
             let mut inputs = union.inputs.iter().map(|input| time_attribute(input, column));
             let first = inputs.next()??;

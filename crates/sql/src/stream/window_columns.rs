@@ -111,7 +111,7 @@ fn key_of(aggregate: &Aggregate) -> Key {
 }
 
 /// How long late rows still count, where the rows come from a window call as they are.
-fn allowed_lateness_ms(plan: &LogicalPlan) -> u64 {
+pub(super) fn allowed_lateness_ms(plan: &LogicalPlan) -> u64 {
     let call = match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowAssignNode>(),
         LogicalPlan::Aggregate(_) => return 0,

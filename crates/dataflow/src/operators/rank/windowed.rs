@@ -7,9 +7,9 @@ use std::collections::btree_map::Entry;
 use arrow::array::{Array, UInt32Array};
 use arrow::datatypes::SchemaRef;
 
-use super::RankDefinition;
 use super::continuous::rows_of_changes;
 use super::ranking::Ranking;
+use super::{RankDefinition, WindowColumn};
 use crate::batch::{Batch, take_rows};
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{LateRows, Operator, OperatorError, Output};
@@ -19,7 +19,7 @@ use crate::time::{EventTimeMs, Watermark, event_times};
 /// Keeps the first rows of every partition of a window.
 pub(super) struct WindowedRank {
     definition: RankDefinition,
-    end_column: usize,
+    window: WindowColumn,
     schema: SchemaRef,
     /// The open windows by their end.
     windows: BTreeMap<EventTimeMs, Ranking>,
@@ -27,20 +27,20 @@ pub(super) struct WindowedRank {
 }
 
 impl WindowedRank {
-    pub(super) fn new(definition: RankDefinition, end_column: usize, schema: SchemaRef) -> Self {
-        Self { definition, end_column, schema, windows: BTreeMap::new(), watermark: Watermark::UNKNOWN }
+    pub(super) fn new(definition: RankDefinition, window: WindowColumn, schema: SchemaRef) -> Self {
+        Self { definition, window, schema, windows: BTreeMap::new(), watermark: Watermark::UNKNOWN }
     }
 }
 
 impl Operator for WindowedRank {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
-        let ends = event_times(time_column(&batch, self.end_column)?)?;
+        let ends = event_times(time_column(&batch, self.window.column)?)?;
         if ends.null_count() > 0 {
             out.null_time(ends.null_count() as u64);
         }
         let mut rows_by_end: BTreeMap<EventTimeMs, Vec<u32>> = BTreeMap::new();
         for (row, end) in ends.iter().enumerate() {
-            if let Some(end) = end {
+            if let Some(end) = end.map(|value| value.saturating_add(self.window.until_end_ms)) {
                 rows_by_end.entry(end).or_default().push(row as u32);
             }
         }

@@ -6,7 +6,7 @@ use arrow::array::UInt8Array;
 
 use super::*;
 use crate::definition::{OperatorDefinition, Port};
-use crate::operators::rank::{OrderColumn, RankDefinition, RankFunction};
+use crate::operators::rank::{OrderColumn, RankDefinition, RankFunction, WindowColumn};
 
 /// SplitMix64.
 pub(super) struct Random(pub(super) u64);
@@ -21,10 +21,10 @@ impl Random {
     }
 }
 
-fn definition(function: RankFunction, limit: usize, with_rank: bool, window_end: Option<usize>) -> RankDefinition {
-    let partition = if window_end.is_some() { vec![0, 1] } else { vec![0] };
+fn definition(function: RankFunction, limit: usize, with_rank: bool, window: Option<WindowColumn>) -> RankDefinition {
+    let partition = if window.is_some() { vec![0, 1] } else { vec![0] };
     let order = vec![OrderColumn { column: 2, descending: true, nulls_first: false }];
-    RankDefinition { input: input_schema(), partition, order, function, limit, with_rank, window_end }
+    RankDefinition { input: input_schema(), partition, order, function, limit, with_rank, window }
 }
 
 fn instance(definition: &RankDefinition, is_updating: bool) -> Box<dyn Operator> {
@@ -39,7 +39,7 @@ fn instance(definition: &RankDefinition, is_updating: bool) -> Box<dyn Operator>
 fn expected(rows: &[InputRow], definition: &RankDefinition) -> Vec<String> {
     let mut partitions: BTreeMap<(Option<&str>, Option<i64>), Vec<InputRow>> = BTreeMap::new();
     for row in rows {
-        let end = definition.window_end.and(row.1);
+        let end = definition.window.and(row.1);
         partitions.entry((row.0, end)).or_default().push(*row);
     }
     let nulls_last = |value: Option<i64>| (value.is_none(), value.unwrap_or(0));
@@ -174,7 +174,12 @@ fn a_window_is_ranked_once_when_the_watermark_passes_its_end() {
     let first = u64::from(std::process::id());
     for seed in first..first + 100 {
         let mut random = Random(seed);
-        let definition = definition(RankFunction::RowNumber, 1 + random.below(3) as usize, true, Some(1));
+        let definition = definition(
+            RankFunction::RowNumber,
+            1 + random.below(3) as usize,
+            true,
+            Some(WindowColumn { column: 1, until_end_ms: 0 }),
+        );
         assert!(!definition.is_updating(&[false]) && definition.is_updating(&[true]));
         let mut operator = instance(&definition, false);
         let rows: Vec<InputRow> = (0..60).map(|_| random_row(&mut random)).collect();
