@@ -52,12 +52,16 @@ impl Chain {
         self.each(out, |operator, next| operator.flush(next))
     }
 
-    /// Tells every operator, from the first to the last, how far event time has come.
+    /// Tells every operator, from the first to the last, how far event time has come. What the operators before it have
+    /// given out for that (a window that closes) belongs to the turn, so each is told first that the turn is over.
     ///
     /// # Errors
     /// The operator that failed. The chain is not to be used again.
     pub fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), ChainError> {
-        self.each(out, |operator, next| operator.on_watermark(watermark, next))
+        self.each(out, |operator, next| {
+            operator.flush(next)?;
+            operator.on_watermark(watermark, next)
+        })
     }
 
     /// Tells every operator, from the first to the last, what the machine's clock says.

@@ -24,7 +24,7 @@ use crate::fixture::{Project, sorted, text_rows};
 
 const CASES: u64 = 300;
 /// For each query of a list.
-const CASES_PER_QUERY: u64 = 12;
+const CASES_PER_QUERY: u64 = 6;
 
 const TABLES: &str = "
 CREATE TABLE source (k VARCHAR, v BIGINT, d DOUBLE, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
