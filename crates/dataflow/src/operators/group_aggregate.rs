@@ -8,9 +8,13 @@
 //! Keys, arguments and filters are columns of the input: a projection before the operator computes them.
 
 mod changes;
+mod counted;
+mod exact_sums;
 mod extremes;
+mod float_sums;
 mod key_table;
 mod local;
+mod marked;
 mod restated;
 mod rolling;
 mod slots;
@@ -24,8 +28,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
 use self::key_table::KeyTable;
-use self::rolling::Rolling;
-use super::slice_table::Form;
+use self::rolling::{Input, Rolling};
 use crate::aggregate::AggregateFunction;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
@@ -85,19 +88,19 @@ impl OperatorDefinition for GroupAggregate {
         !self.calls.is_empty() || inputs.contains(&true)
     }
 
-    fn check(&self, inputs: &[bool]) -> Result<(), String> {
-        if inputs.contains(&true) {
-            return Err("its input is a changelog, which it cannot take yet".to_owned());
-        }
-        Ok(())
-    }
-
     fn local_part(&self, input: &Port) -> Option<LocalPart> {
-        Some(local::split(self, &input.schema))
+        // Rows that are taken back have to find their states: they travel as they are.
+        match (input.is_updating, self.key_count) {
+            (false, _) => Some(local::split(self, &input.schema)),
+            (true, 0) => Some(marked::split(self, &input.schema)),
+            (true, _) => None,
+        }
     }
 
-    fn instance(&self, _inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
-        Ok(Box::new(Rolling::new(self, Form::Rows, Arc::clone(schema))?))
+    fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
+        let is_updating = inputs.iter().any(|port| port.is_updating);
+        let input = if is_updating { Input::Changes } else { Input::Rows };
+        Ok(Box::new(Rolling::new(self, input, Arc::clone(schema))?))
     }
 }
 

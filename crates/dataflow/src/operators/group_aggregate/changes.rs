@@ -16,6 +16,18 @@ pub(crate) struct Given {
     is_given: Vec<bool>,
 }
 
+/// The results of some groups now.
+pub(crate) struct Present {
+    /// The groups; those whose results were given out before stand first.
+    pub(crate) groups: Vec<usize>,
+    /// How many were given out before.
+    pub(crate) known_count: usize,
+    /// Their keys.
+    pub(crate) keys: Vec<ArrayRef>,
+    /// Their results.
+    pub(crate) results: Vec<ArrayRef>,
+}
+
 impl Given {
     /// Nothing has been given out. `schema` is that of the output, whose first `key_count` columns are keys.
     pub(crate) fn new(schema: &SchemaRef, key_count: usize) -> Result<Self, ArrowError> {
@@ -28,34 +40,22 @@ impl Given {
         self.is_given.get(group).copied().unwrap_or(false)
     }
 
-    /// The changes that bring what was given of `groups` to `results`; from now on those count as given. `groups` begins
-    /// with the `known_count` groups that were given before. `keys` and `results` are in the order of `groups`.
+    /// The changes that bring what was given to what is present; from now on that counts as given.
     pub(crate) fn replace(
         &mut self,
-        groups: &[usize],
-        known_count: usize,
-        keys: &[ArrayRef],
-        results: &[ArrayRef],
+        present: &Present,
         schema: &SchemaRef,
+        is_updating: bool,
     ) -> Result<Option<Batch>, ArrowError> {
-        let known = groups.get(..known_count).unwrap_or_default();
-        let before = self.read(known)?;
-        let mut changed = vec![false; known_count];
-        for (before, after) in before.iter().zip(results) {
-            // Results that cannot be compared count as changed: an update too many is right, one too few is not.
-            let after = after.slice(0, known_count);
-            let differs = distinct(before, &after).unwrap_or_else(|_| BooleanArray::from(vec![true; known_count]));
-            for (changed, differs) in changed.iter_mut().zip(differs.values().iter()) {
-                *changed |= differs;
-            }
-        }
+        let Present { groups, known_count, keys, results } = present;
+        let before = self.read(groups.get(..*known_count).unwrap_or_default())?;
         let mut places: Vec<(usize, usize)> = Vec::with_capacity(groups.len() * 2);
         let mut kinds: Vec<u8> = Vec::with_capacity(groups.len() * 2);
-        for (row, _) in changed.iter().enumerate().filter(|(_, changed)| **changed) {
+        for row in changed_rows(&before, results, *known_count) {
             places.extend([(0, row), (1, row)]);
             kinds.extend([RowKind::UpdateBefore as u8, RowKind::UpdateAfter as u8]);
         }
-        places.extend((known_count..groups.len()).map(|row| (1, row)));
+        places.extend((*known_count..groups.len()).map(|row| (1, row)));
         kinds.resize(places.len(), RowKind::Insert as u8);
         self.write(groups, results)?;
         if places.is_empty() {
@@ -68,8 +68,36 @@ impl Given {
         }
         let rows = rows_of(schema, columns, places.len())?;
         // Keys alone never change.
-        let kinds = (!results.is_empty()).then(|| UInt8Array::from(kinds));
+        let kinds = (is_updating || !results.is_empty()).then(|| UInt8Array::from(kinds));
         Ok(Some(Batch { rows, kinds }))
+    }
+
+    /// What takes back what was given of `groups`, whose keys these are.
+    pub(crate) fn deletions(
+        &self,
+        groups: &[usize],
+        keys: Vec<ArrayRef>,
+        schema: &SchemaRef,
+    ) -> Result<Option<Batch>, ArrowError> {
+        if groups.is_empty() {
+            return Ok(None);
+        }
+        let mut columns = keys;
+        columns.extend(self.read(groups)?);
+        let rows = rows_of(schema, columns, groups.len())?;
+        Ok(Some(Batch { rows, kinds: Some(UInt8Array::from_value(RowKind::Delete as u8, groups.len())) }))
+    }
+
+    /// Forgets what was given of some groups.
+    pub(crate) fn forget(&mut self, groups: &[usize]) {
+        for slots in &mut self.results {
+            slots.forget(groups);
+        }
+        for group in groups {
+            if let Some(is_given) = self.is_given.get_mut(*group) {
+                *is_given = false;
+            }
+        }
     }
 
     fn read(&self, groups: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
@@ -94,4 +122,18 @@ impl Given {
     pub(crate) fn size_bytes(&self) -> usize {
         self.results.iter().map(|slots| slots.size_bytes()).sum::<usize>() + self.is_given.capacity()
     }
+}
+
+/// The rows, of the first `row_count`, in which some result is another than before. Results that cannot be compared count
+/// as changed: an update too many is right, one too few is not.
+fn changed_rows(before: &[ArrayRef], after: &[ArrayRef], row_count: usize) -> Vec<usize> {
+    let mut changed = vec![false; row_count];
+    for (before, after) in before.iter().zip(after) {
+        let differs = distinct(before, &after.slice(0, row_count));
+        let differs = differs.unwrap_or_else(|_| BooleanArray::from(vec![true; row_count]));
+        for (changed, differs) in changed.iter_mut().zip(differs.values().iter()) {
+            *changed |= differs;
+        }
+    }
+    changed.iter().enumerate().filter(|(_, changed)| **changed).map(|(row, _)| row).collect()
 }

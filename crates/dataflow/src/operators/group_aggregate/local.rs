@@ -16,13 +16,12 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::GroupAggregate;
 use super::key_table::KeyTable;
 use super::restated::add_nothing;
-use super::rolling::Rolling;
+use super::rolling::{Input, Rolling};
 use crate::aggregate::GroupAccumulator;
 use crate::batch::Batch;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::expression::EvaluationError;
 use crate::operator::{Operator, OperatorError, Output};
-use crate::operators::slice_table::Form;
 use crate::operators::{emit_in_parts, rows_of};
 use crate::time::Watermark;
 
@@ -100,7 +99,7 @@ impl OperatorDefinition for After {
     }
 
     fn instance(&self, _inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
-        Ok(Box::new(Rolling::new(&self.0, Form::States, Arc::clone(schema))?))
+        Ok(Box::new(Rolling::new(&self.0, Input::States, Arc::clone(schema))?))
     }
 }
 

@@ -1,26 +1,48 @@
 //! The instance of a rolling aggregation: groups, their states, and which of them were touched in this turn.
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::compute::{and, not};
 use arrow::datatypes::SchemaRef;
 
-use super::changes::Given;
+use super::changes::{Given, Present};
 use super::key_table::KeyTable;
-use super::state::{RollingState, growing_state};
+use super::marked::take_marks;
+use super::state::{RollingState, growing_state, updating_state};
 use super::{GroupAggregate, RollingCall};
-use crate::batch::Batch;
+use crate::batch::{Batch, RowKind};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::emit_in_parts;
-use crate::operators::slice_table::Form;
 use crate::time::Watermark;
+
+/// What reaches the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// Rows, of which none is taken back.
+    Rows,
+    /// Partial states of such rows.
+    States,
+    /// Rows of which some are taken back.
+    Changes,
+    /// The same, with a mark at the end of each subtask's input.
+    MarkedChanges,
+}
+
+impl Input {
+    fn is_updating(self) -> bool {
+        matches!(self, Input::Changes | Input::MarkedChanges)
+    }
+}
 
 /// Aggregates rows by group.
 pub(crate) struct Rolling {
     key_count: usize,
     calls: Vec<RollingCall>,
-    form: Form,
+    input: Input,
     schema: SchemaRef,
     keys: KeyTable,
     states: Vec<Box<dyn RollingState>>,
+    /// How many rows each group has, where rows are taken back: a group without any is gone.
+    row_counts: Vec<i64>,
     given: Given,
     /// The groups touched since the last flush, and for each group whether it is among them.
     touched: Vec<usize>,
@@ -30,15 +52,18 @@ pub(crate) struct Rolling {
 }
 
 impl Rolling {
-    /// Aggregates rows, or the states that the local parts made of them.
-    pub(crate) fn new(definition: &GroupAggregate, form: Form, schema: SchemaRef) -> Result<Self, OperatorError> {
-        let state = |call: &RollingCall| growing_state(&call.function, &call.argument_types);
+    pub(crate) fn new(definition: &GroupAggregate, input: Input, schema: SchemaRef) -> Result<Self, OperatorError> {
+        let state = |call: &RollingCall| match input.is_updating() {
+            false => growing_state(&call.function, &call.argument_types),
+            true => updating_state(&call.function, &call.argument_types),
+        };
         Ok(Self {
             key_count: definition.key_count,
-            form,
+            input,
             states: definition.calls.iter().map(state).collect::<Result<_, _>>()?,
             calls: definition.calls.clone(),
             keys: definition.key_table(&schema)?,
+            row_counts: Vec::new(),
             given: Given::new(&schema, definition.key_count)?,
             schema,
             touched: Vec::new(),
@@ -58,31 +83,96 @@ impl Rolling {
             }
         }
     }
+
+    /// Makes the group of an aggregation without keys, if it is not there.
+    fn touch_only_group(&mut self) -> Result<(), OperatorError> {
+        self.keys.intern(&[], 1, &mut self.groups_of_rows)?;
+        self.touch();
+        Ok(())
+    }
+
+    /// Counts the rows of each group; `taken_back` says which go.
+    fn count_rows(&mut self, taken_back: Option<&BooleanArray>) {
+        self.row_counts.resize(self.keys.group_bound(), 0);
+        for (row, group) in self.groups_of_rows.iter().enumerate() {
+            if let Some(count) = self.row_counts.get_mut(*group) {
+                *count += if taken_back.is_some_and(|taken_back| taken_back.value(row)) { -1 } else { 1 };
+            }
+        }
+    }
+
+    fn add_rows(&mut self, rows: &RecordBatch, taken_back: Option<&BooleanArray>) -> Result<(), OperatorError> {
+        let group_bound = self.keys.group_bound();
+        let groups = &self.groups_of_rows;
+        for (call, state) in self.calls.iter().zip(&mut self.states) {
+            let (arguments, filter) = call.columns_of(rows)?;
+            let Some(taken_back) = taken_back else {
+                state.update(&arguments, groups, filter.as_ref(), group_bound)?;
+                continue;
+            };
+            // What comes is added before anything is taken back, so that no count is ever below zero.
+            let (mut comes, mut goes) = (not(taken_back)?, taken_back.clone());
+            if let Some(filter) = &filter {
+                (comes, goes) = (and(&comes, filter)?, and(&goes, filter)?);
+            }
+            state.update(&arguments, groups, Some(&comes), group_bound)?;
+            state.retract(&arguments, groups, Some(&goes))?;
+        }
+        Ok(())
+    }
+
+    fn add_states(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        // The states stand behind the keys and the number of rows.
+        let mut columns = rows.columns().iter().skip(self.key_count + 1).cloned();
+        for (call, state) in self.calls.iter().zip(&mut self.states) {
+            let states: Vec<ArrayRef> = columns.by_ref().take(call.function.state_fields().len()).collect();
+            state.merge(&states, &self.groups_of_rows, self.keys.group_bound())?;
+        }
+        Ok(())
+    }
+
+    /// Whether a group has no row any more. The one without keys stays, as in SQL.
+    fn is_gone(&self, group: usize) -> bool {
+        self.input.is_updating()
+            && self.key_count > 0
+            && self.row_counts.get(group).is_none_or(|row_count| *row_count == 0)
+    }
+
+    /// Forgets groups, which are no longer given either.
+    fn forget(&mut self, groups: &[usize]) {
+        for state in &mut self.states {
+            state.forget(groups);
+        }
+        self.given.forget(groups);
+        self.keys.forget(groups);
+    }
 }
 
 impl Operator for Rolling {
     fn process(&mut self, _port: usize, batch: Batch, _out: &mut dyn Output) -> Result<(), OperatorError> {
+        let batch = match self.input {
+            Input::MarkedChanges => {
+                let (batch, has_mark) = take_marks(batch)?;
+                if has_mark {
+                    self.touch_only_group()?;
+                }
+                batch
+            }
+            _ => batch,
+        };
         let rows = &batch.rows;
         let keys = rows.columns().get(..self.key_count).unwrap_or_default();
         self.keys.intern(keys, rows.num_rows(), &mut self.groups_of_rows)?;
         self.touch();
-        let group_bound = self.keys.group_bound();
-        // The states stand behind the keys and the number of rows.
-        let mut states_of_rows = rows.columns().iter().skip(self.key_count + 1).cloned();
-        for (call, state) in self.calls.iter().zip(&mut self.states) {
-            match self.form {
-                Form::Rows => {
-                    let (arguments, filter) = call.columns_of(rows)?;
-                    state.update(&arguments, &self.groups_of_rows, filter.as_ref(), group_bound)?;
-                }
-                Form::States => {
-                    let width = call.function.state_fields().len();
-                    let states: Vec<ArrayRef> = states_of_rows.by_ref().take(width).collect();
-                    state.merge(&states, &self.groups_of_rows, group_bound)?;
-                }
+        match self.input {
+            Input::Rows => self.add_rows(rows, None),
+            Input::States => self.add_states(rows),
+            Input::Changes | Input::MarkedChanges => {
+                let taken_back = taken_back(&batch);
+                self.count_rows(taken_back.as_ref());
+                self.add_rows(rows, taken_back.as_ref())
             }
         }
-        Ok(())
     }
 
     fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
@@ -95,23 +185,30 @@ impl Operator for Rolling {
                 *is_touched = false;
             }
         }
+        let (gone, here): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(|group| self.is_gone(*group));
         let (mut groups, new): (Vec<usize>, Vec<usize>) =
-            touched.into_iter().partition(|group| self.given.is_given(*group));
+            here.into_iter().partition(|group| self.given.is_given(*group));
         let known_count = groups.len();
         groups.extend(new);
         let results = self.states.iter_mut().map(|state| state.results(&groups)).collect::<Result<Vec<_>, _>>()?;
-        let keys = self.keys.columns(&groups)?;
-        if let Some(batch) = self.given.replace(&groups, known_count, &keys, &results, &self.schema)? {
+        let present = Present { keys: self.keys.columns(&groups)?, groups, known_count, results };
+        if let Some(batch) = self.given.replace(&present, &self.schema, self.input.is_updating())? {
             emit_in_parts(&batch, out);
+        }
+        if !gone.is_empty() {
+            let given: Vec<usize> = gone.iter().copied().filter(|group| self.given.is_given(*group)).collect();
+            if let Some(batch) = self.given.deletions(&given, self.keys.columns(&given)?, &self.schema)? {
+                emit_in_parts(&batch, out);
+            }
+            self.forget(&gone);
         }
         Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
-        let is_last = watermark == Watermark::END && self.form == Form::Rows;
-        if is_last && self.key_count == 0 && self.keys.len() == 0 {
-            self.keys.intern(&[], 1, &mut self.groups_of_rows)?;
-            self.touch();
+        let hears_of_the_end = matches!(self.input, Input::States | Input::MarkedChanges);
+        if watermark == Watermark::END && self.key_count == 0 && self.keys.len() == 0 && !hears_of_the_end {
+            self.touch_only_group()?;
             self.flush(out)?;
         }
         Ok(())
@@ -122,8 +219,16 @@ impl Operator for Rolling {
             + self.given.size_bytes()
             + self.states.iter().map(|state| state.size_bytes()).sum::<usize>()
             + (self.touched.capacity() + self.groups_of_rows.capacity()) * size_of::<usize>()
+            + self.row_counts.capacity() * size_of::<i64>()
             + self.is_touched.capacity()
     }
+}
+
+/// Which rows of a batch are taken back; `None` for none.
+fn taken_back(batch: &Batch) -> Option<BooleanArray> {
+    let kinds = batch.kinds.as_ref()?;
+    let goes = |kind: &u8| *kind == RowKind::UpdateBefore as u8 || *kind == RowKind::Delete as u8;
+    kinds.values().iter().any(goes).then(|| kinds.values().iter().map(|kind| Some(goes(kind))).collect())
 }
 
 impl RollingCall {

@@ -1,19 +1,23 @@
 //! The state of one aggregate over all groups of a rolling aggregation, to which rows are added, and whose results can be
 //! read at any time.
 //!
-//! How it is kept depends on what is known of the function ([`Algebra`]): counts, sums and extremes in place; all other
-//! functions as intermediate states that are rewritten for the groups that were touched.
+//! How it is kept depends on what is known of the function ([`Algebra`]). Where rows are only added: counts, sums and
+//! extremes in place; all other functions as intermediate states that are rewritten for the groups that were touched.
+//! Where rows are taken back too: counts and sums in place, those of floats exactly; all others as counted rows.
+
+use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
+use super::counted::Counted;
 use super::extremes;
+use super::float_sums::FloatSums;
 use super::restated::Restated;
 use super::sums;
 use crate::aggregate::{AggregateFunction, Algebra};
 use crate::expression::EvaluationError;
-use std::sync::Arc;
 
 /// An aggregate's state, by group.
 ///
@@ -29,6 +33,20 @@ pub(crate) trait RollingState: Send {
         filter: Option<&BooleanArray>,
         group_bound: usize,
     ) -> Result<(), EvaluationError>;
+    /// Takes rows back that were added before; those where `filter` is not true never were.
+    fn retract(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<(), EvaluationError> {
+        let _ = (arguments, groups, filter);
+        Err(EvaluationError {
+            expression: "aggregate".to_owned(),
+            reason: "a state for rows that are only added cannot take any back; this is a defect, please report it"
+                .to_owned(),
+        })
+    }
     /// Adds intermediate states of the function.
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError>;
     /// The results of some groups. They stay.
@@ -58,6 +76,28 @@ pub(crate) fn growing_state(
     match in_place {
         Some(state) => Ok(state),
         None => Ok(Box::new(Restated::new(Arc::clone(function), argument_types)?)),
+    }
+}
+
+/// The state for a function over arguments of these types, from which rows may be taken back.
+///
+/// # Errors
+/// The arguments cannot be kept.
+pub(crate) fn updating_state(
+    function: &Arc<dyn AggregateFunction>,
+    argument_types: &[DataType],
+) -> Result<Box<dyn RollingState>, EvaluationError> {
+    let in_place: Option<Box<dyn RollingState>> = match (function.algebra(), argument_types) {
+        (Algebra::Count, _) => Some(Box::new(sums::Counts::default())),
+        (Algebra::Sum, [DataType::Float64]) => Some(Box::new(FloatSums::new(false))),
+        (Algebra::Average, [DataType::Float64]) => Some(Box::new(FloatSums::new(true))),
+        (Algebra::Sum, [argument]) => sums::sums(argument, &function.data_type()),
+        (Algebra::Average, [argument]) => sums::averages(function, argument)?,
+        _ => None,
+    };
+    match in_place {
+        Some(state) => Ok(state),
+        None => Ok(Box::new(Counted::new(function, argument_types)?)),
     }
 }
 

@@ -23,6 +23,18 @@ pub(crate) struct Counts {
     counts: Vec<i64>,
 }
 
+impl Counts {
+    fn add(&mut self, arguments: &[ArrayRef], groups: &[usize], filter: Option<&BooleanArray>, times: i64) {
+        let nulls: Vec<NullBuffer> = arguments.iter().filter_map(|argument| argument.logical_nulls()).collect();
+        for (row, group) in groups.iter().enumerate() {
+            let counts = passes(filter, row) && nulls.iter().all(|nulls| nulls.is_valid(row));
+            if let Some(count) = self.counts.get_mut(*group) {
+                *count += times * i64::from(counts);
+            }
+        }
+    }
+}
+
 impl RollingState for Counts {
     fn update(
         &mut self,
@@ -32,13 +44,17 @@ impl RollingState for Counts {
         group_bound: usize,
     ) -> Result<(), EvaluationError> {
         self.counts.resize(group_bound.max(self.counts.len()), 0);
-        let nulls: Vec<NullBuffer> = arguments.iter().filter_map(|argument| argument.logical_nulls()).collect();
-        for (row, group) in groups.iter().enumerate() {
-            let counts = passes(filter, row) && nulls.iter().all(|nulls| nulls.is_valid(row));
-            if let Some(count) = self.counts.get_mut(*group) {
-                *count += i64::from(counts);
-            }
-        }
+        self.add(arguments, groups, filter, 1);
+        Ok(())
+    }
+
+    fn retract(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<(), EvaluationError> {
+        self.add(arguments, groups, filter, -1);
         Ok(())
     }
 
@@ -103,6 +119,26 @@ impl<T: ArrowPrimitiveType> Sums<T> {
         }
     }
 
+    fn retract(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<(), EvaluationError> {
+        let values = arguments.first().and_then(|values| values.as_primitive_opt::<T>());
+        let values = values.ok_or_else(|| mistyped("sum"))?;
+        for (row, (group, value)) in groups.iter().zip(values.values()).enumerate() {
+            if values.is_valid(row)
+                && passes(filter, row)
+                && let (Some(sum), Some(count)) = (self.sums.get_mut(*group), self.counts.get_mut(*group))
+            {
+                *sum = sum.sub_wrapping(*value);
+                *count = count.wrapping_sub(1);
+            }
+        }
+        Ok(())
+    }
+
     fn update(
         &mut self,
         values: &ArrayRef,
@@ -160,6 +196,15 @@ impl<T: ArrowPrimitiveType> RollingState for Sum<T> {
         self.0.update(arguments.first().ok_or_else(|| mistyped("sum"))?, groups, filter)
     }
 
+    fn retract(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<(), EvaluationError> {
+        self.0.retract(arguments, groups, filter)
+    }
+
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
         self.update(states, groups, None, group_bound)
     }
@@ -193,6 +238,15 @@ impl<T: ArrowPrimitiveType> RollingState for Average<T> {
     ) -> Result<(), EvaluationError> {
         self.sums.grow(group_bound);
         self.sums.update(arguments.first().ok_or_else(|| mistyped("avg"))?, groups, filter)
+    }
+
+    fn retract(
+        &mut self,
+        arguments: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+    ) -> Result<(), EvaluationError> {
+        self.sums.retract(arguments, groups, filter)
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
