@@ -13,6 +13,8 @@ mod over;
 mod property;
 #[path = "serving/ranks.rs"]
 mod ranks;
+#[path = "serving/rolling.rs"]
+mod rolling;
 #[path = "serving/slt.rs"]
 mod slt;
 #[path = "serving/views.rs"]

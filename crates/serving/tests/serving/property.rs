@@ -215,12 +215,17 @@ fn first_seed() -> u64 {
     first
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batch_and_stream_give_the_same_rows() {
+/// Checks as many random queries as there are cases.
+pub(crate) async fn check_all(cases: u64, make_query: impl Fn(&mut Random) -> String) {
     let project = Project::new();
     let catalog = project.catalog(TABLES);
     let first = first_seed();
-    for seed in first..first + CASES {
-        check(&project, &catalog, seed).await;
+    for seed in first..first + cases {
+        check(&project, &catalog, seed, &make_query).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batch_and_stream_give_the_same_rows() {
+    check_all(CASES, random_query).await;
 }

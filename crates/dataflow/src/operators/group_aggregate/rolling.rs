@@ -1,6 +1,6 @@
 //! The instance of a rolling aggregation: groups, their states, and which of them were touched in this turn.
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::{and, not};
 use arrow::datatypes::SchemaRef;
 
