@@ -9,14 +9,18 @@
 
 mod changes;
 mod counted;
+mod distinct;
 mod exact_sums;
 mod extremes;
 mod float_sums;
 mod key_table;
+mod lists;
 mod local;
 mod marked;
+mod numbers;
 mod restated;
 mod rolling;
+mod sharing;
 mod slots;
 mod state;
 mod sums;
@@ -42,6 +46,8 @@ pub struct RollingCall {
     pub arguments: Vec<usize>,
     /// Their types.
     pub argument_types: Vec<DataType>,
+    /// Whether only distinct arguments count. The function is the one without `DISTINCT`.
+    pub is_distinct: bool,
     /// The boolean column of `FILTER (WHERE ...)`.
     pub filter: Option<usize>,
     /// The call as a user writes it.

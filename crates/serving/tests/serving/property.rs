@@ -135,13 +135,6 @@ fn random_query(random: &mut Random) -> String {
     )
 }
 
-async fn check(project: &Project, catalog: &Arc<Catalog>, seed: u64) {
-    let mut random = Random::new(seed);
-    let rows = random_rows(&mut random);
-    let query = random_query(&mut random);
-    check_query(project, catalog, (seed, &mut random), (Arrival::Random, &rows), &query).await;
-}
-
 /// Runs a query over rows in both modes, and compares.
 async fn check_query(
     project: &Project,
@@ -221,7 +214,10 @@ pub(crate) async fn check_all(cases: u64, make_query: impl Fn(&mut Random) -> St
     let catalog = project.catalog(TABLES);
     let first = first_seed();
     for seed in first..first + cases {
-        check(&project, &catalog, seed, &make_query).await;
+        let mut random = Random::new(seed);
+        let rows = random_rows(&mut random);
+        let query = make_query(&mut random);
+        check_query(&project, &catalog, (seed, &mut random), (Arrival::Random, &rows), &query).await;
     }
 }
 

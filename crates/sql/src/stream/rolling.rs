@@ -89,18 +89,20 @@ impl Columns {
     }
 
     fn call(&mut self, call: &Expr, schema: &DFSchema) -> Result<RollingCall, SqlError> {
-        let AggregateCall { name, function, arguments, filter } = bind_aggregate(call, schema)?;
-        let bare = call.clone().unalias_nested().data;
-        let Expr::AggregateFunction(written) = &bare else {
-            return Err(SqlError::not_in_stream(format!("the aggregate {name}")));
+        let Expr::AggregateFunction(mut written) = call.clone().unalias_nested().data else {
+            return Err(SqlError::not_in_stream(format!("the aggregate {}", text_of(call))));
         };
+        // The operator itself keeps values apart, once for all functions of the same arguments.
+        let is_distinct = std::mem::take(&mut written.params.distinct);
+        let plain = Expr::AggregateFunction(written.clone());
+        let AggregateCall { function, arguments, filter, .. } = bind_aggregate(&plain, schema)?;
         let argument_types = arguments.iter().map(|argument| argument.data_type()).collect();
         let mut columns = Vec::with_capacity(arguments.len());
         for (number, argument) in arguments.into_iter().enumerate() {
             columns.push(self.push(argument, written.params.args.get(number)));
         }
         let filter = filter.map(|filter| self.push(filter, written.params.filter.as_deref()));
-        Ok(RollingCall { function, arguments: columns, argument_types, filter, text: name })
+        Ok(RollingCall { function, arguments: columns, argument_types, is_distinct, filter, text: text_of(call) })
     }
 
     /// A projection that computes them.

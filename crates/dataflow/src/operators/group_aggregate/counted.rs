@@ -160,7 +160,9 @@ impl RollingState for Counted {
         let arguments = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)));
         let arguments = arguments.map_err(|error| failed(&self.function, &error))?;
         let mut finished = self.function.accumulator()?;
-        add_nothing(finished.as_mut(), &self.argument_types, groups.len())?;
+        if groups.iter().any(|group| self.groups.get(*group).is_none_or(Rows::is_empty)) {
+            add_nothing(finished.as_mut(), &self.argument_types, groups.len())?;
+        }
         if !numbers.is_empty() {
             finished.update(&arguments, &numbers, None, groups.len())?;
         }

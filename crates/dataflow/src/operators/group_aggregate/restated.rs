@@ -9,13 +9,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, new_null_array};
 use arrow::datatypes::DataType;
 
+use super::numbers::Numbers;
 use super::slots::{Slots, slots_for};
 use super::state::{RollingState, failed};
 use crate::aggregate::{AggregateFunction, GroupAccumulator};
 use crate::expression::EvaluationError;
-
-/// Not touched since the states were written.
-const UNTOUCHED: usize = usize::MAX;
 
 /// Intermediate states by group.
 pub(crate) struct Restated {
@@ -25,13 +23,9 @@ pub(crate) struct Restated {
     states: Vec<Box<dyn Slots>>,
     /// Which groups have states.
     written: Vec<bool>,
-    /// What has come since: its groups are numbered in the order in which they came.
+    /// What has come since, by the numbers of the touched groups.
     recent: Box<dyn GroupAccumulator>,
-    /// The group of each number.
-    touched: Vec<usize>,
-    /// The number of each group.
-    numbers: Vec<usize>,
-    numbers_of_rows: Vec<usize>,
+    numbers: Numbers,
 }
 
 impl Restated {
@@ -46,26 +40,8 @@ impl Restated {
             argument_types: argument_types.to_vec(),
             function,
             written: Vec::new(),
-            touched: Vec::new(),
-            numbers: Vec::new(),
-            numbers_of_rows: Vec::new(),
+            numbers: Numbers::default(),
         })
-    }
-
-    fn number(&mut self, groups: &[usize], group_bound: usize) {
-        if group_bound > self.numbers.len() {
-            self.numbers.resize(group_bound, UNTOUCHED);
-            self.written.resize(group_bound, false);
-        }
-        self.numbers_of_rows.clear();
-        for group in groups {
-            let Some(number) = self.numbers.get_mut(*group) else { continue };
-            if *number == UNTOUCHED {
-                *number = self.touched.len();
-                self.touched.push(*group);
-            }
-            self.numbers_of_rows.push(*number);
-        }
     }
 
     fn has_state(&self, group: usize) -> bool {
@@ -79,26 +55,39 @@ impl Restated {
 
     /// Merges what is recent into the states.
     fn restate(&mut self) -> Result<(), EvaluationError> {
-        let touched = std::mem::take(&mut self.touched);
+        let touched = self.numbers.take();
         if touched.is_empty() {
             return Ok(());
         }
         let mut states = self.recent.take_states()?;
-        let (known_numbers, known): (Vec<usize>, Vec<usize>) =
-            touched.iter().copied().enumerate().filter(|(_, group)| self.has_state(*group)).unzip();
+        // Functions take it that a group that is new to them is among the rows that say so: those that have states already
+        // come first.
+        let (known, new): (Vec<usize>, Vec<usize>) =
+            (0..touched.len()).partition(|number| touched.get(*number).is_some_and(|group| self.has_state(*group)));
+        let known_groups: Vec<usize> = known.iter().filter_map(|number| touched.get(*number)).copied().collect();
+        let new_groups: Vec<usize> = new.iter().filter_map(|number| touched.get(*number)).copied().collect();
+        let mut touched = touched;
         if !known.is_empty() {
-            let each: Vec<usize> = (0..touched.len()).collect();
+            let mut places = vec![0; touched.len()];
+            for (place, number) in known.iter().chain(&new).enumerate() {
+                if let Some(to) = places.get_mut(*number) {
+                    *to = place;
+                }
+            }
+            let first: Vec<usize> = (0..known.len()).collect();
             let mut merged = self.function.accumulator()?;
-            merged.merge(&self.read(&known)?, &known_numbers, touched.len())?;
-            merged.merge(&states, &each, touched.len())?;
+            merged.merge(&self.read(&known_groups)?, &first, known.len())?;
+            merged.merge(&states, &places, touched.len())?;
             states = merged.take_states()?;
+            touched = known_groups.into_iter().chain(new_groups).collect();
         }
         for (slots, column) in self.states.iter_mut().zip(&states) {
             slots.write(&touched, column).map_err(|error| failed(&self.function, &error))?;
         }
+        let bound = touched.iter().max().map_or(0, |group| group + 1);
+        self.written.resize(bound.max(self.written.len()), false);
         for group in touched {
-            if let (Some(number), Some(written)) = (self.numbers.get_mut(group), self.written.get_mut(group)) {
-                *number = UNTOUCHED;
+            if let Some(written) = self.written.get_mut(group) {
                 *written = true;
             }
         }
@@ -127,13 +116,13 @@ impl RollingState for Restated {
         filter: Option<&BooleanArray>,
         group_bound: usize,
     ) -> Result<(), EvaluationError> {
-        self.number(groups, group_bound);
-        self.recent.update(arguments, &self.numbers_of_rows, filter, self.touched.len())
+        self.numbers.touch(groups, group_bound);
+        self.recent.update(arguments, self.numbers.of_rows(), filter, self.numbers.len())
     }
 
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
-        self.number(groups, group_bound);
-        self.recent.merge(states, &self.numbers_of_rows, self.touched.len())
+        self.numbers.touch(groups, group_bound);
+        self.recent.merge(states, self.numbers.of_rows(), self.numbers.len())
     }
 
     fn results(&mut self, groups: &[usize]) -> Result<ArrayRef, EvaluationError> {
@@ -163,6 +152,6 @@ impl RollingState for Restated {
         self.states.iter().map(|slots| slots.size_bytes()).sum::<usize>()
             + self.recent.size_bytes()
             + self.written.capacity()
-            + (self.numbers.capacity() + self.touched.capacity()) * size_of::<usize>()
+            + self.numbers.size_bytes()
     }
 }

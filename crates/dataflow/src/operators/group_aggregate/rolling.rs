@@ -5,8 +5,12 @@ use arrow::compute::{and, not};
 use arrow::datatypes::SchemaRef;
 
 use super::changes::{Given, Present};
+use super::distinct::DistinctSet;
 use super::key_table::KeyTable;
+use super::lists::DistinctLists;
 use super::marked::take_marks;
+use super::numbers::Numbers;
+use super::sharing::{Changed, Sharing, sharing};
 use super::state::{RollingState, growing_state, updating_state};
 use super::{GroupAggregate, RollingCall};
 use crate::batch::{Batch, RowKind};
@@ -43,10 +47,11 @@ pub(crate) struct Rolling {
     states: Vec<Box<dyn RollingState>>,
     /// How many rows each group has, where rows are taken back: a group without any is gone.
     row_counts: Vec<i64>,
+    /// The values of distinct arguments.
+    sets: Vec<(Sharing, Box<dyn DistinctSet>)>,
     given: Given,
-    /// The groups touched since the last flush, and for each group whether it is among them.
-    touched: Vec<usize>,
-    is_touched: Vec<bool>,
+    /// The groups touched since the last flush.
+    touched: Numbers,
     /// The group of each row being added: kept for its memory.
     groups_of_rows: Vec<usize>,
 }
@@ -57,37 +62,26 @@ impl Rolling {
             false => growing_state(&call.function, &call.argument_types),
             true => updating_state(&call.function, &call.argument_types),
         };
+        let set = |sharing: Sharing| sharing.set(input.is_updating()).map(|set| (sharing, set));
         Ok(Self {
             key_count: definition.key_count,
             input,
+            sets: sharing(&definition.calls).into_iter().map(set).collect::<Result<_, _>>()?,
             states: definition.calls.iter().map(state).collect::<Result<_, _>>()?,
             calls: definition.calls.clone(),
             keys: definition.key_table(&schema)?,
             row_counts: Vec::new(),
             given: Given::new(&schema, definition.key_count)?,
             schema,
-            touched: Vec::new(),
-            is_touched: Vec::new(),
+            touched: Numbers::default(),
             groups_of_rows: Vec::new(),
         })
-    }
-
-    fn touch(&mut self) {
-        self.is_touched.resize(self.keys.group_bound(), false);
-        for group in &self.groups_of_rows {
-            if let Some(is_touched) = self.is_touched.get_mut(*group)
-                && !*is_touched
-            {
-                *is_touched = true;
-                self.touched.push(*group);
-            }
-        }
     }
 
     /// Makes the group of an aggregation without keys, if it is not there.
     fn touch_only_group(&mut self) -> Result<(), OperatorError> {
         self.keys.intern(&[], 1, &mut self.groups_of_rows)?;
-        self.touch();
+        self.touched.touch(&self.groups_of_rows, self.keys.group_bound());
         Ok(())
     }
 
@@ -104,7 +98,8 @@ impl Rolling {
     fn add_rows(&mut self, rows: &RecordBatch, taken_back: Option<&BooleanArray>) -> Result<(), OperatorError> {
         let group_bound = self.keys.group_bound();
         let groups = &self.groups_of_rows;
-        for (call, state) in self.calls.iter().zip(&mut self.states) {
+        let plain = self.calls.iter().zip(&mut self.states).filter(|(call, _)| !call.is_distinct);
+        for (call, state) in plain {
             let (arguments, filter) = call.columns_of(rows)?;
             let Some(taken_back) = taken_back else {
                 state.update(&arguments, groups, filter.as_ref(), group_bound)?;
@@ -118,15 +113,39 @@ impl Rolling {
             state.update(&arguments, groups, Some(&comes), group_bound)?;
             state.retract(&arguments, groups, Some(&goes))?;
         }
+        for (sharing, set) in &mut self.sets {
+            let (arguments, mut comes) = sharing.wanted(rows, &self.calls)?;
+            let mut goes = Vec::new();
+            if let Some(taken_back) = taken_back {
+                goes = comes.clone();
+                for (row, (comes, goes)) in comes.iter_mut().zip(&mut goes).enumerate() {
+                    *(if taken_back.value(row) { comes } else { goes }) = 0;
+                }
+            }
+            let added = set.add(&arguments, groups, &comes)?;
+            Changed::of(&arguments, groups, &added)?.add_to(sharing, &mut self.states, group_bound)?;
+            if taken_back.is_some() {
+                let removed = set.remove(&arguments, groups, &goes)?;
+                Changed::of(&arguments, groups, &removed)?.take_from(sharing, &mut self.states)?;
+            }
+        }
         Ok(())
     }
 
     fn add_states(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
         // The states stand behind the keys and the number of rows.
         let mut columns = rows.columns().iter().skip(self.key_count + 1).cloned();
-        for (call, state) in self.calls.iter().zip(&mut self.states) {
+        let plain = self.calls.iter().zip(&mut self.states).filter(|(call, _)| !call.is_distinct);
+        for (call, state) in plain {
             let states: Vec<ArrayRef> = columns.by_ref().take(call.function.state_fields().len()).collect();
             state.merge(&states, &self.groups_of_rows, self.keys.group_bound())?;
+        }
+        for (sharing, set) in &mut self.sets {
+            let lists: Vec<ArrayRef> = columns.by_ref().take(sharing.arguments.len() + 1).collect();
+            let lists = DistinctLists::read(&lists, &self.groups_of_rows)?;
+            let added = set.add(&lists.arguments, &lists.groups, &lists.marks)?;
+            let changed = Changed::of(&lists.arguments, &lists.groups, &added)?;
+            changed.add_to(sharing, &mut self.states, self.keys.group_bound())?;
         }
         Ok(())
     }
@@ -163,7 +182,7 @@ impl Operator for Rolling {
         let rows = &batch.rows;
         let keys = rows.columns().get(..self.key_count).unwrap_or_default();
         self.keys.intern(keys, rows.num_rows(), &mut self.groups_of_rows)?;
-        self.touch();
+        self.touched.touch(&self.groups_of_rows, self.keys.group_bound());
         match self.input {
             Input::Rows => self.add_rows(rows, None),
             Input::States => self.add_states(rows),
@@ -176,24 +195,22 @@ impl Operator for Rolling {
     }
 
     fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
-        if self.touched.is_empty() {
+        if self.touched.len() == 0 {
             return Ok(());
         }
-        let touched = std::mem::take(&mut self.touched);
-        for group in &touched {
-            if let Some(is_touched) = self.is_touched.get_mut(*group) {
-                *is_touched = false;
-            }
-        }
+        let touched = self.touched.take();
         let (gone, here): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(|group| self.is_gone(*group));
         let (mut groups, new): (Vec<usize>, Vec<usize>) =
             here.into_iter().partition(|group| self.given.is_given(*group));
         let known_count = groups.len();
         groups.extend(new);
-        let results = self.states.iter_mut().map(|state| state.results(&groups)).collect::<Result<Vec<_>, _>>()?;
-        let present = Present { keys: self.keys.columns(&groups)?, groups, known_count, results };
-        if let Some(batch) = self.given.replace(&present, &self.schema, self.input.is_updating())? {
-            emit_in_parts(&batch, out);
+        // Some functions fail where they have no group at all.
+        if !groups.is_empty() {
+            let results = self.states.iter_mut().map(|state| state.results(&groups)).collect::<Result<Vec<_>, _>>()?;
+            let present = Present { keys: self.keys.columns(&groups)?, groups, known_count, results };
+            if let Some(batch) = self.given.replace(&present, &self.schema, self.input.is_updating())? {
+                emit_in_parts(&batch, out);
+            }
         }
         if !gone.is_empty() {
             let given: Vec<usize> = gone.iter().copied().filter(|group| self.given.is_given(*group)).collect();
@@ -209,18 +226,19 @@ impl Operator for Rolling {
         let hears_of_the_end = matches!(self.input, Input::States | Input::MarkedChanges);
         if watermark == Watermark::END && self.key_count == 0 && self.keys.len() == 0 && !hears_of_the_end {
             self.touch_only_group()?;
-            self.flush(out)?;
         }
-        Ok(())
+        // The operator before this one may have given rows out at this very watermark.
+        self.flush(out)
     }
 
     fn state_size_bytes(&self) -> usize {
         self.keys.size_bytes()
             + self.given.size_bytes()
             + self.states.iter().map(|state| state.size_bytes()).sum::<usize>()
-            + (self.touched.capacity() + self.groups_of_rows.capacity()) * size_of::<usize>()
+            + self.sets.iter().map(|(_, set)| set.size_bytes()).sum::<usize>()
+            + self.touched.size_bytes()
+            + self.groups_of_rows.capacity() * size_of::<usize>()
             + self.row_counts.capacity() * size_of::<i64>()
-            + self.is_touched.capacity()
     }
 }
 

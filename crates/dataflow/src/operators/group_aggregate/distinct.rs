@@ -1,0 +1,328 @@
+//! `DISTINCT` arguments: which values a group has had already, so that only new ones are passed on to the function.
+//!
+//! Calls over the same arguments share one set, however their filters differ: an entry (group, value) has a mark for each
+//! call that has seen it. So eight `count(DISTINCT bidder) FILTER (...)` look a value up once. Where rows are taken back,
+//! an entry counts for each call how often the value is there; the function hears of the first and of the last.
+//!
+//! Values of up to eight bytes lie in the table itself; others are encoded and boxed.
+
+use arrow::array::{Array, ArrayRef};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
+use arrow::row::{RowConverter, SortField};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+/// The most calls that can share a set.
+pub(crate) const CALLS_MAX: usize = 32;
+
+/// The distinct values of groups.
+///
+/// # Contract
+/// `wanted[row]` has bit `n` set where the row is one for the set's call `n`. What is returned says for each row for which
+/// of them the value is new (or, when taking back, gone).
+pub(crate) trait DistinctSet: Send {
+    /// Adds rows.
+    fn add(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError>;
+    /// Takes rows back.
+    fn remove(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError>;
+    /// Forgets the values of the groups for which this is true.
+    fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool);
+    /// How many entries there are.
+    fn len(&self) -> usize;
+    /// Heap memory held, in bytes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// An empty set of values of these types.
+///
+/// # Errors
+/// The values cannot be compared.
+pub(crate) fn distinct_set(types: &[DataType], is_updating: bool) -> Result<Box<dyn DistinctSet>, ArrowError> {
+    let is_word = matches!(types, [only] if only.primitive_width().is_some_and(|width| width <= 8));
+    Ok(match (is_word, is_updating) {
+        (true, false) => Box::new(Words::<u32>::default()),
+        (true, true) => Box::new(Words::<Counts>::default()),
+        (false, false) => Box::new(Encoded::<u32>::new(types)?),
+        (false, true) => Box::new(Encoded::<Counts>::new(types)?),
+    })
+}
+
+/// What an entry knows of each call.
+trait Marks: Default + Send {
+    /// Counts one more for the calls in `wanted`; gives those for which it is the first.
+    fn add(&mut self, wanted: u32) -> u32;
+    /// Counts one less; gives those for which it was the last.
+    fn remove(&mut self, wanted: u32) -> u32;
+    /// Whether no call has the value any more.
+    fn is_empty(&self) -> bool;
+    /// Heap memory of its own, in bytes.
+    fn heap_bytes(&self) -> usize;
+}
+
+/// One bit a call: nothing is taken back.
+impl Marks for u32 {
+    fn add(&mut self, wanted: u32) -> u32 {
+        let new = wanted & !*self;
+        *self |= wanted;
+        new
+    }
+
+    fn remove(&mut self, wanted: u32) -> u32 {
+        let gone = wanted & *self;
+        *self &= !wanted;
+        gone
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == 0
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+}
+
+/// How often the value is there, by call.
+#[derive(Default)]
+struct Counts(Vec<u32>);
+
+impl Marks for Counts {
+    fn add(&mut self, wanted: u32) -> u32 {
+        let needed = (u32::BITS - wanted.leading_zeros()) as usize;
+        if needed > self.0.len() {
+            self.0.resize(needed, 0);
+        }
+        self.change(wanted, |count| {
+            *count += 1;
+            *count == 1
+        })
+    }
+
+    fn remove(&mut self, wanted: u32) -> u32 {
+        self.change(wanted, |count| {
+            let was_last = *count == 1;
+            *count = count.saturating_sub(1);
+            was_last
+        })
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.iter().all(|count| *count == 0)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<u32>()
+    }
+}
+
+impl Counts {
+    fn change(&mut self, wanted: u32, mut each: impl FnMut(&mut u32) -> bool) -> u32 {
+        let mut changed = 0;
+        for (call, count) in self.0.iter_mut().enumerate() {
+            if wanted >> call & 1 == 1 && each(count) {
+                changed |= 1 << call;
+            }
+        }
+        changed
+    }
+}
+
+/// A value of up to eight bytes; null where `is_null`.
+struct Word<M> {
+    value: u64,
+    group: u32,
+    is_null: bool,
+    marks: M,
+}
+
+struct Words<M> {
+    index: HashTable<Word<M>>,
+}
+
+impl<M> Default for Words<M> {
+    fn default() -> Self {
+        Self { index: HashTable::new() }
+    }
+}
+
+/// Mixes a value and its group (the finaliser of MurmurHash3, which is a bijection).
+fn hash_of(value: u64, group: u32, is_null: bool) -> u64 {
+    let mut hash = value ^ (u64::from(group) << 1 | u64::from(is_null)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    hash = (hash ^ hash >> 33).wrapping_mul(0xFF51_AFD7_ED55_8CCD);
+    hash = (hash ^ hash >> 33).wrapping_mul(0xC4CE_B9FE_1A85_EC53);
+    hash ^ hash >> 33
+}
+
+fn group_number(group: usize) -> u32 {
+    // More groups than that do not fit into memory.
+    u32::try_from(group).unwrap_or(u32::MAX)
+}
+
+impl<M: Marks> DistinctSet for Words<M> {
+    fn add(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError> {
+        let mut changed = Vec::with_capacity(groups.len());
+        let words = words_of(values)?;
+        let nulls = values.first().and_then(|values| values.nulls());
+        for (row, ((value, group), wanted)) in words.into_iter().zip(groups).zip(wanted).enumerate() {
+            if *wanted == 0 {
+                changed.push(0);
+                continue;
+            }
+            let (group, is_null) = (group_number(*group), nulls.is_some_and(|nulls| nulls.is_null(row)));
+            let value = if is_null { 0 } else { value };
+            let same = |word: &Word<M>| word.value == value && word.group == group && word.is_null == is_null;
+            let rehash = |word: &Word<M>| hash_of(word.value, word.group, word.is_null);
+            let mut entry = self.index.entry(hash_of(value, group, is_null), same, rehash).or_insert_with(|| Word {
+                value,
+                group,
+                is_null,
+                marks: M::default(),
+            });
+            changed.push(entry.get_mut().marks.add(*wanted));
+        }
+        Ok(changed)
+    }
+
+    fn remove(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError> {
+        let mut changed = Vec::with_capacity(groups.len());
+        let words = words_of(values)?;
+        let nulls = values.first().and_then(|values| values.nulls());
+        for (row, ((value, group), wanted)) in words.into_iter().zip(groups).zip(wanted).enumerate() {
+            let (group, is_null) = (group_number(*group), nulls.is_some_and(|nulls| nulls.is_null(row)));
+            let value = if is_null { 0 } else { value };
+            let same = |word: &Word<M>| word.value == value && word.group == group && word.is_null == is_null;
+            let found = self.index.find_entry(hash_of(value, group, is_null), same).ok().filter(|_| *wanted != 0);
+            let Some(mut found) = found else {
+                changed.push(0);
+                continue;
+            };
+            changed.push(found.get_mut().marks.remove(*wanted));
+            if found.get().marks.is_empty() {
+                found.remove();
+            }
+        }
+        Ok(changed)
+    }
+
+    fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool) {
+        self.index.retain(|word| !is_gone(word.group as usize));
+        self.index.shrink_to(self.index.len() * 2, |word| hash_of(word.value, word.group, word.is_null));
+    }
+
+    fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    fn size_bytes(&self) -> usize {
+        let marks = self.index.iter().next().map_or(0, |word| word.marks.heap_bytes());
+        self.index.allocation_size() + marks * self.index.len()
+    }
+}
+
+/// The values of a column of fixed width, as they lie in memory.
+fn words_of(values: &[ArrayRef]) -> Result<Vec<u64>, ArrowError> {
+    let [values] = values else { return Err(ArrowError::ComputeError("one column was expected".to_owned())) };
+    let data = values.to_data();
+    let (offset, row_count) = (data.offset(), data.len());
+    let wrong = || ArrowError::ComputeError(format!("{} is not of fixed width", values.data_type()));
+    let buffer = data.buffers().first().cloned().ok_or_else(wrong)?;
+    Ok(match values.data_type().primitive_width() {
+        Some(8) => ScalarBuffer::<u64>::new(buffer, offset, row_count).to_vec(),
+        Some(4) => ScalarBuffer::<u32>::new(buffer, offset, row_count).iter().map(|value| u64::from(*value)).collect(),
+        Some(2) => ScalarBuffer::<u16>::new(buffer, offset, row_count).iter().map(|value| u64::from(*value)).collect(),
+        Some(1) => ScalarBuffer::<u8>::new(buffer, offset, row_count).iter().map(|value| u64::from(*value)).collect(),
+        _ => return Err(wrong()),
+    })
+}
+
+/// A value of any type.
+struct Value<M> {
+    hash: u64,
+    bytes: Box<[u8]>,
+    group: u32,
+    marks: M,
+}
+
+struct Encoded<M> {
+    converter: RowConverter,
+    index: HashTable<Value<M>>,
+    value_bytes: usize,
+}
+
+impl<M> Encoded<M> {
+    fn new(types: &[DataType]) -> Result<Self, ArrowError> {
+        let fields = types.iter().map(|data_type| SortField::new(data_type.clone())).collect();
+        Ok(Self { converter: RowConverter::new(fields)?, index: HashTable::new(), value_bytes: 0 })
+    }
+}
+
+impl<M: Marks> DistinctSet for Encoded<M> {
+    fn add(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError> {
+        let mut changed = Vec::with_capacity(groups.len());
+        let rows = self.converter.convert_columns(values)?;
+        for ((row, group), wanted) in rows.iter().zip(groups).zip(wanted) {
+            if *wanted == 0 {
+                changed.push(0);
+                continue;
+            }
+            let group = group_number(*group);
+            let hash = xxh3_64_with_seed(row.data(), u64::from(group));
+            let same =
+                |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
+            match self.index.entry(hash, same, |value| value.hash) {
+                Entry::Occupied(mut found) => changed.push(found.get_mut().marks.add(*wanted)),
+                Entry::Vacant(vacant) => {
+                    self.value_bytes += row.data().len();
+                    let mut marks = M::default();
+                    changed.push(marks.add(*wanted));
+                    vacant.insert(Value { hash, bytes: row.data().into(), group, marks });
+                }
+            }
+        }
+        Ok(changed)
+    }
+
+    fn remove(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError> {
+        let mut changed = Vec::with_capacity(groups.len());
+        let rows = self.converter.convert_columns(values)?;
+        for ((row, group), wanted) in rows.iter().zip(groups).zip(wanted) {
+            let group = group_number(*group);
+            let hash = xxh3_64_with_seed(row.data(), u64::from(group));
+            let same =
+                |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
+            let Some(mut found) = self.index.find_entry(hash, same).ok().filter(|_| *wanted != 0) else {
+                changed.push(0);
+                continue;
+            };
+            changed.push(found.get_mut().marks.remove(*wanted));
+            if found.get().marks.is_empty() {
+                self.value_bytes -= found.get().bytes.len();
+                found.remove();
+            }
+        }
+        Ok(changed)
+    }
+
+    fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool) {
+        self.index.retain(|value| {
+            let stays = !is_gone(value.group as usize);
+            if !stays {
+                self.value_bytes -= value.bytes.len();
+            }
+            stays
+        });
+        self.index.shrink_to(self.index.len() * 2, |value| value.hash);
+    }
+
+    fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    fn size_bytes(&self) -> usize {
+        let marks = self.index.iter().next().map_or(0, |value| value.marks.heap_bytes());
+        self.index.allocation_size() + self.value_bytes + marks * self.index.len()
+    }
+}
