@@ -270,8 +270,7 @@ impl<M: Marks> DistinctSet for Encoded<M> {
             }
             let group = group_number(*group);
             let hash = xxh3_64_with_seed(row.data(), u64::from(group));
-            let same =
-                |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
+            let same = |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
             match self.index.entry(hash, same, |value| value.hash) {
                 Entry::Occupied(mut found) => changed.push(found.get_mut().marks.add(*wanted)),
                 Entry::Vacant(vacant) => {
@@ -291,8 +290,7 @@ impl<M: Marks> DistinctSet for Encoded<M> {
         for ((row, group), wanted) in rows.iter().zip(groups).zip(wanted) {
             let group = group_number(*group);
             let hash = xxh3_64_with_seed(row.data(), u64::from(group));
-            let same =
-                |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
+            let same = |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
             let Some(mut found) = self.index.find_entry(hash, same).ok().filter(|_| *wanted != 0) else {
                 changed.push(0);
                 continue;

@@ -142,7 +142,8 @@ impl ExactSums {
         // Three digits hold at least 65 bits: enough to round to 53, with a last bit for all that is below.
         let least = greatest.saturating_sub(2);
         let (below, shown) = digits.split_at(least);
-        let shown = shown.iter().take(3).rev().fold(0_u128, |sum, digit| (sum << DIGIT_BITS) | digit.unsigned_abs() as u128);
+        let shown =
+            shown.iter().take(3).rev().fold(0_u128, |sum, digit| (sum << DIGIT_BITS) | digit.unsigned_abs() as u128);
         let sticky = u128::from(below.iter().any(|digit| *digit != 0));
         let exponent = LEAST_EXPONENT + ((self.first_digit + least) as i32) * DIGIT_BITS as i32;
         // In two steps, since the power alone may be too small for a float.

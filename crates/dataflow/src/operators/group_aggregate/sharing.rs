@@ -84,11 +84,8 @@ impl Changed {
         let rows = marks.iter().enumerate().filter(|(_, marks)| **marks != 0);
         let rows = UInt32Array::from_iter_values(rows.map(|(row, _)| row as u32));
         let groups = groups.iter().zip(marks).filter(|(_, marks)| **marks != 0).map(|(group, _)| *group);
-        let arguments = if rows.len() == marks.len() {
-            arguments.to_vec()
-        } else {
-            take_arrays(arguments, &rows, None)?
-        };
+        let arguments =
+            if rows.len() == marks.len() { arguments.to_vec() } else { take_arrays(arguments, &rows, None)? };
         Ok(Self {
             arguments,
             groups: groups.collect(),
