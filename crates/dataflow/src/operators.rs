@@ -12,6 +12,8 @@ pub mod pre_aggregate;
 pub mod project;
 pub mod rank;
 mod row_store;
+pub mod session_aggregate;
+mod sessions;
 pub mod slice_table;
 pub mod sliced_aggregate;
 pub mod union;

@@ -13,7 +13,7 @@ mod distinct;
 mod exact_sums;
 mod extremes;
 mod float_sums;
-mod key_table;
+pub(super) mod key_table;
 mod lists;
 mod local;
 mod marked;
@@ -22,7 +22,7 @@ mod restated;
 mod rolling;
 mod sharing;
 mod slots;
-mod state;
+pub(super) mod state;
 mod sums;
 
 use std::fmt;

@@ -4,6 +4,7 @@
 
 mod over;
 mod rank;
+mod sessions;
 mod stateless;
 mod windowed;
 

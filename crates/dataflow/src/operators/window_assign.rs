@@ -70,7 +70,11 @@ impl Operator for WindowAssign {
 }
 
 /// The rows that have a time in `column`, and their times. The others are reported.
-fn timed_rows(batch: Batch, column: usize, out: &mut dyn Output) -> Result<(Batch, Int64Array), OperatorError> {
+pub(super) fn timed_rows(
+    batch: Batch,
+    column: usize,
+    out: &mut dyn Output,
+) -> Result<(Batch, Int64Array), OperatorError> {
     let times = event_times(time_column(&batch, column)?)?;
     if times.null_count() == 0 {
         return Ok((batch, times));

@@ -137,6 +137,11 @@ impl RollingState for Restated {
         finished.take_results()
     }
 
+    fn states(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        self.restate()?;
+        self.read(groups)
+    }
+
     fn forget(&mut self, groups: &[usize]) {
         for slots in &mut self.states {
             slots.forget(groups);

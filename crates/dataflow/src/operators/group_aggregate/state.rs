@@ -51,6 +51,11 @@ pub(crate) trait RollingState: Send {
     fn merge(&mut self, states: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError>;
     /// The results of some groups. They stay.
     fn results(&mut self, groups: &[usize]) -> Result<ArrayRef, EvaluationError>;
+    /// The intermediate states of some groups that have been added to, as the function has them. They stay.
+    fn states(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        // Most functions' results are their states.
+        Ok(vec![self.results(groups)?])
+    }
     /// Forgets some groups.
     fn forget(&mut self, groups: &[usize]);
     /// Heap memory held, in bytes.

@@ -283,6 +283,11 @@ impl<T: ArrowPrimitiveType> RollingState for Average<T> {
         divided.take_results()
     }
 
+    fn states(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let counts: UInt64Array = self.sums.counts_of(groups).map(Some).collect();
+        Ok(vec![Arc::new(counts), self.sums.sums_of(groups)])
+    }
+
     fn forget(&mut self, groups: &[usize]) {
         self.sums.forget(groups);
     }

@@ -163,7 +163,7 @@ fn many_small_windows_come_out_in_large_batches_and_one_large_window_in_parts() 
 }
 
 /// The results that are left when all changes are applied.
-fn apply_changes(lines: Vec<String>) -> BTreeMap<String, i64> {
+pub(super) fn apply_changes(lines: Vec<String>) -> BTreeMap<String, i64> {
     let mut rows: BTreeMap<String, i64> = BTreeMap::new();
     for line in lines {
         let (kind, row) = match line.split_at_checked(3) {
@@ -223,16 +223,16 @@ impl Model {
     }
 }
 
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(super) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
 
-fn random_row(random: &mut Random, around: i64) -> InputRow {
+pub(super) fn random_row(random: &mut Random, around: i64) -> InputRow {
     const KEYS: [Option<&str>; 5] = [Some("a"), Some("b"), Some("c"), Some(""), None];
     let key = KEYS[random.below(5) as usize];
     let time = (random.below(20) > 0).then(|| around + random.below(60) as i64 - 40);
@@ -270,7 +270,7 @@ const WINDOWS: [Window; 7] = [
 /// With any windows, batches, watermarks and lateness, in one phase or two: the changes add up to what the model says,
 /// and every row is accounted for.
 #[test]
-fn random_rows_give_what_the_model_says() {
+pub(super) fn random_rows_give_what_the_model_says() {
     for seed in 0..800 {
         let mut random = Random(seed);
         let allowed_lateness_ms = [0, 0, 5, 25, 1_000][random.below(5) as usize];

@@ -1,0 +1,195 @@
+//! Session aggregation: aggregates the rows of a key that follow each other by no more than a gap, and gives a result when
+//! the watermark has passed the session's end.
+//!
+//! A row is aggregated at once, into the slot of its session; where a row joins two sessions, one's state is merged into
+//! the other's. With an allowed lateness a session is kept after it was given out; a late row that changes it takes the
+//! former result back (`-D`) and gives the new one (`+I`), whose window may be another.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt8Array, UInt32Array};
+use arrow::datatypes::{DataType, SchemaRef};
+
+use super::group_aggregate::RollingCall;
+use super::group_aggregate::state::{RollingState, growing_state};
+use super::sessions::{Assigned, Complete, Sessions, final_moves};
+use super::window_assign::timed_rows;
+use super::{emit_in_parts, rows_of};
+use crate::batch::{Batch, RowKind, take_rows};
+use crate::definition::{Distribution, OperatorDefinition, Port};
+use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::time::{Watermark, timestamps};
+
+/// How many late rows of a batch are shown.
+const LATE_SAMPLE_ROWS: usize = 3;
+
+/// A session aggregation with everything bound. Output columns: the keys, `window_start`, `window_end`, the results.
+#[derive(Clone, Debug)]
+pub struct SessionAggregate {
+    /// How many of the input's columns, from the first, are the keys. The time column stands behind them.
+    pub key_count: usize,
+    /// What is computed.
+    pub calls: Vec<RollingCall>,
+    /// The keys as a user writes them.
+    pub key_texts: Vec<String>,
+    /// The longest time between two rows of a session.
+    pub gap_ms: i64,
+    /// How long after the watermark has passed a session's end late rows still change its result.
+    pub allowed_lateness_ms: u64,
+}
+
+impl OperatorDefinition for SessionAggregate {
+    fn describe(&self) -> String {
+        let calls: Vec<&str> = self.calls.iter().map(|call| call.text.as_str()).collect();
+        let by = if self.key_texts.is_empty() { String::new() } else { format!(" by {}", self.key_texts.join(", ")) };
+        format!("aggregate {}{by} per session with a gap of {} ms", calls.join(", "), self.gap_ms)
+    }
+
+    fn distribution(&self, _port: usize) -> Distribution {
+        Distribution::Keyed((0..self.key_count).collect())
+    }
+
+    fn keyed_by(&self) -> Option<Vec<usize>> {
+        Some((0..self.key_count).collect())
+    }
+
+    fn is_updating(&self, _inputs: &[bool]) -> bool {
+        self.allowed_lateness_ms > 0
+    }
+
+    fn check(&self, inputs: &[bool]) -> Result<(), String> {
+        if inputs.contains(&true) {
+            return Err(
+                "its input is a changelog, from which sessions cannot be made; leave out the allowed lateness of \
+                        the aggregation before it"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn instance(&self, _inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
+        let key_types = schema.fields().iter().take(self.key_count).map(|field| field.data_type().clone());
+        let states = self.calls.iter().map(|call| growing_state(&call.function, &call.argument_types));
+        Ok(Box::new(Instance {
+            sessions: Sessions::new(key_types, self.gap_ms, self.allowed_lateness_ms)?,
+            states: states.collect::<Result<_, _>>()?,
+            definition: self.clone(),
+            schema: Arc::clone(schema),
+        }))
+    }
+}
+
+struct Instance {
+    definition: SessionAggregate,
+    schema: SchemaRef,
+    sessions: Sessions,
+    states: Vec<Box<dyn RollingState>>,
+}
+
+impl Instance {
+    /// The rows that give sessions' results out.
+    fn results(&mut self, sessions: &[Complete], kind: RowKind) -> Result<Batch, OperatorError> {
+        let mut columns = self.sessions.key_columns(sessions)?;
+        let bound = |nth: usize| {
+            let field = self.schema.fields().get(self.definition.key_count + nth);
+            field.map_or(&DataType::Null, |field| field.data_type())
+        };
+        columns.push(timestamps(sessions.iter().map(|session| session.span.start_ms).collect(), bound(0))?);
+        columns.push(timestamps(sessions.iter().map(|session| session.span.end_ms).collect(), bound(1))?);
+        let slots: Vec<usize> = sessions.iter().map(|session| session.slot).collect();
+        for state in &mut self.states {
+            columns.push(state.results(&slots)?);
+        }
+        let rows = rows_of(&self.schema, columns, sessions.len())?;
+        let is_updating = self.definition.allowed_lateness_ms > 0;
+        let kinds = is_updating.then(|| UInt8Array::from_value(kind as u8, sessions.len()));
+        Ok(Batch { rows, kinds })
+    }
+
+    fn report_late(
+        &self,
+        rows: &RecordBatch,
+        (late, times): (&[u32], &Int64Array),
+        dropped: bool,
+        out: &mut dyn Output,
+    ) -> Result<(), OperatorError> {
+        let Some(first) = late.first() else { return Ok(()) };
+        let sample = UInt32Array::from_iter_values(late.iter().copied().take(LATE_SAMPLE_ROWS));
+        let behind_ms = times.values().get(*first as usize).map_or(0, |time| self.sessions.behind_ms(*time));
+        let sample = Cow::Owned(take_rows(rows, &sample)?);
+        out.late(LateRows { sample, row_count: late.len() as u64, behind_ms: behind_ms.max(0), dropped });
+        Ok(())
+    }
+
+    fn add(&mut self, rows: &RecordBatch, assigned: &Assigned) -> Result<(), OperatorError> {
+        let slot_bound = self.sessions.slot_bound();
+        let column = |index: &usize| -> Result<ArrayRef, OperatorError> {
+            let missing = || OperatorError::Unsupported(format!("there is no column {index}"));
+            rows.columns().get(*index).cloned().ok_or_else(missing)
+        };
+        for (call, state) in self.definition.calls.iter().zip(&mut self.states) {
+            let arguments = call.arguments.iter().map(column).collect::<Result<Vec<ArrayRef>, OperatorError>>()?;
+            let filter = call.filter.as_ref().map(column).transpose()?;
+            let filter = filter.as_ref().and_then(|filter| filter.as_boolean_opt());
+            state.update(&arguments, &assigned.slots, filter, slot_bound)?;
+        }
+        if assigned.moves.is_empty() {
+            return Ok(());
+        }
+        let (from, to) = final_moves(&assigned.moves);
+        for state in &mut self.states {
+            let states = state.states(&from)?;
+            state.merge(&states, &to, slot_bound)?;
+            state.forget(&from);
+        }
+        self.sessions.release(&from);
+        Ok(())
+    }
+
+    fn fire(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let (complete, gone) = self.sessions.fire();
+        if !complete.is_empty() {
+            let batch = self.results(&complete, RowKind::Insert)?;
+            emit_in_parts(&batch, out);
+        }
+        for state in &mut self.states {
+            state.forget(&gone);
+        }
+        self.sessions.forget(&gone);
+        Ok(())
+    }
+}
+
+impl Operator for Instance {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let (batch, times) = timed_rows(batch, self.definition.key_count, out)?;
+        let mut rows = batch.rows;
+        let keys = rows.columns().get(..self.definition.key_count).unwrap_or_default().to_vec();
+        let assigned = self.sessions.assign(&keys, &times)?;
+        self.report_late(&rows, (&assigned.dropped, &times), true, out)?;
+        self.report_late(&rows, (&assigned.updating, &times), false, out)?;
+        if !assigned.dropped.is_empty() {
+            rows = take_rows(&rows, &UInt32Array::from(assigned.rows.clone()))?;
+        }
+        if !assigned.reopened.is_empty() {
+            let batch = self.results(&assigned.reopened, RowKind::Delete)?;
+            out.emit(batch);
+        }
+        self.add(&rows, &assigned)?;
+        if self.definition.allowed_lateness_ms > 0 { self.fire(out) } else { Ok(()) }
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.sessions.advance(watermark);
+        self.fire(out)
+    }
+
+    fn state_size_bytes(&self) -> usize {
+        match self.sessions.size_bytes() {
+            0 => 0,
+            bytes => bytes + self.states.iter().map(|state| state.size_bytes()).sum::<usize>(),
+        }
+    }
+}
