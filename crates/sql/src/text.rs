@@ -1,7 +1,8 @@
 //! SQL text as tokens that know their place, cut into statements.
 //!
 //! Everything downstream keeps the tokens' places, so that a mistake is reported where it stands in the file. One
-//! rewriting happens here: `TUMBLE(TABLE t, ...)` loses the word `TABLE`, which the parser does not take as an argument.
+//! rewriting happens here: `SESSION(TABLE t PARTITION BY k, ...)` becomes `SESSION(t, PARTITION_BY(k), ...)`, which the
+//! parser can take.
 
 use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
@@ -14,6 +15,9 @@ pub(crate) static DIALECT: GenericDialect = GenericDialect {};
 
 /// The window table functions, in lower case.
 pub(crate) const WINDOW_FUNCTIONS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+
+/// The function in which the keys of a window call come from the parser.
+pub(crate) const PARTITION_BY: &str = "partition_by";
 
 /// The source text of a file, to cut pieces from by place.
 pub(crate) struct SourceText<'a> {
@@ -65,7 +69,7 @@ pub(crate) fn split_statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>, Mi
 
 /// A parser over tokens that keep their places.
 pub(crate) fn parser(tokens: Vec<TokenWithSpan>) -> Parser<'static> {
-    Parser::new(&DIALECT).with_tokens_with_locations(drop_table_words(tokens))
+    Parser::new(&DIALECT).with_tokens_with_locations(window_arguments(tokens))
 }
 
 /// Whether the token is this word, unquoted, in any case.
@@ -73,20 +77,57 @@ pub(crate) fn is_word(token: &Token, word: &str) -> bool {
     matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(word))
 }
 
-/// Takes the word `TABLE` out of the arguments of window table functions, where it stands first or after `=>`.
-fn drop_table_words(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
+/// Brings the arguments of window table functions into a form that the parser takes: the word `TABLE` goes where it stands
+/// first or after `=>`, and `t PARTITION BY a, b, DESCRIPTOR(...)` becomes `t, PARTITION_BY(a, b), DESCRIPTOR(...)`.
+fn window_arguments(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
     let mut kept: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
-    for token in tokens {
+    // For each open parenthesis, whether a window function's arguments stand in it, and whether its list of keys is open.
+    let mut open: Vec<(bool, bool)> = Vec::new();
+    let mut rest = tokens.as_slice();
+    while let [token, behind @ ..] = rest {
+        rest = behind;
+        let made = |made: Token| TokenWithSpan { token: made, span: token.span };
+        let (in_call, in_keys) = open.last().copied().unwrap_or_default();
         if is_word(&token.token, "TABLE") && begins_window_argument(&kept) {
             continue;
         }
-        kept.push(token);
+        if in_call && is_word(&token.token, "PARTITION") && behind.first().is_some_and(|by| is_word(&by.token, "BY")) {
+            rest = behind.get(1..).unwrap_or_default();
+            kept.extend([made(Token::Comma), made(Token::make_word(PARTITION_BY, None)), made(Token::LParen)]);
+            open.pop();
+            open.push((true, true));
+            continue;
+        }
+        let ends_keys = token.token == Token::RParen || (token.token == Token::Comma && begins_argument(behind));
+        if in_keys && ends_keys {
+            kept.push(made(Token::RParen));
+            open.pop();
+            open.push((true, false));
+        }
+        match token.token {
+            Token::LParen => open.push((kept.last().is_some_and(calls_window), false)),
+            Token::RParen => drop(open.pop()),
+            _ => {}
+        }
+        kept.push(token.clone());
     }
     kept
 }
 
+/// Whether another argument than a key begins here.
+fn begins_argument(tokens: &[TokenWithSpan]) -> bool {
+    match tokens {
+        [name, arrow, ..] if arrow.token == Token::RArrow => matches!(name.token, Token::Word(_)),
+        [first, ..] => matches!(first.token, Token::Number(..)) || is_word(&first.token, "DESCRIPTOR"),
+        [] => false,
+    }
+}
+
+fn calls_window(function: &TokenWithSpan) -> bool {
+    WINDOW_FUNCTIONS.iter().any(|name| is_word(&function.token, name))
+}
+
 fn begins_window_argument(before: &[TokenWithSpan]) -> bool {
-    let calls_window = |function: &TokenWithSpan| WINDOW_FUNCTIONS.iter().any(|name| is_word(&function.token, name));
     match before {
         [.., function, open] if open.token == Token::LParen => calls_window(function),
         [.., function, open, _data, arrow] if open.token == Token::LParen && arrow.token == Token::RArrow => {
@@ -123,9 +164,16 @@ mod tests {
             ("tumble(DATA => TABLE t)", "tumble(DATA => t)"),
             ("TABLE(HOP(TABLE t))", "TABLE(HOP(t))"),
             ("f(TABLE t)", "f(TABLE t)"),
+            ("SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), 5)", "SESSION(t, partition_by(k), DESCRIPTOR(ts), 5)"),
+            (
+                "SESSION(DATA => TABLE t PARTITION BY f(a, 1), b, GAP => 5)",
+                "SESSION(DATA => t, partition_by(f(a, 1), b), GAP => 5)",
+            ),
+            ("HOP((SELECT sum(a) OVER (PARTITION BY b, 1)), 2)", "HOP((SELECT sum(a) OVER (PARTITION BY b, 1)), 2)"),
+            ("SESSION(t PARTITION BY (a, b))", "SESSION(t, partition_by((a, b)))"),
         ] {
             let tokens = split_statements(text).unwrap().remove(0);
-            let kept: String = drop_table_words(tokens).iter().map(|t| t.token.to_string()).collect();
+            let kept: String = window_arguments(tokens).iter().map(|t| t.token.to_string()).collect();
             assert_eq!(kept, expected.replace(' ', ""), "{text}");
         }
     }

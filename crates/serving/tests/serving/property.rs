@@ -129,6 +129,14 @@ fn random_query(random: &mut Random) -> String {
         _ => ("TUMBLE", seconds(size)),
     };
     let offset = ["", ", INTERVAL '7' SECOND", ", INTERVAL '-3' SECOND"][random.below(3)];
+    if keys == "k, " && random.below(4) == 0 {
+        // Conditions would need the sessions' rows one by one.
+        return format!(
+            "SELECT {select} FROM SESSION(TABLE events PARTITION BY k, DESCRIPTOR(ts), {}) \
+             GROUP BY k, window_start, window_end {having}",
+            seconds([1, 3, 10][random.below(3)])
+        );
+    }
     format!(
         "SELECT {select} FROM {function}(TABLE events, DESCRIPTOR(ts), {sizes}{offset}) {condition} \
          GROUP BY {keys}window_start, window_end {having}"

@@ -18,8 +18,8 @@ use datafusion::logical_expr::{
 use mulgil_dataflow::graph::Window;
 
 use super::watermark::WatermarkNode;
-use super::window::{WINDOW_COLUMNS, WindowAssignNode};
-use super::window_ends;
+use super::window::{CallWindow, WINDOW_COLUMNS, WindowAssignNode};
+use super::{session_islands, window_ends};
 
 /// The plan without our nodes, for DataFusion to run.
 pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
@@ -39,8 +39,12 @@ pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
 /// A row belongs to one tumbling window, so its bounds are columns computed from its time. To others it may belong
 /// several times.
 fn expand_window(node: &WindowAssignNode) -> Result<LogicalPlan> {
-    let Window::Tumbling { size_ms, offset_ms } = node.window else {
-        return window_ends::expand(node.input.clone(), &node.time, node.window);
+    let (size_ms, offset_ms) = match &node.window {
+        CallWindow::Aligned(Window::Tumbling { size_ms, offset_ms }) => (*size_ms, *offset_ms),
+        CallWindow::Aligned(window) => return window_ends::expand(node.input.clone(), &node.time, *window),
+        CallWindow::Session { gap_ms, keys } => {
+            return session_islands::expand(node.input.clone(), &node.time, keys, *gap_ms);
+        }
     };
     let mut columns: Vec<Expr> = node.input.schema().columns().into_iter().map(Expr::Column).collect();
     for (name, shift_ms) in WINDOW_COLUMNS.iter().zip([0, size_ms, size_ms - 1]) {

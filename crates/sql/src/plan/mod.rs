@@ -6,6 +6,7 @@
 mod context;
 pub(crate) mod expand;
 mod functions;
+mod session_islands;
 mod state;
 pub(crate) mod ties;
 pub(crate) mod watermark;

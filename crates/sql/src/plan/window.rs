@@ -1,5 +1,5 @@
-//! The logical node behind `TUMBLE(TABLE t, DESCRIPTOR(ts), ...)`, `HOP` and `CUMULATE`: each row once for each of its
-//! windows, with the bounds of that window.
+//! The logical node behind `TUMBLE(TABLE t, DESCRIPTOR(ts), ...)`, `HOP`, `CUMULATE` and `SESSION`: each row once for
+//! each of its windows, with the bounds of that window.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -15,6 +15,26 @@ use mulgil_dataflow::graph::Window;
 /// The columns that the node appends.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
+/// Which windows a call makes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum CallWindow {
+    /// Windows that are the same for all rows.
+    Aligned(Window),
+    /// Sessions of the rows that have these keys in common.
+    Session {
+        /// The longest time between two rows of a session.
+        gap_ms: i64,
+        /// `PARTITION BY`.
+        keys: Vec<Expr>,
+    },
+}
+
+impl CallWindow {
+    pub(crate) fn is_tumbling(&self) -> bool {
+        matches!(self, Self::Aligned(window) if window.is_tumbling())
+    }
+}
+
 /// Appends `window_start`, `window_end` and `window_time`, timestamps in milliseconds. Rows without a time are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WindowAssignNode {
@@ -22,14 +42,14 @@ pub(crate) struct WindowAssignNode {
     /// The time column.
     pub(crate) time: Expr,
     /// Which windows there are.
-    pub(crate) window: Window,
+    pub(crate) window: CallWindow,
     /// How long late rows still update results; batch has no late rows.
     pub(crate) allowed_lateness_ms: u64,
     schema: DFSchemaRef,
 }
 
 impl WindowAssignNode {
-    pub(crate) fn new(input: LogicalPlan, time: Column, window: Window, allowed_lateness_ms: u64) -> Result<Self> {
+    pub(crate) fn new(input: LogicalPlan, time: Column, window: CallWindow, allowed_lateness_ms: u64) -> Result<Self> {
         let DataType::Timestamp(_, zone) = input.schema().data_type(&time)? else {
             return plan_err!("{} is not a timestamp", time.name);
         };
@@ -37,8 +57,19 @@ impl WindowAssignNode {
         let mut fields: Vec<(Option<TableReference>, FieldRef)> =
             input.schema().iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         fields.extend(WINDOW_COLUMNS.iter().map(|name| (None, Arc::new(Field::new(*name, bound.clone(), true)))));
+        if let Some(taken) = WINDOW_COLUMNS.iter().find(|name| input.schema().has_column_with_unqualified_name(name)) {
+            return plan_err!("there is a column {taken} already; name it otherwise in a subquery: {taken} AS ...");
+        }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())?);
         Ok(Self { input, time: Expr::Column(time), window, allowed_lateness_ms, schema })
+    }
+
+    /// What its rows are parted by.
+    pub(crate) fn keys(&self) -> &[Expr] {
+        match &self.window {
+            CallWindow::Aligned(_) => &[],
+            CallWindow::Session { keys, .. } => keys,
+        }
     }
 
     /// The number of columns before `window_start`.
@@ -83,12 +114,19 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
     }
 
     fn expressions(&self) -> Vec<Expr> {
-        vec![self.time.clone()]
+        std::iter::once(&self.time).chain(self.keys()).cloned().collect()
     }
 
-    /// Predicates on the rows go below, those on the window stay above.
+    /// Predicates on the rows go below, those on the window stay above. Sessions are made of all rows of their keys, so
+    /// only predicates on keys go below them.
     fn prevent_predicate_push_down_columns(&self) -> HashSet<String> {
-        WINDOW_COLUMNS.iter().map(|name| (*name).to_owned()).collect()
+        let is_key =
+            |name: &str| self.keys().iter().any(|key| matches!(key, Expr::Column(column) if column.name == name));
+        let stay = |name: &str| match self.window {
+            CallWindow::Aligned(_) => WINDOW_COLUMNS.contains(&name),
+            CallWindow::Session { .. } => !is_key(name),
+        };
+        self.schema.fields().iter().map(|field| field.name().clone()).filter(|name| stay(name)).collect()
     }
 
     fn fmt_for_explain(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,15 +134,26 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
     }
 
     fn with_exprs_and_inputs(&self, exprs: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
-        match (exprs.into_iter().next(), inputs.into_iter().next()) {
-            (Some(Expr::Column(time)), Some(input)) => Self::new(input, time, self.window, self.allowed_lateness_ms),
+        let mut exprs = exprs.into_iter();
+        match (exprs.next(), inputs.into_iter().next()) {
+            (Some(Expr::Column(time)), Some(input)) => {
+                let window = match &self.window {
+                    CallWindow::Session { gap_ms, .. } => {
+                        CallWindow::Session { gap_ms: *gap_ms, keys: exprs.collect() }
+                    }
+                    aligned => aligned.clone(),
+                };
+                Self::new(input, time, window, self.allowed_lateness_ms)
+            }
             _ => plan_err!("a window is assigned by a time column of one input"),
         }
     }
 
     fn necessary_children_exprs(&self, output_columns: &[usize]) -> Option<Vec<Vec<usize>>> {
         let passed = output_columns.iter().copied().filter(|column| *column < self.width());
-        let mut needed: Vec<usize> = passed.chain(self.time_index()).collect();
+        let schema = self.input.schema();
+        let keys = self.keys().iter().flat_map(Expr::column_refs).filter_map(|key| schema.maybe_index_of_column(key));
+        let mut needed: Vec<usize> = passed.chain(self.time_index()).chain(keys).collect();
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])

@@ -1,5 +1,5 @@
-//! Window table functions in `FROM`: `TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, offset])`, with or without
-//! `TABLE(...)` around it, arguments by place or by name.
+//! Window table functions in `FROM`: `TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, offset])`, `HOP`, `CUMULATE`,
+//! `SESSION`, with or without `TABLE(...)` around it, arguments by place or by name.
 
 use std::fmt::Debug;
 
@@ -13,11 +13,11 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_dataflow::graph::Window;
 use std::sync::Arc;
 
-use super::window::WindowAssignNode;
+use super::window::{CallWindow, WindowAssignNode};
 use crate::ddl::{fold, last_part};
 use crate::duration::duration_of_interval;
 use crate::problem::{Mistake, did_you_mean};
-use crate::text::WINDOW_FUNCTIONS;
+use crate::text::{PARTITION_BY, WINDOW_FUNCTIONS};
 
 /// Plans window calls; everything else is left to DataFusion.
 #[derive(Debug)]
@@ -39,7 +39,11 @@ impl RelationPlanner for WindowCallPlanner {
         let arguments = call.arguments().map_err(wrap)?;
         let input = context.plan(arguments.input.clone())?;
         let time = time_column(&arguments.time, &input, arguments.time_at).map_err(wrap)?;
-        let window = call.window(&arguments).map_err(wrap)?;
+        let mut keys = Vec::with_capacity(arguments.keys.len());
+        for key in &arguments.keys {
+            keys.push(context.sql_to_expr(key.clone(), input.schema())?);
+        }
+        let window = call.window(&arguments, keys).map_err(wrap)?;
         let node = WindowAssignNode::new(input, time, window, self.allowed_lateness_ms)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
@@ -62,6 +66,8 @@ struct Arguments {
     input: TableFactor,
     time: Expr,
     time_at: Location,
+    /// `PARTITION BY`.
+    keys: Vec<Expr>,
     /// Name (lower case, empty by place) and value.
     intervals: Vec<(String, Expr)>,
 }
@@ -101,6 +107,7 @@ impl Call {
             "cumulate" => {
                 "write CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '1' DAY [, offset]): step, then size"
             }
+            "session" => "write SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' MINUTE)",
             _ => "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, INTERVAL '15' MINUTE])",
         }
     }
@@ -112,7 +119,7 @@ impl Call {
     /// Sorts what was given into the arguments.
     fn arguments(&self) -> Result<Arguments, Mistake> {
         let (mut input, mut time) = (None, None);
-        let mut intervals = Vec::new();
+        let (mut keys, mut intervals) = (Vec::new(), Vec::new());
         for argument in &self.given {
             let (name, value) = match argument {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(value)) => (String::new(), value),
@@ -127,7 +134,9 @@ impl Call {
                 }
             };
             let by_place = name.is_empty();
-            if name == "data" || (by_place && input.is_none()) {
+            if let Some(given) = partition_keys(value) {
+                keys = given;
+            } else if name == "data" || (by_place && input.is_none()) {
                 input = Some(self.input(value)?);
             } else if name == "timecol" || (by_place && time.is_none()) {
                 let column = self.descriptor(value)?;
@@ -140,7 +149,7 @@ impl Call {
         let input = input.ok_or_else(|| self.wrong(self.at, format!("{} needs a table", self.name.to_uppercase())))?;
         let (time, time_at) =
             time.ok_or_else(|| self.wrong(self.at, format!("{} needs a DESCRIPTOR", self.name.to_uppercase())))?;
-        Ok(Arguments { input, time, time_at, intervals })
+        Ok(Arguments { input, time, time_at, keys, intervals })
     }
 
     /// `t`, `namespace.t` or `(SELECT ...)` as something that can stand in `FROM`.
@@ -184,6 +193,7 @@ impl Call {
         match self.name.as_str() {
             "tumble" => &["size", "offset"],
             "hop" => &["slide", "size", "offset"],
+            "session" => &["gap"],
             _ => &["step", "size", "offset"],
         }
     }
@@ -215,21 +225,41 @@ impl Call {
         Ok(found)
     }
 
-    fn window(&self, arguments: &Arguments) -> Result<Window, Mistake> {
-        if self.name == "session" {
-            return Err(Mistake::new(self.at, "SESSION comes later").remedy("use TUMBLE, HOP or CUMULATE for now"));
+    fn window(&self, arguments: &Arguments, keys: Vec<datafusion::logical_expr::Expr>) -> Result<CallWindow, Mistake> {
+        if let Some(key) = arguments.keys.first().filter(|_| self.name != "session") {
+            return Err(self.wrong(key.span().start, format!("{} takes no PARTITION BY", self.name.to_uppercase())));
         }
         let intervals = self.intervals(arguments)?;
         let ms = |index: usize| intervals.get(index).copied().flatten().map_or(0, |(ms, _)| ms);
         let window = match self.name.as_str() {
             "tumble" => Window::Tumbling { size_ms: ms(0), offset_ms: ms(1) },
+            "session" => return Ok(CallWindow::Session { gap_ms: ms(0), keys }),
             "hop" => Window::Hopping { slide_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
             _ => Window::Cumulating { step_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
         };
         let at = intervals.get(1).copied().flatten().map_or(self.at, |(_, at)| at);
         window.check().map_err(|reason| self.wrong(at, reason))?;
-        Ok(window)
+        Ok(CallWindow::Aligned(window))
     }
+}
+
+/// The keys, where an argument is `PARTITION_BY(...)`.
+fn partition_keys(argument: &Expr) -> Option<Vec<Expr>> {
+    let Expr::Function(function) = argument else { return None };
+    let FunctionArguments::List(list) = &function.args else { return None };
+    if last_part(&function.name) != PARTITION_BY {
+        return None;
+    }
+    let mut keys = Vec::new();
+    for argument in &list.args {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Tuple(several))) => keys.extend(several.iter().cloned()),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Nested(one))) => keys.push(one.as_ref().clone()),
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(one)) => keys.push(one.clone()),
+            _ => return None,
+        }
+    }
+    Some(keys)
 }
 
 /// The input's column that `DESCRIPTOR(...)` names, if it is a timestamp.

@@ -12,6 +12,7 @@ mod over;
 mod rank;
 mod retention;
 mod rolling;
+mod session;
 mod time_attribute;
 mod translate;
 mod window_aggregate;

@@ -60,7 +60,7 @@ impl Translation {
 
 /// The columns that an aggregation reads, each computed once.
 #[derive(Default)]
-struct Columns {
+pub(super) struct Columns {
     expressions: Vec<Arc<dyn Expression>>,
     /// What each is, where another use of it can be recognised.
     sources: Vec<Option<Source>>,
@@ -74,7 +74,7 @@ enum Source {
 }
 
 impl Columns {
-    fn push(&mut self, expression: Arc<dyn Expression>, written: Option<&Expr>) -> usize {
+    pub(super) fn push(&mut self, expression: Arc<dyn Expression>, written: Option<&Expr>) -> usize {
         let column = expression.as_column().map(Source::Column);
         let source = column.or_else(|| written.map(|written| Source::Expression(written.clone())));
         if source.is_some()
@@ -94,19 +94,28 @@ impl Columns {
         };
         // The operator itself keeps values apart, once for all functions of the same arguments.
         let is_distinct = std::mem::take(&mut written.params.distinct);
-        let plain = Expr::AggregateFunction(written.clone());
-        let AggregateCall { function, arguments, filter, .. } = bind_aggregate(&plain, schema)?;
+        let plain = Expr::AggregateFunction(written);
+        Ok(RollingCall { is_distinct, text: text_of(call), ..self.whole_call(&plain, schema)? })
+    }
+
+    /// A call whose function itself keeps distinct values apart.
+    pub(super) fn whole_call(&mut self, call: &Expr, schema: &DFSchema) -> Result<RollingCall, SqlError> {
+        let Expr::AggregateFunction(written) = call.clone().unalias_nested().data else {
+            return Err(SqlError::not_in_stream(format!("the aggregate {}", text_of(call))));
+        };
+        let AggregateCall { function, arguments, filter, .. } = bind_aggregate(call, schema)?;
         let argument_types = arguments.iter().map(|argument| argument.data_type()).collect();
         let mut columns = Vec::with_capacity(arguments.len());
         for (number, argument) in arguments.into_iter().enumerate() {
             columns.push(self.push(argument, written.params.args.get(number)));
         }
         let filter = filter.map(|filter| self.push(filter, written.params.filter.as_deref()));
-        Ok(RollingCall { function, arguments: columns, argument_types, is_distinct, filter, text: text_of(call) })
+        let text = text_of(call);
+        Ok(RollingCall { function, arguments: columns, argument_types, is_distinct: false, filter, text })
     }
 
     /// A projection that computes them.
-    fn project(self, translation: &mut Translation, input: &Rows) -> Result<Rows, SqlError> {
+    pub(super) fn project(self, translation: &mut Translation, input: &Rows) -> Result<Rows, SqlError> {
         let mut fields = Vec::with_capacity(self.expressions.len());
         let mut expressions = Vec::with_capacity(self.expressions.len());
         let texts: Vec<String> = self.expressions.iter().map(|expression| expression.to_string()).collect();

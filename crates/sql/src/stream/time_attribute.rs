@@ -10,7 +10,7 @@ use mulgil_dataflow::graph::Window;
 
 use super::rank::RankedFilter;
 use crate::plan::watermark::WatermarkNode;
-use crate::plan::window::WindowAssignNode;
+use crate::plan::window::{CallWindow, WindowAssignNode};
 
 /// How a column tells time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,16 +26,22 @@ pub(crate) enum TimeAttribute {
     WindowEnd,
     /// It is the last millisecond of the row's window.
     WindowTime,
+    /// It is where the row's session ends.
+    SessionEnd,
+    /// It is the last millisecond of the row's session.
+    SessionTime,
 }
 
 impl TimeAttribute {
-    /// How far the end of the row's window is behind the column's value; `None` where that cannot be said.
-    pub(crate) fn until_end_ms(self) -> Option<i64> {
+    /// How far behind the column's value the moment is at which the row's window is complete; `None` where that cannot be
+    /// said. A session is complete when no row can touch its end any more.
+    pub(crate) fn until_complete_ms(self) -> Option<i64> {
         match self {
             TimeAttribute::EventTime => None,
             TimeAttribute::WindowStart { size_ms } => size_ms,
             TimeAttribute::WindowEnd => Some(0),
-            TimeAttribute::WindowTime => Some(1),
+            TimeAttribute::WindowTime | TimeAttribute::SessionEnd => Some(1),
+            TimeAttribute::SessionTime => Some(2),
         }
     }
 }
@@ -83,17 +89,24 @@ fn index_of(input: &LogicalPlan, expression: &Expr) -> Option<usize> {
 }
 
 fn of_call(call: &WindowAssignNode, column: usize) -> Option<TimeAttribute> {
-    let Some(bound) = column.checked_sub(call.width()) else { return time_attribute(&call.input, column) };
+    let Some(bound) = column.checked_sub(call.width()) else {
+        // A session's rows wait for its end.
+        let is_aligned = matches!(call.window, CallWindow::Aligned(_));
+        return time_attribute(&call.input, column).filter(|_| is_aligned);
+    };
     time_attribute(&call.input, call.time_index()?)?;
-    Some(match bound {
-        0 => TimeAttribute::WindowStart {
-            size_ms: match call.window {
-                Window::Tumbling { size_ms, .. } | Window::Hopping { size_ms, .. } => Some(size_ms),
+    Some(match (&call.window, bound) {
+        (CallWindow::Aligned(window), 0) => TimeAttribute::WindowStart {
+            size_ms: match window {
+                Window::Tumbling { size_ms, .. } | Window::Hopping { size_ms, .. } => Some(*size_ms),
                 Window::Cumulating { .. } => None,
             },
         },
-        1 => TimeAttribute::WindowEnd,
-        _ => TimeAttribute::WindowTime,
+        (CallWindow::Aligned(_), 1) => TimeAttribute::WindowEnd,
+        (CallWindow::Aligned(_), _) => TimeAttribute::WindowTime,
+        (CallWindow::Session { .. }, 0) => TimeAttribute::WindowStart { size_ms: None },
+        (CallWindow::Session { .. }, 1) => TimeAttribute::SessionEnd,
+        (CallWindow::Session { .. }, _) => TimeAttribute::SessionTime,
     })
 }
 
@@ -101,7 +114,7 @@ fn of_call(call: &WindowAssignNode, column: usize) -> Option<TimeAttribute> {
 fn of_aggregate(aggregate: &Aggregate, column: usize) -> Option<TimeAttribute> {
     let attribute = |group: &Expr| of_expression(&aggregate.input, group).filter(|a| *a != TimeAttribute::EventTime);
     let is_windowed =
-        || aggregate.group_expr.iter().filter_map(attribute).any(|attribute| attribute.until_end_ms().is_some());
+        || aggregate.group_expr.iter().filter_map(attribute).any(|attribute| attribute.until_complete_ms().is_some());
     attribute(aggregate.group_expr.get(column)?).filter(|_| is_windowed())
 }
 
@@ -111,7 +124,7 @@ fn of_join(join: &Join, column: usize) -> Option<TimeAttribute> {
         return None;
     }
     let is_windowed = join.on.iter().any(|(left, right)| {
-        let left = of_expression(&join.left, left).filter(|attribute| attribute.until_end_ms().is_some());
+        let left = of_expression(&join.left, left).filter(|attribute| attribute.until_complete_ms().is_some());
         left.is_some() && left == of_expression(&join.right, right)
     });
     let of_side = match column.checked_sub(join.left.schema().fields().len()) {

@@ -15,7 +15,7 @@ use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use crate::plan::table_name_of;
 use crate::plan::watermark::WatermarkNode;
-use crate::plan::window::WindowAssignNode;
+use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::problem::SqlError;
 
 /// Where the rows of a plan come out of the graph.
@@ -163,7 +163,8 @@ impl Translation {
 
     pub(super) fn window_assign(&mut self, input: Rows, call: &WindowAssignNode) -> Result<Rows, SqlError> {
         let column = column_index(&call.time, &input.schema)?;
-        let operator = LogicalOperator::WindowAssign { column, window: call.window };
+        let CallWindow::Aligned(window) = call.window else { return self.session_assign(input, call) };
+        let operator = LogicalOperator::WindowAssign { column, window };
         // A tumbling window gives each row once, so its key stays. Others give it once for each end.
         let key =
             if call.window.is_tumbling() { input.key } else { input.key.and(vec![call.width() + 1, call.width() + 2]) };

@@ -6,16 +6,17 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::{Aggregate, Expr};
 use mulgil_dataflow::expression::NamedExpression;
-use mulgil_dataflow::graph::LogicalOperator;
+use mulgil_dataflow::graph::{LogicalOperator, Window};
 
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::session::is_parted_by;
 use super::time_attribute::{TimeAttribute, has_watermark, time_attribute};
 use super::translate::{Rows, Translation, column_index};
 use super::window_columns::closing_column;
 use super::windowed::WindowedInput;
-use crate::plan::window::WindowAssignNode;
+use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::problem::SqlError;
 
 impl Translation {
@@ -35,8 +36,16 @@ impl Translation {
             let is_key = |group: &&Expr| windowed.window_column(group).is_none();
             let mut own = groups.iter().filter(is_key).chain(&calls).chain(&windowed.predicates);
             let needs_columns = own.any(|expression| windowed.uses_window(expression));
-            if names_window && (!needs_columns || windowed.call.window.is_tumbling()) {
-                return self.over_call(aggregate, &windowed, &groups, &calls, needs_columns);
+            match windowed.call.window {
+                CallWindow::Session { gap_ms, .. } if names_window && !needs_columns => {
+                    if windowed.predicates.is_empty() && is_parted_by(windowed.call, &groups, &windowed) {
+                        return self.session_aggregate(aggregate, &windowed, &groups, &calls, gap_ms);
+                    }
+                }
+                CallWindow::Aligned(window) if names_window && (!needs_columns || window.is_tumbling()) => {
+                    return self.over_call((aggregate, window), &windowed, &groups, &calls, needs_columns);
+                }
+                _ => {}
             }
         }
         match closing_column(aggregate) {
@@ -50,7 +59,7 @@ impl Translation {
     /// which lies in the window that it begins.
     fn over_call(
         &mut self,
-        aggregate: &Aggregate,
+        (aggregate, window): (&Aggregate, Window),
         windowed: &WindowedInput<'_>,
         groups: &[Expr],
         calls: &[Expr],
@@ -82,7 +91,7 @@ impl Translation {
         let schema = window_aggregate_schema(aggregate, windowed, groups)?;
         let operator = LogicalOperator::WindowAggregate {
             column,
-            window: windowed.call.window,
+            window,
             keys,
             aggregates,
             allowed_lateness_ms: windowed.call.allowed_lateness_ms,
@@ -92,7 +101,7 @@ impl Translation {
     }
 
     /// Puts the operator's columns (keys, window, aggregates) into the order of the `GROUP BY`.
-    fn in_order(
+    pub(super) fn in_order(
         &mut self,
         output: Rows,
         aggregate: &Aggregate,
@@ -147,6 +156,10 @@ fn check_event_time(call: &WindowAssignNode) -> Result<(), SqlError> {
             "which has passed when the window's rows come",
             "use window_time in DESCRIPTOR, which is the last moment of the window".to_owned(),
         ),
+        Some(TimeAttribute::SessionTime) => refused(
+            "which may have passed when the session's row comes: a row at its end would still belong to it",
+            "use window_end in DESCRIPTOR".to_owned(),
+        ),
         Some(_) => Ok(()),
         None if has_watermark(&call.input) => refused(
             "which is not the column of the table's watermark",
@@ -159,7 +172,7 @@ fn check_event_time(call: &WindowAssignNode) -> Result<(), SqlError> {
     }
 }
 
-fn window_aggregate_schema(
+pub(super) fn window_aggregate_schema(
     aggregate: &Aggregate,
     windowed: &WindowedInput<'_>,
     groups: &[Expr],

@@ -24,11 +24,11 @@ use crate::problem::SqlError;
 /// The last millisecond of the windows.
 const WINDOW_TIME: &str = "last millisecond of the window";
 
-/// The group that says when a group is complete, and how far its window's end is behind it.
+/// The group that says when a group is complete, and how far behind it that is.
 pub(super) fn closing_column(aggregate: &Aggregate) -> Option<(Expr, i64)> {
     let closing = |group: &Expr| {
-        let until_end_ms = of_expression(&aggregate.input, group)?.until_end_ms()?;
-        Some((group.clone().unalias_nested().data, until_end_ms))
+        let until_complete_ms = of_expression(&aggregate.input, group)?.until_complete_ms()?;
+        Some((group.clone().unalias_nested().data, until_complete_ms))
     };
     aggregate.group_expr.iter().find_map(closing)
 }
@@ -38,14 +38,14 @@ impl Translation {
     pub(super) fn over_window_columns(
         &mut self,
         aggregate: &Aggregate,
-        (closing, until_end_ms): (Expr, i64),
+        (closing, until_complete_ms): (Expr, i64),
     ) -> Result<Rows, SqlError> {
         let input = self.rows(&aggregate.input)?;
         if self.graph.is_updating(input.node) {
             // Whether a window is complete says little where its rows may still change.
             return self.rolling_aggregate_over(input, aggregate);
         }
-        let input = self.with_window_time(input, closing, until_end_ms)?;
+        let input = self.with_window_time(input, closing, until_complete_ms)?;
         let mut keys = Vec::new();
         for (group, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
             let expression = BoundExpression::bind(group, &input.schema)?;
@@ -70,9 +70,9 @@ impl Translation {
     }
 
     /// Appends the last millisecond of the rows' windows.
-    fn with_window_time(&mut self, input: Rows, closing: Expr, until_end_ms: i64) -> Result<Rows, SqlError> {
-        let shift = Expr::Literal(ScalarValue::DurationMillisecond(Some(until_end_ms - 1)), None);
-        let window_time = if until_end_ms == 1 { closing } else { closing + shift };
+    fn with_window_time(&mut self, input: Rows, closing: Expr, until_complete_ms: i64) -> Result<Rows, SqlError> {
+        let shift = Expr::Literal(ScalarValue::DurationMillisecond(Some(until_complete_ms - 1)), None);
+        let window_time = if until_complete_ms == 1 { closing } else { closing + shift };
         let mut fields: Vec<_> =
             input.schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();
         let data_type = window_time.get_type(&input.schema)?;
@@ -102,7 +102,7 @@ fn schema_of(aggregate: &Aggregate) -> Result<DFSchemaRef, SqlError> {
 fn key_of(aggregate: &Aggregate) -> Key {
     let names_end = |group: &Expr| {
         let attribute = of_expression(&aggregate.input, group);
-        attribute.and_then(TimeAttribute::until_end_ms).is_some()
+        attribute.and_then(TimeAttribute::until_complete_ms).is_some()
     };
     let groups = 0..aggregate.group_expr.len();
     let (window, own): (Vec<usize>, Vec<usize>) =

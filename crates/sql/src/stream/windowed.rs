@@ -6,7 +6,7 @@ use datafusion::logical_expr::{Expr, LogicalPlan};
 
 use mulgil_dataflow::graph::Window;
 
-use crate::plan::window::WindowAssignNode;
+use crate::plan::window::{CallWindow, WindowAssignNode};
 
 /// An input that is a window call under projections and filters, all rewritten over the call's own columns.
 pub(crate) struct WindowedInput<'a> {
@@ -76,7 +76,7 @@ impl<'a> WindowedInput<'a> {
     /// Whether grouping by these rewritten expressions groups by window. The windows that begin together are told apart
     /// by their ends.
     pub(crate) fn names_window(&self, rewritten: &[Expr]) -> bool {
-        let begin_together = matches!(self.call.window, Window::Cumulating { .. });
+        let begin_together = matches!(self.call.window, CallWindow::Aligned(Window::Cumulating { .. }));
         let mut bounds = rewritten.iter().filter_map(|expression| self.window_column(expression));
         bounds.any(|bound| bound > 0 || !begin_together)
     }

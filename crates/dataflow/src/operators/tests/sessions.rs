@@ -14,6 +14,7 @@ fn sessions(gap_ms: i64, allowed_lateness_ms: u64) -> Box<dyn Operator> {
         function,
         argument_types: arguments.iter().map(|_| DataType::Int64).collect(),
         arguments,
+        is_distinct: false,
         filter: None,
         text: text.to_owned(),
     };
