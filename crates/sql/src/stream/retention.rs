@@ -63,10 +63,9 @@ fn last_value_ms(join: &Join, (side, column): (Side, usize)) -> Option<i64> {
         Side::Right => &join.right,
     };
     match time_attribute(input, column)? {
-        TimeAttribute::EventTime | TimeAttribute::WindowTime => Some(0),
-        // A window closes when the watermark reaches its end.
-        TimeAttribute::WindowEnd => Some(1),
-        TimeAttribute::WindowStart { size_ms } => Some(1 - size_ms?),
+        TimeAttribute::EventTime => Some(0),
+        // Rows come until the watermark has got so far that their windows are complete.
+        of_window => Some(1 - of_window.until_complete_ms()?),
     }
 }
 
