@@ -113,7 +113,7 @@ fn bound_of(condition: &Expr, rank: &Column) -> Option<(usize, bool)> {
 /// The column of a partition that says when its window is complete. Where late rows still count, it never is.
 fn window_of(input: &LogicalPlan, partition: &[usize]) -> Option<WindowColumn> {
     let window = |column: &usize| {
-        let until_end_ms = time_attribute(input, *column)?.until_end_ms()?;
+        let until_end_ms = time_attribute(input, *column)?.until_complete_ms()?;
         Some(WindowColumn { column: *column, until_end_ms })
     };
     partition.iter().find_map(window).filter(|_| allowed_lateness_ms(input) == 0)
