@@ -39,7 +39,8 @@ impl Translation {
             columns.push(BoundExpression::bind(key, &input.schema)?, None);
         }
         columns.push(BoundExpression::bind(&windowed.call.time, &input.schema)?, None);
-        let calls = calls.iter().map(|call| columns.whole_call(call, &input.schema)).collect::<Result<_, SqlError>>()?;
+        let calls =
+            calls.iter().map(|call| columns.whole_call(call, &input.schema)).collect::<Result<_, SqlError>>()?;
         let prepared = columns.project(self, &input)?;
         let definition = SessionAggregate {
             key_count: keys.len(),
