@@ -127,3 +127,18 @@ fn what_is_never_forgotten_is_said() {
         assert!(warnings.iter().all(|warning| warning.contains("join on id = id")), "{warnings:?}");
     }
 }
+
+#[test]
+fn equal_parts_of_a_query_run_once() {
+    let counts = "SELECT origin, count(*) AS n FROM departures GROUP BY origin";
+    for (sql, sources) in [
+        (format!("SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts}) AS b ON a.origin = b.origin"), 1),
+        (format!("SELECT n, origin FROM ({counts}) AS a UNION ALL SELECT n + 1, origin FROM ({counts}) AS b"), 1),
+        (format!("SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts} HAVING count(*) > 1) AS b ON a.origin = b.origin"), 1),
+        (format!("SELECT n FROM ({counts}) AS a UNION ALL SELECT count(*) FROM departures GROUP BY dest"), 2),
+    ] {
+        let graph = planned(&sql).unwrap().graph;
+        let is_source = |node: &&mulgil_dataflow::graph::Node| matches!(node.operator, LogicalOperator::Source { .. });
+        assert_eq!(graph.nodes.iter().filter(is_source).count(), sources, "{}", logical(&graph, Format::Text));
+    }
+}

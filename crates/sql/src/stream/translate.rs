@@ -1,5 +1,6 @@
 //! Turns plan nodes into operators, one by one; what the engine cannot run is named.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -19,6 +20,7 @@ use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::problem::SqlError;
 
 /// Where the rows of a plan come out of the graph.
+#[derive(Clone)]
 pub(crate) struct Rows {
     pub(crate) node: NodeId,
     /// The columns, with the qualifiers that expressions above use.
@@ -28,7 +30,7 @@ pub(crate) struct Rows {
 
 /// The graph of a plan, without a sink.
 pub(crate) fn translate(plan: &LogicalPlan) -> Result<(Graph, Rows), SqlError> {
-    let mut translation = Translation { graph: Graph::new() };
+    let mut translation = Translation::new();
     let rows = translation.rows(plan)?;
     Ok((translation.graph, rows))
 }
@@ -36,6 +38,10 @@ pub(crate) fn translate(plan: &LogicalPlan) -> Result<(Graph, Rows), SqlError> {
 /// A graph as it grows.
 pub(super) struct Translation {
     pub(super) graph: Graph,
+    /// What has been translated and could be asked for again: equal parts of a query run once.
+    translated: HashMap<LogicalPlan, Rows>,
+    /// Nodes whose rows are wanted in several places.
+    shared: HashSet<NodeId>,
 }
 
 pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
@@ -43,6 +49,10 @@ pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 }
 
 impl Translation {
+    fn new() -> Self {
+        Self { graph: Graph::new(), translated: HashMap::new(), shared: HashSet::new() }
+    }
+
     pub(super) fn push(
         &mut self,
         operator: LogicalOperator,
@@ -55,6 +65,21 @@ impl Translation {
     }
 
     pub(super) fn rows(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
+        // What is cheap to do twice would only cost a queue.
+        let is_worth_sharing = matches!(plan, LogicalPlan::Aggregate(_) | LogicalPlan::Distinct(_));
+        if !is_worth_sharing {
+            return self.fresh_rows(plan);
+        }
+        if let Some(rows) = self.translated.get(plan) {
+            self.shared.insert(rows.node);
+            return Ok(rows.clone());
+        }
+        let rows = self.fresh_rows(plan)?;
+        self.translated.insert(plan.clone(), rows.clone());
+        Ok(rows)
+    }
+
+    fn fresh_rows(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
         refuse_subqueries(plan)?;
         match plan {
             LogicalPlan::TableScan(scan) => self.source(scan),
@@ -122,12 +147,14 @@ impl Translation {
 
     /// Takes a projection that merely reorders columns off the end of the graph: the next one does its work too.
     fn take_reordering(&mut self, node: NodeId) -> Option<(NodeId, Vec<(usize, String)>)> {
-        let last = self.graph.nodes.last().filter(|_| node + 1 == self.graph.nodes.len())?;
+        let is_last = node + 1 == self.graph.nodes.len();
+        let last = self.graph.nodes.last().filter(|_| is_last && !self.shared.contains(&node))?;
         let LogicalOperator::Project { expressions } = &last.operator else { return None };
         let source = |column: &NamedExpression| Some((column.expression.as_column()?, column.expression.to_string()));
         let sources: Vec<(usize, String)> = expressions.iter().map(source).collect::<Option<_>>()?;
         let input = *last.inputs.first()?;
         self.graph.nodes.pop();
+        self.translated.retain(|_, rows| rows.node != node);
         Some((input, sources))
     }
 
