@@ -10,21 +10,10 @@ use mulgil_nexmark::query::QUERIES;
 const EVENTS: u64 = 30_000;
 
 /// What cannot be answered yet, and why. A query that is answered, but wrongly, is never forgiven.
-const NOT_YET: [(&str, &str); 14] = [
-    ("q3", "a join is not supported in stream mode yet"),
-    ("q4", "not supported in stream mode yet"),
-    ("q5", "HOP comes later"),
-    ("q6", "not supported in stream mode yet"),
-    ("q7", "a join is not supported in stream mode yet"),
-    ("q8", "a join is not supported in stream mode yet"),
-    ("q9", "not supported in stream mode yet"),
+const NOT_YET: [(&str, &str); 3] = [
     ("q11", "found: PARTITION"),
     ("q12", "invalid function 'proctime'"),
     ("q13", "invalid function 'proctime'"),
-    ("q15", "an aggregate without a window"),
-    ("q16", "an aggregate without a window"),
-    ("q17", "an aggregate without a window"),
-    ("q20", "a join is not supported in stream mode yet"),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
