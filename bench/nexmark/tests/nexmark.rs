@@ -10,11 +10,8 @@ use mulgil_nexmark::query::QUERIES;
 const EVENTS: u64 = 30_000;
 
 /// What cannot be answered yet, and why. A query that is answered, but wrongly, is never forgiven.
-const NOT_YET: [(&str, &str); 3] = [
-    ("q11", "found: PARTITION"),
-    ("q12", "invalid function 'proctime'"),
-    ("q13", "invalid function 'proctime'"),
-];
+const NOT_YET: [(&str, &str); 3] =
+    [("q11", "found: PARTITION"), ("q12", "invalid function 'proctime'"), ("q13", "invalid function 'proctime'")];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_and_batch_give_the_same_answers() {

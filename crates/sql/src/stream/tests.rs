@@ -134,7 +134,12 @@ fn equal_parts_of_a_query_run_once() {
     for (sql, sources) in [
         (format!("SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts}) AS b ON a.origin = b.origin"), 1),
         (format!("SELECT n, origin FROM ({counts}) AS a UNION ALL SELECT n + 1, origin FROM ({counts}) AS b"), 1),
-        (format!("SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts} HAVING count(*) > 1) AS b ON a.origin = b.origin"), 1),
+        (
+            format!(
+                "SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts} HAVING count(*) > 1) AS b ON a.origin = b.origin"
+            ),
+            1,
+        ),
         (format!("SELECT n FROM ({counts}) AS a UNION ALL SELECT count(*) FROM departures GROUP BY dest"), 2),
     ] {
         let graph = planned(&sql).unwrap().graph;
