@@ -44,6 +44,23 @@ impl Chain {
         failure.map_or(Ok(()), Err)
     }
 
+    /// Whether the first operator takes rows of input `port` now.
+    pub fn accepts(&self, port: usize) -> bool {
+        self.links.first().is_none_or(|link| link.operator.accepts(port))
+    }
+
+    /// Tells the first operator that its input `port` has ended.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn on_input_end(&mut self, port: usize, out: &mut dyn Output) -> Result<(), ChainError> {
+        let Some((first, rest)) = self.links.split_first_mut() else { return Ok(()) };
+        let mut failure = None;
+        let result = first.operator.on_input_end(port, &mut Downstream { links: rest, out, failure: &mut failure });
+        note(&mut failure, &first.name, result);
+        failure.map_or(Ok(()), Err)
+    }
+
     /// Tells every operator, from the first to the last, that a turn is over.
     ///
     /// # Errors

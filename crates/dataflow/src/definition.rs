@@ -66,6 +66,12 @@ pub trait OperatorDefinition: fmt::Debug + Send + Sync {
         let _ = inputs;
         Ok(())
     }
+    /// Whether input `port` must end before the operator can do anything: tables beneath it are read up to now, not
+    /// followed.
+    fn reads_to_end(&self, port: usize) -> bool {
+        let _ = port;
+        false
+    }
     /// What its user should know before it runs for ever: a state that nothing bounds, and the remedy.
     fn warning(&self) -> Option<String> {
         None

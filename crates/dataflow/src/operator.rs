@@ -76,6 +76,17 @@ pub trait Operator: Send {
     fn wants_clock(&self) -> bool {
         false
     }
+    /// Whether it takes rows of input `port` now. What it does not take waits in its queue, and stops its sender when that
+    /// is full. An operator with several inputs takes one of them at any time, until all have ended.
+    fn accepts(&self, port: usize) -> bool {
+        let _ = port;
+        true
+    }
+    /// Input `port` has ended: no more rows come from there.
+    fn on_input_end(&mut self, port: usize, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = (port, out);
+        Ok(())
+    }
     /// Heap memory held as state, in bytes.
     fn state_size_bytes(&self) -> usize {
         0

@@ -64,6 +64,8 @@ pub struct SourceRead {
     pub projection: Vec<usize>,
     /// How event time advances; `None` where the table says nothing about it: then it does so only at the end.
     pub watermark: Option<SourceWatermark>,
+    /// Whether it is read up to now, also where the job follows its tables.
+    pub to_end: bool,
 }
 
 /// How event time advances over the rows read.

@@ -109,7 +109,8 @@ fn spawn_readers(
         let Some(source) = connections.sources.get(&read.table).cloned() else { continue };
         let positions = options.start_positions.get(&read.table);
         let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
-        tasks.spawn_on(read_partition(read, source, from, options.follow, Arc::clone(metrics)), io);
+        let follow = options.follow && !read.to_end;
+        tasks.spawn_on(read_partition(read, source, from, follow, Arc::clone(metrics)), io);
     }
 }
 

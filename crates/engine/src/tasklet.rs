@@ -121,7 +121,8 @@ impl Tasklet {
         let count = self.inputs.len();
         for step in 0..count {
             let index = (self.next_input + step) % count;
-            let Some(item) = self.inputs.get(index).and_then(|input| input.queue.pop()) else { continue };
+            let input = self.inputs.get(index).filter(|input| self.chain.accepts(input.port));
+            let Some(item) = input.and_then(|input| input.queue.pop()) else { continue };
             self.next_input = index + 1;
             return Some((index, item));
         }
@@ -154,10 +155,12 @@ impl Tasklet {
                 Ok(())
             }
             Message::Time(time) => {
+                let senders = senders.clone();
                 self.senders.set(sender, time);
                 self.note_time(input, sender);
                 self.wake(item.read_ns);
-                Ok(())
+                let has_ended = self.senders.combined_of(senders).state == InputState::Finished;
+                if has_ended { self.end_input(port, item.read_ns) } else { Ok(()) }
             }
         }
     }
@@ -202,6 +205,12 @@ impl Tasklet {
     fn process(&mut self, port: usize, batch: Batch, read_ns: u64) -> Result<(), JobError> {
         let (chain, mut out) = self.outgoing(read_ns);
         let result = chain.process(port, batch, &mut out);
+        out.finish(result)
+    }
+
+    fn end_input(&mut self, port: usize, read_ns: u64) -> Result<(), JobError> {
+        let (chain, mut out) = self.outgoing(read_ns);
+        let result = chain.on_input_end(port, &mut out);
         out.finish(result)
     }
 

@@ -62,6 +62,8 @@ pub(crate) struct PartitionRead {
     pub(crate) table: String,
     pub(crate) partition: usize,
     pub(crate) projection: Vec<usize>,
+    /// Whether it is read up to now, also where the job follows its tables.
+    pub(crate) to_end: bool,
     /// Its number in the queue.
     pub(crate) sender: usize,
     pub(crate) queue: Arc<Queue>,
@@ -155,6 +157,7 @@ impl Wirer<'_> {
                     table: source.table.clone(),
                     partition,
                     projection: source.projection.clone(),
+                    to_end: source.to_end,
                     sender,
                     queue: Arc::clone(&queue),
                     metrics,

@@ -7,6 +7,7 @@
 pub mod catalog;
 mod check;
 mod ddl;
+mod dialect;
 mod duration;
 mod insert;
 mod plan;

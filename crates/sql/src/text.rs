@@ -4,14 +4,14 @@
 //! rewriting happens here: `SESSION(TABLE t PARTITION BY k, ...)` becomes `SESSION(t, PARTITION_BY(k), ...)`, which the
 //! parser can take.
 
-use datafusion::sql::sqlparser::dialect::GenericDialect;
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
+use crate::dialect::MulgilDialect;
 use crate::problem::Mistake;
 
-/// The dialect of the tokens: both `"double quotes"` and `` `backticks` `` quote identifiers.
-pub(crate) static DIALECT: GenericDialect = GenericDialect {};
+/// The dialect of tokens and parser.
+pub(crate) static DIALECT: MulgilDialect = MulgilDialect::new();
 
 /// The window table functions, in lower case.
 pub(crate) const WINDOW_FUNCTIONS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];

@@ -10,23 +10,25 @@
 //! is evaluated once over them, and what is left is gathered column by column.
 
 mod changes;
+mod condition;
 mod fingerprint;
 mod instance;
 mod keys;
 mod kind;
 mod retention;
 mod side;
+mod temporal;
 mod timely;
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+pub use self::condition::Condition;
 pub use self::kind::{JoinKind, Side, Sides};
 pub use self::retention::{Retention, TimeToLive};
+pub use self::temporal::TemporalJoin;
 use crate::definition::{Distribution, OperatorDefinition, Port};
-use crate::expression::Expression;
 use crate::operator::{Operator, OperatorError};
 
 /// A join with everything bound.
@@ -48,20 +50,15 @@ pub struct Join {
     pub retention: Option<Sides<Retention>>,
     /// How long rows are kept otherwise; for ever where nothing is said.
     pub time_to_live: Option<TimeToLive>,
-}
-
-/// What must hold for a pair, beyond equal keys.
-#[derive(Clone, Debug)]
-pub struct Condition {
-    /// The columns that the predicate sees, in this order: of which side, and which.
-    pub columns: Vec<(Side, usize)>,
-    /// A boolean expression over them. Null is not true.
-    pub predicate: Arc<dyn Expression>,
+    /// Whether the right side is a bounded table that left rows look up: it is read to its end first, every subtask holds
+    /// all of it, and left rows are not stored. For inner and left joins.
+    pub is_lookup: bool,
 }
 
 impl OperatorDefinition for Join {
     fn describe(&self) -> String {
-        let mut text = self.kind.name().to_owned();
+        let mut text = if self.is_lookup { "lookup by ".to_owned() } else { String::new() };
+        text.push_str(self.kind.name());
         if self.keys.left.is_empty() {
             text.push_str(" of everything with everything");
         } else {
@@ -84,6 +81,9 @@ impl OperatorDefinition for Join {
     }
 
     fn distribution(&self, port: usize) -> Distribution {
+        if self.is_lookup {
+            return if port == 0 { Distribution::Any } else { Distribution::Broadcast };
+        }
         Distribution::Keyed(self.keys.of(Side::of_port(port)).clone())
     }
 
@@ -93,7 +93,7 @@ impl OperatorDefinition for Join {
             let place = |key: &usize| Some(first + outputs.iter().position(|output| output == key)?);
             self.keys.of(side).iter().map(place).collect()
         };
-        if self.keys.left.is_empty() {
+        if self.keys.left.is_empty() || self.is_lookup {
             return None;
         }
         // Padding puts a null where the row's key was: only the keys of a side that is never padded say where rows lie.
@@ -108,12 +108,26 @@ impl OperatorDefinition for Join {
     }
 
     fn is_updating(&self, inputs: &[bool]) -> bool {
+        if self.is_lookup {
+            return inputs.contains(&true);
+        }
         let corrects = self.kind.alone(Side::Left).unmatched || self.kind.alone(Side::Right).unmatched;
         (corrects && self.retention.is_none()) || inputs.contains(&true)
     }
 
+    fn check(&self, inputs: &[bool]) -> Result<(), String> {
+        if self.is_lookup && inputs.get(1) == Some(&true) {
+            return Err("the table that is looked up changes; join it without FOR SYSTEM_TIME AS OF".to_owned());
+        }
+        Ok(())
+    }
+
+    fn reads_to_end(&self, port: usize) -> bool {
+        self.is_lookup && port == 1
+    }
+
     fn warning(&self) -> Option<String> {
-        let is_bounded = self.retention.is_some() || self.time_to_live.is_some();
+        let is_bounded = self.retention.is_some() || self.time_to_live.is_some() || self.is_lookup;
         (!is_bounded).then(|| {
             format!(
                 "the {} keeps every row of both inputs for ever; compare their time attributes in its condition \

@@ -119,7 +119,8 @@ impl<'a> Planner<'a> {
     fn place(&mut self, id: NodeId, node: &Node) -> Result<(), PlanError> {
         let place = match &node.operator {
             LogicalOperator::Source { table, projection } => {
-                let source = SourceRead { table: table.clone(), projection: projection.clone(), watermark: None };
+                let source =
+                    SourceRead { table: table.clone(), projection: projection.clone(), watermark: None, to_end: false };
                 let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
                 Place { stage, keyed_by: None }
             }
@@ -249,10 +250,24 @@ impl<'a> Planner<'a> {
         for port in 0..ports.len() {
             let input = self.input_place(node, port);
             let exchange = self.exchange_for(&input, definition.distribution(port));
+            if definition.reads_to_end(port) {
+                self.read_to_end(input.stage);
+            }
             self.physical.edges.push(Edge { from: input.stage, to: stage, port, exchange });
         }
         self.push(stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
         Ok(Place { stage, keyed_by })
+    }
+
+    /// Lets the tables that lead to a stage be read up to now.
+    fn read_to_end(&mut self, stage: usize) {
+        if let Some(source) = self.physical.stages.get_mut(stage).and_then(|stage| stage.source.as_mut()) {
+            source.to_end = true;
+        }
+        let before = self.physical.edges.iter().filter(|edge| edge.to == stage).map(|edge| edge.from);
+        for stage in before.collect::<Vec<usize>>() {
+            self.read_to_end(stage);
+        }
     }
 
     /// Puts the local part of an operator, if it has one, at the end of the stage before the exchange.

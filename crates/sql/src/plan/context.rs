@@ -20,6 +20,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
 
+use super::as_of::{AsOfPlanner, resolve_versions};
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
@@ -116,7 +117,7 @@ impl<'a> Planner<'a> {
         allowed_lateness_ms: u64,
     ) -> Self {
         let relation_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(WindowCallPlanner { allowed_lateness_ms })];
+            vec![Arc::new(AsOfPlanner), Arc::new(WindowCallPlanner { allowed_lateness_ms })];
         Self { catalog, state, scans, relation_planners }
     }
 
@@ -129,6 +130,7 @@ impl<'a> Planner<'a> {
         let statement = ast::Statement::Query(query.query.clone());
         SqlToRel::new_with_options(self, self.parser_options())
             .sql_statement_to_plan(statement)
+            .and_then(|plan| resolve_versions(plan, at))
             .map_err(|error| Mistake::from_planner(&error, at))
     }
 

@@ -17,6 +17,7 @@ use datafusion::logical_expr::{
 };
 use mulgil_dataflow::graph::Window;
 
+use super::temporal::TemporalJoinNode;
 use super::watermark::WatermarkNode;
 use super::window::{CallWindow, WINDOW_COLUMNS, WindowAssignNode};
 use super::{session_islands, window_ends};
@@ -30,6 +31,9 @@ pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         if let Some(window) = extension.node.as_any().downcast_ref::<WindowAssignNode>() {
             return expand_window(window).map(Transformed::yes);
+        }
+        if let Some(join) = extension.node.as_any().downcast_ref::<TemporalJoinNode>() {
+            return join.expand().map(Transformed::yes);
         }
         Ok(Transformed::no(plan))
     })

@@ -3,11 +3,13 @@
 //! The plan is the same for batch and stream. Batch takes our nodes out again ([`expand`]); stream turns them into
 //! operators ([`crate::stream`]).
 
+mod as_of;
 mod context;
 pub(crate) mod expand;
 mod functions;
 mod session_islands;
 mod state;
+pub(crate) mod temporal;
 pub(crate) mod ties;
 pub(crate) mod watermark;
 pub(crate) mod window;

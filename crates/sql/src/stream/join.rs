@@ -32,7 +32,7 @@ impl Translation {
         let right = self.rows(&join.right)?;
         let widths = Sides { left: left.schema.fields().len(), right: right.schema.fields().len() };
         let key = key_of(kind, &left, &right);
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(join, &left, &right)?.into_iter().unzip();
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();
         let (left, left_keys) = self.with_keys(left, &left_keys)?;
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
         let condition = join.filter.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
@@ -41,12 +41,13 @@ impl Translation {
         let operator = JoinOperator {
             kind,
             keys: Sides { left: left_keys, right: right_keys },
-            on: on_text(join),
+            on: on_text(&join.on),
             nulls_match: join.null_equality == NullEquality::NullEqualsNull,
             condition,
             outputs,
             retention: retention(join),
             time_to_live: None,
+            is_lookup: false,
         };
         let inputs = vec![left.node, right.node];
         let rows = self.push(LogicalOperator::Apply(Arc::new(operator)), inputs, &schema, key);
@@ -60,7 +61,7 @@ impl Translation {
     }
 
     /// The rows with each key expression as a column: its own where it is one, else a new one at the end.
-    fn with_keys(&mut self, rows: Rows, keys: &[Expr]) -> Result<(Rows, Vec<usize>), SqlError> {
+    pub(super) fn with_keys(&mut self, rows: Rows, keys: &[Expr]) -> Result<(Rows, Vec<usize>), SqlError> {
         let mut columns: Vec<Expr> = rows.schema.columns().into_iter().map(Expr::Column).collect();
         let width = columns.len();
         let mut places = Vec::with_capacity(keys.len());
@@ -98,7 +99,7 @@ impl Translation {
     }
 }
 
-fn kind_of(join_type: JoinType) -> JoinKind {
+pub(super) fn kind_of(join_type: JoinType) -> JoinKind {
     match join_type {
         JoinType::Inner => JoinKind::Inner,
         JoinType::Left => JoinKind::Left,
@@ -114,7 +115,7 @@ fn kind_of(join_type: JoinType) -> JoinKind {
 }
 
 /// The pairs of expressions that must be equal, brought to one type.
-fn key_pairs(join: &Join, left: &Rows, right: &Rows) -> Result<Vec<(Expr, Expr)>, SqlError> {
+pub(super) fn key_pairs(on: &[(Expr, Expr)], left: &Rows, right: &Rows) -> Result<Vec<(Expr, Expr)>, SqlError> {
     let pair = |(l, r): &(Expr, Expr)| -> Result<(Expr, Expr), SqlError> {
         let (l_type, r_type) = (l.get_type(&left.schema)?, r.get_type(&right.schema)?);
         if l_type == r_type {
@@ -127,11 +128,11 @@ fn key_pairs(join: &Join, left: &Rows, right: &Rows) -> Result<Vec<(Expr, Expr)>
             |key: &Expr, from: DataType| if from == common { key.clone() } else { cast(key.clone(), common.clone()) };
         Ok((typed(l, l_type), typed(r, r_type)))
     };
-    join.on.iter().map(pair).collect()
+    on.iter().map(pair).collect()
 }
 
-fn on_text(join: &Join) -> String {
-    let texts = join.on.iter().map(|(left, right)| format!("{} = {}", text_of(left), text_of(right)));
+pub(super) fn on_text(on: &[(Expr, Expr)]) -> String {
+    let texts = on.iter().map(|(left, right)| format!("{} = {}", text_of(left), text_of(right)));
     texts.collect::<Vec<String>>().join(" AND ")
 }
 
@@ -155,7 +156,7 @@ fn output_schema(schema: &DFSchemaRef, needed: Option<&[usize]>) -> Result<DFSch
 }
 
 /// The condition over the columns that it names.
-fn condition(filter: &Expr, left: &Rows, right: &Rows) -> Result<Condition, SqlError> {
+pub(super) fn condition(filter: &Expr, left: &Rows, right: &Rows) -> Result<Condition, SqlError> {
     let mut refs: Vec<&Column> = filter.column_refs().into_iter().collect();
     refs.sort();
     let mut columns = Vec::with_capacity(refs.len());

@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Aggregate, Expr, Join, LogicalPlan};
 use mulgil_dataflow::graph::Window;
 
 use super::rank::RankedFilter;
+use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
 
@@ -52,6 +53,10 @@ pub(crate) fn time_attribute(plan: &LogicalPlan, column: usize) -> Option<TimeAt
         LogicalPlan::Extension(extension) => {
             if let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>() {
                 return (index_of(&watermark.input, &watermark.time)? == column).then_some(TimeAttribute::EventTime);
+            }
+            // Each left row comes out once, before the watermark passes it.
+            if let Some(join) = extension.node.as_any().downcast_ref::<TemporalJoinNode>() {
+                return time_attribute(&join.left, column);
             }
             of_call(extension.node.as_any().downcast_ref::<WindowAssignNode>()?, column)
         }

@@ -15,6 +15,7 @@ use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use crate::plan::table_name_of;
+use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::problem::SqlError;
@@ -176,6 +177,9 @@ impl Translation {
         if let Some(call) = node.as_any().downcast_ref::<WindowAssignNode>() {
             let input = self.rows(&call.input)?;
             return self.window_assign(input, call);
+        }
+        if let Some(join) = node.as_any().downcast_ref::<TemporalJoinNode>() {
+            return self.temporal_join(join);
         }
         Err(SqlError::not_in_stream(node.name()))
     }

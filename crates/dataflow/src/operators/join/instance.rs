@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
-use arrow::compute::{filter, take_arrays};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array, new_null_array};
+use arrow::datatypes::{DataType, SchemaRef};
 
+use super::Join;
 use super::changes::{Changes, Layout};
+use super::condition::{BoundCondition, stored_columns};
 use super::fingerprint::Fingerprinter;
 use super::keys::{KeyNumbers, NONE};
 use super::kind::{Alone, JoinKind, Side, Sides};
 use super::retention::{Expiry, Retention, TimeToLive};
 use super::side::StoredSide;
-use super::{Condition, Join};
 use crate::batch::{Batch, RowKind, take_rows};
 use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::definition::Port;
@@ -22,6 +22,9 @@ use crate::time::Watermark;
 
 /// So many candidate pairs are judged at a time: a bound on memory where many rows match many.
 const PAIRS_MAX: usize = 4 * BATCH_ROWS;
+
+/// A table that is looked up may take so much memory on each subtask.
+const LOOKUP_BYTES_MAX: usize = 1 << 30;
 
 /// See the module.
 pub(super) struct JoinInstance {
@@ -35,6 +38,9 @@ pub(super) struct JoinInstance {
     condition: Option<BoundCondition>,
     pub(super) layout: Layout,
     pub(super) pending: Coalescer,
+    is_lookup: bool,
+    /// Whether the right side has ended.
+    is_built: bool,
     pub(super) retention: Option<Sides<Retention>>,
     pub(super) time_to_live: Option<TimeToLive>,
     /// Whether rows without a match come out when they are forgotten, not before: so nothing need be corrected.
@@ -47,12 +53,6 @@ pub(super) struct JoinInstance {
     pub(super) watermark: Watermark,
     /// What the machine's clock said last.
     pub(super) now_ms: i64,
-}
-
-/// The condition, with the schema of what it sees.
-struct BoundCondition {
-    condition: Condition,
-    schema: SchemaRef,
 }
 
 /// A batch on its way through the join.
@@ -90,7 +90,8 @@ impl JoinInstance {
         if types(Side::Left) != types(Side::Right) {
             return Err(OperatorError::Unsupported("the keys of a join's sides must have the same types".to_owned()));
         }
-        let stored_columns = Sides { left: stored_columns(join, Side::Left), right: stored_columns(join, Side::Right) };
+        let kept = |side: Side| stored_columns(&join.outputs, join.condition.as_ref(), side);
+        let stored_columns = Sides { left: kept(Side::Left), right: kept(Side::Right) };
         let stored_output = |side: Side| -> Vec<usize> {
             let stored = stored_columns.of(side);
             join.outputs.of(side).iter().filter_map(|column| stored.binary_search(column).ok()).collect()
@@ -124,6 +125,8 @@ impl JoinInstance {
             condition: join.condition.as_ref().map(|condition| BoundCondition::new(condition, &ports)),
             layout,
             pending: Coalescer::new(BATCH_ROWS),
+            is_lookup: join.is_lookup,
+            is_built: false,
             retention: join.retention,
             time_to_live: join.time_to_live,
             is_deferred: join.retention.is_some() && !left.is_updating && !right.is_updating,
@@ -153,7 +156,8 @@ impl JoinInstance {
             Some(fingerprinter) => fingerprinter.of_rows(&stored)?,
             None => Vec::new(),
         };
-        let is_stored = |row: &usize| keys.get(*row) != Some(&NONE) && !takes_back(&kinds, *row);
+        let passes = self.is_lookup && side == Side::Left;
+        let is_stored = |row: &usize| !passes && keys.get(*row) != Some(&NONE) && !takes_back(&kinds, *row);
         let inserted: Vec<u32> = (0..row_count).filter(is_stored).map(|row| row as u32).collect();
         let sides = self.sides.of_mut(side);
         let first = sides.end();
@@ -171,7 +175,7 @@ impl JoinInstance {
         self.note_stored(side, first, &inserted, moments.as_ref());
         let sides = self.sides.of_mut(side);
         let mut void = Vec::new();
-        if !kinds.is_empty() {
+        if !kinds.is_empty() && !passes {
             void = vec![false; row_count];
             for (row, void) in void.iter_mut().enumerate().filter(|(row, _)| takes_back(&kinds, *row)) {
                 let (Some(key), Some(fingerprint)) = (keys.get(row), fingerprints.get(row)) else { continue };
@@ -213,33 +217,9 @@ impl JoinInstance {
 
     /// Keeps the pairs for which the condition holds.
     fn judge(&self, incoming: &Incoming<'_>, pairs: Changes) -> Result<Changes, OperatorError> {
-        let Some(bound) = &self.condition else { return Ok(pairs) };
-        if pairs.len() == 0 {
-            return Ok(pairs);
-        }
+        let Some(condition) = &self.condition else { return Ok(pairs) };
         let other = incoming.side.other();
-        let stored: Vec<usize> = bound
-            .columns(other)
-            .filter_map(|column| self.stored_columns.of(other).binary_search(&column).ok())
-            .collect();
-        let mut stored = self.sides.of(other).gather(&pairs.stored, &stored)?.into_iter();
-        let indices = UInt32Array::from(pairs.incoming);
-        let incoming_columns: Vec<usize> = bound.columns(incoming.side).collect();
-        let mut own = take_arrays(&columns_of(incoming.rows, &incoming_columns), &indices, None)?.into_iter();
-        let next = |(side, _): &(Side, usize)| if *side == incoming.side { own.next() } else { stored.next() };
-        let columns: Vec<ArrayRef> = bound.condition.columns.iter().filter_map(next).collect();
-        let rows = rows_of(&bound.schema, columns, indices.len())?;
-        let holds = bound.condition.predicate.evaluate(&rows)?;
-        let not_boolean = || {
-            let reason = format!("the condition {} is {}, not boolean", bound.condition.predicate, holds.data_type());
-            OperatorError::Unsupported(reason)
-        };
-        let holds = holds.as_boolean_opt().ok_or_else(not_boolean)?;
-        let stored = UInt32Array::from(pairs.stored);
-        let keep = |column: &UInt32Array| -> Result<Vec<u32>, OperatorError> {
-            Ok(filter(column, holds)?.as_primitive::<arrow::datatypes::UInt32Type>().values().to_vec())
-        };
-        Ok(Changes { incoming: keep(&indices)?, stored: keep(&stored)?, ..Changes::default() })
+        condition.judge(incoming.side, incoming.rows, self.sides.of(other), self.stored_columns.of(other), pairs)
     }
 
     /// What the pairs, and the rows from `begin` to `end` that have all theirs, give.
@@ -354,6 +334,11 @@ impl JoinInstance {
 impl Operator for JoinInstance {
     fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let side = Side::of_port(port);
+        if self.is_lookup && side == Side::Right && self.sides.right.size_bytes() > LOOKUP_BYTES_MAX {
+            let reason = "the table that is looked up takes more than 1 GiB on every subtask; select the columns and rows \
+                          that are needed, or join it without FOR SYSTEM_TIME AS OF";
+            return Err(OperatorError::Unsupported(reason.to_owned()));
+        }
         let batch = self.drop_late(side, batch, out)?;
         let (mut incoming, first, inserted) = self.admit(side, &batch)?;
         let mut cursor = Cursor::default();
@@ -380,6 +365,15 @@ impl Operator for JoinInstance {
         Ok(())
     }
 
+    fn accepts(&self, port: usize) -> bool {
+        !self.is_lookup || self.is_built || Side::of_port(port) == Side::Right
+    }
+
+    fn on_input_end(&mut self, port: usize, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.is_built |= Side::of_port(port) == Side::Right;
+        Ok(())
+    }
+
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.pass(watermark, out)
     }
@@ -397,32 +391,6 @@ impl Operator for JoinInstance {
         let expiry = self.expiry.left.size_bytes() + self.expiry.right.size_bytes();
         expiry + self.keys.size_bytes() + self.sides.left.size_bytes() + self.sides.right.size_bytes()
     }
-}
-
-impl BoundCondition {
-    fn new(condition: &Condition, ports: &Sides<&Port>) -> Self {
-        let field = |(side, column): &(Side, usize)| {
-            let field = ports.of(*side).schema.fields().get(*column)?;
-            Some(field.as_ref().clone().with_nullable(true))
-        };
-        let fields: Vec<_> = condition.columns.iter().filter_map(field).collect();
-        Self { condition: condition.clone(), schema: Arc::new(Schema::new(fields)) }
-    }
-
-    /// The input columns of a side that the condition sees.
-    fn columns(&self, side: Side) -> impl Iterator<Item = usize> {
-        self.condition.columns.iter().filter(move |(of, _)| *of == side).map(|(_, column)| *column)
-    }
-}
-
-/// The input columns that must be kept of a side's rows, in order.
-fn stored_columns(join: &Join, side: Side) -> Vec<usize> {
-    let seen = join.condition.iter().flat_map(|condition| &condition.columns);
-    let seen = seen.filter(|(of, _)| *of == side).map(|(_, column)| *column);
-    let mut columns: Vec<usize> = join.outputs.of(side).iter().copied().chain(seen).collect();
-    columns.sort_unstable();
-    columns.dedup();
-    columns
 }
 
 fn null_row(port: &Port) -> Vec<ArrayRef> {

@@ -80,6 +80,9 @@ impl StoredSide {
         fingerprints: impl Iterator<Item = u128>,
     ) -> Result<(), OperatorError> {
         let row_count = rows.num_rows();
+        if row_count == 0 {
+            return Ok(());
+        }
         let first = self.next.len();
         if first + row_count >= NONE as usize {
             let reason = "a join holds more than four thousand million rows on one subtask; bound its state by time or a \

@@ -4,6 +4,7 @@
 
 mod oracle;
 mod timely;
+mod versions;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -102,6 +103,7 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
         outputs: Sides { left: outputs(Side::Left), right: outputs(Side::Right) },
         retention: None,
         time_to_live: None,
+        is_lookup: false,
     }
 }
 

@@ -12,13 +12,13 @@ use crate::time::Watermark;
 const BEFORE_MS: i64 = 7;
 const AFTER_MS: i64 = 12;
 
-fn timed_schema(side: &str) -> SchemaRef {
+pub(super) fn timed_schema(side: &str) -> SchemaRef {
     let mut fields: Vec<Field> = schema_of(side).fields().iter().map(|field| field.as_ref().clone()).collect();
     fields[2] = Field::new(format!("{side}v"), DataType::Timestamp(TimeUnit::Millisecond, None), true);
     Arc::new(Schema::new(fields))
 }
 
-fn timed_batch(side: &str, rows: &[Row]) -> Batch {
+pub(super) fn timed_batch(side: &str, rows: &[Row]) -> Batch {
     let rows: Vec<(Row, RowKind)> = rows.iter().map(|row| (*row, RowKind::Insert)).collect();
     let batch = batch_of(side, &rows, true);
     let mut columns = batch.rows.columns().to_vec();

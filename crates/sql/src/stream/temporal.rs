@@ -1,0 +1,68 @@
+//! `JOIN ... FOR SYSTEM_TIME AS OF`: a temporal join by event time; by processing time a lookup join.
+
+use std::sync::Arc;
+
+use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
+use mulgil_dataflow::graph::LogicalOperator;
+use mulgil_dataflow::operators::join::{Join, Sides, TemporalJoin};
+
+use super::join::{condition, key_pairs, kind_of, on_text};
+use super::time_attribute::{TimeAttribute, time_attribute};
+use super::translate::{Rows, Translation};
+use crate::plan::temporal::{TemporalJoinNode, Versions};
+use crate::problem::SqlError;
+
+impl Translation {
+    /// A temporal or lookup join.
+    pub(super) fn temporal_join(&mut self, join: &TemporalJoinNode) -> Result<Rows, SqlError> {
+        let left = self.rows(&join.left)?;
+        let right = self.rows(&join.right)?;
+        // Each left row comes out once.
+        let key = left.key.clone();
+        let all = |rows: &Rows| (0..rows.schema.fields().len()).collect::<Vec<usize>>();
+        let outputs = Sides { left: all(&left), right: all(&right) };
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();
+        let (left, left_keys) = self.with_keys(left, &left_keys)?;
+        let (right, right_keys) = self.with_keys(right, &right_keys)?;
+        let condition = join.condition.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
+        let keys = Sides { left: left_keys, right: right_keys };
+        let on = on_text(&join.on);
+        let kind = kind_of(join.join_type);
+        let operator = match &join.versions {
+            Some(versions) => {
+                let times = Sides {
+                    left: event_time(&join.left, versions, true)?,
+                    right: event_time(&join.right, versions, false)?,
+                };
+                LogicalOperator::Apply(Arc::new(TemporalJoin { kind, keys, on, times, condition, outputs }))
+            }
+            None => LogicalOperator::Apply(Arc::new(Join {
+                kind,
+                keys,
+                on,
+                nulls_match: false,
+                condition,
+                outputs,
+                retention: None,
+                time_to_live: None,
+                is_lookup: true,
+            })),
+        };
+        let inputs = vec![left.node, right.node];
+        Ok(self.push(operator, inputs, UserDefinedLogicalNodeCore::schema(join), key))
+    }
+}
+
+/// The index of a side's time column, of which the watermark must speak.
+fn event_time(side: &LogicalPlan, versions: &Versions, is_left: bool) -> Result<usize, SqlError> {
+    let column = if is_left { &versions.time } else { &versions.from };
+    let index = side.schema().index_of_column(column)?;
+    if matches!(time_attribute(side, index), Some(TimeAttribute::EventTime | TimeAttribute::WindowTime)) {
+        return Ok(index);
+    }
+    let name = &column.name;
+    Err(SqlError::NotInStream {
+        construct: format!("FOR SYSTEM_TIME AS OF over {name}, of which no watermark speaks,"),
+        remedy: format!("add WATERMARK FOR {name} AS {name} - INTERVAL '5' SECOND to its table"),
+    })
+}
