@@ -16,7 +16,8 @@ impl Translation {
     /// A temporal or lookup join.
     pub(super) fn temporal_join(&mut self, join: &TemporalJoinNode) -> Result<Rows, SqlError> {
         let left = self.rows(&join.left)?;
-        let right = self.rows(&join.right)?;
+        let is_lookup = join.versions.is_none();
+        let right = if is_lookup { self.rows_apart(&join.right)? } else { self.rows(&join.right)? };
         // Each left row comes out once.
         let key = left.key.clone();
         let all = |rows: &Rows| (0..rows.schema.fields().len()).collect::<Vec<usize>>();
@@ -45,7 +46,7 @@ impl Translation {
                 outputs,
                 retention: None,
                 time_to_live: None,
-                is_lookup: true,
+                is_lookup,
             })),
         };
         let inputs = vec![left.node, right.node];

@@ -80,6 +80,14 @@ impl Translation {
         Ok(rows)
     }
 
+    /// The rows of a plan that shares nothing with the rest of the query: it can be read to its end while the rest waits.
+    pub(super) fn rows_apart(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
+        let others = std::mem::take(&mut self.translated);
+        let rows = self.rows(plan);
+        self.translated = others;
+        rows
+    }
+
     fn fresh_rows(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
         refuse_subqueries(plan)?;
         match plan {
