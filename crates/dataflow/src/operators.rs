@@ -17,6 +17,7 @@ mod sessions;
 pub mod slice_table;
 pub mod sliced_aggregate;
 pub mod union;
+pub mod unnest;
 pub mod watermark_assign;
 pub mod window_aggregate;
 pub mod window_assign;

@@ -5,6 +5,8 @@
 mod fixture;
 #[path = "serving/flights.rs"]
 mod flights;
+#[path = "serving/functions.rs"]
+mod functions;
 #[path = "serving/joins.rs"]
 mod joins;
 #[path = "serving/over.rs"]

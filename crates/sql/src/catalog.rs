@@ -12,6 +12,7 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
 
 use crate::check;
+use crate::function::{Function, Functions};
 use crate::problem::{Mistake, SqlProblem};
 use crate::statement::{QueryText, RefreshMode, Statement, StatementKind, parse_all};
 
@@ -66,6 +67,8 @@ pub struct View {
 pub struct Catalog {
     pub(crate) tables: BTreeMap<TableName, Arc<Table>>,
     pub(crate) views: BTreeMap<TableName, Arc<View>>,
+    /// Functions that the program has brought along.
+    pub(crate) functions: Functions,
     /// Declared, but wrong.
     pub(crate) broken: BTreeMap<TableName, SqlProblem>,
 }
@@ -86,18 +89,30 @@ impl Declared {
 }
 
 impl Catalog {
+    /// Makes a function known to every statement that is checked or run from now on. It takes precedence over a function
+    /// of the same name.
+    pub fn register(&mut self, function: Function) {
+        self.functions.register(function);
+    }
+
     /// Reads and checks the files' declarations, in any order. Connectors are not asked: see [`Catalog::load_checked`].
     pub fn load(files: &[(PathBuf, String)]) -> (Catalog, Vec<SqlProblem>) {
-        Self::load_with(files, None)
+        Self::load_with(files, None, [])
     }
 
     /// As [`Catalog::load`]; each table's connector and options are checked too, and no system is touched.
     pub fn load_checked(files: &[(PathBuf, String)], connectors: &Connectors) -> (Catalog, Vec<SqlProblem>) {
-        Self::load_with(files, Some(connectors))
+        Self::load_with(files, Some(connectors), [])
     }
 
-    fn load_with(files: &[(PathBuf, String)], connectors: Option<&Connectors>) -> (Catalog, Vec<SqlProblem>) {
+    /// As [`Catalog::load_checked`], or as [`Catalog::load`] without connectors; views may call `functions`.
+    pub fn load_with(
+        files: &[(PathBuf, String)],
+        connectors: Option<&Connectors>,
+        functions: impl IntoIterator<Item = Function>,
+    ) -> (Catalog, Vec<SqlProblem>) {
         let mut catalog = Catalog::default();
+        functions.into_iter().for_each(|function| catalog.register(function));
         let mut problems = Vec::new();
         let mut views: BTreeMap<TableName, Declared> = BTreeMap::new();
         for (file, text) in files {

@@ -92,8 +92,8 @@ fn mistakes_are_told_with_their_place_and_remedy() {
         (view("SELECT origin\nFROM departures WHERE"), "f:7:22: expected: an expression, found: EOF"),
         (view("SELECT uper(origin) FROM departures"), "f:6:8: invalid function 'uper'; did you mean 'upper'?"),
         (
-            view("SELECT row_number() OVER (ORDER BY origin) FROM departures"),
-            "f:5:27: an OVER window is not supported in stream mode yet; use REFRESH_MODE = FULL",
+            view("SELECT origin FROM departures LIMIT 5"),
+            "f:5:27: LIMIT without ORDER BY is not supported in stream mode yet; use REFRESH_MODE = FULL",
         ),
         (
             view(

@@ -21,6 +21,8 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
 
 use super::as_of::{AsOfPlanner, resolve_versions};
+use super::lateral::flatten;
+use super::table_call::TableCallPlanner;
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
@@ -116,8 +118,12 @@ impl<'a> Planner<'a> {
         scans: &'a dyn Scans,
         allowed_lateness_ms: u64,
     ) -> Self {
-        let relation_planners: Vec<Arc<dyn RelationPlanner>> =
-            vec![Arc::new(AsOfPlanner), Arc::new(WindowCallPlanner { allowed_lateness_ms })];
+        let functions = catalog.functions.table.keys().cloned().collect();
+        let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
+            Arc::new(AsOfPlanner),
+            Arc::new(WindowCallPlanner { allowed_lateness_ms }),
+            Arc::new(TableCallPlanner { functions }),
+        ];
         Self { catalog, state, scans, relation_planners }
     }
 
@@ -131,6 +137,7 @@ impl<'a> Planner<'a> {
         SqlToRel::new_with_options(self, self.parser_options())
             .sql_statement_to_plan(statement)
             .and_then(|plan| resolve_versions(plan, at))
+            .and_then(flatten)
             .map_err(|error| Mistake::from_planner(&error, at))
     }
 
@@ -253,7 +260,9 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
-        self.state.scalar_functions().get(name).cloned()
+        let own = &self.catalog.functions;
+        let own = own.scalar.get(name).or_else(|| own.table.get(name));
+        own.or_else(|| self.state.scalar_functions().get(name)).cloned()
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
@@ -261,7 +270,8 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.state.aggregate_functions().get(name).cloned()
+        let own = self.catalog.functions.aggregate.get(name);
+        own.or_else(|| self.state.aggregate_functions().get(name)).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {

@@ -16,6 +16,7 @@ mod session;
 mod temporal;
 pub(crate) mod time_attribute;
 mod translate;
+mod unnest;
 mod window_aggregate;
 mod window_columns;
 mod windowed;

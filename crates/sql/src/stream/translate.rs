@@ -111,6 +111,7 @@ impl Translation {
             LogicalPlan::Distinct(Distinct::All(input)) => self.distinct(input),
             LogicalPlan::Union(union) => self.union(union),
             LogicalPlan::Window(window) => self.over(window),
+            LogicalPlan::Unnest(unnest) => self.unnest(unnest),
             LogicalPlan::Limit(limit) => self.limit(limit),
             LogicalPlan::Join(join) => self.join(join, None),
             LogicalPlan::Extension(extension) => self.extension(extension.node.as_ref()),
@@ -248,7 +249,6 @@ fn construct_of(plan: &LogicalPlan) -> String {
         LogicalPlan::Distinct(Distinct::All(_) | Distinct::On(_)) => "DISTINCT ON".to_owned(),
         LogicalPlan::Values(_) => "VALUES".to_owned(),
         LogicalPlan::EmptyRelation(_) => "a SELECT without FROM".to_owned(),
-        LogicalPlan::Unnest(_) => "UNNEST".to_owned(),
         LogicalPlan::RecursiveQuery(_) => "a recursive query".to_owned(),
         other => other.display().to_string(),
     }
