@@ -239,7 +239,8 @@ pub(crate) fn view(
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
     if view.mode == RefreshMode::Continuous {
-        crate::stream::plan(plan, None).map_err(|error| stream_mistake(error, declaration.name_at))?;
+        crate::stream::plan(plan, Some(declaration.name.to_string()))
+            .map_err(|error| stream_mistake(error, declaration.name_at))?;
     }
     Ok(view)
 }

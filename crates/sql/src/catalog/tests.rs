@@ -107,10 +107,6 @@ fn mistakes_are_told_with_their_place_and_remedy() {
             "f:6:75: 5 is not an interval of a fixed length; write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, \
              INTERVAL '15' MINUTE])",
         ),
-        (
-            view("SELECT a.origin FROM departures a JOIN departures b ON a.origin = b.origin"),
-            "f:5:27: a join is not supported in stream mode yet; use REFRESH_MODE = FULL",
-        ),
     ] {
         let (_, problems) = load(&[("f", &text)]);
         assert_eq!(problems.first().map(String::as_str), Some(expected), "{text}\n{problems:#?}");
