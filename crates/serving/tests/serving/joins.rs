@@ -47,7 +47,7 @@ const QUERIES: &[(&str, bool)] = &[
     ("SELECT l.k, l.v FROM l WHERE EXISTS (SELECT 1 FROM r WHERE r.k = l.k AND r.v > l.v)", false),
     ("SELECT l.k, l.v FROM l WHERE NOT EXISTS (SELECT 1 FROM r WHERE r.n = l.n)", true),
     ("SELECT l.k, l.v FROM l WHERE l.v > 500 OR EXISTS (SELECT 1 FROM r WHERE r.k = l.k)", true),
-    ("SELECT l.v, r.v FROM l, r WHERE l.v = 1 AND r.v > 900", false),
+    ("SELECT l.v, r.v FROM l, r WHERE l.v > 700 AND r.v > 800", false),
     ("SELECT l.v, r.v FROM l LEFT JOIN r ON l.v > r.v + 500", true),
     ("SELECT l.k, r.n FROM l JOIN r ON l.k IS NOT DISTINCT FROM r.k WHERE l.v % 7 = 0", false),
     ("SELECT l.v, r.v FROM l JOIN r ON l.k = r.k AND l.ts BETWEEN r.ts - INTERVAL '5' SECOND AND r.ts", false),

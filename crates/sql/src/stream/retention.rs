@@ -44,8 +44,10 @@ pub(super) fn retention(join: &Join) -> Option<Sides<Retention>> {
     let left = for_rows_of(Side::Left).min_by_key(keep_ms)?;
     let right = for_rows_of(Side::Right).min_by_key(keep_ms)?;
     let patience_ms = patience_ms(&join.left).max(patience_ms(&join.right));
-    let span_ms = keep_ms(&left).saturating_add(keep_ms(&right)).saturating_add(2);
-    let grain_ms = (span_ms / 32).clamp(1, 60_000);
+    // Windows end at once; else a little later is as good, and less work.
+    let is_windowed = [&left, &right].iter().all(|(comparison, _)| is_window_bound(join, comparison.time));
+    let span_ms = keep_ms(&left).saturating_add(keep_ms(&right));
+    let grain_ms = if is_windowed { 1 } else { (span_ms / 32).clamp(100, 60_000) };
     let of = |own: &(Comparison, i64), partner: &(Comparison, i64)| Retention {
         column: own.0.bound,
         keep_ms: keep_ms(own).saturating_add(patience_ms),
@@ -56,13 +58,20 @@ pub(super) fn retention(join: &Join) -> Option<Sides<Retention>> {
     Some(Sides { left: of(&left, &right), right: of(&right, &left) })
 }
 
-/// How far rows to come are ahead of the watermark at least, in a time attribute.
-fn last_value_ms(join: &Join, (side, column): (Side, usize)) -> Option<i64> {
-    let input = match side {
+fn is_window_bound(join: &Join, (side, column): (Side, usize)) -> bool {
+    time_attribute(input_of(join, side), column).is_some_and(|attribute| attribute != TimeAttribute::EventTime)
+}
+
+fn input_of(join: &Join, side: Side) -> &LogicalPlan {
+    match side {
         Side::Left => &join.left,
         Side::Right => &join.right,
-    };
-    match time_attribute(input, column)? {
+    }
+}
+
+/// How far rows to come are ahead of the watermark at least, in a time attribute.
+fn last_value_ms(join: &Join, (side, column): (Side, usize)) -> Option<i64> {
+    match time_attribute(input_of(join, side), column)? {
         TimeAttribute::EventTime => Some(0),
         // Rows come until the watermark has got so far that their windows are complete.
         of_window => Some(1 - of_window.until_complete_ms()?),

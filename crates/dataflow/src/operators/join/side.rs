@@ -14,8 +14,8 @@ use super::keys::NONE;
 use crate::batch::Batch;
 use crate::operator::OperatorError;
 
-/// Blocks are put together up to this size: few enough to gather from, small enough to be freed one by one.
-const BLOCK_ROWS_MAX: usize = 65_536;
+/// Slivers are put together up to this size: few blocks to gather from, and a whole batch is copied once at most.
+const BLOCK_ROWS_MAX: usize = 16_384;
 
 /// So many dead rows are not worth the work of writing the living anew.
 const DEAD_ROWS_MIN: usize = 4_096;

@@ -1,7 +1,7 @@
 //! What time does to a running join: late rows are left out, rows whose time is over are forgotten.
 
 use arrow::array::{BooleanArray, Int64Array, UInt32Array};
-use arrow::compute::{filter_record_batch, not};
+use arrow::compute::{filter_record_batch, min, not};
 
 use super::changes::Changes;
 use super::instance::JoinInstance;
@@ -24,9 +24,7 @@ impl JoinInstance {
         let retention = retention.of(side);
         let times = times_of(&batch, retention.time)?;
         let behind = |time: i64| self.watermark.0.saturating_sub(time.saturating_add(retention.late_ms));
-        let Some(worst) = times.iter().flatten().map(behind).max().filter(|behind| *behind > 0) else {
-            return Ok(batch);
-        };
+        let Some(worst) = min(&times).map(behind).filter(|behind| *behind > 0) else { return Ok(batch) };
         let late: BooleanArray = times.iter().map(|time| Some(time.is_some_and(|time| behind(time) > 0))).collect();
         let sample = filter_record_batch(&batch.rows, &late)?;
         let row_count = sample.num_rows() as u64;
