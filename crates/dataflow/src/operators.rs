@@ -1,6 +1,7 @@
 //! The physical operators, one file each.
 
 pub mod aggregation;
+pub mod expand;
 pub mod filter;
 pub mod group_aggregate;
 pub mod join;

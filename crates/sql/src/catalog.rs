@@ -10,6 +10,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::check;
 use crate::function::{Function, Functions};
@@ -45,6 +46,9 @@ pub struct View {
     pub options: BTreeMap<String, String>,
     /// How long after the watermark late rows still update its windows: option `allowed-lateness`.
     pub allowed_lateness_ms: u64,
+    /// How long state that nothing else bounds is kept: option `state-ttl`, by event time, or by the machine's clock with
+    /// `state-ttl-clock` = `processing`.
+    pub time_to_live: Option<TimeToLive>,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
     /// Its columns.

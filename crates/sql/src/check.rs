@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;
@@ -21,7 +22,7 @@ use crate::statement::{QueryText, RefreshMode, Statement, TableDeclaration, View
 /// The most rows that a view's result may hold in memory, where `rows-max` says nothing.
 const ROWS_MAX_DEFAULT: usize = 10_000_000;
 
-const VIEW_OPTIONS: [&str; 2] = ["allowed-lateness", "rows-max"];
+const VIEW_OPTIONS: [&str; 4] = ["allowed-lateness", "rows-max", "state-ttl", "state-ttl-clock"];
 
 /// Checks a table and fills in the types of its computed columns.
 pub(crate) fn table(declaration: &TableDeclaration, statement: &Statement, file: &Path) -> Result<Table, Mistake> {
@@ -219,6 +220,7 @@ pub(crate) fn view(
         freshness: declaration.freshness,
         options: declaration.options.clone(),
         allowed_lateness_ms: allowed_lateness(declaration)?,
+        time_to_live: time_to_live(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
         reads: Vec::new(),
@@ -239,7 +241,7 @@ pub(crate) fn view(
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
     if view.mode == RefreshMode::Continuous {
-        crate::stream::plan(plan, Some(declaration.name.to_string()))
+        crate::stream::plan(plan, Some(declaration.name.to_string()), view.time_to_live)
             .map_err(|error| stream_mistake(error, declaration.name_at))?;
     }
     Ok(view)
@@ -268,9 +270,27 @@ fn check_column_names(view: &View, at: Location) -> Result<(), Mistake> {
 }
 
 fn allowed_lateness(declaration: &ViewDeclaration) -> Result<u64, Mistake> {
-    let Some(text) = declaration.options.get("allowed-lateness") else { return Ok(0) };
-    duration_of_text(text).and_then(|ms| u64::try_from(ms).ok()).ok_or_else(|| {
-        let at = declaration.option_places.get("allowed-lateness").copied().unwrap_or(declaration.name_at);
+    Ok(length_of_time(declaration, "allowed-lateness")?.map_or(0, i64::unsigned_abs))
+}
+
+/// How long state that nothing else bounds is kept; by event time unless the clock is asked for.
+fn time_to_live(declaration: &ViewDeclaration) -> Result<Option<TimeToLive>, Mistake> {
+    let Some(ms) = length_of_time(declaration, "state-ttl")? else { return Ok(None) };
+    match declaration.options.get("state-ttl-clock").map(String::as_str) {
+        None | Some("event") => Ok(Some(TimeToLive::EventTime(ms))),
+        Some("processing") => Ok(Some(TimeToLive::ProcessingTime(ms))),
+        Some(other) => {
+            let at = declaration.option_places.get("state-ttl-clock").copied().unwrap_or(declaration.name_at);
+            Err(Mistake::new(at, format!("'{other}' is no clock")).remedy("write 'event' or 'processing'"))
+        }
+    }
+}
+
+/// An option that says how long, in milliseconds.
+fn length_of_time(declaration: &ViewDeclaration, option: &str) -> Result<Option<i64>, Mistake> {
+    let Some(text) = declaration.options.get(option) else { return Ok(None) };
+    duration_of_text(text).filter(|ms| *ms >= 0).map(Some).ok_or_else(|| {
+        let at = declaration.option_places.get(option).copied().unwrap_or(declaration.name_at);
         Mistake::new(at, format!("'{text}' is not a length of time")).remedy("write for example '1 d' or '30 min'")
     })
 }

@@ -19,6 +19,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::sink::Sink;
 use mulgil_connect::writer::WriteSummary;
 use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::insert;
@@ -69,17 +70,24 @@ pub struct Session {
     connectors: Arc<Connectors>,
     options: SessionOptions,
     snapshots: Option<Arc<dyn ViewSnapshots>>,
+    time_to_live: Option<TimeToLive>,
 }
 
 impl Session {
     /// A session with the default options.
     pub fn new(catalog: Arc<Catalog>, connectors: Arc<Connectors>) -> Self {
-        Self { catalog, connectors, options: SessionOptions::default(), snapshots: None }
+        Self { catalog, connectors, options: SessionOptions::default(), snapshots: None, time_to_live: None }
     }
 
     /// With other limits.
     pub fn with_options(mut self, options: SessionOptions) -> Self {
         self.options = options;
+        self
+    }
+
+    /// With a time to live for the state of statements in stream mode that nothing else bounds; views have their own.
+    pub fn with_time_to_live(mut self, time_to_live: Option<TimeToLive>) -> Self {
+        self.time_to_live = time_to_live;
         self
     }
 
@@ -175,7 +183,7 @@ impl Session {
         let at = Location { line: view.line, column: 1 };
         let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, view.allowed_lateness_ms);
         let plan = planner.query(&view.query, at).map_err(|mistake| mistake.in_file(&view.file))?;
-        stream::plan(plan, Some(view.name.to_string()))
+        stream::plan(plan, Some(view.name.to_string()), view.time_to_live)
     }
 
     /// A `SELECT` or `INSERT INTO` as a dataflow. The sink of a `SELECT` is named [`stream::RESULT_SINK`].
@@ -188,13 +196,13 @@ impl Session {
         match &statement.kind {
             StatementKind::Query(query) => {
                 let plan = planner.query(query, statement.at).map_err(problem)?;
-                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()))
+                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()), self.time_to_live)
             }
             StatementKind::Insert(declaration) => {
                 let target = self.insert_target(declaration)?;
                 let plan = planner.query(&declaration.query, statement.at).map_err(problem)?;
                 let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
-                stream::plan(plan, Some(target.definition.name.to_string()))
+                stream::plan(plan, Some(target.definition.name.to_string()), self.time_to_live)
             }
             _ => Err(problem(Mistake::new(statement.at, "expected a SELECT or an INSERT INTO")).into()),
         }

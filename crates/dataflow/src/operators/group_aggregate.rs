@@ -14,6 +14,7 @@ mod exact_sums;
 mod extremes;
 mod float_sums;
 pub(super) mod key_table;
+mod lifetime;
 mod lists;
 mod local;
 mod marked;
@@ -33,6 +34,7 @@ use arrow::error::ArrowError;
 
 use self::key_table::KeyTable;
 use self::rolling::{Input, Rolling};
+use super::join::TimeToLive;
 use crate::aggregate::AggregateFunction;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
@@ -63,6 +65,8 @@ pub struct GroupAggregate {
     pub calls: Vec<RollingCall>,
     /// The keys as a user writes them.
     pub key_texts: Vec<String>,
+    /// How long a group that no row touches is kept.
+    pub time_to_live: Option<TimeToLive>,
 }
 
 impl fmt::Display for GroupAggregate {
@@ -72,6 +76,11 @@ impl fmt::Display for GroupAggregate {
             ([], keys) => write!(f, "distinct {}", keys.join(", ")),
             (calls, []) => write!(f, "aggregate {}", calls.join(", ")),
             (calls, keys) => write!(f, "aggregate {} by {}", calls.join(", "), keys.join(", ")),
+        }?;
+        match self.time_to_live {
+            Some(TimeToLive::EventTime(ms)) => write!(f, ", forgetting groups after {ms} ms of event time"),
+            Some(TimeToLive::ProcessingTime(ms)) => write!(f, ", forgetting groups after {ms} ms"),
+            None => Ok(()),
         }
     }
 }
@@ -121,3 +130,6 @@ impl GroupAggregate {
 fn type_of(schema: &SchemaRef, column: usize) -> DataType {
     schema.fields().get(column).map_or(DataType::Null, |field| field.data_type().clone())
 }
+
+#[cfg(test)]
+mod tests;

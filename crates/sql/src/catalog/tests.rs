@@ -107,6 +107,10 @@ fn mistakes_are_told_with_their_place_and_remedy() {
             "f:6:75: 5 is not an interval of a fixed length; write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, \
              INTERVAL '15' MINUTE])",
         ),
+        (
+            view("SELECT origin FROM departures").replace("v AS", "v WITH ('state-ttl' = 'soon') AS"),
+            "f:5:49: 'soon' is not a length of time; write for example '1 d' or '30 min'",
+        ),
     ] {
         let (_, problems) = load(&[("f", &text)]);
         assert_eq!(problems.first().map(String::as_str), Some(expected), "{text}\n{problems:#?}");

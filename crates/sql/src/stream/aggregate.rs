@@ -35,9 +35,6 @@ pub(crate) fn bind_aggregate(call: &Expr, schema: &DFSchema) -> Result<Aggregate
         return Err(SqlError::not_in_stream(format!("the aggregate {}", text_of(call))));
     };
     let params = &function.params;
-    if !params.order_by.is_empty() && !function.func.supports_within_group_clause() {
-        return Err(SqlError::not_in_stream(format!("ORDER BY inside {}", text_of(call))));
-    }
     let distinct = if params.distinct { "DISTINCT " } else { "" };
     let text = format!("{distinct}{}", function.func.name());
     let lowered = LoweredAggregateBuilder::new(
@@ -49,10 +46,16 @@ pub(crate) fn bind_aggregate(call: &Expr, schema: &DFSchema) -> Result<Aggregate
     )
     .with_name(&name)
     .build()?;
+    // A function that needs its rows sorted beforehand could not be given rows as they come.
+    if lowered.aggregate.order_sensitivity().hard_requires() && !function.func.supports_within_group_clause() {
+        return Err(SqlError::not_in_stream(format!("ORDER BY inside {}", text_of(call))));
+    }
+    let order = lowered.aggregate.order_bys().iter().map(|sort| Arc::clone(&sort.expr));
     let arguments = lowered
         .aggregate
         .expressions()
         .into_iter()
+        .chain(order)
         .zip(argument_texts(&params.args))
         .map(|(argument, text)| Ok(BoundExpression::of(argument, schema, text)? as Arc<dyn Expression>))
         .collect::<Result<Vec<Arc<dyn Expression>>>>()?;

@@ -46,7 +46,7 @@ impl Translation {
             condition,
             outputs,
             retention: retention(join),
-            time_to_live: None,
+            time_to_live: self.time_to_live,
             is_lookup: false,
         };
         let inputs = vec![left.node, right.node];

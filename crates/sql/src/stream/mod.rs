@@ -38,6 +38,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::{Graph, LogicalOperator};
+use mulgil_dataflow::operators::join::TimeToLive;
 
 pub use self::finish::Finish;
 use crate::check::volatile_function;
@@ -67,15 +68,19 @@ pub struct StreamPlan {
     pub warnings: Vec<String>,
 }
 
-/// Plans a dataflow that ends in the sink named `sink`.
-pub(crate) fn plan(plan: LogicalPlan, sink: Option<String>) -> Result<StreamPlan, SqlError> {
+/// Plans a dataflow that ends in the sink named `sink`. `time_to_live` is for state that nothing else bounds.
+pub(crate) fn plan(
+    plan: LogicalPlan,
+    sink: Option<String>,
+    time_to_live: Option<TimeToLive>,
+) -> Result<StreamPlan, SqlError> {
     let sink = sink.unwrap_or_else(|| RESULT_SINK.to_owned());
     if let Some(function) = volatile_function(&plan) {
         return Err(SqlError::not_in_stream(format!("{function}(), whose value changes while the stream runs,")));
     }
     let (plan, finish) = if sink == RESULT_SINK { Finish::split(plan)? } else { (plan, None) };
     let plan = optimize(plan)?;
-    let (mut graph, rows) = translate::translate(&plan)?;
+    let (mut graph, rows) = translate::translate(&plan, time_to_live)?;
     let schema: SchemaRef = Arc::new(Schema::new(rows.schema.fields().clone()));
     let end = graph.push(LogicalOperator::Sink { table: sink }, vec![rows.node], Arc::clone(&schema));
     let sources = graph.nodes.iter().filter_map(|node| match &node.operator {

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
 use datafusion::common::DFSchema;
-use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
+use datafusion::logical_expr::utils::grouping_set_to_exprlist;
+use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{AggregateCall, LogicalOperator};
+use mulgil_dataflow::operators::expand::{Expand, GroupingSet as Set};
 use mulgil_dataflow::operators::group_aggregate::{GroupAggregate, RollingCall};
 
 use super::aggregate::bind_aggregate;
@@ -18,30 +20,42 @@ use crate::problem::SqlError;
 impl Translation {
     /// `GROUP BY` without a window: keys, arguments and filters become columns, which are then aggregated.
     pub(super) fn rolling_aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
-        if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
-            return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
-        }
         let input = self.rows(&aggregate.input)?;
         self.rolling_aggregate_over(input, aggregate)
     }
 
     /// The same over rows that are there already.
     pub(super) fn rolling_aggregate_over(&mut self, input: Rows, aggregate: &Aggregate) -> Result<Rows, SqlError> {
+        let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
         let mut columns = Columns::default();
-        for key in &aggregate.group_expr {
+        for key in &keys {
             columns.push(BoundExpression::bind(key, &input.schema)?, None);
         }
-        let key_count = aggregate.group_expr.len();
+        let key_texts: Vec<String> = keys.iter().copied().map(text_of).collect();
         let calls = aggregate.aggr_expr.iter().map(|call| columns.call(call, &input.schema));
-        let definition = GroupAggregate {
-            key_count,
-            calls: calls.collect::<Result<_, SqlError>>()?,
-            key_texts: aggregate.group_expr.iter().map(text_of).collect(),
-        };
-        let prepared = columns.project(self, &input)?;
+        let mut calls = calls.collect::<Result<Vec<RollingCall>, SqlError>>()?;
+        let mut key_count = keys.len();
+        let mut prepared = columns.project(self, &input)?;
+        if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
+            prepared = self.expand(prepared, Expand { sets: grouping_sets(sets), key_texts: key_texts.clone() }, aggregate)?;
+            // The number of the set is a key too, and stands before the arguments.
+            key_count += 1;
+            for call in &mut calls {
+                call.arguments.iter_mut().chain(&mut call.filter).for_each(|column| *column += 1);
+            }
+        }
+        let definition = GroupAggregate { key_count, calls, key_texts, time_to_live: self.time_to_live };
         let key = Key::of((0..key_count).map(|column| vec![column]).collect());
         let operator = LogicalOperator::Apply(Arc::new(definition));
         Ok(self.push(operator, vec![prepared.node], &aggregate.schema, key))
+    }
+
+    fn expand(&mut self, rows: Rows, expand: Expand, aggregate: &Aggregate) -> Result<Rows, SqlError> {
+        let key_count = expand.key_texts.len();
+        let mut fields: Vec<Field> = rows.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.insert(key_count, aggregate.schema.field(key_count).as_ref().clone());
+        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
+        Ok(self.push(LogicalOperator::Apply(Arc::new(expand)), vec![rows.node], &schema, Key::none()))
     }
 
     /// `SELECT DISTINCT`: all columns are keys, and nothing is aggregated.
@@ -52,10 +66,35 @@ impl Translation {
             key_count: width,
             calls: Vec::new(),
             key_texts: input.schema.fields().iter().map(|field| field.name().clone()).collect(),
+            time_to_live: self.time_to_live,
         };
         let key = Key::of((0..width).map(|column| vec![column]).collect());
         Ok(self.push(LogicalOperator::Apply(Arc::new(definition)), vec![input.node], &input.schema, key))
     }
+}
+
+/// The sets that a `GROUPING SETS`, `CUBE` or `ROLLUP` stands for, with DataFusion's numbers: a bit for each key that is
+/// left out, that of the last key the least; above them how often the same set stood there before.
+fn grouping_sets(sets: &GroupingSet) -> Vec<Set> {
+    let all = sets.distinct_expr();
+    let groups: Vec<Vec<&Expr>> = match sets {
+        GroupingSet::Rollup(keys) => {
+            (0..=keys.len()).map(|length| keys.iter().take(length).collect()).rev().collect()
+        }
+        GroupingSet::Cube(keys) => {
+            let subset = |bits: usize| keys.iter().enumerate().filter(move |(key, _)| bits >> key & 1 == 1);
+            (0..1_usize << keys.len()).map(|bits| subset(bits).map(|(_, key)| key).collect()).collect()
+        }
+        GroupingSet::GroupingSets(groups) => groups.iter().map(|group| group.iter().collect()).collect(),
+    };
+    let mut made: Vec<Set> = Vec::with_capacity(groups.len());
+    for group in groups {
+        let kept: Vec<bool> = all.iter().map(|key| group.contains(key)).collect();
+        let left_out = kept.iter().fold(0_u64, |bits, kept| bits << 1 | u64::from(!kept));
+        let repeated = made.iter().filter(|set| set.kept == kept).count() as u64;
+        made.push(Set { id: repeated << all.len() | left_out, kept });
+    }
+    made
 }
 
 /// The columns that an aggregation reads, each computed once.

@@ -11,6 +11,7 @@ use datafusion::logical_expr::{
 };
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
+use mulgil_dataflow::operators::join::TimeToLive;
 
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
@@ -29,9 +30,9 @@ pub(crate) struct Rows {
     pub(crate) key: Key,
 }
 
-/// The graph of a plan, without a sink.
-pub(crate) fn translate(plan: &LogicalPlan) -> Result<(Graph, Rows), SqlError> {
-    let mut translation = Translation::new();
+/// The graph of a plan, without a sink. `time_to_live` is for state that nothing else bounds.
+pub(crate) fn translate(plan: &LogicalPlan, time_to_live: Option<TimeToLive>) -> Result<(Graph, Rows), SqlError> {
+    let mut translation = Translation::new(time_to_live);
     let rows = translation.rows(plan)?;
     Ok((translation.graph, rows))
 }
@@ -43,6 +44,7 @@ pub(super) struct Translation {
     translated: HashMap<LogicalPlan, Rows>,
     /// Nodes whose rows are wanted in several places.
     shared: HashSet<NodeId>,
+    pub(super) time_to_live: Option<TimeToLive>,
 }
 
 pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
@@ -50,8 +52,8 @@ pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 }
 
 impl Translation {
-    fn new() -> Self {
-        Self { graph: Graph::new(), translated: HashMap::new(), shared: HashSet::new() }
+    fn new(time_to_live: Option<TimeToLive>) -> Self {
+        Self { graph: Graph::new(), translated: HashMap::new(), shared: HashSet::new(), time_to_live }
     }
 
     pub(super) fn push(

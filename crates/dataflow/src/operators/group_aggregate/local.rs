@@ -28,6 +28,7 @@ use crate::batch::Batch;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::expression::EvaluationError;
 use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::join::TimeToLive;
 use crate::operators::{emit_in_parts, rows_of};
 use crate::time::Watermark;
 
@@ -131,6 +132,8 @@ struct Local {
     turn: Numbers,
     row_counts: Vec<i64>,
     accumulators: Vec<Box<dyn GroupAccumulator>>,
+    /// When what has been sent is to be sent again, in the time that groups live by: those behind may have forgotten it.
+    resend_at: i64,
     /// For distinct arguments: what has been sent, and what is to be sent at the end of the turn.
     sets: Vec<Unsent>,
     /// Rows and groups since adding up was last judged.
@@ -147,6 +150,7 @@ impl Local {
             turn: Numbers::default(),
             row_counts: Vec::new(),
             accumulators: accumulators(&aggregate)?,
+            resend_at: i64::MIN,
             sets: sets(&aggregate)?,
             aggregate,
             input,
@@ -230,6 +234,17 @@ impl Local {
         Ok(())
     }
 
+    /// Forgets what has been sent, twice in a time to live: so it is sent again before any group behind, forgotten in the
+    /// meantime, could miss it.
+    fn forget_sent(&mut self, now: i64, length_ms: i64) -> Result<(), OperatorError> {
+        if now >= self.resend_at {
+            self.sets = sets(&self.aggregate)?;
+            self.keys = self.aggregate.key_table(&self.input)?;
+            self.resend_at = now.saturating_add(length_ms / 2);
+        }
+        Ok(())
+    }
+
     /// Ends a trial that has run long enough, and rests if adding up did not pay.
     fn judge(&mut self) {
         if self.trial_rows >= TRIAL_ROWS {
@@ -271,7 +286,18 @@ impl Operator for Local {
             }
             self.give_out(out)?;
         }
-        Ok(())
+        match self.aggregate.time_to_live {
+            Some(TimeToLive::EventTime(ms)) if watermark != Watermark::UNKNOWN => self.forget_sent(watermark.0, ms),
+            _ => Ok(()),
+        }
+    }
+
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.give_out(out)?;
+        match self.aggregate.time_to_live {
+            Some(TimeToLive::ProcessingTime(ms)) => self.forget_sent(now_ms, ms),
+            _ => Ok(()),
+        }
     }
 
     fn state_size_bytes(&self) -> usize {

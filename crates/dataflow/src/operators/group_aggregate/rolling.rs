@@ -1,12 +1,15 @@
 //! The instance of a rolling aggregation: groups, their states, and which of them were touched in this turn.
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use std::collections::HashMap;
+
+use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::{and, not};
 use arrow::datatypes::SchemaRef;
 
 use super::changes::{Given, Present};
 use super::distinct::DistinctSet;
 use super::key_table::KeyTable;
+use super::lifetime::Lifetime;
 use super::lists::DistinctLists;
 use super::marked::take_marks;
 use super::numbers::Numbers;
@@ -52,6 +55,7 @@ pub(crate) struct Rolling {
     given: Given,
     /// The groups touched since the last flush.
     touched: Numbers,
+    lifetime: Option<Lifetime>,
     /// The group of each row being added: kept for its memory.
     groups_of_rows: Vec<usize>,
 }
@@ -74,6 +78,7 @@ impl Rolling {
             given: Given::new(&schema, definition.key_count)?,
             schema,
             touched: Numbers::default(),
+            lifetime: definition.time_to_live.map(Lifetime::new),
             groups_of_rows: Vec::new(),
         })
     }
@@ -93,6 +98,37 @@ impl Rolling {
                 *count += if taken_back.is_some_and(|taken_back| taken_back.value(row)) { -1 } else { 1 };
             }
         }
+    }
+
+    /// Finds the groups of a batch's rows, and notes that they are touched.
+    fn find_groups(&mut self, batch: &Batch) -> Result<(), OperatorError> {
+        let keys = batch.rows.columns().get(..self.key_count).unwrap_or_default();
+        self.keys.intern(keys, batch.num_rows(), &mut self.groups_of_rows)?;
+        self.touched.touch(&self.groups_of_rows, self.keys.group_bound());
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.touch(&self.groups_of_rows, self.keys.group_bound());
+        }
+        Ok(())
+    }
+
+    /// The batch without rows that are taken back from groups that have none: what they changed has been forgotten.
+    fn without_orphans(&mut self, batch: Batch) -> Result<Batch, OperatorError> {
+        let Some(taken_back) = taken_back(&batch).filter(|_| self.input.is_updating()) else { return Ok(batch) };
+        let mut counts: HashMap<usize, i64> = HashMap::new();
+        let stays: Vec<bool> = self.groups_of_rows.iter().zip(taken_back.values().iter()).map(|(group, goes)| {
+            let known = || self.row_counts.get(*group).copied().unwrap_or(0);
+            let count = counts.entry(*group).or_insert_with(known);
+            let stays = !goes || *count > 0;
+            *count += if !goes { 1 } else if stays { -1 } else { 0 };
+            stays
+        }).collect();
+        if stays.iter().all(|stays| *stays) {
+            return Ok(batch);
+        }
+        let rows = stays.iter().enumerate().filter(|(_, stays)| **stays).map(|(row, _)| row as u32);
+        let batch = batch.take(&UInt32Array::from_iter_values(rows))?;
+        self.find_groups(&batch)?;
+        Ok(batch)
     }
 
     fn add_rows(&mut self, rows: &RecordBatch, taken_back: Option<&BooleanArray>) -> Result<(), OperatorError> {
@@ -157,8 +193,34 @@ impl Rolling {
             && self.row_counts.get(group).is_none_or(|row_count| *row_count == 0)
     }
 
+    /// Forgets groups that have not been touched for long, with all that is kept of them.
+    fn forget_expired(&mut self) {
+        let expired = self.lifetime.as_mut().map(Lifetime::expired).unwrap_or_default();
+        if expired.is_empty() {
+            return;
+        }
+        let mut is_expired = vec![false; self.keys.group_bound()];
+        for group in &expired {
+            if let Some(is_expired) = is_expired.get_mut(*group) {
+                *is_expired = true;
+            }
+        }
+        for (_, set) in &mut self.sets {
+            set.forget(&|group| is_expired.get(group).copied().unwrap_or(false));
+        }
+        for group in &expired {
+            if let Some(row_count) = self.row_counts.get_mut(*group) {
+                *row_count = 0;
+            }
+        }
+        self.forget(&expired);
+    }
+
     /// Forgets groups, which are no longer given either.
     fn forget(&mut self, groups: &[usize]) {
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.forget(groups);
+        }
         for state in &mut self.states {
             state.forget(groups);
         }
@@ -179,10 +241,9 @@ impl Operator for Rolling {
             }
             _ => batch,
         };
+        self.find_groups(&batch)?;
+        let batch = if self.lifetime.is_some() { self.without_orphans(batch)? } else { batch };
         let rows = &batch.rows;
-        let keys = rows.columns().get(..self.key_count).unwrap_or_default();
-        self.keys.intern(keys, rows.num_rows(), &mut self.groups_of_rows)?;
-        self.touched.touch(&self.groups_of_rows, self.keys.group_bound());
         match self.input {
             Input::Rows => self.add_rows(rows, None),
             Input::States => self.add_states(rows),
@@ -228,7 +289,19 @@ impl Operator for Rolling {
             self.touch_only_group()?;
         }
         // The operator before this one may have given rows out at this very watermark.
-        self.flush(out)
+        self.flush(out)?;
+        if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_watermark(watermark)) {
+            self.forget_expired();
+        }
+        Ok(())
+    }
+
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.flush(out)?;
+        if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_clock(now_ms)) {
+            self.forget_expired();
+        }
+        Ok(())
     }
 
     fn state_size_bytes(&self) -> usize {
@@ -237,6 +310,7 @@ impl Operator for Rolling {
             + self.states.iter().map(|state| state.size_bytes()).sum::<usize>()
             + self.sets.iter().map(|(_, set)| set.size_bytes()).sum::<usize>()
             + self.touched.size_bytes()
+            + self.lifetime.as_ref().map_or(0, Lifetime::size_bytes)
             + self.groups_of_rows.capacity() * size_of::<usize>()
             + self.row_counts.capacity() * size_of::<i64>()
     }

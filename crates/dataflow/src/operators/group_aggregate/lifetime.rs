@@ -1,0 +1,92 @@
+//! Time to live: which groups have not been touched for so long that they are forgotten.
+//!
+//! Each group has the time at which it was touched last. Now and then, a sixteenth of the time to live apart, all are
+//! looked at: so a look costs little, and a group is forgotten at most that much too late. What was given out of a
+//! forgotten group stays as it is; the next row of its key begins anew, as with Flink's state TTL.
+
+use crate::operators::join::TimeToLive;
+use crate::time::Watermark;
+
+/// The group has no row, or the time was not known when it was touched.
+const NEVER: i64 = i64::MAX;
+const UNKNOWN: i64 = i64::MIN;
+/// How many looks there are in a time to live.
+const LOOKS: i64 = 16;
+
+/// When groups were touched.
+pub(crate) struct Lifetime {
+    time_to_live: TimeToLive,
+    now: i64,
+    next_look: i64,
+    touched_at: Vec<i64>,
+}
+
+impl Lifetime {
+    pub(crate) fn new(time_to_live: TimeToLive) -> Self {
+        Self { time_to_live, now: UNKNOWN, next_look: UNKNOWN, touched_at: Vec::new() }
+    }
+
+    fn length_ms(&self) -> i64 {
+        match self.time_to_live {
+            TimeToLive::EventTime(ms) | TimeToLive::ProcessingTime(ms) => ms,
+        }
+    }
+
+    /// Notes that groups were touched now.
+    pub(crate) fn touch(&mut self, groups: &[usize], group_bound: usize) {
+        self.touched_at.resize(group_bound.max(self.touched_at.len()), NEVER);
+        for group in groups {
+            if let Some(at) = self.touched_at.get_mut(*group) {
+                *at = self.now;
+            }
+        }
+    }
+
+    /// Groups that are gone are not looked at.
+    pub(crate) fn forget(&mut self, groups: &[usize]) {
+        for group in groups {
+            if let Some(at) = self.touched_at.get_mut(*group) {
+                *at = NEVER;
+            }
+        }
+    }
+
+    /// Event time has come so far. Whether it is time for a look.
+    pub(crate) fn on_watermark(&mut self, watermark: Watermark) -> bool {
+        let counts = matches!(self.time_to_live, TimeToLive::EventTime(_));
+        counts && watermark != Watermark::UNKNOWN && watermark != Watermark::END && self.advance(watermark.0)
+    }
+
+    /// The clock has come so far. Whether it is time for a look.
+    pub(crate) fn on_clock(&mut self, now_ms: i64) -> bool {
+        matches!(self.time_to_live, TimeToLive::ProcessingTime(_)) && self.advance(now_ms)
+    }
+
+    fn advance(&mut self, now: i64) -> bool {
+        self.now = now;
+        let is_due = now >= self.next_look;
+        if is_due {
+            self.next_look = now.saturating_add(self.length_ms() / LOOKS);
+        }
+        is_due
+    }
+
+    /// The groups that were not touched for longer than the time to live.
+    pub(crate) fn expired(&mut self) -> Vec<usize> {
+        let oldest = self.now.saturating_sub(self.length_ms());
+        let mut expired = Vec::new();
+        for (group, at) in self.touched_at.iter_mut().enumerate() {
+            if *at == UNKNOWN {
+                *at = self.now;
+            } else if *at < oldest {
+                expired.push(group);
+            }
+        }
+        expired
+    }
+
+    /// Heap memory held, in bytes.
+    pub(crate) fn size_bytes(&self) -> usize {
+        self.touched_at.capacity() * size_of::<i64>()
+    }
+}

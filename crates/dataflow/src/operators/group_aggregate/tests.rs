@@ -1,0 +1,146 @@
+//! The operator by itself: what a turn gives, what is forgotten and when, and that memory is given back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use arrow::array::{AsArray, Int64Array, RecordBatch, UInt8Array};
+use arrow::datatypes::{Field, Int64Type, Schema};
+
+use super::*;
+use crate::batch::Batch;
+use crate::native::{Count, Sum};
+use crate::operator::{LateRows, Output};
+use crate::time::Watermark;
+
+/// The changes of a result: kind, key (absent without keys), results.
+#[derive(Default)]
+struct Changes(Vec<(u8, Vec<Option<i64>>)>);
+
+impl Output for Changes {
+    fn emit(&mut self, batch: Batch) {
+        for row in 0..batch.num_rows() {
+            let value = |column: &arrow::array::ArrayRef| {
+                let column = column.as_primitive::<Int64Type>();
+                arrow::array::Array::is_valid(column, row).then(|| column.value(row))
+            };
+            let kind = batch.kinds.as_ref().map_or(0, |kinds| kinds.value(row));
+            self.0.push((kind, batch.rows.columns().iter().map(value).collect()));
+        }
+    }
+
+    fn late(&mut self, _: LateRows<'_>) {}
+
+    fn null_time(&mut self, _: u64) {}
+}
+
+fn call(function: Arc<dyn AggregateFunction>, is_distinct: bool) -> RollingCall {
+    let text = function.to_string();
+    let argument_types = vec![DataType::Int64];
+    RollingCall { function, arguments: vec![1], argument_types, is_distinct, filter: None, text }
+}
+
+/// `SELECT k, count(v), sum(v), count(DISTINCT v) GROUP BY k`.
+fn operator(time_to_live: Option<TimeToLive>, is_updating: bool) -> Box<dyn Operator> {
+    let definition = GroupAggregate {
+        key_count: 1,
+        calls: vec![call(Arc::new(Count), false), call(Arc::new(Sum), false), call(Arc::new(Count), true)],
+        key_texts: vec!["k".to_owned()],
+        time_to_live,
+    };
+    let field = |name: &str| Field::new(name, DataType::Int64, true);
+    let input = Arc::new(Schema::new(vec![field("k"), field("v")]));
+    let output = Arc::new(Schema::new(vec![field("k"), field("count"), field("sum"), field("distinct")]));
+    definition.instance(&[Port { schema: input, is_updating }], &output).unwrap()
+}
+
+fn batch(rows: &[(Option<i64>, Option<i64>)], kinds: Option<Vec<u8>>) -> Batch {
+    let keys = Arc::new(rows.iter().map(|row| row.0).collect::<Int64Array>()) as _;
+    let values = Arc::new(rows.iter().map(|row| row.1).collect::<Int64Array>()) as _;
+    let rows = RecordBatch::try_from_iter_with_nullable([("k", keys, true), ("v", values, true)]).unwrap();
+    Batch { rows, kinds: kinds.map(UInt8Array::from) }
+}
+
+fn turn(operator: &mut dyn Operator, batches: &[Batch]) -> Vec<(u8, Vec<Option<i64>>)> {
+    let mut changes = Changes::default();
+    for batch in batches {
+        operator.process(0, batch.clone(), &mut changes).unwrap();
+    }
+    assert!(changes.0.is_empty(), "changes are gathered");
+    operator.flush(&mut changes).unwrap();
+    changes.0
+}
+
+fn row(values: [i64; 4]) -> Vec<Option<i64>> {
+    values.into_iter().map(Some).collect()
+}
+
+#[test]
+fn a_turn_gives_one_change_a_group_and_none_for_an_equal_result() {
+    let mut operator = operator(None, false);
+    let first = batch(&[(Some(1), Some(5)), (None, None), (Some(1), Some(5))], None);
+    let nothing = vec![None, Some(0), None, Some(0)];
+    assert_eq!(turn(operator.as_mut(), &[first.clone(), first]), [(0, row([1, 4, 20, 1])), (0, nothing)]);
+    let second = batch(&[(None, None), (Some(1), Some(7)), (Some(2), Some(0))], None);
+    assert_eq!(
+        turn(operator.as_mut(), &[second]),
+        [(1, row([1, 4, 20, 1])), (2, row([1, 5, 27, 2])), (0, row([2, 1, 0, 1]))]
+    );
+    assert_eq!(turn(operator.as_mut(), &[]), []);
+}
+
+#[test]
+fn a_group_without_rows_is_gone_and_may_come_back() {
+    let mut operator = operator(None, true);
+    let come = batch(&[(Some(1), Some(5)), (Some(1), Some(5)), (Some(2), Some(3))], None);
+    assert_eq!(turn(operator.as_mut(), &[come.clone()]), [(0, row([1, 2, 10, 1])), (0, row([2, 1, 3, 1]))]);
+    let change = batch(&[(Some(1), Some(5)), (Some(1), Some(6)), (Some(2), Some(3))], Some(vec![1, 2, 3]));
+    assert_eq!(
+        turn(operator.as_mut(), &[change]),
+        [(1, row([1, 2, 10, 1])), (2, row([1, 2, 11, 2])), (3, row([2, 1, 3, 1]))]
+    );
+    // Comes and goes within a turn: nobody hears of it.
+    let passing = batch(&[(Some(9), Some(1)), (Some(9), Some(1))], Some(vec![0, 3]));
+    assert_eq!(turn(operator.as_mut(), &[passing]), []);
+    assert_eq!(turn(operator.as_mut(), &[come.slice(2, 1)]), [(0, row([2, 1, 3, 1]))]);
+}
+
+#[test]
+fn groups_that_nobody_touches_are_forgotten_by_either_time() {
+    for (time_to_live, by_clock) in [(TimeToLive::EventTime(100), false), (TimeToLive::ProcessingTime(100), true)] {
+        let mut operator = operator(Some(time_to_live), true);
+        let advance = |operator: &mut dyn Operator, now: i64| {
+            let mut changes = Changes::default();
+            match by_clock {
+                true => operator.on_clock(now, &mut changes).unwrap(),
+                false => operator.on_watermark(Watermark(now), &mut changes).unwrap(),
+            }
+            assert!(changes.0.is_empty(), "what is forgotten is not taken back");
+        };
+        turn(operator.as_mut(), &[batch(&[(Some(1), Some(5)), (Some(2), Some(5))], None)]);
+        advance(operator.as_mut(), 1_000);
+        let touched = turn(operator.as_mut(), &[batch(&[(Some(2), Some(5))], None)]);
+        assert_eq!(touched, [(1, row([2, 1, 5, 1])), (2, row([2, 2, 10, 1]))]);
+        advance(operator.as_mut(), 1_090);
+        assert_eq!(turn(operator.as_mut(), &[batch(&[(Some(2), Some(1))], None)])[1], (2, row([2, 3, 11, 2])));
+        advance(operator.as_mut(), 1_150);
+        // Key 1 begins anew; what had been taken into account before cannot be taken back.
+        let orphan = batch(&[(Some(1), Some(5)), (Some(1), Some(6)), (Some(2), Some(5))], Some(vec![1, 2, 3]));
+        assert_eq!(
+            turn(operator.as_mut(), &[orphan]),
+            [(1, row([2, 3, 11, 2])), (2, row([2, 2, 6, 2])), (0, row([1, 1, 6, 1]))]
+        );
+    }
+}
+
+#[test]
+fn memory_stays_level_while_keys_come_and_are_forgotten() {
+    let mut operator = operator(Some(TimeToLive::EventTime(100)), false);
+    let mut sizes = Vec::new();
+    for step in 0..1_000_i64 {
+        let rows: Vec<_> = (0..100).map(|key| (Some(step * 100 + key), Some(step))).collect();
+        turn(operator.as_mut(), &[batch(&rows, None)]);
+        operator.on_watermark(Watermark(step * 10), &mut Changes::default()).unwrap();
+        sizes.push(operator.state_size_bytes());
+    }
+    let (early, late) = (sizes[..300].iter().max().unwrap(), sizes[300..].iter().max().unwrap());
+    assert!(late <= early, "{early} bytes early, {late} late");
+}
