@@ -24,7 +24,8 @@ impl Translation {
     /// about below.
     pub(super) fn aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
         if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
-            return Err(SqlError::not_in_stream("GROUPING SETS, CUBE or ROLLUP"));
+            // Not every set needs to have the window, so the rows are aggregated as those of any table.
+            return self.rolling_aggregate(aggregate);
         }
         if let Some(windowed) = WindowedInput::find(&aggregate.input)? {
             let groups = rewritten(&windowed, &aggregate.group_expr)?;

@@ -91,7 +91,7 @@ fn a_turn_gives_one_change_a_group_and_none_for_an_equal_result() {
 fn a_group_without_rows_is_gone_and_may_come_back() {
     let mut operator = operator(None, true);
     let come = batch(&[(Some(1), Some(5)), (Some(1), Some(5)), (Some(2), Some(3))], None);
-    assert_eq!(turn(operator.as_mut(), &[come.clone()]), [(0, row([1, 2, 10, 1])), (0, row([2, 1, 3, 1]))]);
+    assert_eq!(turn(operator.as_mut(), std::slice::from_ref(&come)), [(0, row([1, 2, 10, 1])), (0, row([2, 1, 3, 1]))]);
     let change = batch(&[(Some(1), Some(5)), (Some(1), Some(6)), (Some(2), Some(3))], Some(vec![1, 2, 3]));
     assert_eq!(
         turn(operator.as_mut(), &[change]),
