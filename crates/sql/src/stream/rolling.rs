@@ -37,7 +37,8 @@ impl Translation {
         let mut key_count = keys.len();
         let mut prepared = columns.project(self, &input)?;
         if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
-            prepared = self.expand(prepared, Expand { sets: grouping_sets(sets), key_texts: key_texts.clone() }, aggregate)?;
+            prepared =
+                self.expand(prepared, Expand { sets: grouping_sets(sets), key_texts: key_texts.clone() }, aggregate)?;
             // The number of the set is a key too, and stands before the arguments.
             key_count += 1;
             for call in &mut calls {
@@ -78,9 +79,7 @@ impl Translation {
 fn grouping_sets(sets: &GroupingSet) -> Vec<Set> {
     let all = sets.distinct_expr();
     let groups: Vec<Vec<&Expr>> = match sets {
-        GroupingSet::Rollup(keys) => {
-            (0..=keys.len()).map(|length| keys.iter().take(length).collect()).rev().collect()
-        }
+        GroupingSet::Rollup(keys) => (0..=keys.len()).map(|length| keys.iter().take(length).collect()).rev().collect(),
         GroupingSet::Cube(keys) => {
             let subset = |bits: usize| keys.iter().enumerate().filter(move |(key, _)| bits >> key & 1 == 1);
             (0..1_usize << keys.len()).map(|bits| subset(bits).map(|(_, key)| key).collect()).collect()

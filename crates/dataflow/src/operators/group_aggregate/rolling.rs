@@ -115,13 +115,24 @@ impl Rolling {
     fn without_orphans(&mut self, batch: Batch) -> Result<Batch, OperatorError> {
         let Some(taken_back) = taken_back(&batch).filter(|_| self.input.is_updating()) else { return Ok(batch) };
         let mut counts: HashMap<usize, i64> = HashMap::new();
-        let stays: Vec<bool> = self.groups_of_rows.iter().zip(taken_back.values().iter()).map(|(group, goes)| {
-            let known = || self.row_counts.get(*group).copied().unwrap_or(0);
-            let count = counts.entry(*group).or_insert_with(known);
-            let stays = !goes || *count > 0;
-            *count += if !goes { 1 } else if stays { -1 } else { 0 };
-            stays
-        }).collect();
+        let stays: Vec<bool> = self
+            .groups_of_rows
+            .iter()
+            .zip(taken_back.values().iter())
+            .map(|(group, goes)| {
+                let known = || self.row_counts.get(*group).copied().unwrap_or(0);
+                let count = counts.entry(*group).or_insert_with(known);
+                let stays = !goes || *count > 0;
+                *count += if !goes {
+                    1
+                } else if stays {
+                    -1
+                } else {
+                    0
+                };
+                stays
+            })
+            .collect();
         if stays.iter().all(|stays| *stays) {
             return Ok(batch);
         }
