@@ -243,7 +243,6 @@ pub(crate) fn view(
     if view.mode == RefreshMode::Continuous {
         crate::stream::plan(plan, Some(declaration.name.to_string()), view.time_to_live)
             .map_err(|error| stream_mistake(error, declaration.name_at))?;
-            .map_err(|error| stream_mistake(error, declaration.name_at))?;
     }
     Ok(view)
 }
