@@ -44,7 +44,11 @@ pub fn describe(node: &Node) -> String {
     let column_name = |column: usize| node.schema.fields().get(column).map_or("?", |field| field.name().as_str());
     match &node.operator {
         LogicalOperator::Source { table, .. } => format!("read {table} ({})", columns(node)),
-        LogicalOperator::Watermark { column, bound } => format!("watermark {} AS {bound}", column_name(*column)),
+        LogicalOperator::ProcessingTime => {
+            let column = node.schema.fields().len().checked_sub(1).map(column_name).unwrap_or_default();
+            format!("processing time AS {column}")
+        }
+        LogicalOperator::Watermark { column, bound, .. } => format!("watermark {} AS {bound}", column_name(*column)),
         LogicalOperator::Project { expressions } => format!("project {}", list(expressions, named)),
         LogicalOperator::Filter { predicate } => format!("filter {predicate}"),
         LogicalOperator::WindowAssign { column, window } => {

@@ -67,13 +67,17 @@ pub enum LogicalOperator {
         projection: Vec<usize>,
     },
     /// Says how event time advances: the running maximum, per source partition, of `bound` over the rows read. Stands on
-    /// a `Source`, with nothing but `Project`s between, so that it sees every row read and knows its partition.
+    /// a `Source`, with nothing but `Project`s and `ProcessingTime` between, so that it sees every row read and knows its partition.
     Watermark {
         /// The event-time column (a timestamp of any unit).
         column: usize,
         /// For each row, the watermark that it allows, for example `ts - INTERVAL '2' HOUR` (a timestamp).
         bound: Arc<dyn Expression>,
+        /// Whether the bound is the processing time itself: then time goes on with the clock, also when no rows come.
+        is_clock: bool,
     },
+    /// Appends a column that says when the engine read the row, by the job's clock. Stands on a `Source`.
+    ProcessingTime,
     /// Computes columns.
     Project {
         /// The columns of the output.

@@ -10,6 +10,7 @@ pub mod over;
 mod partition;
 mod partitions;
 pub mod pre_aggregate;
+pub mod processing_time;
 pub mod project;
 pub mod rank;
 mod row_store;

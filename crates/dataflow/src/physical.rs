@@ -18,6 +18,7 @@ use crate::operator::{Operator, OperatorError};
 use crate::operators::aggregation::Aggregation;
 use crate::operators::filter::Filter;
 use crate::operators::pre_aggregate::PreAggregate;
+use crate::operators::processing_time::ProcessingTime;
 use crate::operators::project::Project;
 use crate::operators::slice_table::Form;
 use crate::operators::sliced_aggregate::SlicedAggregate;
@@ -75,6 +76,8 @@ pub struct SourceWatermark {
     pub after: usize,
     /// For each row, the watermark that it allows.
     pub bound: Arc<dyn Expression>,
+    /// Whether the bound is the processing time: then the clock is the watermark of partitions from which no rows come.
+    pub is_clock: bool,
 }
 
 /// An operator within a stage.
@@ -91,6 +94,8 @@ pub struct StageOperator {
 /// What a physical operator does.
 #[derive(Clone, Debug)]
 pub enum OperatorKind {
+    /// Appends the time of the job's clock.
+    ProcessingTime,
     /// Computes columns.
     Project(Vec<NamedExpression>),
     /// Keeps some rows.
@@ -165,6 +170,7 @@ impl Stage {
 impl StageOperator {
     fn instance(&self) -> Result<Box<dyn Operator>, OperatorError> {
         Ok(match &self.kind {
+            OperatorKind::ProcessingTime => Box::new(ProcessingTime::new(self.schema.clone())),
             OperatorKind::Project(expressions) => Box::new(Project::new(expressions.clone(), self.schema.clone())),
             OperatorKind::Filter(predicate) => Box::new(Filter::new(Arc::clone(predicate))),
             OperatorKind::WindowAssign { column, window } => {

@@ -88,6 +88,11 @@ impl WatermarkTracker {
         InputTime { watermark: combine(times), state: state_of(times) }
     }
 
+    /// How many inputs there are.
+    pub fn input_count(&self) -> usize {
+        self.inputs.len()
+    }
+
     /// One input's own time.
     pub fn input(&self, input: usize) -> Option<InputTime> {
         self.inputs.get(input).copied()

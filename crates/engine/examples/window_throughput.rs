@@ -127,7 +127,7 @@ fn windowed() -> Result<Graph, Box<dyn Error>> {
     let second = arrow::array::PrimitiveArray::<DurationMillisecondType>::from(vec![1_000]);
     let second = Literal::new("1 s", Arc::new(second));
     let bound = Arc::new(Binary::new(named("ts")?.expression, BinaryOperation::Minus, second));
-    let read = graph.push(LogicalOperator::Watermark { column: 1, bound }, vec![read], schema());
+    let read = graph.push(LogicalOperator::Watermark { column: 1, bound, is_clock: false }, vec![read], schema());
     let call =
         |name: &str, function, arguments| AggregateCall { name: String::from(name), function, arguments, filter: None };
     let operator = LogicalOperator::WindowAggregate {

@@ -20,6 +20,19 @@ pub(crate) fn now_ms() -> i64 {
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
+impl JobMetrics {
+    /// The time to stamp rows with that are being read: never before one that was given before, nor before the time that
+    /// operators have been told.
+    pub(crate) fn stamp(&self) -> i64 {
+        let told_ms = self.clock_ms.load(Relaxed);
+        if !self.reads_clock.load(Relaxed) {
+            return told_ms.max(0);
+        }
+        let now_ms = now_ms().max(told_ms);
+        self.stamp_ms.fetch_max(now_ms, Relaxed).max(now_ms)
+    }
+}
+
 /// Tells the workers the time, until it is dropped with its job.
 pub(crate) async fn tick(metrics: Arc<JobMetrics>, bells: Vec<Arc<Bell>>) {
     let mut ticks = tokio::time::interval(TICK_INTERVAL);

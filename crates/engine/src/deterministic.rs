@@ -77,6 +77,7 @@ pub fn run_aligned(
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
     let wiring =
         wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments: alignments.clone() })?;
+    wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
     Run::new(wiring, scripts).finish(&mut Random::new(seed))
 }
 

@@ -28,6 +28,10 @@ pub(crate) struct JobMetrics {
     pub(crate) started_ms: i64,
     /// What the machine's clock said last, in milliseconds since the epoch; `i64::MIN` where no operator wants to know.
     pub(crate) clock_ms: AtomicI64,
+    /// The latest time that rows were stamped with.
+    pub(crate) stamp_ms: AtomicI64,
+    /// Whether the machine's clock may be read, or `clock_ms` is all there is: a script.
+    pub(crate) reads_clock: AtomicBool,
     /// Notified whenever something has changed.
     pub(crate) changed: Notify,
     pub(crate) late_dropped: AtomicU64,
@@ -163,6 +167,8 @@ impl JobMetrics {
             started: Instant::now(),
             started_ms: now_ms(),
             clock_ms: AtomicI64::new(i64::MIN),
+            stamp_ms: AtomicI64::new(0),
+            reads_clock: AtomicBool::new(true),
             changed: Notify::new(),
             late_dropped: AtomicU64::new(0),
             late_updated: AtomicU64::new(0),

@@ -78,6 +78,8 @@ pub(crate) struct SourceHead {
     pub(crate) before: Chain,
     /// How far rows bring event time.
     pub(crate) assign: Option<WatermarkAssign>,
+    /// Whether the clock brings event time on too.
+    pub(crate) is_clock: bool,
     /// The partitions read by this subtask, by sender.
     pub(crate) partitions: Vec<Arc<PartitionMetrics>>,
 }
@@ -169,6 +171,9 @@ impl Tasklet {
     fn read(&mut self, partition: usize, rows: RecordBatch, read_ns: u64) -> Result<(), JobError> {
         let Some(head) = &mut self.head else { return self.process(0, Batch::append(rows), read_ns) };
         let mut timed = Collected { batches: Vec::new(), job: &self.job };
+        if head.before.wants_clock() {
+            head.before.on_clock(self.job.stamp(), &mut timed).map_err(operator_failed)?;
+        }
         head.before.process(0, Batch::append(rows), &mut timed).map_err(operator_failed)?;
         let batches = timed.batches;
         let mut watermark = Watermark::UNKNOWN;
@@ -235,6 +240,9 @@ impl Tasklet {
         }
         self.clock_ms = Some(now_ms);
         self.unsettled = true;
+        if self.head.as_ref().is_some_and(|head| head.is_clock) {
+            (0..self.senders.input_count()).for_each(|partition| self.senders.advance(partition, Watermark(now_ms)));
+        }
         let (chain, mut out) = self.outgoing(self.now_ns);
         let result = chain.on_clock(now_ms, &mut out);
         out.finish(result)?;

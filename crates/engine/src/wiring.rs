@@ -281,6 +281,7 @@ impl Wirer<'_> {
             Some(_) => Some(SourceHead {
                 before: stage.chain(0..before)?,
                 assign: watermark.map(|watermark| WatermarkAssign::new(Arc::clone(&watermark.bound))),
+                is_clock: watermark.is_some_and(|watermark| watermark.is_clock),
                 partitions: self.partitions_of(id, subtask),
             }),
             None => None,
@@ -302,8 +303,9 @@ impl Wirer<'_> {
                 .collect(),
         };
         let chain = stage.chain(before..stage.operators.len())?;
-        let clock_ms = chain.wants_clock().then_some(i64::MIN);
-        self.wiring.wants_clock |= chain.wants_clock();
+        let wants_clock = chain.wants_clock() || head.as_ref().is_some_and(|head| head.before.wants_clock());
+        let clock_ms = wants_clock.then_some(i64::MIN);
+        self.wiring.wants_clock |= wants_clock;
         Ok(Tasklet {
             inputs: inputs.into_iter().map(|(_, input)| input).collect(),
             senders: WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0)),

@@ -15,6 +15,7 @@ use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;
+use crate::plan::processing_time::PROCTIME;
 use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, unread, window_call_input};
 use crate::problem::{Mistake, SqlError, did_you_mean};
 use crate::statement::{QueryText, RefreshMode, Statement, TableDeclaration, ViewDeclaration};
@@ -310,6 +311,7 @@ pub(crate) fn volatile_function(plan: &LogicalPlan) -> Option<String> {
         for expression in plan.expressions() {
             let _ = expression.transform_down(|part| {
                 if let Expr::ScalarFunction(call) = &part
+                    && call.func.name() != PROCTIME
                     && call.func.signature().volatility != datafusion::logical_expr::Volatility::Immutable
                 {
                     found = Some(call.func.name().to_owned());

@@ -124,9 +124,24 @@ impl<'a> Planner<'a> {
                 let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
                 Place { stage, keyed_by: None }
             }
-            LogicalOperator::Watermark { bound, .. } => {
+            LogicalOperator::ProcessingTime => {
                 let place = self.input_place(node, 0);
-                self.place_watermark(id, node, place.stage, SourceWatermark { after: 0, bound: Arc::clone(bound) })?;
+                let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
+                let stage = self.physical.stages.get(place.stage);
+                if shared || !stage.is_some_and(|stage| stage.source.is_some() && stage.operators.is_empty()) {
+                    return Err(error(
+                        id,
+                        node,
+                        "processing time is taken where rows are read, so it stands on a source",
+                    ));
+                }
+                self.push(place.stage, node, OperatorKind::ProcessingTime);
+                place
+            }
+            LogicalOperator::Watermark { bound, is_clock, .. } => {
+                let place = self.input_place(node, 0);
+                let watermark = SourceWatermark { after: 0, bound: Arc::clone(bound), is_clock: *is_clock };
+                self.place_watermark(id, node, place.stage, watermark)?;
                 place
             }
             LogicalOperator::Project { expressions } => {
@@ -182,7 +197,8 @@ impl<'a> Planner<'a> {
         let misplaced = || error(id, node, "a watermark must stand on a source, with nothing but projections between");
         let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
         let stage = self.physical.stages.get_mut(stage).filter(|_| !shared).ok_or_else(misplaced)?;
-        let projections = stage.operators.iter().all(|operator| matches!(operator.kind, OperatorKind::Project(_)));
+        let is_early = |kind: &OperatorKind| matches!(kind, OperatorKind::Project(_) | OperatorKind::ProcessingTime);
+        let projections = stage.operators.iter().all(|operator| is_early(&operator.kind));
         let after = stage.operators.len();
         let source = stage.source.as_mut().filter(|source| projections && source.watermark.is_none());
         source.ok_or_else(misplaced)?.watermark = Some(SourceWatermark { after, ..watermark });
@@ -369,7 +385,7 @@ impl<'a> Planner<'a> {
         let takers = self.graph.nodes.iter().enumerate().filter(|(_, node)| node.inputs.contains(&id));
         takers.into_iter().any(|(taker, node)| match node.operator {
             LogicalOperator::Watermark { .. } => true,
-            LogicalOperator::Project { .. } => self.leads_to_watermark(taker),
+            LogicalOperator::Project { .. } | LogicalOperator::ProcessingTime => self.leads_to_watermark(taker),
             _ => false,
         })
     }

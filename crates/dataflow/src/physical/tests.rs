@@ -26,7 +26,7 @@ fn source(graph: &mut Graph) -> NodeId {
 fn watermark(graph: &mut Graph, input: NodeId) -> NodeId {
     let schema = graph.nodes[input].schema.clone();
     let bound = column(&schema, "ts").unwrap().expression;
-    graph.push(LogicalOperator::Watermark { column: 1, bound }, vec![input], schema)
+    graph.push(LogicalOperator::Watermark { column: 1, bound, is_clock: false }, vec![input], schema)
 }
 
 fn filter(graph: &mut Graph, input: NodeId) -> NodeId {

@@ -87,7 +87,11 @@ impl Builder {
         let bound = Arc::new(arrow::array::PrimitiveArray::<DurationMillisecondType>::from(vec![bound_ms]));
         let bound = Literal::new(&format!("{bound_ms} ms"), bound);
         let bound = Arc::new(Binary::new(self.column(input, "ts"), BinaryOperation::Minus, bound));
-        self.graph.push(LogicalOperator::Watermark { column: 1, bound }, vec![input], self.schema(input))
+        self.graph.push(
+            LogicalOperator::Watermark { column: 1, bound, is_clock: false },
+            vec![input],
+            self.schema(input),
+        )
     }
 
     pub(crate) fn filter_greater(&mut self, input: NodeId, name: &str, than: i64) -> NodeId {

@@ -23,6 +23,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use super::as_of::{AsOfPlanner, resolve_versions};
 use super::lateral::flatten;
 use super::table_call::TableCallPlanner;
+use super::processing_time;
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
@@ -156,6 +157,14 @@ impl<'a> Planner<'a> {
         let source = self.scans.table(&table.definition).unwrap_or_else(|| unread(table.definition.physical_schema()));
         let scan = LogicalPlanBuilder::scan(reference.clone(), source, None)?.build()?;
         let plan = self.declared_columns(table, scan)?;
+        if table.definition.watermark.is_none()
+            && let LogicalPlan::Projection(projection) = &plan
+            && let Some(column) = processing_time::column_of(projection)
+        {
+            let time = Expr::Column(Column::from(plan.schema().qualified_field(column)));
+            let node = WatermarkNode { bound: time.clone(), input: plan, time };
+            return Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }));
+        }
         let Some((watermark, (_, bound))) = table.definition.watermark.as_ref().zip(table.places.watermark.as_ref())
         else {
             return Ok(plan);

@@ -20,10 +20,11 @@ use mulgil_dataflow::graph::Window;
 use super::temporal::TemporalJoinNode;
 use super::watermark::WatermarkNode;
 use super::window::{CallWindow, WINDOW_COLUMNS, WindowAssignNode};
-use super::{session_islands, window_ends};
+use super::{processing_time, session_islands, window_ends};
 
 /// The plan without our nodes, for DataFusion to run.
 pub(crate) fn expand(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let plan = processing_time::at_once(plan)?;
     plan.transform_up_with_subqueries(|plan| {
         let LogicalPlan::Extension(extension) = &plan else { return Ok(Transformed::no(plan)) };
         if let Some(watermark) = extension.node.as_any().downcast_ref::<WatermarkNode>() {

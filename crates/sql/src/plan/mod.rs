@@ -8,6 +8,7 @@ mod context;
 pub(crate) mod expand;
 mod functions;
 mod lateral;
+pub(crate) mod processing_time;
 mod session_islands;
 mod state;
 mod table_call;

@@ -8,7 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
-use super::functions;
+use super::{functions, processing_time};
 
 /// What a session may use.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,7 @@ fn with_functions(mut state: SessionState) -> SessionState {
     for function in functions::scalar_functions(&state) {
         state.register_udf(function).ok();
     }
+    state.register_udf(Arc::new(processing_time::function())).ok();
     for function in functions::aggregate_functions(&state) {
         state.register_udaf(function).ok();
     }

@@ -9,6 +9,7 @@ mod finish;
 mod join;
 mod key;
 mod over;
+mod processing_time;
 mod rank;
 mod retention;
 mod rolling;

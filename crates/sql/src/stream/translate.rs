@@ -15,6 +15,7 @@ use mulgil_dataflow::operators::join::TimeToLive;
 
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::processing_time::is_processing_time;
 use crate::plan::table_name_of;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
@@ -130,6 +131,9 @@ impl Translation {
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<Rows, SqlError> {
+        if let Some(stamped) = self.stamped(projection)? {
+            return Ok(stamped);
+        }
         let input = match projection.input.as_ref() {
             LogicalPlan::Join(join) => self.join(join, Some(&columns_named(projection)?))?,
             input => self.rows(input)?,
@@ -199,7 +203,8 @@ impl Translation {
         let input = self.rows(&watermark.input)?;
         let column = column_index(&watermark.time, &input.schema)?;
         let bound = BoundExpression::bind(&watermark.bound, &input.schema)?;
-        let operator = LogicalOperator::Watermark { column, bound };
+        let is_clock = is_processing_time(&watermark.input, &watermark.bound);
+        let operator = LogicalOperator::Watermark { column, bound, is_clock };
         Ok(self.push(operator, vec![input.node], &input.schema, input.key))
     }
 
