@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::Int64Array;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::definition::{Distribution, OperatorDefinition, Port};
 use mulgil_dataflow::graph::{Graph, LogicalOperator};
@@ -115,6 +115,57 @@ async fn the_clock_strikes_while_no_rows_come() {
     let line = sink.lines().remove(0);
     let at_ms: i64 = line.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(at_ms > 1_600_000_000_000, "the time of day: {line}");
+    end.add_permits(1);
+    within("the end", job.join()).await.unwrap();
+}
+
+/// Counts and sums per key and `size_ms` of processing time.
+fn per_processing_time(size_ms: i64) -> Graph {
+    let mut builder = Builder::default();
+    let source = builder.source("events");
+    let mut fields: Vec<Field> = builder.schema(source).fields().iter().map(|field| field.as_ref().clone()).collect();
+    fields.push(Field::new("p", DataType::Timestamp(TimeUnit::Millisecond, None), false));
+    let schema = Arc::new(Schema::new(fields));
+    let stamped = builder.graph.push(LogicalOperator::ProcessingTime, vec![source], Arc::clone(&schema));
+    let (column, bound) = (schema.index_of("p").unwrap(), builder.column(stamped, "p"));
+    let watermark = LogicalOperator::Watermark { column, bound, is_clock: true };
+    let timed = builder.graph.push(watermark, vec![stamped], schema);
+    let node = builder.aggregate(timed, &["key"], "p", size_ms, 0);
+    builder.sink(node, "results")
+}
+
+#[test]
+fn rows_are_stamped_with_the_clock_when_they_are_read() {
+    let steps = vec![
+        Step::Rows(rows(&[event("a", 77, 1), event("b", -77, 2)])),
+        Step::Clock(9_999),
+        Step::Rows(rows(&[event("a", 0, 4)])),
+        Step::Idle,
+        Step::Clock(25_000),
+        Step::Rows(rows(&[event("a", 0, 8)])),
+    ];
+    let tables = HashMap::from([("events".to_owned(), vec![steps, vec![Step::Rows(rows(&[]))]])]);
+    for parallelism in [1, 2, 5] {
+        let physical = plan(&per_processing_time(10_000), parallelism).unwrap();
+        for seed in 0..100 {
+            let outcome = run(&physical, &tables, 1_000, seed).unwrap();
+            let mut given = lines(&outcome.batches["results"]);
+            given.sort();
+            let expected = ["a 0 10000 2 5", "a 20000 30000 1 8", "b 0 10000 1 2"];
+            assert_eq!(given, expected, "seed {seed}, parallelism {parallelism}");
+            assert_eq!(outcome.summary.late_dropped, 0);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_of_processing_time_close_while_no_rows_come() {
+    let end = gate();
+    let source = MemorySource::new(vec![vec![give(&[event("a", 1, 5)]), memory::Step::Wait(end.clone())]]);
+    let sink = Arc::new(MemorySink::default());
+    let job = start(per_processing_time(1), options(2), &source, &sink).await.unwrap();
+    sink.wait_until("the window", |sink| sink.lines().len() == 1).await;
+    assert!(sink.lines()[0].ends_with(" 1 5"), "{:?}", sink.lines());
     end.add_permits(1);
     within("the end", job.join()).await.unwrap();
 }
