@@ -22,8 +22,8 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 
 use super::as_of::{AsOfPlanner, resolve_versions};
 use super::lateral::flatten;
-use super::table_call::TableCallPlanner;
 use super::processing_time;
+use super::table_call::TableCallPlanner;
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
