@@ -9,7 +9,7 @@ use mulgil_dataflow::physical;
 use crate::arguments::{Arguments, ExplainArguments, Format};
 use crate::exit::Exit;
 use crate::offline::Offline;
-use crate::output::write_out;
+use crate::output::{remark, write_out};
 
 /// Which graph is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,7 @@ pub(crate) fn execute(arguments: &Arguments, explain: &ExplainArguments) -> Resu
 
 /// Prints a graph.
 pub(crate) fn print(graph: &mulgil_dataflow::graph::Graph, which: Graph, format: GraphFormat) -> Result<()> {
+    graph.warnings().iter().for_each(|warning| remark(&format!("warning: {warning}")));
     let text = match which {
         Graph::Logical => explain::logical(graph, format),
         Graph::Physical => {

@@ -40,6 +40,15 @@ impl Graph {
         }
     }
 
+    /// What a user should know before it runs for ever: operators whose state nothing bounds, with the remedy.
+    pub fn warnings(&self) -> Vec<String> {
+        let warning = |node: &Node| match &node.operator {
+            LogicalOperator::Apply(definition) => definition.warning(),
+            _ => None,
+        };
+        self.nodes.iter().filter_map(warning).collect()
+    }
+
     fn updating_inputs(&self, inputs: &[NodeId], node: NodeId) -> Vec<bool> {
         inputs.iter().map(|input| *input < node && self.is_updating(*input)).collect()
     }

@@ -265,10 +265,7 @@ impl Tasklet {
         let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
         let is_news = now.watermark > self.told.watermark;
         let (chain, mut out) = self.outgoing(read_ns);
-        let mut result = chain.flush(&mut out);
-        if result.is_ok() && is_news {
-            result = chain.on_watermark(now.watermark, &mut out);
-        }
+        let result = if is_news { chain.on_watermark(now.watermark, &mut out) } else { chain.flush(&mut out) };
         out.finish(result)?;
         if now != self.told || exhausted {
             for route in &mut self.routes {

@@ -1,12 +1,16 @@
 //! The one test binary of `serving`: statements in both modes, equality of batch and stream, and the life of views.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "serving/bad_input.rs"]
+mod bad_input;
 #[path = "serving/fixture.rs"]
 mod fixture;
 #[path = "serving/flights.rs"]
 mod flights;
 #[path = "serving/functions.rs"]
 mod functions;
+#[path = "serving/generated/mod.rs"]
+mod generated;
 #[path = "serving/joins.rs"]
 mod joins;
 #[path = "serving/over.rs"]

@@ -103,6 +103,12 @@ impl OperatorDefinition for GroupAggregate {
         !self.calls.is_empty() || inputs.contains(&true)
     }
 
+    fn warning(&self) -> Option<String> {
+        (self.key_count > 0).then(|| {
+            format!("the {self} keeps a state for every key for ever; aggregate per window if there are ever more keys")
+        })
+    }
+
     fn local_part(&self, input: &Port) -> Option<LocalPart> {
         // Rows that are taken back have to find their states: they travel as they are.
         match (input.is_updating, self.key_count) {

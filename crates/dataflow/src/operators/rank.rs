@@ -102,6 +102,16 @@ impl OperatorDefinition for RankDefinition {
         !self.is_windowed(inputs.contains(&true))
     }
 
+    fn warning(&self) -> Option<String> {
+        (self.window.is_none() && !self.partition.is_empty()).then(|| {
+            format!(
+                "the operator that is to {} does so for ever; name a window's bounds in PARTITION BY if there are ever more \
+                 partitions",
+                self.describe()
+            )
+        })
+    }
+
     fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
         let is_updating = inputs.iter().any(|port| port.is_updating);
         Ok(match self.window.filter(|_| self.is_windowed(is_updating)) {

@@ -18,6 +18,12 @@ use super::translate::{Rows, Translation};
 use crate::problem::SqlError;
 
 impl Translation {
+    /// The key of rows that are sent to where `columns` say. Where these can change under one key, the change of a row and
+    /// its former self go different ways, and may come in either order: such rows have no key, only themselves.
+    fn key_behind_exchange(&self, rows: &Rows, columns: &[usize]) -> Key {
+        if self.graph.is_updating(rows.node) && !rows.key.covers(columns) { Key::none() } else { rows.key.clone() }
+    }
+
     /// A join of which the columns `needed` (by index) are asked for, or all. The rows have the columns that are needed,
     /// in the join's order.
     pub(super) fn join(&mut self, join: &Join, needed: Option<&[usize]>) -> Result<Rows, SqlError> {
@@ -31,10 +37,16 @@ impl Translation {
         let left = self.rows(&join.left)?;
         let right = self.rows(&join.right)?;
         let widths = Sides { left: left.schema.fields().len(), right: right.schema.fields().len() };
-        let key = key_of(kind, &left, &right);
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();
         let (left, left_keys) = self.with_keys(left, &left_keys)?;
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
+        let left_key = self.key_behind_exchange(&left, &left_keys);
+        let right_key = self.key_behind_exchange(&right, &right_keys);
+        let key = match (kind.shows(Side::Left), kind.shows(Side::Right)) {
+            (true, true) => left_key.beside(&right_key, widths.left),
+            (true, false) => left_key,
+            (false, _) => right_key,
+        };
         let condition = join.filter.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let outputs = outputs(kind, widths, needed);
         let schema = output_schema(&join.schema, needed)?;
@@ -173,13 +185,4 @@ pub(super) fn condition(filter: &Expr, left: &Rows, right: &Rows) -> Result<Cond
     }
     let schema = DFSchema::new_with_metadata(fields, HashMap::new())?;
     Ok(Condition { columns, predicate: BoundExpression::bind(filter, &schema)? })
-}
-
-/// What names a row of the result: a row of each side that comes out.
-fn key_of(kind: JoinKind, left: &Rows, right: &Rows) -> Key {
-    match (kind.shows(Side::Left), kind.shows(Side::Right)) {
-        (true, true) => left.key.clone().beside(&right.key, left.schema.fields().len()),
-        (true, false) => left.key.clone(),
-        (false, _) => right.key.clone(),
-    }
 }

@@ -41,6 +41,12 @@ impl Key {
         Self { parts: Some(first.iter().cloned().chain(second).collect()) }
     }
 
+    /// Whether every one of these columns is of the key: then the rows of one key are equal in them.
+    pub(crate) fn covers(&self, columns: &[usize]) -> bool {
+        let is_part = |column: &usize| self.parts.iter().flatten().any(|part| part.contains(column));
+        columns.iter().all(is_part)
+    }
+
     /// One column for each part.
     pub(crate) fn columns(&self) -> Option<Vec<usize>> {
         let mut columns: Vec<usize> = self.parts.as_ref()?.iter().filter_map(|part| part.first().copied()).collect();

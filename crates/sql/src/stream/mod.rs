@@ -92,11 +92,7 @@ pub(crate) fn plan(
     sources.sort();
     sources.dedup();
     let is_updating = graph.is_updating(end);
-    let warnings = graph.nodes.iter().filter_map(|node| match &node.operator {
-        LogicalOperator::Apply(definition) => definition.warning(),
-        _ => None,
-    });
-    let warnings = warnings.collect();
+    let warnings = graph.warnings();
     Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, finish, warnings })
 }
 

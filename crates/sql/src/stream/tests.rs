@@ -111,6 +111,21 @@ fn keys_name_the_rows_of_a_result() {
     }
 }
 
+/// The change of a count may come by another way than the count before it.
+#[test]
+fn rows_that_change_their_way_have_no_key() {
+    let counts = "(SELECT origin, count(*) AS n FROM departures GROUP BY origin) AS c";
+    for (sql, expected) in [
+        (format!("SELECT c.* FROM {counts} WHERE NOT EXISTS (SELECT 1 FROM plain AS p WHERE p.id = c.n)"), None),
+        (
+            format!("SELECT c.* FROM {counts} WHERE EXISTS (SELECT 1 FROM departures AS d WHERE d.dest = c.origin)"),
+            Some(vec![0]),
+        ),
+    ] {
+        assert_eq!(planned(&sql).unwrap().key, expected, "{sql}");
+    }
+}
+
 #[test]
 fn what_is_never_forgotten_is_said() {
     let near = "FROM raw AS a JOIN raw AS b ON a.id = b.id AND a.ts BETWEEN b.ts - INTERVAL '1' HOUR AND b.ts";
