@@ -1,6 +1,7 @@
 //! `REGEXP_EXTRACT(text, expression [, group])`: what a group of a regular expression matches; group 0 is the whole match.
 //! NULL where there is no match, or no such group.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StringArray, StringBuilder};
@@ -68,11 +69,34 @@ struct Extract {
     places: CaptureLocations,
 }
 
+thread_local! {
+    /// The expressions that this thread has used last, the latest at the end: compiling one costs as much as some hundred searches.
+    static COMPILED: RefCell<Vec<Regex>> = const { RefCell::new(Vec::new()) };
+}
+
+/// How many expressions a thread keeps.
+const COMPILED_MAX: usize = 16;
+
+fn compiled(expression: &str) -> Result<Regex> {
+    COMPILED.with_borrow_mut(|compiled| {
+        let known = compiled.iter().position(|known| known.as_str() == expression);
+        let found = match known {
+            Some(place) => compiled.remove(place),
+            None => Regex::new(expression).map_err(|error| {
+                DataFusionError::Execution(format!("{expression:?} is not a regular expression: {error}"))
+            })?,
+        };
+        if compiled.len() == COMPILED_MAX {
+            compiled.remove(0);
+        }
+        compiled.push(found.clone());
+        Ok(found)
+    })
+}
+
 impl Extract {
     fn new(expression: &str) -> Result<Self> {
-        let expression = Regex::new(expression).map_err(|error| {
-            DataFusionError::Execution(format!("{expression:?} is not a regular expression: {error}"))
-        })?;
+        let expression = compiled(expression)?;
         let places = expression.capture_locations();
         Ok(Self { expression, places })
     }
