@@ -38,7 +38,7 @@ pub trait Source: Send + Sync {
 /// What a reader has for its caller.
 #[derive(Debug)]
 pub enum Read {
-    /// Rows, about 8k, or what has arrived within a few milliseconds; and the position behind them.
+    /// Rows, about 8k (more where they are narrow), or what has arrived within a few milliseconds; and the position behind them.
     Rows(RecordBatch, Position),
     /// The reader knows that nothing will come for a while: the partition is idle and holds event time back no longer. (A
     /// table's idle time-out is the engine's.)

@@ -37,10 +37,26 @@ impl GroupTable {
     /// Appends the group of each of `rows` to `groups`, making new groups for new keys. `keys` come from the encoder
     /// that the table was made with.
     pub fn intern(&mut self, keys: &EncodedKeys, rows: impl Iterator<Item = usize>, groups: &mut Vec<usize>) {
+        if self.keys.is_none() {
+            return self.intern_without_columns(keys, rows, groups);
+        }
         for row in rows {
             let Some(&hash) = keys.hashes().get(row) else { continue };
             groups.push(self.intern_one(keys.row(row), hash));
         }
+    }
+
+    /// All rows are one group: it is looked up once.
+    fn intern_without_columns(
+        &mut self,
+        keys: &EncodedKeys,
+        mut rows: impl Iterator<Item = usize>,
+        groups: &mut Vec<usize>,
+    ) {
+        let Some(hash) = rows.next().and_then(|row| keys.hashes().get(row)) else { return };
+        let group = self.intern_one(None, *hash);
+        groups.push(group);
+        groups.extend(rows.map(|_| group));
     }
 
     /// Appends the group of each key of `other`, in order, to `groups`. Both tables are of one encoder.

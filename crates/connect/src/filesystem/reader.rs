@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::compute::{CastOptions, cast_with_options};
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::datatypes::{Field, Schema, SchemaRef};
 use async_trait::async_trait;
 use flate2::read::MultiGzDecoder;
 use tokio::sync::mpsc;
@@ -24,6 +24,10 @@ use crate::source::{PartitionReader, Position, Read as Next};
 
 /// Rows of a batch.
 const BATCH_ROWS: usize = 8192;
+/// Rows of a batch where they are narrow and cheap to read: what a batch costs beside its rows would show.
+const NARROW_BATCH_ROWS_MAX: usize = 4 * BATCH_ROWS;
+/// How much of the cache a batch of narrow rows may take.
+const NARROW_BATCH_BYTES: usize = 256 * 1024;
 /// Batches decoded ahead of the reader: enough to keep both sides busy.
 const BATCHES_AHEAD: usize = 2;
 /// How every gzip stream begins.
@@ -157,7 +161,8 @@ impl RowReader {
         let wanted = Arc::new(table.file_schema.project(&plan.file_projection)?);
         if table.format == Format::Parquet {
             let file = File::open(path).map_err(file_error("open", path))?;
-            let reader = ParquetReader::new(file, &table.file_schema, wanted, from, BATCH_ROWS);
+            let batch_rows = batch_rows(&wanted);
+            let reader = ParquetReader::new(file, &table.file_schema, wanted, from, batch_rows);
             return Ok(Self::Parquet(Box::new(reader.map_err(at_line)?)));
         }
         let text = open_text(path).map_err(file_error("open", path))?;
@@ -179,6 +184,13 @@ impl RowReader {
             Self::Parquet(reader) => reader.next(),
         }
     }
+}
+
+/// How many rows of these columns make a batch.
+fn batch_rows(columns: &Schema) -> usize {
+    let widths = columns.fields().iter().map(|field| field.data_type().primitive_width());
+    let row_bytes = widths.sum::<Option<usize>>().map_or(usize::MAX, |bytes| bytes.max(1));
+    (NARROW_BATCH_BYTES / row_bytes).clamp(BATCH_ROWS, NARROW_BATCH_ROWS_MAX)
 }
 
 fn at_line(path: &Path, (line, reason): Stop) -> ConnectError {
