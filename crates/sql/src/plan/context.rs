@@ -21,6 +21,7 @@ use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
 
 use super::as_of::{AsOfPlanner, resolve_versions};
+use super::group_window::write_out;
 use super::lateral::flatten;
 use super::processing_time;
 use super::table_call::TableCallPlanner;
@@ -134,7 +135,7 @@ impl<'a> Planner<'a> {
 
     /// The query's plan, not optimised.
     pub(crate) fn query(&self, query: &QueryText, at: Location) -> Result<LogicalPlan, Mistake> {
-        let statement = ast::Statement::Query(query.query.clone());
+        let statement = ast::Statement::Query(write_out(query.query.clone())?);
         SqlToRel::new_with_options(self, self.parser_options())
             .sql_statement_to_plan(statement)
             .and_then(|plan| resolve_versions(plan, at))

@@ -7,6 +7,7 @@ mod as_of;
 mod context;
 pub(crate) mod expand;
 mod functions;
+mod group_window;
 mod lateral;
 pub(crate) mod processing_time;
 mod session_islands;
