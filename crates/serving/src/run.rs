@@ -13,6 +13,7 @@ use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
+use mulgil_dataflow::operators::join::TimeToLive;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobOptions, JobSummary};
 use mulgil_sql::catalog::Catalog;
@@ -50,6 +51,8 @@ pub struct RunOptions {
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
     pub allowed_lateness_ms: u64,
+    /// How long state that nothing else bounds is kept in stream mode; views say so for themselves.
+    pub time_to_live: Option<TimeToLive>,
     /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
     pub changelog: bool,
     /// Stored results of views, to be read in place of their queries.
@@ -63,6 +66,7 @@ impl Default for RunOptions {
             parallelism: 1,
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
+            time_to_live: None,
             changelog: false,
             snapshots: None,
         }
@@ -144,7 +148,9 @@ pub async fn run_statements(
 }
 
 fn session(catalog: &Arc<Catalog>, connectors: &Arc<Connectors>, options: &RunOptions) -> Session {
-    let session = Session::new(Arc::clone(catalog), Arc::clone(connectors)).with_options(options.session);
+    let session = Session::new(Arc::clone(catalog), Arc::clone(connectors))
+        .with_options(options.session)
+        .with_time_to_live(options.time_to_live);
     match &options.snapshots {
         Some(snapshots) => session.with_view_snapshots(Arc::clone(snapshots)),
         None => session,

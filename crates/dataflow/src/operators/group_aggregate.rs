@@ -104,8 +104,11 @@ impl OperatorDefinition for GroupAggregate {
     }
 
     fn warning(&self) -> Option<String> {
-        (self.key_count > 0).then(|| {
-            format!("the {self} keeps a state for every key for ever; aggregate per window if there are ever more keys")
+        (self.key_count > 0 && self.time_to_live.is_none()).then(|| {
+            format!(
+                "the {self} keeps a state for every key for ever; aggregate per window if there are ever more keys, or set \
+                 'state-ttl'"
+            )
         })
     }
 

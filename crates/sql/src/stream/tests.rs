@@ -25,13 +25,17 @@ CREATE MATERIALIZED TABLE late AS SELECT origin, dep_delay FROM departures WHERE
 ";
 
 fn planned(sql: &str) -> Result<StreamPlan, SqlError> {
+    planned_with(sql, None)
+}
+
+fn planned_with(sql: &str, time_to_live: Option<TimeToLive>) -> Result<StreamPlan, SqlError> {
     let (catalog, problems) = Catalog::load(&[(PathBuf::from("tables.sql"), TABLES.to_owned())]);
     assert_eq!(problems, []);
     let statement = single_statement(sql)?;
     let StatementKind::Query(query) = &statement.kind else { panic!("not a query") };
     let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
     let logical = planner.query(query, Location { line: 1, column: 1 }).map_err(|m| m.in_file(&PathBuf::from("q")))?;
-    plan(logical, None, None)
+    plan(logical, None, time_to_live)
 }
 
 fn text(sql: &str) -> String {
@@ -190,4 +194,20 @@ fn versions_are_joined_by_time() {
         };
         assert!(found.contains(expected), "{from}: {found}");
     }
+}
+
+#[test]
+fn groups_are_kept_for_ever_with_a_warning_or_for_their_time_to_live() {
+    let by_origin = "SELECT origin, count(*) FROM departures GROUP BY origin";
+    let kept = planned(by_origin).unwrap();
+    assert_eq!(
+        kept.warnings,
+        ["the aggregate count(1) by origin keeps a state for every key for ever; aggregate per window if there are ever \
+          more keys, or set 'state-ttl'"]
+    );
+    let forgotten = planned_with(by_origin, Some(TimeToLive::EventTime(3_600_000))).unwrap();
+    assert!(forgotten.warnings.is_empty());
+    let text = logical(&forgotten.graph, Format::Text);
+    assert!(text.contains("aggregate count(1) by origin, forgetting groups after 3600000 ms of event time"), "{text}");
+    assert!(planned("SELECT count(*) FROM departures").unwrap().warnings.is_empty(), "one group is no burden");
 }

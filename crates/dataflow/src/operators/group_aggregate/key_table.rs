@@ -61,14 +61,22 @@ impl KeyTable {
             return Ok(());
         };
         let rows = converter.convert_columns(columns)?;
-        for row in rows.iter() {
-            let key = row.data();
+        let mut last: Option<(&[u8], usize)> = None;
+        for row in 0..rows.num_rows() {
+            let key = rows.row(row).data();
+            // Equal keys often follow each other: a day, for example.
+            if let Some((last_key, group)) = last
+                && last_key == key
+            {
+                groups.push(group);
+                continue;
+            }
             let hash = xxh3_64(key);
             let same = |(other, group): &(u64, usize)| {
                 *other == hash && self.keys.get(*group).is_some_and(|known| **known == *key)
             };
-            match self.index.entry(hash, same, |(hash, _)| *hash) {
-                Entry::Occupied(found) => groups.push(found.get().1),
+            let group = match self.index.entry(hash, same, |(hash, _)| *hash) {
+                Entry::Occupied(found) => found.get().1,
                 Entry::Vacant(vacant) => {
                     let group = self.free.pop().unwrap_or(self.keys.len());
                     vacant.insert((hash, group));
@@ -77,9 +85,11 @@ impl KeyTable {
                         Some(place) => *place = key.into(),
                         None => self.keys.push(key.into()),
                     }
-                    groups.push(group);
+                    group
                 }
-            }
+            };
+            groups.push(group);
+            last = Some((key, group));
         }
         Ok(())
     }
