@@ -202,8 +202,10 @@ fn groups_are_kept_for_ever_with_a_warning_or_for_their_time_to_live() {
     let kept = planned(by_origin).unwrap();
     assert_eq!(
         kept.warnings,
-        ["the aggregate count(1) by origin keeps a state for every key for ever; aggregate per window if there are ever \
-          more keys, or set 'state-ttl'"]
+        [
+            "the aggregate count(1) by origin keeps a state for every key for ever; aggregate per window if there are ever \
+          more keys, or set 'state-ttl'"
+        ]
     );
     let forgotten = planned_with(by_origin, Some(TimeToLive::EventTime(3_600_000))).unwrap();
     assert!(forgotten.warnings.is_empty());
