@@ -16,6 +16,7 @@ use crate::options::{refusal, suggestion};
 use crate::partition::PartitionColumns;
 use crate::print::{BlackholeConnector, PrintConnector};
 use crate::sink::Sink;
+use crate::socket::SocketConnector;
 use crate::source::Source;
 use crate::time::{TimeOptions, TimedSource};
 use crate::topic::TopicConnector;
@@ -51,6 +52,7 @@ impl Connectors {
                 Box::new(FilesystemConnector::new(project_dir)),
                 Box::new(TopicConnector::new(log)),
                 Box::new(lake),
+                Box::new(SocketConnector),
                 Box::new(PrintConnector),
                 Box::new(BlackholeConnector),
             ],

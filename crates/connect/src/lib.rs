@@ -17,6 +17,7 @@ mod partition;
 mod print;
 mod provider;
 pub mod sink;
+mod socket;
 pub mod source;
 pub mod time;
 mod topic;

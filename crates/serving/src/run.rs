@@ -2,6 +2,7 @@
 
 mod changelog;
 mod explain;
+mod frame;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -25,6 +26,7 @@ use tokio::runtime::Handle;
 
 use self::changelog::ChangelogSink;
 pub use self::explain::{ExplainOptions, explain};
+pub use self::frame::{run_frame, run_frame_into};
 use crate::result::{ResultError, ResultTable};
 use crate::sink::ResultSink;
 

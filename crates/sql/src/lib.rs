@@ -9,6 +9,7 @@ mod check;
 mod ddl;
 mod dialect;
 mod duration;
+pub mod frame;
 pub mod function;
 mod insert;
 mod plan;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
-use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
 use datafusion::logical_expr::{LogicalPlan, TableSource};
@@ -22,6 +22,7 @@ use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
+use crate::frame::Frame;
 use crate::insert;
 use crate::plan::expand::expand;
 use crate::plan::ties::{break_ties, has_ties};
@@ -261,6 +262,47 @@ impl Session {
         insert::target(&self.catalog, declaration).map_err(|mistake| problem(mistake).into())
     }
 
+    /// The rows of a table or view, to build a query on in Rust.
+    ///
+    /// # Errors
+    /// There is no such table or view.
+    pub fn table(&self, name: &str) -> Result<Frame, SqlError> {
+        Frame::table(&self.catalog, name)
+    }
+
+    /// The rows of a `SELECT`, to build a query on in Rust.
+    ///
+    /// # Errors
+    /// A mistake in the text, with its place in it.
+    pub fn select(&self, sql: &str) -> Result<Frame, SqlError> {
+        Frame::sql(&self.catalog, sql)
+    }
+
+    /// Runs a frame in batch.
+    ///
+    /// # Errors
+    /// A table cannot be opened.
+    pub async fn run_frame(&self, frame: &Frame) -> Result<QueryResult, SqlError> {
+        let mut tables = HashMap::new();
+        for name in tables_scanned(frame.plan())? {
+            if let Some(table) = self.catalog.table(&name) {
+                let provider = self.connectors.provider(&table.definition).await?;
+                tables.insert(name, provider_as_source(provider));
+            }
+        }
+        let opened = frame.plan().clone().transform_up_with_subqueries(|node| match node {
+            LogicalPlan::TableScan(mut scan) => match tables.get(&table_name_of(&scan.table_name)) {
+                Some(source) => {
+                    scan.source = Arc::clone(source);
+                    Ok(Transformed::yes(LogicalPlan::TableScan(scan)))
+                }
+                None => Ok(Transformed::no(LogicalPlan::TableScan(scan))),
+            },
+            other => Ok(Transformed::no(other)),
+        })?;
+        self.run(self.state()?, &executable(opened.data)?).await
+    }
+
     fn state(&self) -> Result<SessionState, SqlError> {
         Ok(session_state(StateOptions {
             memory_limit_bytes: self.options.memory_limit_bytes,
@@ -281,11 +323,7 @@ impl Session {
             }
         }
         scans.tables = tables;
-        let mut plan = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
-        if has_ties(&plan)? {
-            plan = break_ties(stream::optimize(plan)?)?;
-        }
-        Ok(expand(plan)?)
+        executable(Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?)
     }
 
     async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {
@@ -296,6 +334,14 @@ impl Session {
         let stream = execute_stream(physical, context.task_ctx()).map_err(SqlError::from_running)?;
         Ok(QueryResult { schema: stream.schema(), stream })
     }
+}
+
+/// The plan in nodes that DataFusion knows, with the order of rows made total.
+fn executable(mut plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    if has_ties(&plan)? {
+        plan = break_ties(stream::optimize(plan)?)?;
+    }
+    Ok(expand(plan)?)
 }
 
 async fn write_to_sink(sink: &dyn Sink, mut rows: SendableRecordBatchStream) -> Result<WriteSummary, SqlError> {
