@@ -30,6 +30,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 pub use datafusion::prelude::{Expr, cast, col, lit, when};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::Window;
+use mulgil_dataflow::operators::join::TimeToLive;
 
 use crate::catalog::Catalog;
 use crate::plan::window::{CallWindow, WindowAssignNode};
@@ -89,6 +90,8 @@ impl WindowCall {
 #[derive(Clone, Debug)]
 pub struct Frame {
     catalog: Arc<Catalog>,
+    /// How long state lives that nothing else bounds.
+    time_to_live: Option<TimeToLive>,
     plan: LogicalPlan,
 }
 
@@ -103,7 +106,7 @@ impl Frame {
         let planner = Planner::new(catalog, planning_state(), &Unscanned, 0);
         match catalog.table(&table) {
             // Columns of a table are found by its name too, as in SQL.
-            Some(table) => Ok(Self { catalog: Arc::clone(catalog), plan: planner.table(table)? }),
+            Some(table) => Ok(Self { catalog: Arc::clone(catalog), time_to_live: None, plan: planner.table(table)? }),
             None => Self::sql(catalog, &format!("SELECT * FROM {name}")),
         }
     }
@@ -117,7 +120,13 @@ impl Frame {
         };
         let planner = Planner::new(catalog, planning_state(), &Unscanned, 0);
         let plan = planner.query(query, statement.at).map_err(problem)?;
-        Ok(Self { catalog: Arc::clone(catalog), plan })
+        Ok(Self { catalog: Arc::clone(catalog), time_to_live: None, plan })
+    }
+
+    /// With a time to live for state that nothing else bounds.
+    pub(crate) fn with_time_to_live(mut self, time_to_live: Option<TimeToLive>) -> Self {
+        self.time_to_live = time_to_live;
+        self
     }
 
     /// The logical plan.
@@ -130,7 +139,7 @@ impl Frame {
         step: impl FnOnce(LogicalPlanBuilder) -> datafusion::common::Result<LogicalPlanBuilder>,
     ) -> Result<Self, SqlError> {
         let plan = step(LogicalPlanBuilder::from(self.plan))?.build()?;
-        Ok(Self { catalog: self.catalog, plan })
+        Ok(Self { plan, ..self })
     }
 
     /// Lets the columns be named `name.column`.
@@ -188,7 +197,7 @@ impl Frame {
         }
         let lateness_ms = u64::try_from(call.allowed_lateness.as_millis()).unwrap_or(u64::MAX);
         let node = WindowAssignNode::new(self.plan, time, window, lateness_ms)?;
-        Ok(Self { catalog: self.catalog, plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }) })
+        Ok(Self { plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }), ..self })
     }
 
     /// `GROUP BY`.
@@ -239,7 +248,7 @@ impl Frame {
             })
             .collect();
         let plan = LogicalPlanBuilder::window_plan(self.plan, bare)?;
-        Self { catalog: self.catalog, plan }.select(columns.into_iter().chain(named))
+        Self { plan, ..self }.select(columns.into_iter().chain(named))
     }
 
     /// `JOIN ... ON`.
@@ -304,7 +313,7 @@ impl Frame {
     /// # Errors
     /// As [`Frame::stream`].
     pub fn stream_into(&self, sink: &str) -> Result<StreamPlan, SqlError> {
-        stream::plan(self.plan.clone(), Some(sink.to_owned()))
+        stream::plan(self.plan.clone(), Some(sink.to_owned()), self.time_to_live)
     }
 
     /// The dataflow, as text.

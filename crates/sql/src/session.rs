@@ -267,7 +267,7 @@ impl Session {
     /// # Errors
     /// There is no such table or view.
     pub fn table(&self, name: &str) -> Result<Frame, SqlError> {
-        Frame::table(&self.catalog, name)
+        Ok(Frame::table(&self.catalog, name)?.with_time_to_live(self.time_to_live))
     }
 
     /// The rows of a `SELECT`, to build a query on in Rust.
@@ -275,7 +275,7 @@ impl Session {
     /// # Errors
     /// A mistake in the text, with its place in it.
     pub fn select(&self, sql: &str) -> Result<Frame, SqlError> {
-        Frame::sql(&self.catalog, sql)
+        Ok(Frame::sql(&self.catalog, sql)?.with_time_to_live(self.time_to_live))
     }
 
     /// Runs a frame in batch.
