@@ -38,10 +38,13 @@ impl Translation {
             let mut own = groups.iter().filter(is_key).chain(&calls).chain(&windowed.predicates);
             let needs_columns = own.any(|expression| windowed.uses_window(expression));
             match windowed.call.window {
-                CallWindow::Session { gap_ms, .. } if names_window && !needs_columns => {
-                    if windowed.predicates.is_empty() && is_parted_by(windowed.call, &groups, &windowed) {
-                        return self.session_aggregate(aggregate, &windowed, &groups, &calls, gap_ms);
-                    }
+                CallWindow::Session { gap_ms, .. }
+                    if names_window
+                        && !needs_columns
+                        && windowed.predicates.is_empty()
+                        && is_parted_by(windowed.call, &groups, &windowed) =>
+                {
+                    return self.session_aggregate(aggregate, &windowed, &groups, &calls, gap_ms);
                 }
                 CallWindow::Aligned(window) if names_window && (!needs_columns || window.is_tumbling()) => {
                     return self.over_call((aggregate, window), &windowed, &groups, &calls, needs_columns);
