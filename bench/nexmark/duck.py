@@ -28,9 +28,10 @@ def duck(directory, threads):
     import duckdb
 
     connection = duckdb.connect(config={"threads": threads})
-    began = time.perf_counter()
+    began, cpu_began = time.perf_counter(), time.process_time()
     rows = connection.execute(SQL.format(files=directory / "bid/*.parquet")).fetchall()
-    print(json.dumps({"seconds": time.perf_counter() - began, "rows_in": sum(count for _, count in rows)}))
+    seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
+    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "rows_in": sum(count for _, count in rows)}))
 
 
 def main():
@@ -56,7 +57,8 @@ def main():
     rates = {}
     for name, those in runs.items():
         rates[name] = those[0]["rows_in"] / statistics.median(one["seconds"] for one in those)
-        print(f"{name:7} {rates[name] / 1e6:7.1f} M rows/s")
+        cpu = statistics.median(one["cpu_seconds"] for one in those)
+        print(f"{name:7} {rates[name] / 1e6:7.1f} M rows/s {cpu:7.2f} CPU s")
     ratio = rates["mulgil"] / rates["duckdb"]
     print(f"ratio   {ratio:7.2f}")
     options.json.write_text(json.dumps({"rows_per_s": rates, "ratio": ratio, "runs": runs}, indent=2))
