@@ -9,10 +9,6 @@ use mulgil_nexmark::query::QUERIES;
 
 const EVENTS: u64 = 30_000;
 
-/// What cannot be answered yet, and why. A query that is answered, but wrongly, is never forgiven.
-const NOT_YET: [(&str, &str); 3] =
-    [("q11", "found: PARTITION"), ("q12", "invalid function 'proctime'"), ("q13", "invalid function 'proctime'")];
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_and_batch_give_the_same_answers() {
     let folder = tempfile::tempdir().unwrap();
@@ -23,12 +19,10 @@ async fn streams_and_batch_give_the_same_answers() {
     let mut faults = Vec::new();
     for query in QUERIES {
         let answer = Check { dir: dir.clone(), parallelism: 2 }.query(&query).await;
-        let not_yet = NOT_YET.iter().find(|(name, _)| *name == query.name);
-        match (answer, not_yet) {
-            (Ok(0), _) => faults.push(format!("{}: no rows, which proves nothing", query.name)),
-            (Ok(_), _) => {}
-            (Err(error), Some(_)) if !format!("{error:#}").contains("the stream gives") => {}
-            (Err(error), _) => faults.push(format!("{}: {error:#}", query.name)),
+        match answer {
+            Ok(0) => faults.push(format!("{}: no rows, which proves nothing", query.name)),
+            Ok(_) => {}
+            Err(error) => faults.push(format!("{}: {error:#}", query.name)),
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
