@@ -9,4 +9,5 @@ mod flow;
 mod graphs;
 mod memory;
 mod observed;
+mod parallelism;
 mod time;

@@ -213,3 +213,34 @@ fn groups_are_kept_for_ever_with_a_warning_or_for_their_time_to_live() {
     assert!(text.contains("aggregate count(1) by origin, forgetting groups after 3600000 ms of event time"), "{text}");
     assert!(planned("SELECT count(*) FROM departures").unwrap().warnings.is_empty(), "one group is no burden");
 }
+
+/// One query of many operators: as a graph and as stages, for people, programs and Graphviz.
+#[test]
+fn every_operator_is_drawn_in_every_form() {
+    use mulgil_dataflow::explain::physical;
+    let query = "SELECT s.origin, s.flights, r.id FROM (
+          SELECT origin, count(*) AS flights FROM TUMBLE(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR)
+           GROUP BY origin, window_start, window_end) AS s
+        LEFT JOIN (
+          SELECT id, ROW_NUMBER() OVER (PARTITION BY id ORDER BY seconds DESC) AS n FROM raw) AS r ON s.flights = r.id
+        WHERE r.n IS NULL OR r.n <= 2
+        UNION ALL
+        SELECT DISTINCT dest, 0, flight FROM departures WHERE dest IN (SELECT carrier FROM late_departures)"
+        .replace("late_departures", "departures");
+    let graph = planned(&query).unwrap().graph;
+    let stages = mulgil_dataflow::physical::plan(&graph, 4).unwrap();
+    insta::assert_snapshot!(
+        "many_operators_text",
+        format!("{}\n{}", logical(&graph, Format::Text), physical(&stages, Format::Text))
+    );
+    insta::assert_snapshot!(
+        "many_operators_dot",
+        format!("{}\n{}", logical(&graph, Format::Dot), physical(&stages, Format::Dot))
+    );
+    let top = planned(
+        "SELECT * FROM (SELECT origin, dep_delay, ROW_NUMBER() OVER (PARTITION BY origin ORDER BY dep_delay DESC) AS n
+         FROM departures) WHERE n <= 3",
+    );
+    let top = mulgil_dataflow::physical::plan(&top.unwrap().graph, 2).unwrap();
+    insta::assert_snapshot!("top_n_json", physical(&top, Format::Json));
+}

@@ -57,6 +57,11 @@ impl Lifetime {
         counts && watermark != Watermark::UNKNOWN && watermark != Watermark::END && self.advance(watermark.0)
     }
 
+    /// Whether it is the clock that counts.
+    pub(crate) fn wants_clock(&self) -> bool {
+        matches!(self.time_to_live, TimeToLive::ProcessingTime(_))
+    }
+
     /// The clock has come so far. Whether it is time for a look.
     pub(crate) fn on_clock(&mut self, now_ms: i64) -> bool {
         matches!(self.time_to_live, TimeToLive::ProcessingTime(_)) && self.advance(now_ms)

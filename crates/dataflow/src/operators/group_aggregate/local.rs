@@ -292,6 +292,10 @@ impl Operator for Local {
         }
     }
 
+    fn wants_clock(&self) -> bool {
+        matches!(self.aggregate.time_to_live, Some(TimeToLive::ProcessingTime(_)))
+    }
+
     fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.give_out(out)?;
         match self.aggregate.time_to_live {

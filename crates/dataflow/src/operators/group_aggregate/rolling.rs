@@ -307,6 +307,10 @@ impl Operator for Rolling {
         Ok(())
     }
 
+    fn wants_clock(&self) -> bool {
+        self.lifetime.as_ref().is_some_and(Lifetime::wants_clock)
+    }
+
     fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.flush(out)?;
         if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_clock(now_ms)) {

@@ -378,6 +378,10 @@ impl Operator for JoinInstance {
         self.pass(watermark, out)
     }
 
+    fn wants_clock(&self) -> bool {
+        matches!(self.time_to_live, Some(TimeToLive::ProcessingTime(_)))
+    }
+
     fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
         self.now_ms = now_ms;
         if let Some(TimeToLive::ProcessingTime(ttl_ms)) = self.time_to_live {
