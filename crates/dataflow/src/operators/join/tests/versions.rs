@@ -127,3 +127,28 @@ fn a_lookup_reads_its_table_first() {
     // Keys that were asked for are numbered once; rows are not kept.
     assert_eq!(sizes.first(), sizes.last());
 }
+
+#[test]
+fn a_table_that_is_looked_up_is_read_to_its_end_by_every_subtask() {
+    use crate::graph::{Graph, LogicalOperator};
+    use crate::physical::{Exchange, plan};
+
+    for is_lookup in [true, false] {
+        let mut lookup = join(JoinKind::Inner, vec![0], false, false);
+        lookup.is_lookup = is_lookup;
+        let mut graph = Graph::new();
+        let source = |side: &str| LogicalOperator::Source { table: side.to_owned(), projection: vec![0, 1, 2] };
+        let inputs = ["l", "r"].map(|side| graph.push(source(side), Vec::new(), schema_of(side))).to_vec();
+        let schema = output_schema(&lookup);
+        let rows = graph.push(LogicalOperator::Apply(Arc::new(lookup)), inputs, Arc::clone(&schema));
+        graph.push(LogicalOperator::Sink { table: "out".to_owned() }, vec![rows], schema);
+        let physical = plan(&graph, 3).unwrap();
+        let to_end: Vec<bool> =
+            physical.stages.iter().filter_map(|stage| Some(stage.source.as_ref()?.to_end)).collect();
+        assert_eq!(to_end, [false, is_lookup]);
+        let exchanges: Vec<Exchange> = physical.edges.into_iter().map(|edge| edge.exchange).collect();
+        let by_key = || Exchange::Hash(vec![0]);
+        let expected = if is_lookup { [Exchange::Forward, Exchange::Broadcast] } else { [by_key(), by_key()] };
+        assert_eq!(exchanges, expected);
+    }
+}
