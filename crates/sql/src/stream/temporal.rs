@@ -18,8 +18,9 @@ impl Translation {
         let left = self.rows(&join.left)?;
         let is_lookup = join.versions.is_none();
         let right = if is_lookup { self.rows_apart(&join.right)? } else { self.rows(&join.right)? };
-        // Each left row comes out once.
-        let key = left.key.clone();
+        // There is one version of a time; what is looked up may be there several times.
+        let key =
+            if is_lookup { left.key.clone().beside(&right.key, left.schema.fields().len()) } else { left.key.clone() };
         let all = |rows: &Rows| (0..rows.schema.fields().len()).collect::<Vec<usize>>();
         let outputs = Sides { left: all(&left), right: all(&right) };
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();

@@ -244,3 +244,15 @@ fn every_operator_is_drawn_in_every_form() {
     let top = mulgil_dataflow::physical::plan(&top.unwrap().graph, 2).unwrap();
     insta::assert_snapshot!("top_n_json", physical(&top, Format::Json));
 }
+
+#[test]
+fn a_join_has_a_key_where_changes_of_a_row_stay_together() {
+    let counts = |column: &str| format!("(SELECT {column}, count(*) AS n FROM departures GROUP BY {column})");
+    let (a, b) = (counts("origin"), counts("dest"));
+    for (on, expected) in
+        [("a.origin = b.dest", Some(vec![0, 1])), ("a.n = b.n", None), ("upper(a.origin) = b.dest", None)]
+    {
+        let sql = format!("SELECT origin, dest, a.n FROM {a} AS a JOIN {b} AS b ON {on}");
+        assert_eq!(planned(&sql).unwrap().key, expected, "{sql}");
+    }
+}
