@@ -7,6 +7,8 @@ mod bad_input;
 mod fixture;
 #[path = "serving/flights.rs"]
 mod flights;
+#[path = "serving/forgetting.rs"]
+mod forgetting;
 #[path = "serving/frames.rs"]
 mod frames;
 #[path = "serving/functions.rs"]
