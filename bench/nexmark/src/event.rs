@@ -204,8 +204,8 @@ impl Generator {
 
 /// The number of the last person registered when event `number` happens, that event included.
 fn latest_person(number: u64) -> i64 {
-    let place = (number % ROUND).min(PERSONS_PER_ROUND - 1);
-    (number / ROUND * PERSONS_PER_ROUND + place).cast_signed()
+    let registered = (number % ROUND + 1).min(PERSONS_PER_ROUND);
+    (number / ROUND * PERSONS_PER_ROUND + registered).cast_signed() - 1
 }
 
 /// The number of the last auction opened when event `number` happens, that event included; -1 before the first.

@@ -46,8 +46,9 @@ impl Files {
         let description = serde_json::json!({
             "events": self.events, "partitions": self.partitions, "seed": self.generator.seed,
             "events_per_second": self.generator.events_per_second,
-        });
-        if fs::read_to_string(&finished).is_ok_and(|text| text == description.to_string()) {
+        })
+        .to_string();
+        if fs::read_to_string(&finished).is_ok_and(|text| text == description) {
             return Ok(());
         }
         fs::create_dir_all(&self.dir).with_context(|| format!("failed to make {}", self.dir.display()))?;
@@ -63,7 +64,7 @@ impl Files {
             let threads: Vec<_> = threads.collect();
             threads.into_iter().try_for_each(|thread| thread.join().map_err(|_| anyhow!("a writer has panicked"))?)
         })?;
-        fs::write(&finished, description.to_string())?;
+        fs::write(&finished, description)?;
         Ok(())
     }
 

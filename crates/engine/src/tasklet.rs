@@ -197,10 +197,10 @@ impl Tasklet {
     /// Lets it be seen how far an input has come, and, where it is a source, the partition.
     fn note_time(&self, input: usize, sender: usize) {
         let partition = self.head.as_ref().and_then(|head| head.partitions.get(sender));
-        if let (Some(partition), Some(time)) = (partition, self.senders.input(sender)) {
-            if partition.time.set(time, self.now_ns) {
-                partition.tell_others();
-            }
+        if let (Some(partition), Some(time)) = (partition, self.senders.input(sender))
+            && partition.time.set(time, self.now_ns)
+        {
+            partition.tell_others();
         }
         if let (Some(input), Some(metrics)) = (self.inputs.get(input), self.metrics.inputs.get(input)) {
             metrics.time.set(self.senders.combined_of(input.senders.clone()), self.now_ns);
