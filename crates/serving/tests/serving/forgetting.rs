@@ -17,7 +17,8 @@ CREATE TABLE events (k VARCHAR, n BIGINT) WITH ('connector' = 'log', 'topic' = '
 CREATE MATERIALIZED TABLE counts WITH ('state-ttl' = '10 s', 'state-ttl-clock' = 'processing')
 REFRESH_MODE = CONTINUOUS AS SELECT k, count(n) AS c FROM events GROUP BY k;
 CREATE MATERIALIZED TABLE pairs WITH ('state-ttl' = '10 s', 'state-ttl-clock' = 'processing')
-REFRESH_MODE = CONTINUOUS AS SELECT a.k, a.n + b.n AS c FROM events AS a JOIN events AS b ON a.k = b.k;
+REFRESH_MODE = CONTINUOUS AS
+SELECT a.k, a.n + b.n AS c FROM (SELECT DISTINCT k, n FROM events) AS a JOIN (SELECT DISTINCT k, n FROM events) AS b ON a.k = b.k;
 ";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
