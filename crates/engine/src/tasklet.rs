@@ -257,8 +257,8 @@ impl Tasklet {
         }
     }
 
-    /// Lets the operators give out what they have gathered, brings them to the present time, and passes it on. Slivers go out when time does, or when there is
-    /// nothing more to join them with.
+    /// Lets the operators give out what they have gathered, brings them to the present time, and passes it on. Slivers go
+    /// out when time does, or when there is nothing more to join them with.
     fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
         let now = self.senders.combined();
         // Whatever is let out now, the oldest row of this turn has let it out.

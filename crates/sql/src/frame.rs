@@ -1,8 +1,7 @@
 //! Queries built in Rust, step by step: everything that SQL can say.
 //!
-//! ```no_run
-//! # fn main() -> Result<(), mulgil_sql::problem::SqlError> {
-//! # let session: mulgil_sql::session::Session = unimplemented!();
+//! ```
+//! # fn busiest(session: &mulgil_sql::session::Session) -> Result<(), mulgil_sql::problem::SqlError> {
 //! use std::time::Duration;
 //! use mulgil_sql::frame::{aggregate::count, col, lit, tumble};
 //!
