@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -26,7 +26,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 	@touch $@
 
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
-test: ui python browser
+test: ui python browser postgres
 	$(CARGO) test --workspace --locked
 	npm test --prefix ui --silent
 	bash tests/e2e.sh
@@ -50,6 +50,13 @@ browser:
 	  echo "installing chromium for the browser tests"; \
 	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-noto-cjk >/dev/null; }
+
+## Tests start clusters of their own with Debian's programs; its service is not used.
+postgres:
+	@command -v initdb >/dev/null || ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || { \
+	  echo "installing postgresql for the tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
 
 clean-demo:
 	rm -rf $(DEMO_DIR)

@@ -12,8 +12,10 @@ use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::filesystem::FilesystemConnector;
 use crate::lake::Lake;
+use crate::lookup::LookupOptions;
 use crate::options::{refusal, suggestion};
 use crate::partition::PartitionColumns;
+use crate::postgres::PostgresConnector;
 use crate::print::{BlackholeConnector, PrintConnector};
 use crate::sink::Sink;
 use crate::socket::SocketConnector;
@@ -49,9 +51,10 @@ impl Connectors {
     pub fn with_lake(project_dir: PathBuf, log: Option<EventLog>, lake: Lake) -> Self {
         Self {
             connectors: vec![
-                Box::new(FilesystemConnector::new(project_dir)),
+                Box::new(FilesystemConnector::new(project_dir.clone())),
                 Box::new(TopicConnector::new(log)),
                 Box::new(lake),
+                Box::new(PostgresConnector::new(project_dir)),
                 Box::new(SocketConnector),
                 Box::new(PrintConnector),
                 Box::new(BlackholeConnector),
@@ -107,6 +110,7 @@ impl Connectors {
         }
         PartitionColumns::new(table)?;
         let (time, rest) = TimeOptions::split(table)?;
+        let (_, rest) = LookupOptions::split(rest)?;
         Ok((connector.as_ref(), time, rest))
     }
 }

@@ -66,6 +66,14 @@ pub enum ConnectError {
         /// What it said.
         reason: String,
     },
+    /// A database could not be reached, or refused.
+    #[error("table {table}: {reason}")]
+    Postgres {
+        /// The table.
+        table: String,
+        /// What it said, and where it is; without any password.
+        reason: String,
+    },
     /// The rows to be written could not be computed.
     #[error(transparent)]
     Query(DataFusionError),

@@ -199,4 +199,12 @@ impl Source for Files {
         let file = file.ok_or_else(|| self.refusal(format!("there is no file number {partition}")))?;
         Ok(Box::new(reader::FileReader::open(self, file, from, projection)?))
     }
+
+    async fn state(&self) -> Result<Option<String>, ConnectError> {
+        self.stamps().await.map(Some)
+    }
+
+    fn renewed(&self) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(Self { listed: Arc::default(), ..self.clone() }))
+    }
 }

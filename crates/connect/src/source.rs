@@ -1,10 +1,13 @@
 //! The contract of a source: partitions that can be read side by side, each from a position.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
 use crate::error::ConnectError;
+use crate::lookup::Lookup;
 use crate::time::TimeOptions;
 
 /// Where in a partition a reader stands: everything before it has been read. Its meaning is the connector's (an
@@ -33,6 +36,20 @@ pub trait Source: Send + Sync {
         projection: &[usize],
         follow: bool,
     ) -> Result<Box<dyn PartitionReader>, ConnectError>;
+    /// A way to ask for the rows whose columns `keys` have some values, with the columns `projection`; `None` where the system
+    /// can only be read as a whole.
+    fn lookup(&self, keys: &[usize], projection: &[usize]) -> Option<Result<Arc<dyn Lookup>, ConnectError>> {
+        let _ = (keys, projection);
+        None
+    }
+    /// A word for what the table holds now: while it is the same, so are the rows. `None` where nobody can say.
+    async fn state(&self) -> Result<Option<String>, ConnectError> {
+        Ok(None)
+    }
+    /// The same table with the partitions that it has now; `None` where this one would do.
+    fn renewed(&self) -> Option<Arc<dyn Source>> {
+        None
+    }
 }
 
 /// What a reader has for its caller.

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
+use crate::lookup::Lookup;
 use crate::options::{Options, refusal};
 use crate::source::{PartitionReader, Position, Source};
 
@@ -96,5 +97,18 @@ impl Source for TimedSource {
         follow: bool,
     ) -> Result<Box<dyn PartitionReader>, ConnectError> {
         self.source.open(partition, from, projection, follow).await
+    }
+
+    fn lookup(&self, keys: &[usize], projection: &[usize]) -> Option<Result<Arc<dyn Lookup>, ConnectError>> {
+        self.source.lookup(keys, projection)
+    }
+
+    async fn state(&self) -> Result<Option<String>, ConnectError> {
+        self.source.state().await
+    }
+
+    fn renewed(&self) -> Option<Arc<dyn Source>> {
+        let source = self.source.renewed()?;
+        Some(Arc::new(TimedSource { source, time: self.time.clone() }))
     }
 }

@@ -1,5 +1,6 @@
 //! Which files a table has, and to which partition each belongs: Hive's layout, `column=value` folders.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,20 @@ impl Files {
         let table = self.clone();
         let listed = tokio::task::spawn_blocking(move || table.list_blocking()).await;
         listed.map_err(|error| self.refusal(format!("listing its files failed: {error}")))?
+    }
+
+    /// The path, size and time of last change of every file there is now.
+    pub(crate) async fn stamps(&self) -> Result<String, ConnectError> {
+        let table = self.clone();
+        let stamped = tokio::task::spawn_blocking(move || {
+            let mut stamps = String::new();
+            for file in table.list_blocking()? {
+                let metadata = fs::metadata(&file.path).map_err(file_error("open", &file.path))?;
+                let _ = writeln!(stamps, "{} {} {:?}", file.path.display(), metadata.len(), metadata.modified().ok());
+            }
+            Ok(stamps)
+        });
+        stamped.await.map_err(|error| self.refusal(format!("listing its files failed: {error}")))?
     }
 
     fn list_blocking(&self) -> Result<Vec<DataFile>, ConnectError> {

@@ -57,6 +57,11 @@ impl Source for LakeSource {
         let rows = rows.execute_stream().await?;
         Ok(Box::new(LakeReader { rows, conform: Conform::new(&*self.table.name, wanted), position: 0, from }))
     }
+
+    async fn state(&self) -> Result<Option<String>, ConnectError> {
+        let latest = self.table.latest(&self.schema).await?;
+        Ok(Some(latest.map_or_else(String::new, |latest| format!("version {}", latest.snapshot.version()))))
+    }
 }
 
 struct LakeReader {

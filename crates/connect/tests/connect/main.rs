@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
 mod bad_input;
+mod cluster;
 mod definitions;
 mod files;
 mod flights;
 mod lake;
 mod lake_failures;
+mod postgres;
 mod project;
 mod sinks;
 mod topic;

@@ -1,0 +1,129 @@
+//! Tables of a PostgreSQL database: `'connector' = 'postgres', 'url' = 'postgresql://user@host/database'`.
+//!
+//! A table can be read as a whole, in one statement and so as of one moment, and looked up by key. Every column is asked
+//! for in its declared type: what does not fit is an error of the database's, with its own words.
+//!
+//! The password comes from `'password-file'`, or stands in `'password'` or the URL. It is in no message: errors name the
+//! host, the port and the database alone.
+
+mod cells;
+mod client;
+mod lookup;
+mod source;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
+use async_trait::async_trait;
+
+use crate::connector::Connector;
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::format::sql_type;
+use crate::options::Options;
+use crate::sink::Sink;
+use crate::source::Source;
+
+use client::Database;
+use source::PostgresSource;
+
+const OPTIONS: [&str; 6] = ["connector", "url", "table-name", "username", "password", "password-file"];
+
+/// `'connector' = 'postgres'`.
+pub(crate) struct PostgresConnector {
+    project_dir: std::path::PathBuf,
+}
+
+impl PostgresConnector {
+    /// `'password-file'` is relative to `project_dir`.
+    pub(crate) fn new(project_dir: std::path::PathBuf) -> Self {
+        Self { project_dir }
+    }
+}
+
+#[async_trait]
+impl Connector for PostgresConnector {
+    fn name(&self) -> &'static str {
+        "postgres"
+    }
+
+    fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
+        PostgresTable::new(table, &self.project_dir).map(|_| ())
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
+        Ok(Arc::new(PostgresSource::new(PostgresTable::new(table, &self.project_dir)?)))
+    }
+
+    fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
+        let options = Options::new(table, &OPTIONS)?;
+        Err(options.refusal("a table of PostgreSQL can only be read; write to a lake table ('connector' = 'delta')"))
+    }
+}
+
+/// A table of a database.
+#[derive(Clone)]
+pub(crate) struct PostgresTable {
+    database: Arc<Database>,
+    /// Its name as a statement spells it: `"public"."rates"`.
+    quoted_name: String,
+    schema: SchemaRef,
+}
+
+impl PostgresTable {
+    /// The table that a definition describes. Connects to nothing.
+    fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
+        let options = Options::new(table, &OPTIONS)?;
+        let schema = table.physical_schema();
+        for field in schema.fields() {
+            if type_name(field).is_none() {
+                let (name, data_type) = (field.name(), sql_type(field.data_type()));
+                return Err(options.refusal(format!(
+                    "column {name} is {data_type}, which is not read from PostgreSQL; declare it as STRING"
+                )));
+            }
+        }
+        let own_name = table.name.to_string();
+        let name = options.optional("table-name").unwrap_or(&own_name);
+        let quoted_name = name.split('.').map(quoted).collect::<Vec<String>>().join(".");
+        Ok(Self { database: Arc::new(Database::new(table, &options, project_dir)?), quoted_name, schema })
+    }
+
+    /// `SELECT` of some columns, each in its declared type, from the table.
+    fn select(&self, projection: &[usize]) -> Result<String, ConnectError> {
+        let wanted = self.schema.project(projection)?;
+        let column = |field: &Arc<Field>| {
+            Some(format!("{}::{} AS {}", quoted(field.name()), type_name(field)?, quoted(field.name())))
+        };
+        let columns: Vec<String> = wanted.fields().iter().filter_map(column).collect();
+        Ok(format!("SELECT {} FROM {}", columns.join(", "), self.quoted_name))
+    }
+}
+
+/// A name as a statement spells it.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The type in which the database is asked for a column; `None` for a type that is not read.
+fn type_name(field: &Field) -> Option<String> {
+    let name = match field.data_type() {
+        DataType::Boolean => "bool",
+        DataType::Int8 | DataType::Int16 => "int2",
+        DataType::Int32 => "int4",
+        DataType::Int64 => "int8",
+        DataType::Float32 => "float4",
+        DataType::Float64 => "float8",
+        DataType::Utf8 => "text",
+        DataType::Binary => "bytea",
+        DataType::Date32 => "date",
+        DataType::Timestamp(TimeUnit::Second, _) => return None,
+        DataType::Timestamp(_, None) => "timestamp",
+        DataType::Timestamp(_, Some(_)) => "timestamptz",
+        // Decimals travel as text.
+        DataType::Decimal128(precision, scale) => return Some(format!("numeric({precision},{scale})::text")),
+        _ => return None,
+    };
+    Some(name.to_owned())
+}

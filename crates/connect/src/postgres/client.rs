@@ -1,0 +1,112 @@
+//! Connections to a database, and its errors in words that hold no secret.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::{Client, Config, NoTls};
+
+use crate::definition::TableDefinition;
+use crate::error::ConnectError;
+use crate::options::Options;
+
+/// How long a server may take to answer that it is there, where the URL does not say.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// What every connection begins with: times without a zone are UTC's, and nothing is written.
+const PREAMBLE: &str = "SET TIME ZONE 'UTC'; SET default_transaction_read_only = on";
+
+/// How a database is reached.
+pub(crate) struct Database {
+    table: String,
+    config: Config,
+    password_file: Option<PathBuf>,
+    /// Host, port and database, for people.
+    place: String,
+}
+
+impl Database {
+    /// The database that a table's options name. Connects to nothing.
+    pub(super) fn new(
+        table: &TableDefinition,
+        options: &Options<'_>,
+        project_dir: &Path,
+    ) -> Result<Self, ConnectError> {
+        let url = options.required("url", "postgresql://user@localhost:5432/database")?;
+        // What the parser says may repeat a part of the URL, and with it the password.
+        let wrong = || options.refusal("'url' cannot be read; write postgresql://user@host:5432/database");
+        let mut config: Config = url.parse().map_err(|_| wrong())?;
+        if let Some(user) = options.optional("username") {
+            config.user(user);
+        }
+        if let Some(password) = options.optional("password") {
+            config.password(password);
+        }
+        if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+            return Err(wrong());
+        }
+        if config.get_ssl_mode() == SslMode::Require {
+            let reason = "'url' asks for sslmode=require, which this version does not speak; reach the server over a local \
+                          proxy, or leave sslmode out";
+            return Err(options.refusal(reason));
+        }
+        if config.get_connect_timeout().is_none() {
+            config.connect_timeout(CONNECT_TIMEOUT);
+        }
+        config.application_name("mulgil");
+        let password_file = options.optional("password-file").map(|path| project_dir.join(path));
+        let place = place_of(&config);
+        Ok(Self { table: table.name.to_string(), config, password_file, place })
+    }
+
+    /// Host, port and database, for people.
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// A new connection. It is closed when the client is dropped.
+    pub(super) async fn connect(&self) -> Result<Client, ConnectError> {
+        let mut config = self.config.clone();
+        if let Some(path) = &self.password_file {
+            let failed = |source| ConnectError::File { action: "read", path: path.clone(), source };
+            let password = tokio::fs::read_to_string(path).await.map_err(failed)?;
+            config.password(password.trim_end_matches(['\r', '\n']));
+        }
+        let (client, connection) = config.connect(NoTls).await.map_err(|error| self.failed("connect to", &error))?;
+        // Ends with the client; whoever waits for an answer hears of its error.
+        tokio::spawn(async move { drop(connection.await) });
+        client.batch_execute(PREAMBLE).await.map_err(|error| self.failed("connect to", &error))?;
+        Ok(client)
+    }
+
+    /// What the server or the connection said.
+    pub(super) fn failed(&self, action: &str, error: &tokio_postgres::Error) -> ConnectError {
+        let mut words = match error.as_db_error() {
+            Some(said) => said.message().to_owned(),
+            None => error.to_string(),
+        };
+        let mut cause = std::error::Error::source(error).filter(|_| error.as_db_error().is_none());
+        while let Some(next) = cause {
+            words.push_str(": ");
+            words.push_str(&next.to_string());
+            cause = next.source();
+        }
+        self.refusal(format!("{action} {}: {words}", self.place))
+    }
+
+    /// An error about the table.
+    pub(super) fn refusal(&self, reason: impl Into<String>) -> ConnectError {
+        ConnectError::Postgres { table: self.table.clone(), reason: reason.into() }
+    }
+}
+
+fn place_of(config: &Config) -> String {
+    let host = match config.get_hosts().first() {
+        Some(Host::Tcp(name)) => name.clone(),
+        #[cfg(unix)]
+        Some(Host::Unix(path)) => path.display().to_string(),
+        None => config.get_hostaddrs().first().map_or_else(String::new, ToString::to_string),
+    };
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    let database = config.get_dbname().or(config.get_user()).unwrap_or("the user's database");
+    format!("{host}:{port}/{database}")
+}

@@ -1,0 +1,109 @@
+//! A PostgreSQL of the tests' own: a cluster in a temporary folder, started once a test program, gone with it.
+//!
+//! PostgreSQL refuses to run as root, so there it runs as the user `postgres`. A shell holds it: when the test program
+//! ends, however it ends, the shell's input is closed, and the shell stops the server and removes the folder.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+
+/// The password of the clusters' user; it must never be seen in a message.
+pub(crate) const PASSWORD: &str = "h0rse battery";
+
+const SCRIPT: &str = r#"
+set -e
+printf '%s' "$PASSWORD" > "$DIR/password"
+initdb -D "$DIR/data" -U mulgil --auth=scram-sha-256 --pwfile="$DIR/password" -E UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1 \
+  || { cat "$DIR/initdb.log"; exit 1; }
+pg_ctl start -w -s -D "$DIR/data" -l "$DIR/server.log" \
+  -o "-c listen_addresses= -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
+  || { cat "$DIR/server.log"; exit 1; }
+echo ready
+read -r _ || true
+pg_ctl stop -m immediate -s -D "$DIR/data" || true
+rm -rf "$DIR"
+"#;
+
+/// A running server.
+pub(crate) struct Cluster {
+    dir: PathBuf,
+    /// Stops the server when this process ends.
+    _holder: Child,
+}
+
+impl Cluster {
+    /// The one of this test program.
+    pub(crate) fn shared() -> &'static Self {
+        static CLUSTER: OnceLock<Cluster> = OnceLock::new();
+        CLUSTER.get_or_init(Self::start)
+    }
+
+    /// Another one, for a test that stops it.
+    pub(crate) fn start() -> Self {
+        let dir = tempfile::Builder::new().prefix("mulgil-pg-").tempdir_in("/tmp").unwrap().keep();
+        let programs = programs();
+        let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
+        let is_root = Command::new("id").arg("-u").output().unwrap().stdout == b"0\n";
+        let mut command = if is_root {
+            let user = ["postgres", "nobody"].into_iter().find(|user| uid_of(user).is_some()).unwrap();
+            let (uid, gid) = uid_of(user).unwrap();
+            std::os::unix::fs::chown(&dir, Some(uid), Some(gid)).unwrap();
+            let mut command = Command::new("setpriv");
+            command.args([&format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups", "sh", "-c", SCRIPT]);
+            command
+        } else {
+            let mut command = Command::new("sh");
+            command.args(["-c", SCRIPT]);
+            command
+        };
+        command.env("PATH", path).env("DIR", &dir).env("PASSWORD", PASSWORD).current_dir("/");
+        let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        let mut output = BufReader::new(holder.stdout.take().unwrap());
+        while output.read_line(&mut said).unwrap() > 0 && !said.ends_with("ready\n") {}
+        assert!(said.ends_with("ready\n"), "PostgreSQL did not start: {said}");
+        Self { dir, _holder: holder }
+    }
+
+    /// The URL of its database, with the password in it.
+    pub(crate) fn url(&self) -> String {
+        let host = self.dir.display().to_string().replace('/', "%2F");
+        format!("postgresql://mulgil:{}@{host}/postgres", PASSWORD.replace(' ', "%20"))
+    }
+
+    /// Runs statements.
+    pub(crate) async fn run(&self, statements: &str) {
+        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.batch_execute(statements).await.unwrap();
+        drop(client);
+        connection.await.unwrap().unwrap();
+    }
+}
+
+/// Where `initdb` and `pg_ctl` are: on the path, or where Debian puts them.
+fn programs() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path =
+        std::env::split_paths(&path).find(|folder| folder.join("initdb").exists() && folder.join("pg_ctl").exists());
+    let of_debian = || {
+        let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?.flatten();
+        let folders = versions.map(|version| version.path().join("bin"));
+        folders.filter(|folder| folder.join("initdb").exists()).max_by_key(|folder| version_of(folder))
+    };
+    on_path.or_else(of_debian).expect("PostgreSQL is not installed; `make postgres` installs it")
+}
+
+fn version_of(folder: &Path) -> u32 {
+    let version = folder.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    version.and_then(|version| version.parse().ok()).unwrap_or(0)
+}
+
+/// The numbers of a user and its group.
+fn uid_of(user: &str) -> Option<(u32, u32)> {
+    let users = std::fs::read_to_string("/etc/passwd").ok()?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(user))?;
+    let mut fields = line.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
