@@ -23,6 +23,7 @@ pub mod physical;
 pub mod scatter;
 pub mod slice;
 pub mod time;
+pub mod time_to_live;
 pub mod watermark;
 pub mod window;
 pub mod window_function;

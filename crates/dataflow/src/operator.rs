@@ -67,7 +67,8 @@ pub trait Operator: Send {
         Ok(())
     }
     /// The machine's clock has come to `now_ms` (milliseconds since the epoch): comes about once a second where
-    /// [`Operator::wants_clock`], also while no rows come, in no fixed relation to them. For state whose time to live is in processing time; results must not depend on it otherwise.
+    /// [`Operator::wants_clock`], also while no rows come, in no fixed relation to them. For state whose time to live is in
+    /// processing time; results must not depend on it otherwise.
     fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
         let _ = (now_ms, out);
         Ok(())

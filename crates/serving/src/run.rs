@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobOptions, JobSummary};
 use mulgil_sql::catalog::Catalog;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::check;
 use crate::function::{Function, Functions};

@@ -11,7 +11,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;

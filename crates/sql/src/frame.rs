@@ -29,7 +29,7 @@ use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 pub use datafusion::prelude::{Expr, cast, col, lit, when};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::Window;
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::catalog::Catalog;
 use crate::plan::window::{CallWindow, WindowAssignNode};

@@ -19,7 +19,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::sink::Sink;
 use mulgil_connect::writer::WriteSummary;
 use mulgil_dataflow::batch::Batch;
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::frame::Frame;

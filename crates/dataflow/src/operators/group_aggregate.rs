@@ -34,10 +34,10 @@ use arrow::error::ArrowError;
 
 use self::key_table::KeyTable;
 use self::rolling::{Input, Rolling};
-use super::join::TimeToLive;
 use crate::aggregate::AggregateFunction;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
+use crate::time_to_live::TimeToLive;
 
 /// One aggregate, over columns of the input.
 #[derive(Clone, Debug)]

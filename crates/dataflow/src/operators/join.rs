@@ -26,10 +26,11 @@ use arrow::datatypes::SchemaRef;
 
 pub use self::condition::Condition;
 pub use self::kind::{JoinKind, Side, Sides};
-pub use self::retention::{Retention, TimeToLive};
+pub use self::retention::Retention;
 pub use self::temporal::TemporalJoin;
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
+use crate::time_to_live::TimeToLive;
 
 /// A join with everything bound.
 #[derive(Clone, Debug)]

@@ -47,8 +47,6 @@ impl Translation {
             (true, false) => left_key,
             (false, _) => right_key,
         };
-        let stays = self.stays_together(&left, &left_keys) && self.stays_together(&right, &right_keys);
-        let key = if stays { key } else { Key::none() };
         let condition = join.filter.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let outputs = outputs(kind, widths, needed);
         let schema = output_schema(&join.schema, needed)?;
@@ -72,13 +70,6 @@ impl Translation {
             }
             None => Ok(rows),
         }
-    }
-
-    /// Whether all changes of one row, by its key, go to one subtask when rows are sent by `columns`. Otherwise the new value
-    /// may come out before the old one is taken back, and the result has no key.
-    fn stays_together(&self, rows: &Rows, columns: &[usize]) -> bool {
-        let key = rows.key.columns().unwrap_or_default();
-        !self.graph.is_updating(rows.node) || columns.iter().all(|column| key.contains(column))
     }
 
     /// The rows with each key expression as a column: its own where it is one, else a new one at the end.

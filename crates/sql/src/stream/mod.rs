@@ -39,7 +39,7 @@ use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::{Graph, LogicalOperator};
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 pub use self::finish::Finish;
 use crate::check::volatile_function;

@@ -11,7 +11,7 @@ use datafusion::logical_expr::{
 };
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
-use mulgil_dataflow::operators::join::TimeToLive;
+use mulgil_dataflow::time_to_live::TimeToLive;
 
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;

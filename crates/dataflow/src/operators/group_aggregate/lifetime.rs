@@ -4,8 +4,8 @@
 //! looked at: so a look costs little, and a group is forgotten at most that much too late. What was given out of a
 //! forgotten group stays as it is; the next row of its key begins anew, as with Flink's state TTL.
 
-use crate::operators::join::TimeToLive;
 use crate::time::Watermark;
+use crate::time_to_live::TimeToLive;
 
 /// The group has no row, or the time was not known when it was touched.
 const NEVER: i64 = i64::MAX;

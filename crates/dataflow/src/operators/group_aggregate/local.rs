@@ -3,8 +3,9 @@
 //!
 //! The columns of what travels are the keys, how many rows were added up, and the state columns of each aggregate in
 //! turn; then, for distinct arguments, lists of values. What was added up is given out when the turn ends; which distinct
-//! values have been sent is remembered as long as there are not too many, so that each is sent about once. Where adding up hardly reduces anything (nearly every row has a key of
-//! its own), it is switched off for a while, and each row goes on as a state of its own.
+//! values have been sent is remembered as long as there are not too many, so that each is sent about once. Where adding
+//! up hardly reduces anything (nearly every row has a key of its own), it is switched off for a while, and each row goes
+//! on as a state of its own.
 //!
 //! Without keys, each subtask gives one state of no rows when its input ends: so the one that holds the result hears of
 //! the end even when there was no row at all.
@@ -28,9 +29,9 @@ use crate::batch::Batch;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::expression::EvaluationError;
 use crate::operator::{Operator, OperatorError, Output};
-use crate::operators::join::TimeToLive;
 use crate::operators::{emit_in_parts, rows_of};
 use crate::time::Watermark;
+use crate::time_to_live::TimeToLive;
 
 /// After how many rows it is judged whether adding up pays.
 const TRIAL_ROWS: usize = 50_000;

@@ -11,7 +11,7 @@ use super::condition::{BoundCondition, stored_columns};
 use super::fingerprint::Fingerprinter;
 use super::keys::{KeyNumbers, NONE};
 use super::kind::{Alone, JoinKind, Side, Sides};
-use super::retention::{Expiry, Retention, TimeToLive};
+use super::retention::{Expiry, Retention};
 use super::side::StoredSide;
 use crate::batch::{Batch, RowKind, take_rows};
 use crate::coalesce::{BATCH_ROWS, Coalescer};
@@ -19,6 +19,7 @@ use crate::definition::Port;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::{emit_in_parts, rows_of};
 use crate::time::Watermark;
+use crate::time_to_live::TimeToLive;
 
 /// So many candidate pairs are judged at a time: a bound on memory where many rows match many.
 const PAIRS_MAX: usize = 4 * BATCH_ROWS;

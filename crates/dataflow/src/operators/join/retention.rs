@@ -27,15 +27,6 @@ pub struct Retention {
     pub grain_ms: i64,
 }
 
-/// How long rows of a join without such a bound are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TimeToLive {
-    /// Until event time has advanced by so many milliseconds since they came.
-    EventTime(i64),
-    /// Until so many milliseconds have passed since they came.
-    ProcessingTime(i64),
-}
-
 /// The stored rows by the time at which they are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {

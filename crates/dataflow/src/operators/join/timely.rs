@@ -7,12 +7,12 @@ use super::changes::Changes;
 use super::instance::JoinInstance;
 use super::keys::NONE;
 use super::kind::Side;
-use super::retention::TimeToLive;
 use crate::batch::{Batch, RowKind};
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{LateRows, OperatorError, Output};
 use crate::operators::emit_in_parts;
 use crate::time::{Watermark, event_times};
+use crate::time_to_live::TimeToLive;
 
 impl JoinInstance {
     /// The rows that are not late.

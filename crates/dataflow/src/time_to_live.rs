@@ -1,0 +1,10 @@
+//! How long state is kept that nothing else bounds: a user's choice, for joins and rolling aggregates alike.
+
+/// A time to live. What is forgotten begins anew, so results may then differ from those of batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeToLive {
+    /// Until event time has advanced by so many milliseconds since the state last changed.
+    EventTime(i64),
+    /// Until so many milliseconds have passed since then, by the machine's clock.
+    ProcessingTime(i64),
+}
