@@ -23,7 +23,7 @@ use crate::wiring::{PartitionRead, Wiring, WiringOptions, wire};
 /// What a source partition gives, in order; after the last it is finished.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Rows.
+    /// Rows of the table, whole: each reader takes the columns it wants.
     Rows(RecordBatch),
     /// Nothing for a while.
     Idle,
@@ -134,10 +134,12 @@ impl<'a> Run<'a> {
         }
         let mut vain_tries = 0;
         while self.writing.contains(&true) {
-            let acted = match actors.get(random.below(actors.len())) {
-                Some(actor) => self.act(*actor, random)?,
-                None => false,
-            };
+            let chosen = random.below(actors.len());
+            let Some(actor) = actors.get(chosen).copied() else { break };
+            let acted = self.act(actor, random)?;
+            if self.is_done(actor) {
+                actors.swap_remove(chosen);
+            }
             vain_tries = if acted { 0 } else { vain_tries + 1 };
             if vain_tries > 100 * actors.len() && !self.act_in_turn(&actors, random)? {
                 return Err(JobError::Plan(
@@ -161,7 +163,7 @@ impl<'a> Run<'a> {
 
     fn act(&mut self, actor: Actor, random: &mut Random) -> Result<bool, JobError> {
         let acted = match actor {
-            Actor::Reader(reader) => self.read(reader),
+            Actor::Reader(reader) => self.read(reader)?,
             Actor::Writer(writer) => self.write(writer),
             Actor::Subtask(worker, number) => {
                 let tasklet = self.wiring.workers.get_mut(worker).and_then(|tasklets| tasklets.get_mut(number));
@@ -170,14 +172,36 @@ impl<'a> Run<'a> {
                 tasklet.run(1 + random.below(4))? == Turn::Worked || (unsettled && !tasklet.unsettled)
             }
         };
+        if acted {
+            self.look();
+        }
+        Ok(acted)
+    }
+
+    /// Whether it will never act again.
+    fn is_done(&self, actor: Actor) -> bool {
+        let is_over = |going: Option<&bool>| going.is_none_or(|going| !going);
+        match actor {
+            Actor::Reader(reader) => is_over(self.reading.get(reader)),
+            Actor::Writer(writer) => is_over(self.writing.get(writer)),
+            Actor::Subtask(worker, number) => {
+                let tasklet = self.wiring.workers.get(worker).and_then(|tasklets| tasklets.get(number));
+                tasklet.is_none_or(|tasklet| tasklet.done)
+            }
+        }
+    }
+
+    /// Sees how full the queues are, and how far the partitions are apart.
+    fn look(&mut self) {
         let fullest = self.view.edges.iter().flat_map(|edge| &edge.queues).map(|queue| queue.size_bytes()).max();
         self.queued_bytes_peak = self.queued_bytes_peak.max(fullest.unwrap_or(0));
         let times = self.view.partitions.iter().map(|partition| partition.time.get());
         let known = times.filter(|time| time.state == InputState::Active && time.watermark != Watermark::UNKNOWN);
-        let known: Vec<i64> = known.map(|time| time.watermark.0).collect();
-        let drift_ms = known.iter().max().zip(known.iter().min()).map_or(0, |(most, least)| most - least);
+        let (least, most) = known.fold((i64::MAX, i64::MIN), |(least, most), time| {
+            (least.min(time.watermark.0), most.max(time.watermark.0))
+        });
+        let drift_ms = if least < most { most - least } else { 0 };
         self.drift_ms_peak = self.drift_ms_peak.max(drift_ms);
-        Ok(acted)
     }
 
     /// Whether nothing is under way between the readers and the writers.
@@ -186,16 +210,18 @@ impl<'a> Run<'a> {
             && self.wiring.workers.iter().flatten().all(|tasklet| tasklet.done || !tasklet.unsettled)
     }
 
-    fn read(&mut self, reader: usize) -> bool {
-        let is_quiet = self.is_quiet();
+    fn read(&mut self, reader: usize) -> Result<bool, JobError> {
+        let waits_for_quiet =
+            self.steps.get(reader).is_some_and(|s| matches!(s.as_slice().first(), Some(Step::Clock(_))));
+        let is_quiet = waits_for_quiet && self.is_quiet();
         let (Some(read), Some(steps), Some(reading)) =
             (self.wiring.reads.get(reader), self.steps.get_mut(reader), self.reading.get_mut(reader))
         else {
-            return false;
+            return Ok(false);
         };
         let may_read = read.aligned.as_ref().is_none_or(|aligned| aligned.may_read(&read.metrics));
         if !*reading || !read.queue.has_room() || !may_read {
-            return false;
+            return Ok(false);
         }
         if let Some(Step::Clock(now_ms)) = steps.as_slice().first() {
             if is_quiet {
@@ -206,11 +232,14 @@ impl<'a> Run<'a> {
                     tasklet.unsettled |= tasklet.clock_ms.is_some();
                 }
             }
-            return is_quiet;
+            return Ok(is_quiet);
         }
         let message = match steps.next() {
-            Some(Step::Clock(_)) => return false,
-            Some(Step::Rows(rows)) => Message::Read(rows.clone(), 0),
+            Some(Step::Clock(_)) => return Ok(false),
+            Some(Step::Rows(rows)) => {
+                let rows = rows.project(&read.projection);
+                Message::Read(rows.map_err(|error| JobError::Plan(format!("table {}: {error}", read.table)))?, 0)
+            }
             Some(Step::Idle) => Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Idle }),
             None => {
                 *reading = false;
@@ -218,7 +247,7 @@ impl<'a> Run<'a> {
             }
         };
         read.queue.push(read.sender, message, self.wiring.metrics.elapsed_ns());
-        true
+        Ok(true)
     }
 
     fn write(&mut self, writer: usize) -> bool {

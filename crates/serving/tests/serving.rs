@@ -3,6 +3,10 @@
 
 #[path = "serving/bad_input.rs"]
 mod bad_input;
+#[path = "serving/changes.rs"]
+mod changes;
+#[path = "serving/events.rs"]
+mod events;
 #[path = "serving/fixture.rs"]
 mod fixture;
 #[path = "serving/flights.rs"]
@@ -17,6 +21,8 @@ mod functions;
 mod generated;
 #[path = "serving/joins.rs"]
 mod joins;
+#[path = "serving/modes.rs"]
+mod modes;
 #[path = "serving/over.rs"]
 mod over;
 #[path = "serving/property.rs"]
@@ -25,6 +31,8 @@ mod property;
 mod ranks;
 #[path = "serving/rolling.rs"]
 mod rolling;
+#[path = "serving/scalar_functions.rs"]
+mod scalar_functions;
 #[path = "serving/slt.rs"]
 mod slt;
 #[path = "serving/views.rs"]

@@ -1,4 +1,4 @@
-//! The dialect of the parser: the generic one, with `FOR SYSTEM_TIME AS OF` behind a table's name.
+//! The dialect of the parser: the generic one, with lambdas and `FOR SYSTEM_TIME AS OF` behind a table's name.
 
 use std::any::TypeId;
 
@@ -28,6 +28,11 @@ macro_rules! as_generic {
 impl Dialect for MulgilDialect {
     fn dialect(&self) -> TypeId {
         self.generic.dialect()
+    }
+
+    /// `array_filter(a, v -> v > 2)`.
+    fn supports_lambda_functions(&self) -> bool {
+        true
     }
 
     fn supports_table_versioning(&self) -> bool {

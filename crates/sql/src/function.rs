@@ -45,6 +45,23 @@ use arrow::datatypes::{DataType, Field};
 pub use datafusion::logical_expr::Accumulator;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
+use crate::plan::planning_state;
+
+/// The scalar functions that every query can name: each with all its names.
+pub fn scalar_function_names() -> Vec<Vec<String>> {
+    fn names(name: &str, aliases: &[String]) -> Vec<String> {
+        std::iter::once(name.to_owned()).chain(aliases.iter().cloned()).collect()
+    }
+    let state = planning_state();
+    let plain = state.scalar_functions().values().map(|function| names(function.name(), function.aliases()));
+    let of_functions =
+        state.higher_order_functions().values().map(|function| names(function.name(), function.aliases()));
+    let mut all: Vec<Vec<String>> = plain.chain(of_functions).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 /// A function from the values of a row to a value.
 ///
 /// # Contract

@@ -1,35 +1,8 @@
 //! Joins give the same rows in batch and as streams: every query below, over random rows, arrival orders, batch splits,
 //! partitions, parallelism and schedules.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use arrow::array::{Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use datafusion::catalog::TableProvider;
-use datafusion::datasource::MemTable;
-use mulgil_connect::definition::TableName;
-use mulgil_dataflow::graph::LogicalOperator;
-use mulgil_dataflow::physical::{PlanOptions, plan_with};
-use mulgil_engine::deterministic::{Random, Script, Step, run};
-use mulgil_serving::result::ResultTable;
-use mulgil_serving::run::collect;
-use mulgil_sql::catalog::Catalog;
-use mulgil_sql::session::{Session, ViewSnapshots, single_statement};
-
-use crate::fixture::{Project, sorted, text_rows};
-
-const TABLES: &str = "
-CREATE TABLE left_rows (k VARCHAR, n BIGINT, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
-WITH ('connector' = 'log', 'topic' = 'l', 'format' = 'json');
-CREATE TABLE right_rows (k VARCHAR, n BIGINT, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
-WITH ('connector' = 'log', 'topic' = 'r', 'format' = 'json');
-CREATE TABLE more_rows (k VARCHAR, n BIGINT, v BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '20' SECOND)
-WITH ('connector' = 'log', 'topic' = 'm', 'format' = 'json');
-CREATE MATERIALIZED TABLE m REFRESH_MODE = CONTINUOUS AS SELECT * FROM more_rows;
-CREATE MATERIALIZED TABLE l REFRESH_MODE = CONTINUOUS AS SELECT * FROM left_rows;
-CREATE MATERIALIZED TABLE r REFRESH_MODE = CONTINUOUS AS SELECT * FROM right_rows;
-";
+use crate::events::Arrival;
+use crate::property::check_plans;
 
 /// A query, and whether its result is a changelog.
 const QUERIES: &[(&str, bool)] = &[
@@ -82,127 +55,12 @@ const QUERIES: &[(&str, bool)] = &[
     ("SELECT m.v FROM m WHERE NOT EXISTS (SELECT 1 FROM l LEFT JOIN r ON l.n = r.n WHERE l.k = m.k AND r.v > 0)", true),
 ];
 
-type Row = (Option<String>, Option<i64>, Option<i64>, Option<i64>);
-
-/// The stored results of the views `l` and `r`.
-struct Rows(HashMap<&'static str, Arc<dyn TableProvider>>);
-
-impl ViewSnapshots for Rows {
-    fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>> {
-        self.0.get(view.name.as_str()).cloned()
-    }
-}
-
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![
-        Field::new("k", DataType::Utf8, true),
-        Field::new("n", DataType::Int64, true),
-        Field::new("v", DataType::Int64, true),
-        Field::new("ts", DataType::Timestamp(TimeUnit::Millisecond, None), true),
-    ]))
-}
-
-fn batch(rows: &[Row]) -> RecordBatch {
-    let keys: StringArray = rows.iter().map(|row| row.0.clone()).collect();
-    let numbers: Int64Array = rows.iter().map(|row| row.1).collect();
-    let values: Int64Array = rows.iter().map(|row| row.2).collect();
-    let times: TimestampMillisecondArray = rows.iter().map(|row| row.3).collect();
-    RecordBatch::try_new(schema(), vec![Arc::new(keys), Arc::new(numbers), Arc::new(values), Arc::new(times)]).unwrap()
-}
-
-fn signed(random: &mut Random, bound: usize) -> i64 {
-    i64::try_from(random.below(bound)).unwrap()
-}
-
-/// Rows in order of arrival, out of order in time by less than the watermark's patience.
-fn random_rows(random: &mut Random) -> Vec<Row> {
-    let count = random.below(60);
-    let grain_ms = [1, 1_000][random.below(2)];
-    let row = |arrival: usize| {
-        let time = (1_000 * i64::try_from(arrival).unwrap() - signed(random, 19_000)).div_euclid(grain_ms) * grain_ms;
-        (
-            (random.below(8) > 0).then(|| format!("k{}", random.below(5))),
-            (random.below(8) > 0).then(|| signed(random, 6)),
-            (random.below(8) > 0).then(|| signed(random, 2_000) - 1_000),
-            Some(time),
-        )
-    };
-    (0..count).map(row).collect()
-}
-
-/// Cuts the rows into partitions, and those into batches, with pauses between.
-fn random_script(rows: &[Row], projection: &[usize], random: &mut Random) -> Script {
-    let mut partitions = vec![Vec::new(); 1 + random.below(3)];
-    for row in rows {
-        let partition = random.below(partitions.len());
-        partitions[partition].push(row.clone());
-    }
-    let cut = |rows: Vec<Row>| {
-        let mut steps = Vec::new();
-        let mut rest = rows.as_slice();
-        while !rest.is_empty() {
-            let (now, later) = rest.split_at(1 + random.below(rest.len().min(20)));
-            steps.push(Step::Rows(batch(now).project(projection).unwrap()));
-            rest = later;
-        }
-        steps
-    };
-    partitions.into_iter().map(cut).collect()
-}
-
-async fn check(project: &Project, catalog: &Arc<Catalog>, (query, is_updating): (&str, bool), seed: u64) -> usize {
-    let mut random = Random::new(seed);
-    let rows = ["left_rows", "right_rows", "more_rows"].map(|table| (table, random_rows(&mut random)));
-    let rows = HashMap::from(rows);
-    let options = PlanOptions { parallelism: 1 + random.below(8), rebalance: false };
-    let context = format!("seed {seed}: {query}, {options:?}");
-
-    let stored = |table: &str| -> Arc<dyn TableProvider> {
-        Arc::new(MemTable::try_new(schema(), vec![vec![batch(&rows[table])]]).unwrap())
-    };
-    let views = HashMap::from([("l", stored("left_rows")), ("r", stored("right_rows")), ("m", stored("more_rows"))]);
-    let session =
-        Session::new(Arc::clone(catalog), Arc::clone(&project.connectors)).with_view_snapshots(Arc::new(Rows(views)));
-    let expected = session.query(query).await.unwrap_or_else(|error| panic!("{context}: {error}"));
-    let expected = sorted(text_rows(&collect(expected).await.unwrap().1));
-
-    let plan = session.stream_statement(&single_statement(query).unwrap(), 0);
-    let plan = plan.unwrap_or_else(|error| panic!("{context}: {error}"));
-    assert_eq!(plan.is_updating, is_updating, "{context}");
-    let physical = plan_with(&plan.graph, options).unwrap_or_else(|error| panic!("{context}: {error}"));
-    let mut scripts = HashMap::new();
-    for node in &plan.graph.nodes {
-        let LogicalOperator::Source { table, projection } = &node.operator else { continue };
-        let script = random_script(&rows[table.as_str()], projection, &mut random);
-        assert!(scripts.insert(table.clone(), script).is_none(), "a script is for one reader: {context}");
-    }
-    let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
-    let mut outcome = run(&physical, &scripts, queue_bytes_max, random.next_u64())
-        .unwrap_or_else(|error| panic!("{context}: {error}"));
-    let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, usize::MAX).unwrap();
-    let batches = outcome.batches.remove("result").unwrap_or_default();
-    table.apply(&batches).unwrap_or_else(|error| panic!("{context}: {error}"));
-    let found = sorted(text_rows(&table.snapshot().unwrap().batches));
-    assert_eq!(found, expected, "{context}");
-    assert_eq!(outcome.summary.late_dropped, 0, "{context}");
-    found.len()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_give_the_same_rows_in_batch_and_stream() {
-    let project = Project::new();
-    let catalog = project.catalog(TABLES);
-    let first = match std::env::var("MULGIL_SEED") {
-        Ok(seed) => seed.parse().unwrap(),
-        Err(_) => u64::from(std::process::id()) * 1_000,
-    };
-    println!("first seed {first}");
-    for (number, query) in QUERIES.iter().enumerate() {
-        let first = first + 5 * number as u64;
-        let mut row_count = 0;
-        for seed in first..first + 5 {
-            row_count += check(&project, &catalog, *query, seed).await;
-        }
-        assert!(row_count > 0, "no rows to compare, from seed {first}: {}", query.0);
-    }
+    let queries: Vec<&str> = QUERIES.iter().map(|(query, _)| *query).collect();
+    check_plans(Arrival::InTime, &queries, |query, plan| {
+        let (_, is_updating) = QUERIES.iter().find(|(known, _)| *known == query).unwrap();
+        assert_eq!(plan.is_updating, *is_updating, "{query}");
+    })
+    .await;
 }

@@ -39,6 +39,8 @@ async fn windows_over_changing_rows_give_the_same_rows_in_batch_and_stream() {
         "SELECT * FROM (SELECT k, v, n, ROW_NUMBER() OVER (PARTITION BY n ORDER BY v) AS rn FROM
            (SELECT k, v, count(*) OVER (PARTITION BY k) AS n FROM events)) WHERE rn <= 2",
         "SELECT k, n, v FROM (SELECT k, v, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM events) WHERE n % 3 = 1",
+        // Rows that go from one partition to another as they change.
+        "SELECT k, n, c, sum(n) OVER (PARTITION BY c) FROM (SELECT k, n, count(*) AS c FROM events GROUP BY k, n)",
     ])
     .await;
 }

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 use datafusion::common::tree_node::{Transformed, TreeNode};
-use datafusion::common::{Column, DFSchema, Result, plan_err};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue, plan_err};
 use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
-use datafusion::physical_expr::expressions::Column as PhysicalColumn;
+use datafusion::logical_expr::{Expr, ExprSchemable};
+use datafusion::physical_expr::expressions::{Column as PhysicalColumn, LambdaVariable};
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use datafusion::sql::unparser::expr_to_sql;
 use mulgil_dataflow::expression::{EvaluationError, Expression};
@@ -29,6 +29,19 @@ impl BoundExpression {
         let physical =
             create_physical_expr(expression, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
         Self::of(physical, schema, text_of(expression))
+    }
+
+    /// Binds a key to group by or to join on: of floats `-0.0` is `0.0` there, as it is in batch and in SQL.
+    pub(crate) fn bind_key(expression: &Expr, schema: &DFSchema) -> Result<Arc<Self>> {
+        let normalized = normalized_key(expression, schema)?;
+        let physical =
+            create_physical_expr(&normalized, schema, &ExecutionProps::new(), &PhysicalPlanningContext::default())?;
+        Self::of(physical, schema, text_of(expression))
+    }
+
+    /// Whether it can stand over other columns: a lambda's variables are numbered behind all columns of its input.
+    pub(crate) fn is_movable(&self) -> bool {
+        !self.physical.exists(|part| Ok(part.downcast_ref::<LambdaVariable>().is_some())).unwrap_or(true)
     }
 
     /// The same expression over other columns: `sources[i]` is what column `i` was, with its text.
@@ -54,6 +67,15 @@ impl BoundExpression {
         let data_type = physical.data_type(schema.as_arrow())?;
         Ok(Arc::new(Self { physical, data_type, text }))
     }
+}
+
+/// What rows are told apart by: the expression itself, and of a float without the sign of a zero.
+pub(crate) fn normalized_key(expression: &Expr, schema: &DFSchema) -> Result<Expr> {
+    let data_type = expression.get_type(schema)?;
+    if !data_type.is_floating() {
+        return Ok(expression.clone());
+    }
+    Ok(expression.clone().unalias_nested().data + Expr::Literal(ScalarValue::new_zero(&data_type)?, None))
 }
 
 /// The expression as a user would write it: without the tables' names.

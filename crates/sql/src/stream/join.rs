@@ -11,7 +11,7 @@ use mulgil_dataflow::expression::NamedExpression;
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::operators::join::{Condition, Join as JoinOperator, JoinKind, Side, Sides};
 
-use super::expression::{BoundExpression, text_of};
+use super::expression::{BoundExpression, normalized_key, text_of};
 use super::key::Key;
 use super::retention::retention;
 use super::translate::{Rows, Translation};
@@ -20,7 +20,7 @@ use crate::problem::SqlError;
 impl Translation {
     /// The key of rows that are sent to where `columns` say. Where these can change under one key, the change of a row and
     /// its former self go different ways, and may come in either order: such rows have no key, only themselves.
-    fn key_behind_exchange(&self, rows: &Rows, columns: &[usize]) -> Key {
+    pub(super) fn key_behind_exchange(&self, rows: &Rows, columns: &[usize]) -> Key {
         if self.graph.is_updating(rows.node) && !rows.key.covers(columns) { Key::none() } else { rows.key.clone() }
     }
 
@@ -78,7 +78,7 @@ impl Translation {
         let width = columns.len();
         let mut places = Vec::with_capacity(keys.len());
         for key in keys {
-            let bare = key.clone().unalias_nested().data;
+            let bare = normalized_key(&key.clone().unalias_nested().data, &rows.schema)?;
             let found = match &bare {
                 Expr::Column(column) => rows.schema.maybe_index_of_column(column),
                 other => columns.iter().skip(width).position(|column| column == other).map(|at| width + at),

@@ -6,6 +6,7 @@
 mod aggregate;
 mod expression;
 mod finish;
+mod grouping_sets;
 mod join;
 mod key;
 mod over;

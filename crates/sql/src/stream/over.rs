@@ -41,8 +41,9 @@ impl Translation {
         let input = self.rows(&window.input)?;
         let width = input.schema.fields().len();
         let own = Arc::clone(&input.schema);
-        let key = input.key.clone();
         let ordered = self.ordered(input, &params.partition_by, &params.order_by)?;
+        // Rows stay what they are, whatever a function finds about them; but some change their partition.
+        let key = self.key_behind_exchange(&ordered.input, &ordered.partition);
         let functions = window
             .window_expr
             .iter()
@@ -70,7 +71,6 @@ impl Translation {
         } else {
             Rows { schema: Arc::clone(&window.schema), ..rows }
         };
-        // Rows stay what they are, whatever a function finds about them.
         Ok(Rows { key, ..rows })
     }
 }

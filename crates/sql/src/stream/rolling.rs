@@ -3,16 +3,15 @@
 use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema};
-use datafusion::common::DFSchema;
+use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::utils::grouping_set_to_exprlist;
-use datafusion::logical_expr::{Aggregate, Expr, GroupingSet, LogicalPlan};
+use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{AggregateCall, LogicalOperator};
-use mulgil_dataflow::operators::expand::{Expand, GroupingSet as Set};
 use mulgil_dataflow::operators::group_aggregate::{GroupAggregate, RollingCall};
 
 use super::aggregate::bind_aggregate;
-use super::expression::{BoundExpression, text_of};
+use super::expression::{BoundExpression, normalized_key, text_of};
 use super::key::Key;
 use super::translate::{Rows, Translation};
 use crate::problem::SqlError;
@@ -28,40 +27,38 @@ impl Translation {
     pub(super) fn rolling_aggregate_over(&mut self, input: Rows, aggregate: &Aggregate) -> Result<Rows, SqlError> {
         let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
         let mut columns = Columns::default();
+        let has_sets = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
         for key in &keys {
-            columns.push(BoundExpression::bind(key, &input.schema)?, None);
+            let key = BoundExpression::bind_key(key, &input.schema)?;
+            // A set makes keys null, of which an argument is to know nothing.
+            if has_sets {
+                columns.push_apart(key);
+            } else {
+                columns.push(key, None);
+            }
         }
         let key_texts: Vec<String> = keys.iter().copied().map(text_of).collect();
         let calls = aggregate.aggr_expr.iter().map(|call| columns.call(call, &input.schema));
-        let mut calls = calls.collect::<Result<Vec<RollingCall>, SqlError>>()?;
-        let mut key_count = keys.len();
-        let mut prepared = columns.project(self, &input)?;
-        if let [Expr::GroupingSet(sets)] = aggregate.group_expr.as_slice() {
-            prepared =
-                self.expand(prepared, Expand { sets: grouping_sets(sets), key_texts: key_texts.clone() }, aggregate)?;
-            // The number of the set is a key too, and stands before the arguments.
-            key_count += 1;
-            for call in &mut calls {
-                call.arguments.iter_mut().chain(&mut call.filter).for_each(|column| *column += 1);
-            }
-        }
+        let calls = calls.collect::<Result<Vec<RollingCall>, SqlError>>()?;
+        let key_count = keys.len();
+        let prepared = columns.project(self, &input)?;
         let definition = GroupAggregate { key_count, calls, key_texts, time_to_live: self.time_to_live };
-        let key = Key::of((0..key_count).map(|column| vec![column]).collect());
-        let operator = LogicalOperator::Apply(Arc::new(definition));
-        Ok(self.push(operator, vec![prepared.node], &aggregate.schema, key))
+        match aggregate.group_expr.as_slice() {
+            [Expr::GroupingSet(sets)] => self.grouping_sets(prepared, definition, sets, &aggregate.schema),
+            _ => Ok(self.group(prepared, definition, &aggregate.schema)),
+        }
     }
 
-    fn expand(&mut self, rows: Rows, expand: Expand, aggregate: &Aggregate) -> Result<Rows, SqlError> {
-        let key_count = expand.key_texts.len();
-        let mut fields: Vec<Field> = rows.schema.fields().iter().map(|field| field.as_ref().clone()).collect();
-        fields.insert(key_count, aggregate.schema.field(key_count).as_ref().clone());
-        let schema = Arc::new(DFSchema::try_from(Schema::new(fields))?);
-        Ok(self.push(LogicalOperator::Apply(Arc::new(expand)), vec![rows.node], &schema, Key::none()))
+    /// An aggregation whose keys are the first columns of its input.
+    pub(super) fn group(&mut self, prepared: Rows, definition: GroupAggregate, schema: &DFSchemaRef) -> Rows {
+        let key = Key::of((0..definition.key_count).map(|column| vec![column]).collect());
+        self.push(LogicalOperator::Apply(Arc::new(definition)), vec![prepared.node], schema, key)
     }
 
     /// `SELECT DISTINCT`: all columns are keys, and nothing is aggregated.
     pub(super) fn distinct(&mut self, input: &LogicalPlan) -> Result<Rows, SqlError> {
         let input = self.rows(input)?;
+        let input = self.with_normalized_floats(input)?;
         let width = input.schema.fields().len();
         let definition = GroupAggregate {
             key_count: width,
@@ -69,31 +66,22 @@ impl Translation {
             key_texts: input.schema.fields().iter().map(|field| field.name().clone()).collect(),
             time_to_live: self.time_to_live,
         };
-        let key = Key::of((0..width).map(|column| vec![column]).collect());
-        Ok(self.push(LogicalOperator::Apply(Arc::new(definition)), vec![input.node], &input.schema, key))
+        let schema = Arc::clone(&input.schema);
+        Ok(self.group(input, definition, &schema))
     }
 }
 
-/// The sets that a `GROUPING SETS`, `CUBE` or `ROLLUP` stands for, with DataFusion's numbers: a bit for each key that is
-/// left out, that of the last key the least; above them how often the same set stood there before.
-fn grouping_sets(sets: &GroupingSet) -> Vec<Set> {
-    let all = sets.distinct_expr();
-    let groups: Vec<Vec<&Expr>> = match sets {
-        GroupingSet::Rollup(keys) => (0..=keys.len()).map(|length| keys.iter().take(length).collect()).rev().collect(),
-        GroupingSet::Cube(keys) => {
-            let subset = |bits: usize| keys.iter().enumerate().filter(move |(key, _)| bits >> key & 1 == 1);
-            (0..1_usize << keys.len()).map(|bits| subset(bits).map(|(_, key)| key).collect()).collect()
+impl Translation {
+    /// The rows with every float as it is told apart in a key.
+    fn with_normalized_floats(&mut self, rows: Rows) -> Result<Rows, SqlError> {
+        if !rows.schema.fields().iter().any(|field| field.data_type().is_floating()) {
+            return Ok(rows);
         }
-        GroupingSet::GroupingSets(groups) => groups.iter().map(|group| group.iter().collect()).collect(),
-    };
-    let mut made: Vec<Set> = Vec::with_capacity(groups.len());
-    for group in groups {
-        let kept: Vec<bool> = all.iter().map(|key| group.contains(key)).collect();
-        let left_out = kept.iter().fold(0_u64, |bits, kept| bits << 1 | u64::from(!kept));
-        let repeated = made.iter().filter(|set| set.kept == kept).count() as u64;
-        made.push(Set { id: repeated << all.len() | left_out, kept });
+        let columns = rows.schema.columns().into_iter().map(Expr::Column);
+        let columns = columns.map(|column| normalized_key(&column, &rows.schema)).collect::<Result<Vec<Expr>, _>>()?;
+        let schema = Arc::clone(&rows.schema);
+        self.project(rows, &columns, &schema)
     }
-    made
 }
 
 /// The columns that an aggregation reads, each computed once.
@@ -124,6 +112,12 @@ impl Columns {
         self.expressions.push(expression);
         self.sources.push(source);
         self.expressions.len() - 1
+    }
+
+    /// A column that no other use shares.
+    fn push_apart(&mut self, expression: Arc<dyn Expression>) {
+        self.expressions.push(expression);
+        self.sources.push(None);
     }
 
     fn call(&mut self, call: &Expr, schema: &DFSchema) -> Result<RollingCall, SqlError> {

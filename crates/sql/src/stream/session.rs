@@ -36,7 +36,7 @@ impl Translation {
         let mut columns = Columns::default();
         let keys: Vec<&Expr> = groups.iter().filter(|group| windowed.window_column(group).is_none()).collect();
         for key in &keys {
-            columns.push(BoundExpression::bind(key, &input.schema)?, None);
+            columns.push(BoundExpression::bind_key(key, &input.schema)?, None);
         }
         columns.push(BoundExpression::bind(&windowed.call.time, &input.schema)?, None);
         let calls =

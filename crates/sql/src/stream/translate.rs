@@ -83,6 +83,11 @@ impl Translation {
         Ok(rows)
     }
 
+    /// Says that rows are wanted in several places.
+    pub(super) fn share(&mut self, rows: &Rows) {
+        self.shared.insert(rows.node);
+    }
+
     /// The rows of a plan that shares nothing with the rest of the query: it can be read to its end while the rest waits.
     pub(super) fn rows_apart(&mut self, plan: &LogicalPlan) -> Result<Rows, SqlError> {
         let others = std::mem::take(&mut self.translated);
@@ -148,7 +153,8 @@ impl Translation {
         }
         let sources: Vec<Option<usize>> = bound.iter().map(|column| column.as_column()).collect();
         let key = input.key.project(&sources);
-        let below = self.take_reordering(input.node);
+        let are_movable = bound.iter().all(|column| column.is_movable());
+        let below = are_movable.then(|| self.take_reordering(input.node)).flatten();
         let mut expressions = Vec::with_capacity(columns.len());
         for (column, field) in bound.into_iter().zip(schema.fields()) {
             let expression: Arc<dyn Expression> = match &below {

@@ -87,7 +87,7 @@ impl Translation {
         }
         let mut keys = Vec::new();
         for (group, field) in groups.iter().zip(aggregate.schema.fields()).filter(|(group, _)| is_key(group)) {
-            let expression = BoundExpression::bind(group, &input.schema)?;
+            let expression = BoundExpression::bind_key(group, &input.schema)?;
             keys.push(NamedExpression { name: field.name().clone(), expression });
         }
         let aggregates =

@@ -48,7 +48,7 @@ impl Translation {
         let input = self.with_window_time(input, closing, until_complete_ms)?;
         let mut keys = Vec::new();
         for (group, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
-            let expression = BoundExpression::bind(group, &input.schema)?;
+            let expression = BoundExpression::bind_key(group, &input.schema)?;
             keys.push(NamedExpression { name: field.name().clone(), expression });
         }
         let aggregates = aggregate.aggr_expr.iter().map(|call| bind_aggregate(call, &input.schema));

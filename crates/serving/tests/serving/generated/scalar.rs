@@ -1,6 +1,7 @@
 //! Random scalar expressions, conditions and aggregate calls, of which the results are exact in any order of rows.
 
-use super::relation::{Column, Queries, Type};
+use super::queries::Queries;
+use super::relation::{Column, Type};
 
 impl Queries<'_> {
     /// Up to `most` columns, at least one.
@@ -48,6 +49,13 @@ impl Queries<'_> {
                 format!("CAST(CASE WHEN {name} > {number} THEN {name} ELSE -{number} END AS BIGINT)"),
                 format!("CAST(nullif({name}, {number}) AS BIGINT)"),
             ],
+            Type::Decimal => vec![
+                format!("CAST({name} + {number}.25 AS DECIMAL(12, 2))"),
+                format!("CAST({name} * {number} AS DECIMAL(12, 2))"),
+                format!("CAST(abs({name}) AS DECIMAL(12, 2))"),
+                format!("coalesce({name}, CAST(0.5 AS DECIMAL(12, 2)))"),
+            ],
+            Type::Odd => vec![format!("-{name}"), format!("coalesce({name}, 0.0)"), format!("nullif({name}, 0.1)")],
             Type::Double => vec![format!("{name} + {number}"), format!("{name} / 2"), format!("coalesce({name}, 0.5)")],
             Type::Boolean => vec![format!("NOT {name}"), format!("{name} IS TRUE"), format!("coalesce({name}, FALSE)")],
             Type::Date => {
@@ -77,13 +85,17 @@ impl Queries<'_> {
                 format!("{name} <> 'k{}'", number % 4),
                 format!("{name} IN ('k0', 'k1')"),
                 format!("{name} LIKE '%1'"),
+                format!("{name} <> '물길'"),
+                format!("length({name}) > 1"),
             ],
             Type::Big | Type::Small => vec![
                 format!("{name} > {number}"),
                 format!("{name} BETWEEN -{number} AND {number}"),
                 format!("{name} % 2 = 0"),
             ],
-            Type::Double | Type::Ratio => vec![format!("{name} < {number}"), format!("{name} IS NULL")],
+            Type::Double | Type::Ratio | Type::Decimal | Type::Odd => {
+                vec![format!("{name} < {number}"), format!("{name} IS NULL")]
+            }
             Type::Boolean => vec![name.clone(), format!("NOT {name}"), format!("{name} IS NOT TRUE")],
             Type::Date => vec![format!("{name} > DATE '1970-01-01'"), format!("{name} IS NOT NULL")],
             Type::Time => {
@@ -118,6 +130,12 @@ impl Queries<'_> {
                 calls.extend(["sum", "min", "max"].map(|function| (format!("{function}({name})"), Type::Double)));
                 calls.push((format!("avg({name})"), Type::Ratio));
             }
+            Type::Decimal => {
+                let cast = |function| (format!("CAST({function}({name}) AS DECIMAL(12, 2))"), Type::Decimal);
+                calls.extend(["sum", "min", "max"].map(cast));
+                calls.push((format!("CAST(avg({name}) AS DOUBLE)"), Type::Ratio));
+            }
+            Type::Odd => {}
             Type::Text | Type::Time | Type::Date | Type::Ratio => {
                 calls.extend(["min", "max"].map(|function| (format!("{function}({name})"), data_type)));
             }
