@@ -1,79 +1,8 @@
-//! The `mulgil` command: arguments in, everything wired, an exit code out.
-
-mod arguments;
-mod connection;
-mod demo;
-mod exit;
-mod explain;
-mod flights;
-mod flow;
-mod init;
-mod log;
-mod node;
-mod offline;
-mod output;
-mod replay;
-mod rows;
-mod server;
-mod sql;
-mod view;
+//! The `mulgil` program.
 
 use std::process::ExitCode;
 
-use anyhow::Result;
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
-
-use crate::arguments::{Arguments, Command};
-use crate::exit::Exit;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    listen_to_traces(&arguments.command);
-    match execute(&arguments).await {
-        Ok(exit) => exit.into(),
-        Err(error) => {
-            output::remark(&format!("error: {}", sentence(&error)));
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The error and its causes, each said once: many libraries repeat their cause in their own text.
-fn sentence(error: &anyhow::Error) -> String {
-    let mut text = String::new();
-    for cause in error.chain().map(ToString::to_string) {
-        if text.is_empty() {
-            text = cause;
-        } else if !text.contains(&cause) {
-            text = format!("{text}: {cause}");
-        }
-    }
-    text.replace("External error: ", "")
-}
-
-async fn execute(arguments: &Arguments) -> Result<Exit> {
-    match &arguments.command {
-        Command::Demo(demo) => demo::execute(demo).await?,
-        Command::Init { folder, example } => init::execute(folder, *example)?,
-        Command::Server(server) => server::execute(&arguments.project, server).await?,
-        Command::Flow(command) => return flow::execute(arguments, command).await,
-        Command::View(command) => return view::execute(arguments, command).await,
-        Command::Sql(sql) => return sql::execute(arguments, sql).await,
-        Command::Log(command) => log::execute(arguments, command).await?,
-        Command::Explain(explain) => return explain::execute(arguments, explain),
-    }
-    Ok(Exit::Done)
-}
-
-/// What the program is doing goes to standard error: a server tells its story, other commands only what is amiss.
-/// `MULGIL_LOG=debug` says more.
-fn listen_to_traces(command: &Command) {
-    let usual = match command {
-        Command::Demo(_) | Command::Server(_) => "warn,mulgil=info",
-        _ => "error",
-    };
-    let filter = EnvFilter::try_from_env("MULGIL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    mulgil_cli::run().await
 }
