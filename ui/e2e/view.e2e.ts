@@ -44,6 +44,19 @@ it("reads the chart with the keyboard and changes what is drawn", async () => {
   await page.getByRole("heading", { name: /^mean_delay by window_start/ }).waitFor();
 });
 
+it("shows what its stages are doing", async () => {
+  const page = await open(`/views/${VIEW}`);
+  const panel = page.getByRole("region", { name: "Dataflow" });
+  // Of a view whose input has ended, nothing runs any more.
+  if ((await stateOf()) !== "running") return;
+  await panel.getByText(/% full/).first().waitFor();
+  for (const column of ["Stage", "Time", "State", "Watermark"]) await panel.getByRole("columnheader", { name: column }).waitFor();
+  expect(await panel.getByText(/% busy/).count()).toBeGreaterThan(1);
+  await page.getByText("Latency", { exact: true }).waitFor();
+  await panel.scrollIntoViewIfNeeded();
+  await shoot(page, "view-dataflow");
+});
+
 it("comes back after the connection was lost", async () => {
   const page = await open(`/views/${VIEW}`);
   await page.getByText("Live", { exact: true }).waitFor();

@@ -36,12 +36,35 @@ export class StreamSide {
   }
 
   detail() {
+    const since = new Date(Date.now() - 74_000).toISOString();
     const source = (partition, behind, state = "active") => ({
-      source: "departures", partition, state, rows: Math.round((this.hours * 38) / 3), watermark: new Date(YEAR_START + (this.hours - 2) * HOUR_MS + behind).toISOString(),
+      source: "departures", partition, state, since, rows: Math.round((this.hours * 38) / 3), rows_per_second: 25.4, bytes: this.hours * 1800, bytes_per_second: 3620, watermark: new Date(YEAR_START + (this.hours - 2) * HOUR_MS + behind).toISOString(),
     });
     return {
       ...this.summary(), definition: DEFINITION, file: "views/delays_per_hour.sql", columns: COLUMNS, late_sample: SAMPLE, null_event_times: 0, skipped_rows: 0, refreshed_at: null,
-      held_back_by: { source: "departures", partition: "1" }, sources: [source("0", 2.2 * HOUR_MS), source("1", 0), source("2", 0.7 * HOUR_MS, "idle")],
+      latency: { p50_ms: 3.2, p95_ms: 11.8, p99_ms: 41, max_ms: 96 }, dataflow: this.dataflow(),
+      held_back_by: { source: "departures", partition: "1", since }, sources: [source("0", 2.2 * HOUR_MS), source("1", 0), source("2", 0.7 * HOUR_MS, "idle")],
+    };
+  }
+
+  /** A stage that reads and pre-aggregates, one that aggregates by key and is busy, and what that does to the edge between. */
+  dataflow() {
+    const [read, aggregate] = ["departures -> local aggregate per 1 h", "aggregate count(*), avg(dep_delay) by origin per 1 h"];
+    const watermark = new Date(YEAR_START + (this.hours - 2) * HOUR_MS).toISOString();
+    const ticks = this.hours - 24 * 45;
+    const subtask = (stage, number, busy, blocked, from, state_bytes) => ({
+      stage, subtask: number, busy_ms: ticks * TICK_MS * busy, blocked_ms: ticks * TICK_MS * blocked, idle_ms: ticks * TICK_MS * (1 - busy - blocked), rows_in: this.hours * 19, rows_out: this.hours * 4,
+      rows_in_per_second: 38.2, rows_out_per_second: 4.1, bytes_in: this.hours * 2700, bytes_out: this.hours * 560, state_bytes,
+      inputs: [{ from, state: "active", watermark, since: new Date(Date.now() - 4000).toISOString() }],
+    });
+    const edge = (from, to, exchange, fullness) => ({ from, to, exchange, fullness, queued_bytes: Math.round(fullness * 4_194_304), queued_bytes_max: 4_194_304 });
+    return {
+      subtasks: [
+        subtask(read, 0, 0.22, 0.41, "departures", 18_400), subtask(read, 1, 0.2, 0.38, "departures", 17_900),
+        subtask(aggregate, 0, 0.96, 0, read, 412_000), subtask(aggregate, 1, 0.31, 0, read, 96_000),
+      ],
+      edges: [edge("departures", read, "read", 0.62), edge(read, aggregate, "hash", 0.97), edge(aggregate, "delays_per_hour", "write", 0.01)],
+      sinks: [{ table: "delays_per_hour", rows: this.hours * 2, rows_per_second: 4.1, bytes: this.hours * 180, bytes_per_second: 370 }],
     };
   }
 

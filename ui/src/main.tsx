@@ -14,6 +14,7 @@ import "./styles/notices.css";
 import "./styles/grid.css";
 import "./styles/chart.css";
 import "./styles/flow-pages.css";
+import "./styles/dataflow.css";
 import "./styles/run-page.css";
 import "./styles/view-pages.css";
 

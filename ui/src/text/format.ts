@@ -36,6 +36,8 @@ export interface Format {
   /** A number with exactly so many places, for columns. */
   fixed(value: number, digits: number): string;
   bytes(value: number): string;
+  /** A share as a whole percentage. */
+  percent(share: number): string;
   /** `in 3 h` or `5 min ago`. */
   fromNow(at: string | number, now: number): string;
 }
@@ -75,6 +77,7 @@ export function formatFor(language: Language, zone: string): Format {
     },
     number: (value, digits = 2) => value.toLocaleString(language, { maximumFractionDigits: digits }),
     fixed: (value, digits) => value.toLocaleString(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }),
+    percent: (share) => share.toLocaleString(language, { style: "percent", maximumFractionDigits: 0 }),
     bytes(value) {
       let step = 0;
       let rest = value;

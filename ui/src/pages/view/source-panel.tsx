@@ -9,7 +9,7 @@ import { isEnd } from "../views/watermark";
 const STATES = ["active", "idle", "finished"] as const;
 const SPAN_LEAST_MS = 3_600_000;
 
-export function SourcePanel({ view }: { view: ViewDetail }) {
+export function SourcePanel({ view, now }: { view: ViewDetail; now: number }) {
   const { t } = useReader();
   const known = view.sources.flatMap((source) => (source.watermark && !isEnd(source.watermark) ? [instant(source.watermark)] : []));
   const furthest = known.length > 0 ? Math.max(...known) : null;
@@ -19,7 +19,7 @@ export function SourcePanel({ view }: { view: ViewDetail }) {
       <ul className="sources">
         {view.sources.map((source) => (
           <Source
-            key={`${source.source} ${source.partition}`} source={source} furthest={furthest} least={least}
+            key={`${source.source} ${source.partition}`} source={source} furthest={furthest} least={least} now={now}
             holds={view.sources.length > 1 && view.held_back_by?.source === source.source && view.held_back_by.partition === source.partition}
           />
         ))}
@@ -28,7 +28,15 @@ export function SourcePanel({ view }: { view: ViewDetail }) {
   );
 }
 
-function Source({ source, furthest, least, holds }: { source: SourceProgress; furthest: number | null; least: number | null; holds: boolean }) {
+interface Props {
+  source: SourceProgress;
+  furthest: number | null;
+  least: number | null;
+  holds: boolean;
+  now: number;
+}
+
+function Source({ source, furthest, least, holds, now }: Props) {
   const { t, format } = useReader();
   const at = source.watermark && !isEnd(source.watermark) ? instant(source.watermark) : null;
   const span = Math.max(SPAN_LEAST_MS, (furthest ?? 0) - (least ?? 0));
@@ -49,6 +57,10 @@ function Source({ source, furthest, least, holds }: { source: SourceProgress; fu
           {state ? t(`view.partition.${state}`) : source.state}
           {behind === null ? "" : ` · ${behind === 0 ? t("view.sources.furthest") : t("view.sources.behind", { span: format.span(behind) })}`}
           {` · ${t("view.sources.rows")} ${format.number(source.rows)}`}
+        </span>
+        <span className="muted">
+          {t("view.sources.rate", { rows: format.number(source.rows_per_second ?? 0, 0), bytes: format.bytes(source.bytes_per_second ?? 0) })}
+          {source.since && source.state === "active" ? ` · ${t("view.sources.since", { when: format.fromNow(Math.min(instant(source.since), now), now) })}` : ""}
         </span>
       </p>
     </li>

@@ -16,6 +16,7 @@ import { useResource } from "../../live/use-resource";
 import { useReader } from "../../text/context";
 import { Problems } from "../flows/problems";
 import { ViewState } from "../views/view-state";
+import { DataflowPanel } from "../../dataflow/dataflow-panel";
 import { ChartPanel } from "./chart-panel";
 import { LateSample } from "./late-sample";
 import { SourcePanel } from "./source-panel";
@@ -56,7 +57,7 @@ function View({ view }: { view: ViewDetail }) {
       {refresh.error ? <Fault error={refresh.error} /> : null}
       <Problems problems={view.problems} />
       {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
-      <ViewNumbers view={view} />
+      <ViewNumbers view={view} now={now} />
       <Loaded snapshot={{ data: rows.data ?? last, error: rows.error }}>
         {(answer) => (
           <>
@@ -66,13 +67,14 @@ function View({ view }: { view: ViewDetail }) {
                 {answer.rows.length === 0 ? <Empty title={t("view.table.none")} /> : <RowTable label={t("view.table")} columns={answer.columns} rows={answer.rows.slice(0, TABLE_ROWS)} />}
               </Panel>
               <div>
-                <SourcePanel view={view} />
+                <SourcePanel view={view} now={now} />
                 <LateSample rows={view.late_sample} />
               </div>
             </div>
           </>
         )}
       </Loaded>
+      {view.dataflow ? <DataflowPanel view={view} dataflow={view.dataflow} now={now} /> : null}
       <Panel title={t("view.definition")} aside={<code className="muted">{view.file}</code>} flush>
         <CodeBlock label={view.file} text={view.definition} line={view.problems[0]?.line ?? null} />
       </Panel>
