@@ -54,16 +54,12 @@ pub fn describe(node: &Node) -> String {
         LogicalOperator::WindowAssign { column, window } => {
             format!("assign {} on {}", describe_window(window), column_name(*column))
         }
-        LogicalOperator::WindowAggregate { window, keys, aggregates, allowed_lateness_ms, .. } => {
+        LogicalOperator::WindowAggregate { window, keys, aggregates, trigger, .. } => {
             let mut text = format!("aggregate {}", list(aggregates, call));
             if !keys.is_empty() {
                 let _ = write!(text, " by {}", list(keys, named));
             }
-            let _ = write!(text, " per {}", describe_window(window));
-            if *allowed_lateness_ms > 0 {
-                let lateness_ms = i64::try_from(*allowed_lateness_ms).unwrap_or(i64::MAX);
-                let _ = write!(text, ", allowing {} of lateness", duration(lateness_ms));
-            }
+            let _ = write!(text, " per {}{trigger}", describe_window(window));
             text
         }
         LogicalOperator::Apply(definition) => definition.describe(),
@@ -86,7 +82,7 @@ fn describe_window(window: &Window) -> String {
 }
 
 /// Milliseconds in the largest unit that says them exactly.
-fn duration(ms: i64) -> String {
+pub(crate) fn duration(ms: i64) -> String {
     const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
     let exact = UNITS.iter().find(|(unit, _)| ms != 0 && ms % unit == 0);
     exact.map_or_else(|| format!("{ms} ms"), |(unit, name)| format!("{} {name}", ms / unit))

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 use crate::aggregate::AggregateFunction;
 use crate::definition::OperatorDefinition;
 use crate::expression::{Expression, NamedExpression};
+use crate::trigger::Trigger;
 
 /// The index of a node in its graph.
 pub type NodeId = usize;
@@ -34,7 +35,7 @@ impl Graph {
     pub fn is_updating(&self, node: NodeId) -> bool {
         let Some(Node { inputs, operator, .. }) = self.nodes.get(node) else { return false };
         match operator {
-            LogicalOperator::WindowAggregate { allowed_lateness_ms, .. } => *allowed_lateness_ms > 0,
+            LogicalOperator::WindowAggregate { trigger, .. } => trigger.is_updating(),
             LogicalOperator::Apply(definition) => definition.is_updating(&self.updating_inputs(inputs, node)),
             _ => self.updating_inputs(inputs, node).contains(&true),
         }
@@ -107,8 +108,8 @@ pub enum LogicalOperator {
     },
     /// Aggregates per key and event-time window, and gives a result when the watermark passes the window's end.
     /// Output columns: the keys, then `window_start`, `window_end` (timestamps of the type that the node's schema says),
-    /// then the aggregates; a `Project` follows. Rows whose time is null are left out and counted. With an allowed
-    /// lateness the output is a changelog: see [`Graph::is_updating`].
+    /// then the aggregates; a `Project` follows. Rows whose time is null are left out and counted. With early results or
+    /// an allowed lateness the output is a changelog: see [`Graph::is_updating`].
     WindowAggregate {
         /// The time column of the input.
         column: usize,
@@ -118,8 +119,8 @@ pub enum LogicalOperator {
         keys: Vec<NamedExpression>,
         /// What is computed.
         aggregates: Vec<AggregateCall>,
-        /// How long after the watermark has passed a window's end late rows still update its result.
-        allowed_lateness_ms: u64,
+        /// When windows give results besides when they end.
+        trigger: Trigger,
     },
     /// What the definition says: every operator that the planner need not know.
     Apply(Arc<dyn OperatorDefinition>),

@@ -24,6 +24,7 @@ pub mod scatter;
 pub mod slice;
 pub mod time;
 pub mod time_to_live;
+pub mod trigger;
 pub mod watermark;
 pub mod window;
 pub mod window_function;

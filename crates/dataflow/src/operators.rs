@@ -15,6 +15,7 @@ pub mod project;
 pub mod rank;
 mod row_store;
 pub mod session_aggregate;
+mod session_changes;
 mod sessions;
 pub mod slice_table;
 pub mod sliced_aggregate;

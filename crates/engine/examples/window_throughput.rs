@@ -21,6 +21,7 @@ use mulgil_connect::source::{PartitionReader, Position, Read, Source};
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::{AggregateCall, Graph, LogicalOperator, NodeId, Window};
 use mulgil_dataflow::native::{Binary, BinaryOperation, Count, Literal, Sum, column};
+use mulgil_dataflow::trigger::Trigger;
 use mulgil_engine::deterministic::Random;
 use mulgil_engine::job::{Job, JobOptions};
 
@@ -138,7 +139,7 @@ fn windowed() -> Result<Graph, Box<dyn Error>> {
             call("n", Arc::new(Count), vec![]),
             call("total", Arc::new(Sum), vec![named("v")?.expression]),
         ],
-        allowed_lateness_ms: 0,
+        trigger: Trigger::default(),
     };
     let output = Arc::new(Schema::new(vec![
         Field::new("key", DataType::Utf8, true),

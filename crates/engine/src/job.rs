@@ -127,7 +127,7 @@ impl Connections {
                 if stage.is_updating && !found.accepts_changes() {
                     return Err(JobError::Plan(format!(
                         "table {table} takes new rows only, but would get updates of rows it already has: write to a \
-                         table with a primary key, or allow no lateness"
+                         table with a primary key, or ask for no early results and allow no lateness"
                     )));
                 }
             }

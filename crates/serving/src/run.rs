@@ -15,9 +15,11 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::time_to_live::TimeToLive;
+use mulgil_dataflow::trigger::EarlyFire;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobOptions, JobSummary};
 use mulgil_sql::catalog::Catalog;
+use mulgil_sql::options::{Settings, StreamOptions};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
@@ -53,12 +55,29 @@ pub struct RunOptions {
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
     pub allowed_lateness_ms: u64,
+    /// How often windows of a statement in stream mode give what they have so far; views say so for themselves.
+    pub early_fire: Option<EarlyFire>,
     /// How long state that nothing else bounds is kept in stream mode; views say so for themselves.
     pub time_to_live: Option<TimeToLive>,
     /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
     pub changelog: bool,
     /// Stored results of views, to be read in place of their queries.
     pub snapshots: Option<Arc<dyn ViewSnapshots>>,
+}
+
+impl RunOptions {
+    /// Takes over what `SET` has said: all of `stated` that the settings speak of.
+    fn take_over(&mut self, settings: &Settings, stated: &StreamOptions) {
+        if settings.says("allowed-lateness") {
+            self.allowed_lateness_ms = stated.trigger.allowed_lateness_ms;
+        }
+        if settings.says("early-fire") {
+            self.early_fire = stated.trigger.early;
+        }
+        if settings.says("state-ttl") {
+            self.time_to_live = stated.time_to_live;
+        }
+    }
 }
 
 impl Default for RunOptions {
@@ -68,6 +87,7 @@ impl Default for RunOptions {
             parallelism: 1,
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
+            early_fire: None,
             time_to_live: None,
             changelog: false,
             snapshots: None,
@@ -116,7 +136,8 @@ pub enum RunError {
     Show(String),
 }
 
-/// Runs the statements of a text in order; `CREATE` statements add to the catalog for the statements after them.
+/// Runs the statements of a text in order; `CREATE` statements add to the catalog for the statements after them, and `SET`
+/// statements to the options.
 /// Each result is handed out before the next statement runs. `file` is for messages. Streams read logs up to now.
 ///
 /// # Errors
@@ -134,7 +155,14 @@ pub async fn run_statements(
         return Err(SqlError::from(problem).into());
     }
     let mut catalog = Arc::new(catalog.clone());
+    let mut options = options.clone();
+    let mut settings = Settings::default();
     for statement in &statements {
+        if let StatementKind::Set(setting) = &statement.kind {
+            let stated = settings.set(setting, file).map_err(SqlError::from)?;
+            options.take_over(&settings, &stated);
+            continue;
+        }
         if let StatementKind::CreateTable(_) | StatementKind::CreateView(_) = &statement.kind {
             let mut extended = catalog.as_ref().clone();
             let name = extended.declare(statement, file, &connectors).map_err(SqlError::from)?;
@@ -142,8 +170,8 @@ pub async fn run_statements(
             each(StatementResult::Declared(name)).await?;
             continue;
         }
-        let session = session(&catalog, &connectors, options);
-        let result = run_statement(&session, statement, options).await.map_err(|error| in_file(error, file))?;
+        let session = session(&catalog, &connectors, &options);
+        let result = run_statement(&session, statement, &options).await.map_err(|error| in_file(error, file))?;
         each(result).await?;
     }
     Ok(())
@@ -152,7 +180,8 @@ pub async fn run_statements(
 fn session(catalog: &Arc<Catalog>, connectors: &Arc<Connectors>, options: &RunOptions) -> Session {
     let session = Session::new(Arc::clone(catalog), Arc::clone(connectors))
         .with_options(options.session)
-        .with_time_to_live(options.time_to_live);
+        .with_time_to_live(options.time_to_live)
+        .with_early_fire(options.early_fire);
     match &options.snapshots {
         Some(snapshots) => session.with_view_snapshots(Arc::clone(snapshots)),
         None => session,
@@ -198,7 +227,7 @@ async fn run_statement(
             let summary = run_job(session, plan, options, table.clone(), sink).await?;
             Ok(StatementResult::Written { table, rows: summary.rows_out })
         }
-        (StatementKind::CreateTable(_) | StatementKind::CreateView(_), _) => {
+        (StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Set(_), _) => {
             Ok(StatementResult::Declared(String::new()))
         }
     }

@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "serving/changes.rs"]
 mod changes;
+#[path = "serving/early.rs"]
+mod early;
 #[path = "serving/events.rs"]
 mod events;
 #[path = "serving/fixture.rs"]

@@ -10,10 +10,10 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
-use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::check;
 use crate::function::{Function, Functions};
+use crate::options::StreamOptions;
 use crate::problem::{Mistake, SqlProblem};
 use crate::statement::{QueryText, RefreshMode, Statement, StatementKind, parse_all};
 
@@ -44,11 +44,8 @@ pub struct View {
     pub freshness: Option<Duration>,
     /// Its options.
     pub options: BTreeMap<String, String>,
-    /// How long after the watermark late rows still update its windows: option `allowed-lateness`.
-    pub allowed_lateness_ms: u64,
-    /// How long state that nothing else bounds is kept: option `state-ttl`, by event time, or by the machine's clock with
-    /// `state-ttl-clock` = `processing`.
-    pub time_to_live: Option<TimeToLive>,
+    /// How it runs as a stream, where its options say so.
+    pub stream: StreamOptions,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
     /// Its columns.

@@ -11,10 +11,9 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
-use mulgil_dataflow::time_to_live::TimeToLive;
 
 use crate::catalog::{Catalog, Table, View};
-use crate::duration::duration_of_text;
+use crate::options::{STREAM_OPTIONS, StreamOptions};
 use crate::plan::processing_time::PROCTIME;
 use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, unread, window_call_input};
 use crate::problem::{Mistake, SqlError, did_you_mean};
@@ -22,8 +21,6 @@ use crate::statement::{QueryText, RefreshMode, Statement, TableDeclaration, View
 
 /// The most rows that a view's result may hold in memory, where `rows-max` says nothing.
 const ROWS_MAX_DEFAULT: usize = 10_000_000;
-
-const VIEW_OPTIONS: [&str; 4] = ["allowed-lateness", "rows-max", "state-ttl", "state-ttl-clock"];
 
 /// Checks a table and fills in the types of its computed columns.
 pub(crate) fn table(declaration: &TableDeclaration, statement: &Statement, file: &Path) -> Result<Table, Mistake> {
@@ -106,7 +103,7 @@ fn check_primary_key(table: &Table) -> Result<(), Mistake> {
 
 fn type_computed_columns(table: &mut Table) -> Result<(), Mistake> {
     let catalog = Catalog::default();
-    let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
+    let planner = Planner::new(&catalog, planning_state(), &Unscanned, &StreamOptions::default());
     let source = unread(table.definition.physical_schema());
     let scan = LogicalPlanBuilder::scan(reference_of(&table.definition.name), source, None)
         .and_then(LogicalPlanBuilder::build)
@@ -158,7 +155,7 @@ fn check_watermark(table: &Table) -> Result<(), Mistake> {
         .remedy(format!("declare {} as TIMESTAMP(3), or compute a timestamp column from it", column.name)));
     }
     let catalog = Catalog::default();
-    let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
+    let planner = Planner::new(&catalog, planning_state(), &Unscanned, &StreamOptions::default());
     let at = place_of(tree, *at);
     let plan = planner.table(table).map_err(|error| Mistake::from_planner(&error, at))?;
     let LogicalPlan::Extension(extension) = &plan else { return Ok(()) };
@@ -208,20 +205,17 @@ pub(crate) fn view(
     file: &Path,
 ) -> Result<View, Mistake> {
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
-    if let Some(key) = declaration.options.keys().find(|key| !VIEW_OPTIONS.contains(&key.as_str())) {
-        return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view")).remedy(did_you_mean(
-            key,
-            &VIEW_OPTIONS,
-            "options",
-        )));
+    let known: Vec<&str> = STREAM_OPTIONS.into_iter().chain(["rows-max"]).collect();
+    if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
+        return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
+            .remedy(did_you_mean(key, &known, "options")));
     }
     let mut view = View {
         name: declaration.name.clone(),
         mode: declaration.mode,
         freshness: declaration.freshness,
         options: declaration.options.clone(),
-        allowed_lateness_ms: allowed_lateness(declaration)?,
-        time_to_live: time_to_live(declaration)?,
+        stream: StreamOptions::read(&declaration.options, option_at)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
         reads: Vec::new(),
@@ -231,7 +225,7 @@ pub(crate) fn view(
         query_text: declaration.query_text.clone(),
         query: declaration.query.clone(),
     };
-    let planner = Planner::new(catalog, planning_state(), &Unscanned, view.allowed_lateness_ms);
+    let planner = Planner::new(catalog, planning_state(), &Unscanned, &view.stream);
     let plan = planner.query(&view.query, declaration.name_at)?;
     let plan_error = |error| Mistake::from_planner(&error, declaration.name_at);
     let batch = expand(plan.clone()).and_then(optimized).map_err(plan_error)?;
@@ -242,7 +236,7 @@ pub(crate) fn view(
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
     if view.mode == RefreshMode::Continuous {
-        crate::stream::plan(plan, Some(declaration.name.to_string()), view.time_to_live)
+        crate::stream::plan(plan, Some(declaration.name.to_string()), view.stream.time_to_live)
             .map_err(|error| stream_mistake(error, declaration.name_at))?;
     }
     Ok(view)
@@ -268,32 +262,6 @@ fn check_column_names(view: &View, at: Location) -> Result<(), Mistake> {
         }
     }
     Ok(())
-}
-
-fn allowed_lateness(declaration: &ViewDeclaration) -> Result<u64, Mistake> {
-    Ok(length_of_time(declaration, "allowed-lateness")?.map_or(0, i64::unsigned_abs))
-}
-
-/// How long state that nothing else bounds is kept; by event time unless the clock is asked for.
-fn time_to_live(declaration: &ViewDeclaration) -> Result<Option<TimeToLive>, Mistake> {
-    let Some(ms) = length_of_time(declaration, "state-ttl")? else { return Ok(None) };
-    match declaration.options.get("state-ttl-clock").map(String::as_str) {
-        None | Some("event") => Ok(Some(TimeToLive::EventTime(ms))),
-        Some("processing") => Ok(Some(TimeToLive::ProcessingTime(ms))),
-        Some(other) => {
-            let at = declaration.option_places.get("state-ttl-clock").copied().unwrap_or(declaration.name_at);
-            Err(Mistake::new(at, format!("'{other}' is no clock")).remedy("write 'event' or 'processing'"))
-        }
-    }
-}
-
-/// An option that says how long, in milliseconds.
-fn length_of_time(declaration: &ViewDeclaration, option: &str) -> Result<Option<i64>, Mistake> {
-    let Some(text) = declaration.options.get(option) else { return Ok(None) };
-    duration_of_text(text).filter(|ms| *ms >= 0).map(Some).ok_or_else(|| {
-        let at = declaration.option_places.get(option).copied().unwrap_or(declaration.name_at);
-        Mistake::new(at, format!("'{text}' is not a length of time")).remedy("write for example '1 d' or '30 min'")
-    })
 }
 
 fn rows_max(declaration: &ViewDeclaration) -> Result<usize, Mistake> {

@@ -11,7 +11,7 @@ use mulgil_connect::definition::{ColumnDefinition, TableDefinition, TableName, W
 
 use crate::duration::duration_of_interval;
 use crate::problem::{Mistake, did_you_mean};
-use crate::statement::{RefreshMode, TableDeclaration, TablePlaces, ViewDeclaration, expect_end, parse_query};
+use crate::statement::{RefreshMode, Setting, TableDeclaration, TablePlaces, ViewDeclaration, expect_end, parse_query};
 use crate::text::{SourceText, parser};
 use crate::types::{parse_type, skip_word, skip_words};
 
@@ -243,14 +243,7 @@ fn read_options(parser: &mut Parser<'_>) -> Result<Options, Mistake> {
     let (mut options, mut places) = Options::default();
     expect(parser, &Token::LParen)?;
     loop {
-        let at = place(parser);
-        let quoted = |error| {
-            Mistake::from_parser(&error, at).remedy("options are written 'key' = 'value', both in single quotes")
-        };
-        let key = parser.parse_literal_string().map_err(quoted)?;
-        expect(parser, &Token::Eq)?;
-        let value_at = place(parser);
-        let value = parser.parse_literal_string().map_err(quoted)?;
+        let (key, at, value, value_at) = read_option(parser)?;
         if options.insert(key.clone(), value).is_some() {
             return Err(Mistake::new(at, format!("option '{key}' is there twice")).remedy("remove one of them"));
         }
@@ -261,6 +254,27 @@ fn read_options(parser: &mut Parser<'_>) -> Result<Options, Mistake> {
     }
     expect(parser, &Token::RParen)?;
     Ok((options, places))
+}
+
+/// Reads `SET 'option' = 'value'`.
+pub(crate) fn parse_setting(tokens: &[TokenWithSpan]) -> Result<Setting, Mistake> {
+    let mut parser = parser(tokens.to_vec());
+    skip_words(&mut parser, &["SET"])?;
+    let (option, option_at, value, value_at) = read_option(&mut parser)?;
+    expect_end(&mut parser)?;
+    Ok(Setting { option, value, option_at, value_at })
+}
+
+/// `'key' = 'value'`, and where the two stand.
+fn read_option(parser: &mut Parser<'_>) -> Result<(String, Location, String, Location), Mistake> {
+    let at = place(parser);
+    let quoted =
+        |error| Mistake::from_parser(&error, at).remedy("options are written 'key' = 'value', both in single quotes");
+    let key = parser.parse_literal_string().map_err(quoted)?;
+    expect(parser, &Token::Eq)?;
+    let value_at = place(parser);
+    let value = parser.parse_literal_string().map_err(quoted)?;
+    Ok((key, at, value, value_at))
 }
 
 /// Reads `CREATE MATERIALIZED TABLE`; its clauses may come in any order.

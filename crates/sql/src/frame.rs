@@ -30,8 +30,11 @@ pub use datafusion::prelude::{Expr, cast, col, lit, when};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::Window;
 use mulgil_dataflow::time_to_live::TimeToLive;
+pub use mulgil_dataflow::trigger::EarlyFire;
+use mulgil_dataflow::trigger::Trigger;
 
 use crate::catalog::Catalog;
+use crate::options::StreamOptions;
 use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::plan::{Planner, Unscanned, planning_state};
 use crate::problem::{Mistake, SqlError};
@@ -48,7 +51,7 @@ const ROW_NUMBER: &str = "row number";
 pub struct WindowCall {
     column: String,
     kind: WindowKind,
-    allowed_lateness: Duration,
+    trigger: Trigger,
 }
 
 #[derive(Clone, Debug)]
@@ -75,12 +78,18 @@ pub fn session(column: &str, gap: Duration, keys: impl IntoIterator<Item = Expr>
 
 impl WindowCall {
     fn new(column: &str, kind: WindowKind) -> Self {
-        Self { column: column.to_owned(), kind, allowed_lateness: Duration::ZERO }
+        Self { column: column.to_owned(), kind, trigger: Trigger::default() }
     }
 
     /// Lets rows that come so much later than the watermark still update their windows.
     pub fn allowing(mut self, lateness: Duration) -> Self {
-        self.allowed_lateness = lateness;
+        self.trigger.allowed_lateness_ms = u64::try_from(lateness.as_millis()).unwrap_or(u64::MAX);
+        self
+    }
+
+    /// Lets windows give what they have so far, again and again before they end.
+    pub fn early(mut self, every: EarlyFire) -> Self {
+        self.trigger.early = Some(every);
         self
     }
 }
@@ -102,7 +111,7 @@ impl Frame {
     /// The rows of a table or view.
     pub(crate) fn table(catalog: &Arc<Catalog>, name: &str) -> Result<Self, SqlError> {
         let table = TableName::parse(name);
-        let planner = Planner::new(catalog, planning_state(), &Unscanned, 0);
+        let planner = Planner::new(catalog, planning_state(), &Unscanned, &StreamOptions::default());
         match catalog.table(&table) {
             // Columns of a table are found by its name too, as in SQL.
             Some(table) => Ok(Self { catalog: Arc::clone(catalog), time_to_live: None, plan: planner.table(table)? }),
@@ -117,7 +126,7 @@ impl Frame {
         let StatementKind::Query(query) = &statement.kind else {
             return Err(problem(Mistake::new(Location { line: 1, column: 1 }, "expected a SELECT")));
         };
-        let planner = Planner::new(catalog, planning_state(), &Unscanned, 0);
+        let planner = Planner::new(catalog, planning_state(), &Unscanned, &StreamOptions::default());
         let plan = planner.query(query, statement.at).map_err(problem)?;
         Ok(Self { catalog: Arc::clone(catalog), time_to_live: None, plan })
     }
@@ -194,8 +203,7 @@ impl Frame {
         if let CallWindow::Aligned(window) = &window {
             window.check().map_err(datafusion::common::DataFusionError::Plan)?;
         }
-        let lateness_ms = u64::try_from(call.allowed_lateness.as_millis()).unwrap_or(u64::MAX);
-        let node = WindowAssignNode::new(self.plan, time, window, lateness_ms)?;
+        let node = WindowAssignNode::new(self.plan, time, window, call.trigger)?;
         Ok(Self { plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }), ..self })
     }
 

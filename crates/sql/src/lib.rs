@@ -12,6 +12,7 @@ mod duration;
 pub mod frame;
 pub mod function;
 mod insert;
+pub mod options;
 mod plan;
 pub mod problem;
 pub mod session;

@@ -20,10 +20,12 @@ use mulgil_connect::sink::Sink;
 use mulgil_connect::writer::WriteSummary;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::time_to_live::TimeToLive;
+use mulgil_dataflow::trigger::EarlyFire;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::frame::Frame;
 use crate::insert;
+use crate::options::StreamOptions;
 use crate::plan::expand::expand;
 use crate::plan::ties::{break_ties, has_ties};
 use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, session_state, table_name_of};
@@ -71,13 +73,19 @@ pub struct Session {
     connectors: Arc<Connectors>,
     options: SessionOptions,
     snapshots: Option<Arc<dyn ViewSnapshots>>,
-    time_to_live: Option<TimeToLive>,
+    stream: StreamOptions,
 }
 
 impl Session {
     /// A session with the default options.
     pub fn new(catalog: Arc<Catalog>, connectors: Arc<Connectors>) -> Self {
-        Self { catalog, connectors, options: SessionOptions::default(), snapshots: None, time_to_live: None }
+        Self {
+            catalog,
+            connectors,
+            options: SessionOptions::default(),
+            snapshots: None,
+            stream: StreamOptions::default(),
+        }
     }
 
     /// With other limits.
@@ -88,7 +96,13 @@ impl Session {
 
     /// With a time to live for the state of statements in stream mode that nothing else bounds; views have their own.
     pub fn with_time_to_live(mut self, time_to_live: Option<TimeToLive>) -> Self {
-        self.time_to_live = time_to_live;
+        self.stream.time_to_live = time_to_live;
+        self
+    }
+
+    /// With early results of the windows of statements in stream mode; views have their own.
+    pub fn with_early_fire(mut self, early: Option<EarlyFire>) -> Self {
+        self.stream.trigger.early = early;
         self
     }
 
@@ -182,9 +196,9 @@ impl Session {
     pub fn stream_view(&self, view: &TableName) -> Result<StreamPlan, SqlError> {
         let view = self.known_view(view)?;
         let at = Location { line: view.line, column: 1 };
-        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, view.allowed_lateness_ms);
+        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, &view.stream);
         let plan = planner.query(&view.query, at).map_err(|mistake| mistake.in_file(&view.file))?;
-        stream::plan(plan, Some(view.name.to_string()), view.time_to_live)
+        stream::plan(plan, Some(view.name.to_string()), view.stream.time_to_live)
     }
 
     /// A `SELECT` or `INSERT INTO` as a dataflow. The sink of a `SELECT` is named [`stream::RESULT_SINK`].
@@ -193,17 +207,19 @@ impl Session {
     /// # Errors
     /// A mistake in the text, or a construct that stream mode does not know.
     pub fn stream_statement(&self, statement: &Statement, allowed_lateness_ms: u64) -> Result<StreamPlan, SqlError> {
-        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, allowed_lateness_ms);
+        let mut own = self.stream.clone();
+        own.trigger.allowed_lateness_ms = allowed_lateness_ms;
+        let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, &own);
         match &statement.kind {
             StatementKind::Query(query) => {
                 let plan = planner.query(query, statement.at).map_err(problem)?;
-                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()), self.time_to_live)
+                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()), self.stream.time_to_live)
             }
             StatementKind::Insert(declaration) => {
                 let target = self.insert_target(declaration)?;
                 let plan = planner.query(&declaration.query, statement.at).map_err(problem)?;
                 let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
-                stream::plan(plan, Some(target.definition.name.to_string()), self.time_to_live)
+                stream::plan(plan, Some(target.definition.name.to_string()), self.stream.time_to_live)
             }
             _ => Err(problem(Mistake::new(statement.at, "expected a SELECT or an INSERT INTO")).into()),
         }
@@ -232,8 +248,8 @@ impl Session {
             StatementKind::Insert(declaration) => &declaration.query,
             StatementKind::CreateView(view) => &view.query,
             StatementKind::Explain(inner) => return Box::pin(self.explain_batch(inner)).await,
-            StatementKind::CreateTable(_) => {
-                return Err(problem(Mistake::new(statement.at, "a CREATE TABLE has no plan")).into());
+            StatementKind::CreateTable(_) | StatementKind::Set(_) => {
+                return Err(problem(Mistake::new(statement.at, "only queries have a plan")).into());
             }
         };
         let state = self.state()?;
@@ -267,7 +283,7 @@ impl Session {
     /// # Errors
     /// There is no such table or view.
     pub fn table(&self, name: &str) -> Result<Frame, SqlError> {
-        Ok(Frame::table(&self.catalog, name)?.with_time_to_live(self.time_to_live))
+        Ok(Frame::table(&self.catalog, name)?.with_time_to_live(self.stream.time_to_live))
     }
 
     /// The rows of a `SELECT`, to build a query on in Rust.
@@ -275,7 +291,7 @@ impl Session {
     /// # Errors
     /// A mistake in the text, with its place in it.
     pub fn select(&self, sql: &str) -> Result<Frame, SqlError> {
-        Ok(Frame::sql(&self.catalog, sql)?.with_time_to_live(self.time_to_live))
+        Ok(Frame::sql(&self.catalog, sql)?.with_time_to_live(self.stream.time_to_live))
     }
 
     /// Runs a frame in batch.
@@ -314,7 +330,8 @@ impl Session {
     /// Plans twice: once to find mistakes and the tables that are read, then over the opened tables.
     async fn batch_plan(&self, state: &SessionState, query: &QueryText, at: Location) -> Result<LogicalPlan, SqlError> {
         let mut scans = OpenedScans::new(self.snapshots.clone());
-        let checked = Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?;
+        let checked =
+            Planner::new(&self.catalog, state, &scans, &StreamOptions::default()).query(query, at).map_err(problem)?;
         let mut tables = HashMap::new();
         for name in tables_scanned(&checked)? {
             if let Some(table) = self.catalog.table(&name) {
@@ -323,7 +340,9 @@ impl Session {
             }
         }
         scans.tables = tables;
-        executable(Planner::new(&self.catalog, state, &scans, 0).query(query, at).map_err(problem)?)
+        executable(
+            Planner::new(&self.catalog, state, &scans, &StreamOptions::default()).query(query, at).map_err(problem)?,
+        )
     }
 
     async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {

@@ -70,6 +70,17 @@ pub enum StatementKind {
     Query(QueryText),
     /// `EXPLAIN` of one of the two above.
     Explain(Box<Statement>),
+    /// `SET 'option' = 'value'`, for the statements after it.
+    Set(Setting),
+}
+
+/// `SET 'option' = 'value'`, as written.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    pub(crate) option: String,
+    pub(crate) value: String,
+    pub(crate) option_at: Location,
+    pub(crate) value_at: Location,
 }
 
 /// A query's syntax tree, with places.
@@ -184,6 +195,8 @@ fn parse_statement(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> Result<
             return Err(Mistake::new(at, "nothing to explain").remedy("write a SELECT or INSERT after EXPLAIN"));
         }
         StatementKind::Explain(Box::new(parse_statement(source, rest)?))
+    } else if word(0, "SET") {
+        StatementKind::Set(ddl::parse_setting(tokens)?)
     } else if word(0, "INSERT") {
         StatementKind::Insert(parse_insert(tokens, at)?)
     } else if ["SELECT", "WITH", "VALUES", "TABLE", "FROM"].iter().any(|begin| word(0, begin))
@@ -193,7 +206,7 @@ fn parse_statement(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> Result<
     } else {
         let found = tokens.first().map(|token| token.token.to_string()).unwrap_or_default();
         return Err(Mistake::new(at, format!("unknown statement {found}")).remedy(
-            "statements are CREATE TABLE, CREATE MATERIALIZED TABLE, INSERT INTO, SELECT and EXPLAIN; \
+            "statements are CREATE TABLE, CREATE MATERIALIZED TABLE, INSERT INTO, SELECT, EXPLAIN and SET; \
              statements are separated by semicolons",
         ));
     };

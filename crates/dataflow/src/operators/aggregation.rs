@@ -15,6 +15,7 @@ use crate::expression::{EvaluationError, NamedExpression};
 use crate::graph::{AggregateCall, Window};
 use crate::key::{EncodedKeys, KeyEncoder};
 use crate::operator::OperatorError;
+use crate::trigger::Trigger;
 
 /// A window aggregation with everything bound.
 #[derive(Clone, Debug)]
@@ -27,8 +28,8 @@ pub struct Aggregation {
     pub keys: Vec<NamedExpression>,
     /// What is computed.
     pub aggregates: Vec<AggregateCall>,
-    /// How long after the watermark has passed a window's end late rows still update its result.
-    pub allowed_lateness_ms: u64,
+    /// When windows give results besides when they end.
+    pub trigger: Trigger,
     /// The output's columns: keys, `window_start`, `window_end`, aggregates.
     pub schema: SchemaRef,
 }

@@ -132,7 +132,7 @@ impl MergedSlices {
 }
 
 /// Adds each slice of a span to `table`.
-pub(crate) fn add_slices(
+fn add_slices(
     table: &mut SliceTable,
     span: Span,
     slices: &mut Slices,

@@ -3,6 +3,9 @@
 //!
 //! States are held while their slice is open, since nothing fires before. They go on when the watermark passes the end
 //! of the slice, at once when the slice has been passed already (late rows), and all of them when there are too many.
+//! Where windows give early results, everything goes on at the end of each turn, for the results are to be of all that has
+//! come.
+//!
 //! Where adding up hardly reduces anything (nearly every row has a key of its own), it is switched off for a while, and
 //! each row goes on as a state of its own.
 
@@ -178,6 +181,10 @@ impl Operator for PreAggregate {
             self.give_out(EventTimeMs::MAX, out)?;
         }
         self.judge(out)
+    }
+
+    fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.aggregation.trigger.early.is_some() { self.give_out(EventTimeMs::MAX, out) } else { Ok(()) }
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {

@@ -2,24 +2,27 @@
 //! the watermark has passed the session's end.
 //!
 //! A row is aggregated at once, into the slot of its session; where a row joins two sessions, one's state is merged into
-//! the other's. With an allowed lateness a session is kept after it was given out; a late row that changes it takes the
-//! former result back (`-D`) and gives the new one (`+I`), whose window may be another.
+//! the other's. With an allowed lateness a session is kept after it was given out, and a late row corrects it; with early
+//! results sessions give what they have so far. What was given out is replaced by what is so now: see
+//! [`super::session_changes`].
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt8Array, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::group_aggregate::RollingCall;
 use super::group_aggregate::state::{RollingState, growing_state};
+use super::session_changes::Withdrawn;
 use super::sessions::{Assigned, Complete, Sessions, final_moves};
 use super::window_assign::timed_rows;
 use super::{emit_in_parts, rows_of};
-use crate::batch::{Batch, RowKind, take_rows};
+use crate::batch::{Batch, take_rows};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{LateRows, Operator, OperatorError, Output};
 use crate::time::{Watermark, timestamps};
+use crate::trigger::{Pace, Trigger};
 
 /// How many late rows of a batch are shown.
 const LATE_SAMPLE_ROWS: usize = 3;
@@ -35,15 +38,15 @@ pub struct SessionAggregate {
     pub key_texts: Vec<String>,
     /// The longest time between two rows of a session.
     pub gap_ms: i64,
-    /// How long after the watermark has passed a session's end late rows still change its result.
-    pub allowed_lateness_ms: u64,
+    /// When sessions give results besides when they are complete.
+    pub trigger: Trigger,
 }
 
 impl OperatorDefinition for SessionAggregate {
     fn describe(&self) -> String {
         let calls: Vec<&str> = self.calls.iter().map(|call| call.text.as_str()).collect();
         let by = if self.key_texts.is_empty() { String::new() } else { format!(" by {}", self.key_texts.join(", ")) };
-        format!("aggregate {}{by} per session with a gap of {} ms", calls.join(", "), self.gap_ms)
+        format!("aggregate {}{by} per session with a gap of {} ms{}", calls.join(", "), self.gap_ms, self.trigger)
     }
 
     fn distribution(&self, _port: usize) -> Distribution {
@@ -55,16 +58,14 @@ impl OperatorDefinition for SessionAggregate {
     }
 
     fn is_updating(&self, _inputs: &[bool]) -> bool {
-        self.allowed_lateness_ms > 0
+        self.trigger.is_updating()
     }
 
     fn check(&self, inputs: &[bool]) -> Result<(), String> {
         if inputs.contains(&true) {
-            return Err(
-                "its input is a changelog, from which sessions cannot be made; leave out the allowed lateness of \
-                        the aggregation before it"
-                    .to_owned(),
-            );
+            return Err("its input is a changelog, from which sessions cannot be made; leave out the early results \
+                        and the allowed lateness of the aggregation before it"
+                .to_owned());
         }
         Ok(())
     }
@@ -73,7 +74,9 @@ impl OperatorDefinition for SessionAggregate {
         let key_types = schema.fields().iter().take(self.key_count).map(|field| field.data_type().clone());
         let states = self.calls.iter().map(|call| growing_state(&call.function, &call.argument_types));
         Ok(Box::new(Instance {
-            sessions: Sessions::new(key_types, self.gap_ms, self.allowed_lateness_ms)?,
+            sessions: Sessions::new(key_types, self.gap_ms, self.trigger)?,
+            withdrawn: Withdrawn::new(Arc::clone(schema), self.key_count),
+            pace: Pace::new(&self.trigger),
             states: states.collect::<Result<_, _>>()?,
             definition: self.clone(),
             schema: Arc::clone(schema),
@@ -86,11 +89,13 @@ struct Instance {
     schema: SchemaRef,
     sessions: Sessions,
     states: Vec<Box<dyn RollingState>>,
+    withdrawn: Withdrawn,
+    pace: Pace,
 }
 
 impl Instance {
-    /// The rows that give sessions' results out.
-    fn results(&mut self, sessions: &[Complete], kind: RowKind) -> Result<Batch, OperatorError> {
+    /// The rows that say sessions' results.
+    fn results(&mut self, sessions: &[Complete]) -> Result<RecordBatch, OperatorError> {
         let mut columns = self.sessions.key_columns(sessions)?;
         let bound = |nth: usize| {
             let field = self.schema.fields().get(self.definition.key_count + nth);
@@ -102,10 +107,7 @@ impl Instance {
         for state in &mut self.states {
             columns.push(state.results(&slots)?);
         }
-        let rows = rows_of(&self.schema, columns, sessions.len())?;
-        let is_updating = self.definition.allowed_lateness_ms > 0;
-        let kinds = is_updating.then(|| UInt8Array::from_value(kind as u8, sessions.len()));
-        Ok(Batch { rows, kinds })
+        Ok(rows_of(&self.schema, columns, sessions.len())?)
     }
 
     fn report_late(
@@ -144,16 +146,35 @@ impl Instance {
             state.merge(&states, &to, slot_bound)?;
             state.forget(&from);
         }
+        self.withdrawn.merge(&from, &to);
         self.sessions.release(&from);
         Ok(())
     }
 
+    /// Gives out what sessions are now.
+    fn give_out(&mut self, sessions: &[Complete], out: &mut dyn Output) -> Result<(), OperatorError> {
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let rows = self.results(sessions)?;
+        let batch = if self.definition.trigger.is_updating() {
+            let slots: Vec<usize> = sessions.iter().map(|session| session.slot).collect();
+            self.withdrawn.changes(&rows, &slots)?
+        } else {
+            Some(Batch::append(rows))
+        };
+        batch.iter().for_each(|batch| emit_in_parts(batch, out));
+        Ok(())
+    }
+
+    fn give_early(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let changed = self.sessions.take_news();
+        self.give_out(&changed, out)
+    }
+
     fn fire(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
         let (complete, gone) = self.sessions.fire();
-        if !complete.is_empty() {
-            let batch = self.results(&complete, RowKind::Insert)?;
-            emit_in_parts(&batch, out);
-        }
+        self.give_out(&complete, out)?;
         for state in &mut self.states {
             state.forget(&gone);
         }
@@ -174,22 +195,33 @@ impl Operator for Instance {
             rows = take_rows(&rows, &UInt32Array::from(assigned.rows.clone()))?;
         }
         if !assigned.reopened.is_empty() {
-            let batch = self.results(&assigned.reopened, RowKind::Delete)?;
-            out.emit(batch);
+            let given = self.results(&assigned.reopened)?;
+            self.withdrawn.add(given, assigned.reopened.iter().map(|session| session.slot))?;
         }
         self.add(&rows, &assigned)?;
-        if self.definition.allowed_lateness_ms > 0 { self.fire(out) } else { Ok(()) }
+        if self.definition.trigger.allowed_lateness_ms > 0 { self.fire(out) } else { Ok(()) }
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.sessions.advance(watermark);
-        self.fire(out)
+        self.fire(out)?;
+        if self.pace.on_watermark(watermark) { self.give_early(out) } else { Ok(()) }
+    }
+
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.pace.on_clock(now_ms) { self.give_early(out) } else { Ok(()) }
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.pace.wants_clock()
     }
 
     fn state_size_bytes(&self) -> usize {
         match self.sessions.size_bytes() {
             0 => 0,
-            bytes => bytes + self.states.iter().map(|state| state.size_bytes()).sum::<usize>(),
+            bytes => {
+                bytes + self.withdrawn.size_bytes() + self.states.iter().map(|state| state.size_bytes()).sum::<usize>()
+            }
         }
     }
 }

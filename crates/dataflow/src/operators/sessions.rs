@@ -17,6 +17,7 @@ use hashbrown::HashMap;
 
 use super::group_aggregate::key_table::KeyTable;
 use crate::time::{EventTimeMs, Watermark};
+use crate::trigger::Trigger;
 use crate::window::Span;
 
 /// No session.
@@ -37,6 +38,8 @@ pub(crate) struct Sessions {
     /// whose number the session knows.
     due: BinaryHeap<Reverse<(EventTimeMs, usize, u64)>>,
     entries: u64,
+    /// Slots of sessions that have begun or changed since early results were given out; `None` where there are none.
+    news: Option<Vec<usize>>,
 }
 
 /// One session.
@@ -50,7 +53,7 @@ struct Session {
     /// The entry of `due` that counts; 0 for none.
     entry: u64,
     due_ms: EventTimeMs,
-    /// Whether its result has been given out.
+    /// Whether its result has been given out, as it is now.
     is_given: bool,
 }
 
@@ -82,11 +85,12 @@ impl Sessions {
     pub(crate) fn new(
         key_types: impl IntoIterator<Item = DataType>,
         gap_ms: i64,
-        lateness_ms: u64,
+        trigger: Trigger,
     ) -> Result<Self, ArrowError> {
         Ok(Self {
             gap_ms,
-            lateness_ms: i64::try_from(lateness_ms).unwrap_or(i64::MAX),
+            lateness_ms: i64::try_from(trigger.allowed_lateness_ms).unwrap_or(i64::MAX),
+            news: trigger.early.map(|_| Vec::new()),
             watermark: Watermark::UNKNOWN,
             keys: KeyTable::new(key_types)?,
             youngest: Vec::new(),
@@ -190,7 +194,17 @@ impl Sessions {
         self.link(key, younger, slot);
         let end_ms = self.end_of(slot);
         self.queue(slot, end_ms);
+        self.note_news(slot);
         slot
+    }
+
+    fn note_news(&mut self, slot: usize) {
+        let Some(news) = &mut self.news else { return };
+        if news.len() > 2 * self.sessions.len() {
+            news.sort_unstable();
+            news.dedup();
+        }
+        news.push(slot);
     }
 
     /// Makes `older` the next session after `younger`, or the youngest of its key.
@@ -233,6 +247,7 @@ impl Sessions {
         {
             session.is_given = false;
             assigned.reopened.push(Complete { slot, key: session.key, span });
+            self.note_news(slot);
         }
     }
 
@@ -274,6 +289,23 @@ impl Sessions {
 
     fn is_gone(&self, end_ms: EventTimeMs) -> bool {
         self.has_passed(end_ms.saturating_add(self.lateness_ms))
+    }
+
+    /// The sessions whose results are not what was given out of them. From now on they are.
+    pub(crate) fn take_news(&mut self) -> Vec<Complete> {
+        let mut changed = Vec::new();
+        for slot in self.news.as_mut().map(std::mem::take).unwrap_or_default() {
+            let span = self.span_of(slot);
+            // A slot that is free or another's has no entry that counts, or has news of its own.
+            if let Some(session) = self.sessions.get_mut(slot)
+                && session.entry != 0
+                && !session.is_given
+            {
+                session.is_given = true;
+                changed.push(Complete { slot, key: session.key, span });
+            }
+        }
+        changed
     }
 
     /// The sessions that have become complete, in order of their ends; and the slots of all that are gone once these are
@@ -337,6 +369,7 @@ impl Sessions {
             self.sessions = Vec::new();
             self.free = Vec::new();
             self.due = BinaryHeap::new();
+            self.news.iter_mut().for_each(|news| *news = Vec::new());
         }
     }
 
@@ -350,6 +383,7 @@ impl Sessions {
             + self.sessions.capacity() * size_of::<Session>()
             + self.free.capacity() * size_of::<usize>()
             + self.due.capacity() * size_of::<Reverse<(EventTimeMs, usize, u64)>>()
+            + self.news.as_ref().map_or(0, |news| news.capacity() * size_of::<usize>())
     }
 }
 

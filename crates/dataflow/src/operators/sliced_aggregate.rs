@@ -3,10 +3,13 @@
 //! A row is aggregated once, into its slice, however many windows it is in; a window's result is the merge of its slices
 //! (see [`super::merged_slices`]). Windows fire in order of their ends, and each of them if there is a row in it.
 //!
+//! With early results, windows that have not ended give what they have so far, each if a slice of it has rows that it has
+//! not given yet.
+//!
 //! A row is late when all its windows have fired. One that is late for some of them only counts in the others; with an
 //! allowed lateness it also corrects those that have fired, as [`super::window_aggregate`] does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::UInt32Array;
@@ -14,7 +17,7 @@ use arrow::compute::take_arrays;
 
 use super::aggregation::Aggregation;
 use super::emit_in_parts;
-use super::merged_slices::{MergedSlices, Slices, add_slices};
+use super::merged_slices::{MergedSlices, Slices};
 use super::slice_table::Form;
 use super::window_changes::{Given, changes, result_rows};
 use super::window_input::WindowInput;
@@ -23,6 +26,7 @@ use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::group::GroupTable;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::time::{EventTimeMs, Watermark};
+use crate::trigger::Pace;
 use crate::window::Span;
 
 /// Aggregates per key and window.
@@ -30,9 +34,12 @@ pub struct SlicedAggregate {
     input: WindowInput,
     slices: Slices,
     merged: MergedSlices,
-    /// What fired windows gave out, by end, while late rows may correct it.
+    /// What windows gave out, by end, while it may change.
     given: BTreeMap<EventTimeMs, (GroupTable, Given)>,
+    /// The slices to which rows have come since the last early results, by start; `None` where there are none.
+    news: Option<BTreeSet<EventTimeMs>>,
     watermark: Watermark,
+    pace: Pace,
 }
 
 impl SlicedAggregate {
@@ -42,12 +49,16 @@ impl SlicedAggregate {
     /// A key's type cannot be a key.
     pub fn new(aggregation: Arc<Aggregation>, form: Form) -> Result<Self, OperatorError> {
         let merged = MergedSlices::new(aggregation.window);
-        let input = WindowInput::new(aggregation, form)?;
-        Ok(Self { input, slices: Slices::new(), merged, given: BTreeMap::new(), watermark: Watermark::UNKNOWN })
-    }
-
-    fn is_correcting(&self) -> bool {
-        self.input.aggregation.allowed_lateness_ms > 0
+        let trigger = aggregation.trigger;
+        Ok(Self {
+            input: WindowInput::new(aggregation, form)?,
+            slices: Slices::new(),
+            merged,
+            given: BTreeMap::new(),
+            news: trigger.early.map(|_| BTreeSet::new()),
+            watermark: Watermark::UNKNOWN,
+            pace: Pace::new(&trigger),
+        })
     }
 
     fn is_gone(&self, window: Span) -> bool {
@@ -75,28 +86,63 @@ impl SlicedAggregate {
         first.is_some_and(|first| first.end_ms <= self.watermark.0)
     }
 
-    fn fire(&mut self, window: Span) -> Result<Option<Batch>, OperatorError> {
+    /// The windows that end after `after` and by `until` and have something new to give, in order of their ends.
+    fn windows(&self, mut after: EventTimeMs, until: EventTimeMs) -> Vec<Span> {
+        let mut windows = Vec::new();
+        while let Some(window) = self.next_window(after).filter(|window| window.end_ms <= until) {
+            after = window.end_ms;
+            if self.news.as_ref().is_none_or(|news| news.range(window.start_ms..window.end_ms).next().is_some()) {
+                windows.push(window);
+            }
+        }
+        windows
+    }
+
+    /// Gives windows out, which come in order of their ends; `merged` is what has been merged for them so far.
+    fn fire_all(
+        &mut self,
+        windows: Vec<Span>,
+        merged: &mut MergedSlices,
+        out: &mut dyn Output,
+    ) -> Result<(), OperatorError> {
+        let mut coalescer = Coalescer::new(BATCH_ROWS);
+        for window in windows {
+            if let Some(batch) = self.fire(window, merged)?
+                && let Some(batch) = coalescer.push(batch)?
+            {
+                emit_in_parts(&batch, out);
+            }
+        }
+        if let Some(batch) = coalescer.flush()? {
+            emit_in_parts(&batch, out);
+        }
+        Ok(())
+    }
+
+    /// Gives out what windows that have not ended have so far.
+    fn fire_early(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let open = self.windows(self.watermark.0, EventTimeMs::MAX);
+        self.news.iter_mut().for_each(BTreeSet::clear);
+        self.fire_all(open, &mut MergedSlices::new(self.input.aggregation.window), out)
+    }
+
+    fn fire(&mut self, window: Span, merged: &mut MergedSlices) -> Result<Option<Batch>, OperatorError> {
         let mut table = self.input.table()?;
-        if !self.is_correcting() {
-            self.merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
+        merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
+        if !self.input.aggregation.trigger.is_updating() {
             let keys = table.key_columns(&self.input.encoder)?;
             let group_count = table.group_count();
             let schema = &self.input.aggregation.schema;
             let rows = result_rows(schema, keys, window, table.take_results()?, group_count)?;
             return Ok(Some(Batch::append(rows)));
         }
+        let results = table.take_results()?;
         let (before, groups, results) = match self.given.remove(&window.end_ms) {
             Some((mut groups, before)) => {
-                add_slices(&mut table, window, &mut self.slices, &self.input)?;
-                let results = table.take_results()?;
                 let order = in_order_of(&mut groups, &table.into_groups());
                 (Some(before), groups, take_arrays(&results, &order, None)?)
             }
-            None => {
-                self.merged.add_to(&mut table, window, &mut self.slices, &self.input)?;
-                let results = table.take_results()?;
-                (None, table.into_groups(), results)
-            }
+            None => (None, table.into_groups(), results),
         };
         let keys = groups.key_columns(&self.input.encoder)?;
         let now = Given { group_count: groups.len(), results };
@@ -115,7 +161,10 @@ impl SlicedAggregate {
             if last.is_some_and(|last| !self.input.is_gone(last, self.watermark)) {
                 break;
             }
-            first.remove();
+            let (start_ms, _) = first.remove_entry();
+            if let Some(news) = &mut self.news {
+                news.remove(&start_ms);
+            }
         }
         if self.slices.is_empty() {
             self.merged.forget();
@@ -160,35 +209,32 @@ impl Operator for SlicedAggregate {
             if self.has_fired_in_part(*span) {
                 self.merged.forget();
             }
-            if self.is_correcting() {
+            if let Some(news) = &mut self.news {
+                news.insert(span.start_ms);
+            }
+            if self.input.aggregation.trigger.allowed_lateness_ms > 0 {
                 fire_again.extend(self.fired_windows(*span).map(|window| (window.end_ms, window)));
             }
         }
-        let mut coalescer = Coalescer::new(BATCH_ROWS);
-        for window in fire_again.into_values() {
-            let batch = self.fire(window)?;
-            pass_on(&mut coalescer, batch, out)?;
-        }
-        if let Some(batch) = coalescer.flush()? {
-            emit_in_parts(&batch, out);
-        }
-        Ok(())
+        self.fire_all(fire_again.into_values().collect(), &mut MergedSlices::Outright, out)
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
-        let mut fired_until = self.watermark.0;
-        self.watermark = watermark;
-        let mut coalescer = Coalescer::new(BATCH_ROWS);
-        while let Some(window) = self.next_window(fired_until).filter(|window| window.end_ms <= watermark.0) {
-            let batch = self.fire(window)?;
-            pass_on(&mut coalescer, batch, out)?;
-            fired_until = window.end_ms;
-        }
-        if let Some(batch) = coalescer.flush()? {
-            emit_in_parts(&batch, out);
-        }
+        let fired_until = std::mem::replace(&mut self.watermark, watermark).0;
+        let ended = self.windows(fired_until, watermark.0);
+        let mut merged = std::mem::replace(&mut self.merged, MergedSlices::Outright);
+        self.fire_all(ended, &mut merged, out)?;
+        self.merged = merged;
         self.forget();
-        Ok(())
+        if self.pace.on_watermark(watermark) { self.fire_early(out) } else { Ok(()) }
+    }
+
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.pace.on_clock(now_ms) { self.fire_early(out) } else { Ok(()) }
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.pace.wants_clock()
     }
 
     fn state_size_bytes(&self) -> usize {
@@ -210,13 +256,4 @@ fn in_order_of(groups: &mut GroupTable, other: &GroupTable) -> UInt32Array {
         }
     }
     UInt32Array::from(order)
-}
-
-fn pass_on(coalescer: &mut Coalescer, batch: Option<Batch>, out: &mut dyn Output) -> Result<(), OperatorError> {
-    if let Some(batch) = batch
-        && let Some(batch) = coalescer.push(batch)?
-    {
-        emit_in_parts(&batch, out);
-    }
-    Ok(())
 }

@@ -6,6 +6,9 @@
 //! again, as a changelog: `-U` and `+U` for each group whose result is another than before, `+I` for each new group. So
 //! the changes that an append-only reader would see add up exactly to the last result.
 //!
+//! With early results, windows that have not ended yet give what they have so far whenever the trigger asks for it: the
+//! same changelog, begun sooner. A window to which nothing has come since gives nothing.
+//!
 //! This is for tumbling windows, which are their own slices. For those that share slices see [`super::sliced_aggregate`].
 
 use std::collections::BTreeMap;
@@ -20,6 +23,7 @@ use crate::batch::Batch;
 use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::time::{EventTimeMs, Watermark};
+use crate::trigger::Pace;
 use crate::window::Span;
 
 /// Aggregates per key and window.
@@ -28,14 +32,17 @@ pub struct WindowAggregate {
     /// The windows, by start.
     slices: BTreeMap<EventTimeMs, Slice>,
     watermark: Watermark,
+    pace: Pace,
 }
 
 /// A slice, and what has been said about it.
 struct Slice {
     span: Span,
     table: SliceTable,
-    /// What was last given out; `None` before the window has fired.
+    /// What was last given out; `None` before that.
     given: Option<Given>,
+    /// Whether rows have come since.
+    has_news: bool,
 }
 
 impl WindowAggregate {
@@ -45,7 +52,8 @@ impl WindowAggregate {
     /// A key's type cannot be a key.
     pub fn new(aggregation: Arc<Aggregation>, form: Form) -> Result<Self, OperatorError> {
         let input = WindowInput::new(aggregation, form)?;
-        Ok(Self { input, slices: BTreeMap::new(), watermark: Watermark::UNKNOWN })
+        let pace = Pace::new(&input.aggregation.trigger);
+        Ok(Self { input, slices: BTreeMap::new(), watermark: Watermark::UNKNOWN, pace })
     }
 
     fn has_fired(&self, span: Span) -> bool {
@@ -67,10 +75,17 @@ impl WindowAggregate {
         let slice = match self.slices.entry(span.start_ms) {
             std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
             std::collections::btree_map::Entry::Vacant(new) => {
-                new.insert(Slice { span, table: self.input.table()?, given: None })
+                new.insert(Slice { span, table: self.input.table()?, given: None, has_news: true })
             }
         };
+        slice.has_news = true;
         Ok(slice.table.add(from, rows, part, self.input.form)?)
+    }
+
+    /// The windows that have news to give: those that have ended, or all of them.
+    fn due(&self, is_early: bool) -> Vec<EventTimeMs> {
+        let ended = self.slices.values().take_while(|slice| is_early || self.has_fired(slice.span));
+        ended.filter(|slice| slice.has_news).map(|slice| slice.span.start_ms).collect()
     }
 
     /// Gives out the windows that `due` names, in order of time, and forgets those that are gone.
@@ -78,9 +93,10 @@ impl WindowAggregate {
         let mut coalescer = Coalescer::new(BATCH_ROWS);
         for start_ms in due {
             let Some(mut slice) = self.slices.remove(start_ms) else { continue };
-            let batch = if self.input.aggregation.allowed_lateness_ms == 0 {
+            let batch = if !self.input.aggregation.trigger.is_updating() {
                 Some(self.results_of(&mut slice)?)
             } else {
+                slice.has_news = false;
                 let batch = self.changes_of(&mut slice)?;
                 if !self.is_gone(slice.span) {
                     self.slices.insert(*start_ms, slice);
@@ -147,18 +163,22 @@ impl Operator for WindowAggregate {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let is_early = self.pace.on_watermark(watermark);
         self.watermark = watermark;
-        let closed = self.slices.values().take_while(|slice| self.has_fired(slice.span));
-        let due: Vec<EventTimeMs> =
-            closed.clone().filter(|slice| slice.given.is_none()).map(|slice| slice.span.start_ms).collect();
-        let gone: Vec<EventTimeMs> = closed
-            .filter(|slice| slice.given.is_some() && self.is_gone(slice.span))
-            .map(|slice| slice.span.start_ms)
-            .collect();
-        for start_ms in gone {
+        let ended = self.slices.values().take_while(|slice| self.has_fired(slice.span));
+        let gone = ended.filter(|slice| !slice.has_news && self.is_gone(slice.span)).map(|slice| slice.span.start_ms);
+        for start_ms in gone.collect::<Vec<EventTimeMs>>() {
             self.slices.remove(&start_ms);
         }
-        self.fire(&due, out)
+        self.fire(&self.due(is_early), out)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.pace.on_clock(now_ms) { self.fire(&self.due(true), out) } else { Ok(()) }
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.pace.wants_clock()
     }
 
     fn state_size_bytes(&self) -> usize {

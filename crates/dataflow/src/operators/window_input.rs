@@ -65,8 +65,7 @@ impl WindowInput {
 
     /// Whether the watermark has passed the window's end by the allowed lateness.
     pub(crate) fn is_gone(&self, window: Span, watermark: Watermark) -> bool {
-        let lateness_ms = i64::try_from(self.aggregation.allowed_lateness_ms).unwrap_or(i64::MAX);
-        window.end_ms.saturating_add(lateness_ms) <= watermark.0
+        self.aggregation.trigger.is_over(window.end_ms, watermark)
     }
 
     /// Reports `rows` of a batch, whose last window is `window`, as late.

@@ -16,6 +16,7 @@ use crate::graph::{AggregateCall, Graph, LogicalOperator, Node, NodeId, Window};
 use crate::key::KEY_GROUP_COUNT;
 use crate::operators::aggregation::Aggregation;
 use crate::operators::slice_table::Form;
+use crate::trigger::Trigger;
 
 /// A graph that cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -160,9 +161,8 @@ impl<'a> Planner<'a> {
                 self.push(place.stage, node, OperatorKind::WindowAssign { column: *column, window: *window });
                 place
             }
-            LogicalOperator::WindowAggregate { column, window, keys, aggregates, allowed_lateness_ms } => {
-                let aggregation =
-                    bound_aggregation(*column, *window, keys, aggregates, *allowed_lateness_ms, &node.schema);
+            LogicalOperator::WindowAggregate { column, window, keys, aggregates, trigger } => {
+                let aggregation = bound_aggregation(*column, *window, keys, aggregates, *trigger, &node.schema);
                 self.place_aggregate(id, node, Arc::new(aggregation))?
             }
             LogicalOperator::Apply(definition) => self.place_definition(id, node, definition)?,
@@ -207,8 +207,8 @@ impl<'a> Planner<'a> {
 
     fn place_aggregate(&mut self, id: NodeId, node: &Node, aggregation: Arc<Aggregation>) -> Result<Place, PlanError> {
         if node.inputs.iter().any(|input| self.graph.is_updating(*input)) {
-            let reason = "its input is a changelog, which windows cannot take yet; leave out the allowed lateness of the \
-                          aggregation before it";
+            let reason = "its input is a changelog, which windows cannot take yet; leave out the early results and the \
+                          allowed lateness of the aggregation before it";
             return Err(error(id, node, reason));
         }
         aggregation
@@ -411,7 +411,7 @@ fn bound_aggregation(
     window: Window,
     keys: &[NamedExpression],
     aggregates: &[AggregateCall],
-    allowed_lateness_ms: u64,
+    trigger: Trigger,
     schema: &SchemaRef,
 ) -> Aggregation {
     Aggregation {
@@ -419,7 +419,7 @@ fn bound_aggregation(
         window,
         keys: keys.to_vec(),
         aggregates: aggregates.to_vec(),
-        allowed_lateness_ms,
+        trigger,
         schema: Arc::clone(schema),
     }
 }

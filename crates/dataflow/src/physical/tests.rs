@@ -8,6 +8,7 @@ use super::*;
 use crate::explain::{self, Format};
 use crate::graph::{AggregateCall, Graph, LogicalOperator, NodeId};
 use crate::native::{Binary, BinaryOperation, Count, Literal, column};
+use crate::trigger::Trigger;
 
 fn schema(names: &[&str]) -> SchemaRef {
     let field = |name: &&str| {
@@ -51,7 +52,7 @@ fn aggregate(graph: &mut Graph, input: NodeId, time: &str, keys: &[&str], allowe
             arguments: vec![],
             filter: None,
         }],
-        allowed_lateness_ms,
+        trigger: Trigger::allowing(allowed_lateness_ms),
     };
     graph.push(operator, vec![input], schema(&names))
 }

@@ -10,6 +10,7 @@ use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{AggregateCall, Graph, LogicalOperator, NodeId, Window};
 use mulgil_dataflow::native::{Binary, BinaryOperation, Count, Literal, Sum, column};
+use mulgil_dataflow::trigger::Trigger;
 
 /// A row of `events`.
 pub(crate) type Event = (Option<String>, Option<i64>, Option<i64>);
@@ -153,7 +154,7 @@ impl Builder {
                 call("n", Arc::new(Count), vec![]),
                 call("v", Arc::new(Sum), vec![self.column(input, "v")]),
             ],
-            allowed_lateness_ms: lateness_ms,
+            trigger: Trigger::allowing(lateness_ms),
         };
         self.graph.push(operator, vec![input], schema_of(&fields))
     }

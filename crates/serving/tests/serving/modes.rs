@@ -114,6 +114,10 @@ fn random_script(rows: &RecordBatch, may_pause: bool, random: &mut Random) -> Sc
         if may_pause && random.below(5) == 0 {
             partitions[partition].push(Step::Idle);
         }
+        // For what goes by the machine's clock.
+        if random.below(8) == 0 {
+            partitions[partition].push(Step::Clock(i64::try_from(random.below(60_000)).unwrap()));
+        }
         at += count;
     }
     partitions

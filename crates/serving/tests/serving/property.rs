@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use mulgil_dataflow::physical::PlanOptions;
+use mulgil_dataflow::trigger::EarlyFire;
 use mulgil_engine::deterministic::Random;
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::session::single_statement;
@@ -19,6 +20,16 @@ use crate::modes::{as_stream, in_batch, session_over};
 const CASES: u64 = 100;
 /// For each query of a list.
 const CASES_PER_QUERY: u64 = 6;
+
+/// Early results in every second case.
+fn random_early(random: &mut Random) -> Option<EarlyFire> {
+    let interval_ms = [1, 3_000, 20_000][random.below(3)];
+    match random.below(4) {
+        0 => Some(EarlyFire::EventTime(interval_ms)),
+        1 => Some(EarlyFire::ProcessingTime(interval_ms)),
+        _ => None,
+    }
+}
 
 /// Runs a query over random rows in both modes, and compares; gives the plan and how many rows there were.
 async fn check_query(
@@ -36,6 +47,9 @@ async fn check_query(
     let may_pause = arrival == Arrival::Random;
     // All that is out of order by more than the watermark's patience is within the allowed lateness.
     let lateness_ms = if may_pause { 1_000_000_000 } else { 0 };
+    let early = random_early(random).filter(|_| may_pause);
+    let context = format!("{context}, early {early:?}");
+    let session = session.with_early_fire(early);
     let plan = session.stream_statement(&single_statement(query).unwrap(), lateness_ms);
     let plan = plan.unwrap_or_else(|error| panic!("{context}: {error}"));
     let found = as_stream(&plan, &rows, options, may_pause, random);

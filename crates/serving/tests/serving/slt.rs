@@ -1,7 +1,7 @@
 //! Runs every file of `crates/sql/tests/slt` in both modes. A new case needs no Rust.
 //!
-//! `INSERT` always runs in batch, so that both modes read the same log. `SET allowed-lateness = '1 d'` is for the streaming
-//! queries after it. `onlyif stream` and `onlyif batch` mark what one mode alone does.
+//! `INSERT` always runs in batch, so that both modes read the same log. `SET 'allowed-lateness' = '1 d'` is for the queries
+//! after it. `onlyif stream` and `onlyif batch` mark what one mode alone does.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -20,6 +20,8 @@ struct Database {
     project: Project,
     catalog: Catalog,
     options: RunOptions,
+    /// The `SET` statements so far.
+    settings: String,
 }
 
 #[async_trait::async_trait]
@@ -28,20 +30,11 @@ impl AsyncDB for Database {
     type ColumnType = DefaultColumnType;
 
     async fn run(&mut self, sql: &str) -> Result<DBOutput<DefaultColumnType>, RunError> {
-        if let Some(text) = sql.trim().strip_prefix("SET allowed-lateness = ") {
-            let (number, unit) = text.trim_matches('\'').split_once(' ').unwrap();
-            let unit_ms = match unit {
-                "d" => 86_400_000,
-                "s" => 1_000,
-                other => panic!("unknown unit {other}"),
-            };
-            self.options.allowed_lateness_ms = number.parse::<u64>().unwrap() * unit_ms;
-            return Ok(DBOutput::StatementComplete(0));
-        }
         let (statements, problems) = parse_statements(Path::new("test.sql"), sql);
         if let Some(problem) = problems.into_iter().next() {
             return Err(SqlError::from(problem).into());
         }
+        let mut setting = String::new();
         let mut is_query = false;
         let mut is_insert = false;
         for statement in &statements {
@@ -52,6 +45,7 @@ impl AsyncDB for Database {
                         .map_err(SqlError::from)?;
                     return Ok(DBOutput::StatementComplete(0));
                 }
+                StatementKind::Set(_) => setting.push_str(&format!("{};\n", statement.text)),
                 StatementKind::Insert(_) => is_insert = true,
                 _ => is_query = true,
             }
@@ -61,8 +55,10 @@ impl AsyncDB for Database {
             options.mode = Mode::Batch;
         }
         // The compiler cannot see that this future is Send (rust-lang/rust#110338), so it stays on this thread.
-        let rows =
-            tokio::task::block_in_place(|| Handle::current().block_on(self.project.run(&self.catalog, sql, &options)))?;
+        let sql = format!("{}{sql}", self.settings);
+        let run = self.project.run(&self.catalog, &sql, &options);
+        let rows = tokio::task::block_in_place(|| Handle::current().block_on(run))?;
+        self.settings.push_str(&setting);
         if !is_query {
             return Ok(DBOutput::StatementComplete(0));
         }
@@ -98,7 +94,7 @@ async fn run_all(mode: Mode, parallelism: usize) {
     for file in files() {
         let mut runner = Runner::new(async || {
             let options = RunOptions { mode, parallelism, ..RunOptions::default() };
-            Ok(Database { project: Project::new(), catalog: Catalog::default(), options })
+            Ok(Database { project: Project::new(), catalog: Catalog::default(), options, settings: String::new() })
         });
         if let Err(error) = runner.run_file_async(&file).await {
             failures.push(format!("{mode:?}, parallelism {parallelism}: {}", error.display(false)));

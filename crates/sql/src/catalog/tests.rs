@@ -33,7 +33,7 @@ fn the_bundled_project_loads() {
     let view = catalog.view(&TableName::parse("delays_per_hour")).unwrap();
     assert_eq!(view.mode, RefreshMode::Continuous);
     assert_eq!(view.freshness, Some(Duration::from_secs(10)));
-    assert_eq!(view.allowed_lateness_ms, 86_400_000);
+    assert_eq!(view.stream.trigger.allowed_lateness_ms, 86_400_000);
     assert_eq!(view.reads, [TableName::parse("departures")]);
     let columns: Vec<String> =
         view.schema.fields().iter().map(|field| format!("{} {}", field.name(), field.data_type())).collect();

@@ -28,6 +28,7 @@ use super::table_call::TableCallPlanner;
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
+use crate::options::StreamOptions;
 use crate::problem::{Mistake, did_you_mean};
 use crate::statement::QueryText;
 
@@ -118,12 +119,12 @@ impl<'a> Planner<'a> {
         catalog: &'a Catalog,
         state: &'a SessionState,
         scans: &'a dyn Scans,
-        allowed_lateness_ms: u64,
+        options: &StreamOptions,
     ) -> Self {
         let functions = catalog.functions.table.keys().cloned().collect();
         let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
             Arc::new(AsOfPlanner),
-            Arc::new(WindowCallPlanner { allowed_lateness_ms }),
+            Arc::new(WindowCallPlanner { trigger: options.trigger }),
             Arc::new(TableCallPlanner { functions }),
         ];
         Self { catalog, state, scans, relation_planners }
@@ -212,7 +213,7 @@ impl<'a> Planner<'a> {
         if let Some(stored) = self.scans.view(view) {
             return Ok(stored);
         }
-        let planner = Planner::new(self.catalog, self.state, self.scans, view.allowed_lateness_ms);
+        let planner = Planner::new(self.catalog, self.state, self.scans, &view.stream);
         planner.query(&view.query, Location { line: view.line, column: 1 }).map(inlined).map_err(|mistake| {
             let problem = mistake.in_file(&view.file);
             outside(

@@ -11,6 +11,7 @@ use datafusion::arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, ExprSchema, Result, TableReference, plan_err};
 use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use mulgil_dataflow::graph::Window;
+use mulgil_dataflow::trigger::Trigger;
 
 /// The columns that the node appends.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -43,13 +44,13 @@ pub(crate) struct WindowAssignNode {
     pub(crate) time: Expr,
     /// Which windows there are.
     pub(crate) window: CallWindow,
-    /// How long late rows still update results; batch has no late rows.
-    pub(crate) allowed_lateness_ms: u64,
+    /// When windows give results besides when they end: batch knows only the end.
+    pub(crate) trigger: Trigger,
     schema: DFSchemaRef,
 }
 
 impl WindowAssignNode {
-    pub(crate) fn new(input: LogicalPlan, time: Column, window: CallWindow, allowed_lateness_ms: u64) -> Result<Self> {
+    pub(crate) fn new(input: LogicalPlan, time: Column, window: CallWindow, trigger: Trigger) -> Result<Self> {
         let DataType::Timestamp(_, zone) = input.schema().data_type(&time)? else {
             return plan_err!("{} is not a timestamp", time.name);
         };
@@ -61,7 +62,7 @@ impl WindowAssignNode {
             return plan_err!("there is a column {taken} already; name it otherwise in a subquery: {taken} AS ...");
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())?);
-        Ok(Self { input, time: Expr::Column(time), window, allowed_lateness_ms, schema })
+        Ok(Self { input, time: Expr::Column(time), window, trigger, schema })
     }
 
     /// What its rows are parted by.
@@ -143,7 +144,7 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
                     }
                     aligned => aligned.clone(),
                 };
-                Self::new(input, time, window, self.allowed_lateness_ms)
+                Self::new(input, time, window, self.trigger)
             }
             _ => plan_err!("a window is assigned by a time column of one input"),
         }

@@ -11,6 +11,7 @@ use datafusion::sql::sqlparser::ast::{
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_dataflow::graph::Window;
+use mulgil_dataflow::trigger::Trigger;
 use std::sync::Arc;
 
 use super::window::{CallWindow, WindowAssignNode};
@@ -22,8 +23,8 @@ use crate::text::{PARTITION_BY, WINDOW_FUNCTIONS};
 /// Plans window calls; everything else is left to DataFusion.
 #[derive(Debug)]
 pub(crate) struct WindowCallPlanner {
-    /// The allowed lateness of the view that is planned.
-    pub(crate) allowed_lateness_ms: u64,
+    /// When the windows of the view that is planned give results.
+    pub(crate) trigger: Trigger,
 }
 
 impl RelationPlanner for WindowCallPlanner {
@@ -44,7 +45,7 @@ impl RelationPlanner for WindowCallPlanner {
             keys.push(context.sql_to_expr(key.clone(), input.schema())?);
         }
         let window = call.window(&arguments, keys).map_err(wrap)?;
-        let node = WindowAssignNode::new(input, time, window, self.allowed_lateness_ms)?;
+        let node = WindowAssignNode::new(input, time, window, self.trigger)?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }

@@ -47,7 +47,7 @@ impl Translation {
             calls,
             key_texts: keys.into_iter().map(text_of).collect(),
             gap_ms,
-            allowed_lateness_ms: windowed.call.allowed_lateness_ms,
+            trigger: windowed.call.trigger,
         };
         let schema = window_aggregate_schema(aggregate, windowed, groups)?;
         let operator = LogicalOperator::Apply(Arc::new(definition));

@@ -8,6 +8,7 @@ use mulgil_dataflow::explain::{Format, logical};
 
 use super::*;
 use crate::catalog::Catalog;
+use crate::options::StreamOptions;
 use crate::plan::{Planner, Unscanned};
 use crate::session::single_statement;
 use crate::statement::StatementKind;
@@ -33,7 +34,7 @@ fn planned_with(sql: &str, time_to_live: Option<TimeToLive>) -> Result<StreamPla
     assert_eq!(problems, []);
     let statement = single_statement(sql)?;
     let StatementKind::Query(query) = &statement.kind else { panic!("not a query") };
-    let planner = Planner::new(&catalog, planning_state(), &Unscanned, 0);
+    let planner = Planner::new(&catalog, planning_state(), &Unscanned, &StreamOptions::default());
     let logical = planner.query(query, Location { line: 1, column: 1 }).map_err(|m| m.in_file(&PathBuf::from("q")))?;
     plan(logical, None, time_to_live)
 }

@@ -167,6 +167,13 @@ impl Translation {
         Ok(self.push(LogicalOperator::Project { expressions }, vec![node], schema, key))
     }
 
+    /// Takes nodes back, the graph's last ones, as if they had not been asked for.
+    pub(super) fn forget_from(&mut self, first: NodeId) {
+        self.graph.nodes.truncate(first);
+        self.translated.retain(|_, rows| rows.node < first);
+        self.shared.retain(|node| *node < first);
+    }
+
     /// Takes a projection that merely reorders columns off the end of the graph: the next one does its work too.
     fn take_reordering(&mut self, node: NodeId) -> Option<(NodeId, Vec<(usize, String)>)> {
         let is_last = node + 1 == self.graph.nodes.len();

@@ -74,7 +74,7 @@ impl Translation {
         let mut input = self.rows(&windowed.call.input)?;
         if self.graph.is_updating(input.node) {
             // A window that has fired cannot take rows back: so its result rolls.
-            self.graph.nodes.truncate(nodes_before);
+            self.forget_from(nodes_before);
             return self.rolling_aggregate(aggregate);
         }
         let mut column = column_index(&windowed.call.time, &input.schema)?;
@@ -93,13 +93,8 @@ impl Translation {
         let aggregates =
             calls.iter().map(|call| bind_aggregate(call, &input.schema)).collect::<Result<Vec<_>, SqlError>>()?;
         let schema = window_aggregate_schema(aggregate, windowed, groups)?;
-        let operator = LogicalOperator::WindowAggregate {
-            column,
-            window,
-            keys,
-            aggregates,
-            allowed_lateness_ms: windowed.call.allowed_lateness_ms,
-        };
+        let operator =
+            LogicalOperator::WindowAggregate { column, window, keys, aggregates, trigger: windowed.call.trigger };
         let output = self.push(operator, vec![input.node], &schema, Key::none());
         self.in_order(output, aggregate, windowed, groups)
     }

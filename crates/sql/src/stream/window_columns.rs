@@ -11,6 +11,7 @@ use datafusion::common::{DFSchema, DFSchemaRef, ScalarValue};
 use datafusion::logical_expr::{Aggregate, Expr, ExprSchemable, LogicalPlan};
 use mulgil_dataflow::expression::NamedExpression;
 use mulgil_dataflow::graph::{LogicalOperator, Window};
+use mulgil_dataflow::trigger::Trigger;
 
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
@@ -57,7 +58,7 @@ impl Translation {
             window: Window::Tumbling { size_ms: 1, offset_ms: 0 },
             keys,
             aggregates: aggregates.collect::<Result<Vec<_>, SqlError>>()?,
-            allowed_lateness_ms: allowed_lateness_ms(&aggregate.input),
+            trigger: trigger(&aggregate.input),
         };
         let schema = schema_of(aggregate)?;
         let output = self.push(operator, vec![input.node], &schema, Key::none());
@@ -110,13 +111,16 @@ fn key_of(aggregate: &Aggregate) -> Key {
     Key::of(own.into_iter().map(|part| vec![part]).chain([window]).collect())
 }
 
-/// How long late rows still count, where the rows come from a window call as they are.
-pub(super) fn allowed_lateness_ms(plan: &LogicalPlan) -> u64 {
+/// When windows give results, where the rows come from a window call as they are.
+pub(super) fn trigger(plan: &LogicalPlan) -> Trigger {
     let call = match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowAssignNode>(),
-        LogicalPlan::Aggregate(_) => return 0,
+        LogicalPlan::Aggregate(_) => return Trigger::default(),
         _ => None,
     };
-    let below = plan.inputs().into_iter().map(allowed_lateness_ms).max().unwrap_or(0);
-    call.map_or(0, |call| call.allowed_lateness_ms).max(below)
+    let own = call.map_or_else(Trigger::default, |call| call.trigger);
+    plan.inputs().into_iter().map(trigger).fold(own, |one, other| Trigger {
+        early: one.early.or(other.early),
+        allowed_lateness_ms: one.allowed_lateness_ms.max(other.allowed_lateness_ms),
+    })
 }

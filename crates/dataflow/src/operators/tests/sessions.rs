@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::windowed::{Random, apply_changes, random_row};
+use super::windowed::{Random, apply_changes, random_early, random_row};
 use super::*;
 use crate::definition::{OperatorDefinition, Port};
 use crate::native::{Count, Sum};
 use crate::operators::group_aggregate::RollingCall;
 use crate::operators::session_aggregate::SessionAggregate;
+use crate::trigger::{EarlyFire, Trigger};
 
-fn sessions(gap_ms: i64, allowed_lateness_ms: u64) -> Box<dyn Operator> {
+fn sessions(gap_ms: i64, trigger: Trigger) -> Box<dyn Operator> {
     let call = |function, arguments: Vec<usize>, text: &str| RollingCall {
         function,
         argument_types: arguments.iter().map(|_| DataType::Int64).collect(),
@@ -23,7 +24,7 @@ fn sessions(gap_ms: i64, allowed_lateness_ms: u64) -> Box<dyn Operator> {
         calls: vec![call(Arc::new(Count), vec![], "count(*)"), call(Arc::new(Sum), vec![2], "sum(v)")],
         key_texts: vec!["key".to_owned()],
         gap_ms,
-        allowed_lateness_ms,
+        trigger,
     };
     assert!(definition.check(&[true]).is_err());
     let port = Port { schema: input_schema(), is_updating: false };
@@ -40,7 +41,7 @@ fn sessions(gap_ms: i64, allowed_lateness_ms: u64) -> Box<dyn Operator> {
 
 #[test]
 fn sessions_that_touch_are_one_and_a_row_between_two_joins_them() {
-    let mut operator = sessions(10, 0);
+    let mut operator = sessions(10, Trigger::default());
     process(
         &mut *operator,
         input(&[(Some("a"), Some(-5), Some(1)), (Some("a"), Some(5), Some(2)), (None, None, None)]),
@@ -59,7 +60,7 @@ fn sessions_that_touch_are_one_and_a_row_between_two_joins_them() {
 
 #[test]
 fn a_row_that_is_late_and_touches_nothing_is_dropped_and_counted() {
-    let mut operator = sessions(10, 0);
+    let mut operator = sessions(10, Trigger::default());
     process(&mut *operator, input(&[(Some("a"), Some(30), Some(1))]));
     advance(&mut *operator, 25);
     let out = process(&mut *operator, input(&[(Some("b"), Some(14), None), (Some("a"), Some(21), None)]));
@@ -69,7 +70,7 @@ fn a_row_that_is_late_and_touches_nothing_is_dropped_and_counted() {
 
 #[test]
 fn within_the_allowed_lateness_a_session_is_taken_back_and_given_anew() {
-    let mut operator = sessions(10, 100);
+    let mut operator = sessions(10, Trigger::allowing(100));
     process(&mut *operator, input(&[(Some("a"), Some(0), Some(1)), (Some("a"), Some(20), Some(2))]));
     assert_eq!(lines(&advance(&mut *operator, 50).batches), ["+I a 0 10 1 1", "+I a 20 30 1 2"]);
     let out = process(&mut *operator, input(&[(Some("a"), Some(10), Some(4))]));
@@ -80,6 +81,29 @@ fn within_the_allowed_lateness_a_session_is_taken_back_and_given_anew() {
         (vec!["+I a 0 30 3 7", "-D a 0 10 1 1", "-D a 20 30 1 2"].into_iter().map(String::from).collect(), 1)
     );
     assert_eq!(lines(&advance(&mut *operator, i64::MAX).batches), [] as [&str; 0]);
+    assert_eq!(operator.state_size_bytes(), 0);
+}
+
+#[test]
+fn early_results_follow_a_session_as_it_grows() {
+    let early = Some(EarlyFire::EventTime(10));
+    let mut operator = sessions(10, Trigger { early, allowed_lateness_ms: 100 });
+    let mut step = |rows: &[InputRow], watermark: i64| {
+        let mut out = process(&mut *operator, input(rows));
+        out.batches.extend(advance(&mut *operator, watermark).batches);
+        lines(&out.batches)
+    };
+    let none = [] as [&str; 0];
+    let first = [(Some("a"), Some(0), Some(1)), (Some("a"), Some(20), Some(2)), (Some("b"), Some(0), None)];
+    assert_eq!(step(&first, -10), ["+I a 0 10 1 1", "+I a 20 30 1 2", "+I b 0 10 1 null"]);
+    assert_eq!(step(&[(Some("b"), Some(0), Some(3))], -1), none, "not due yet");
+    assert_eq!(step(&[], 0), ["-U b 0 10 1 null", "+U b 0 10 2 3"]);
+    assert_eq!(step(&[(Some("a"), Some(5), Some(0))], 10), ["-D a 0 10 1 1", "+I a 0 15 2 1"]);
+    assert_eq!(step(&[(Some("a"), Some(12), Some(4))], 19), none, "what was given stands until it is replaced");
+    assert_eq!(step(&[], 20), ["-D a 20 30 1 2", "-D a 0 15 2 1", "+I a 0 30 4 7"]);
+    assert_eq!(step(&[], 35), none, "complete as it was given");
+    assert_eq!(step(&[(Some("a"), Some(1), Some(1))], 36), ["-U a 0 30 4 7", "+U a 0 30 5 8"], "late");
+    assert_eq!(step(&[], i64::MAX), none);
     assert_eq!(operator.state_size_bytes(), 0);
 }
 
@@ -110,7 +134,7 @@ fn random_rows_give_their_islands() {
         let mut random = Random(seed);
         let allowed_lateness_ms = [0, 10_000][random.below(2) as usize];
         let gap_ms = 1 + random.below(12) as i64;
-        let mut operator = sessions(gap_ms, allowed_lateness_ms);
+        let mut operator = sessions(gap_ms, Trigger { early: random_early(&mut random), allowed_lateness_ms });
         let (mut out, mut all) = (Recorder::default(), Vec::new());
         let mut around = random.below(200) as i64 - 100;
         let mut watermark = i64::MIN;
@@ -120,6 +144,9 @@ fn random_rows_give_their_islands() {
             all.extend(rows.iter().copied());
             operator.process(0, input(&rows), &mut out).unwrap();
             around += random.below(60) as i64;
+            if random.below(3) == 0 {
+                operator.on_clock(around, &mut out).unwrap();
+            }
             if random.below(3) > 0 {
                 watermark = watermark.max(around - random.below(60) as i64);
                 operator.on_watermark(Watermark(watermark), &mut out).unwrap();

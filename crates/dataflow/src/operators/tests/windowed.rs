@@ -12,16 +12,17 @@ use crate::operators::pre_aggregate::PreAggregate;
 use crate::operators::slice_table::Form;
 use crate::operators::sliced_aggregate::SlicedAggregate;
 use crate::operators::window_aggregate::WindowAggregate;
+use crate::trigger::{EarlyFire, Trigger};
 use crate::window::Span;
 
 const TEN: Window = Window::Tumbling { size_ms: 10, offset_ms: 0 };
 
 /// `count(*)`, `sum(v)`, `count(v) FILTER (WHERE v > 10)` by key per window of 10 ms.
 fn aggregation(allowed_lateness_ms: u64, keys: &[&str]) -> Arc<Aggregation> {
-    aggregation_over(TEN, allowed_lateness_ms, keys)
+    aggregation_over(TEN, Trigger::allowing(allowed_lateness_ms), keys)
 }
 
-fn aggregation_over(window: Window, allowed_lateness_ms: u64, keys: &[&str]) -> Arc<Aggregation> {
+fn aggregation_over(window: Window, trigger: Trigger, keys: &[&str]) -> Arc<Aggregation> {
     let schema = input_schema();
     let named = |name: &str| column(&schema, name).unwrap();
     let value = || named("v").expression;
@@ -47,7 +48,7 @@ fn aggregation_over(window: Window, allowed_lateness_ms: u64, keys: &[&str]) -> 
             call("total", Arc::new(Sum), vec![value()], None),
             call("large", Arc::new(Count), vec![value()], Some(Arc::new(large))),
         ],
-        allowed_lateness_ms,
+        trigger,
         schema: Arc::new(Schema::new(fields)),
     })
 }
@@ -114,6 +115,99 @@ fn within_the_allowed_lateness_a_window_fires_again_with_what_has_changed() {
     assert_eq!((out.dropped, out.updated, out.batches.len()), (1, 0, 0));
     advance(&mut operator, i64::MAX);
     assert_eq!(operator.state_size_bytes(), 0);
+}
+
+/// By steps, in one phase and in two: rows, the turn's end, the watermark or the clock.
+fn check_early(window: Window, early: EarlyFire, two_phases: bool, steps: &[(&[InputRow], Moment, &[&str])]) {
+    let trigger = Trigger { early: Some(early), allowed_lateness_ms: 0 };
+    let mut chain = chain(aggregation_over(window, trigger, &["key"]), two_phases);
+    for (number, (rows, moment, expected)) in steps.iter().enumerate() {
+        let mut out = Recorder::default();
+        chain.process(0, input(rows), &mut out).unwrap();
+        chain.flush(&mut out).unwrap();
+        match moment {
+            Moment::Watermark(watermark) => chain.on_watermark(Watermark(*watermark), &mut out).unwrap(),
+            Moment::Clock(now_ms) => chain.on_clock(*now_ms, &mut out).unwrap(),
+        }
+        assert_eq!(lines(&out.batches), *expected, "{window:?}, {early:?}, step {number}, two phases: {two_phases}");
+    }
+    assert_eq!(chain.state_size_bytes(), 0);
+}
+
+#[derive(Clone, Copy)]
+enum Moment {
+    Watermark(i64),
+    Clock(i64),
+}
+
+#[test]
+fn early_results_are_what_a_window_has_so_far_and_only_what_is_new() {
+    use Moment::{Clock, Watermark};
+    const HOP: Window = Window::Hopping { slide_ms: 5, size_ms: 10, offset_ms: 0 };
+    const STEPS: Window = Window::Cumulating { step_ms: 5, size_ms: 10, offset_ms: 0 };
+    for two_phases in [false, true] {
+        check_early(
+            TEN,
+            EarlyFire::EventTime(2),
+            two_phases,
+            &[
+                (
+                    &[(Some("a"), Some(1), Some(1)), (Some("b"), Some(2), None)],
+                    Watermark(0),
+                    &["+I a 0 10 1 1 0", "+I b 0 10 1 null 0"],
+                ),
+                (&[(Some("a"), Some(2), Some(20))], Watermark(1), &[]),
+                (&[], Watermark(2), &["-U a 0 10 1 1 0", "+U a 0 10 2 21 1"]),
+                (&[], Watermark(4), &[]),
+                (
+                    &[(Some("c"), Some(9), None), (Some("a"), Some(11), None)],
+                    Watermark(9),
+                    &["+I c 0 10 1 null 0", "+I a 10 20 1 null 0"],
+                ),
+                (&[(Some("b"), Some(9), Some(3))], Watermark(10), &["-U b 0 10 1 null 0", "+U b 0 10 2 3 0"]),
+                (&[(Some("b"), Some(9), Some(3))], Watermark(i64::MAX), &[]),
+            ],
+        );
+        check_early(
+            TEN,
+            EarlyFire::ProcessingTime(1_000),
+            two_phases,
+            &[
+                (&[(Some("a"), Some(1), None)], Clock(5_000), &["+I a 0 10 1 null 0"]),
+                (&[(Some("a"), Some(1), None)], Clock(5_999), &[]),
+                (&[], Watermark(9), &[]),
+                (&[], Clock(6_000), &["-U a 0 10 1 null 0", "+U a 0 10 2 null 0"]),
+                (&[(Some("a"), Some(3), None)], Watermark(10), &["-U a 0 10 2 null 0", "+U a 0 10 3 null 0"]),
+                (&[], Watermark(i64::MAX), &[]),
+            ],
+        );
+        check_early(
+            HOP,
+            EarlyFire::EventTime(5),
+            two_phases,
+            &[
+                (&[(Some("a"), Some(1), None)], Watermark(0), &["+I a -5 5 1 null 0", "+I a 0 10 1 null 0"]),
+                (&[(Some("a"), Some(6), None)], Watermark(4), &[]),
+                (&[], Watermark(5), &["-U a 0 10 1 null 0", "+U a 0 10 2 null 0", "+I a 5 15 1 null 0"]),
+                (&[(Some("a"), Some(7), None)], Watermark(9), &[]),
+                (
+                    &[],
+                    Watermark(i64::MAX),
+                    &["-U a 0 10 2 null 0", "+U a 0 10 3 null 0", "-U a 5 15 1 null 0", "+U a 5 15 2 null 0"],
+                ),
+            ],
+        );
+        check_early(
+            STEPS,
+            EarlyFire::ProcessingTime(10),
+            two_phases,
+            &[
+                (&[(Some("a"), Some(1), None)], Clock(10), &["+I a 0 5 1 null 0", "+I a 0 10 1 null 0"]),
+                (&[(Some("b"), Some(7), None)], Clock(20), &["+I b 0 10 1 null 0"]),
+                (&[], Watermark(i64::MAX), &[]),
+            ],
+        );
+    }
 }
 
 #[test]
@@ -232,6 +326,16 @@ impl Random {
     }
 }
 
+/// Early results in every second case.
+pub(super) fn random_early(random: &mut Random) -> Option<EarlyFire> {
+    let interval_ms = 1 + random.below(20) as i64;
+    match random.below(4) {
+        0 => Some(EarlyFire::EventTime(interval_ms)),
+        1 => Some(EarlyFire::ProcessingTime(interval_ms)),
+        _ => None,
+    }
+}
+
 pub(super) fn random_row(random: &mut Random, around: i64) -> InputRow {
     const KEYS: [Option<&str>; 5] = [Some("a"), Some("b"), Some("c"), Some(""), None];
     let key = KEYS[random.below(5) as usize];
@@ -275,7 +379,8 @@ pub(super) fn random_rows_give_what_the_model_says() {
         let mut random = Random(seed);
         let allowed_lateness_ms = [0, 0, 5, 25, 1_000][random.below(5) as usize];
         let window = WINDOWS[random.below(7) as usize];
-        let mut chain = chain(aggregation_over(window, allowed_lateness_ms, &["key"]), seed % 2 == 0);
+        let trigger = Trigger { early: random_early(&mut random), allowed_lateness_ms };
+        let mut chain = chain(aggregation_over(window, trigger, &["key"]), seed % 2 == 0);
         let mut model = Model::new(window);
         let mut out = Recorder::default();
         let mut around = random.below(200) as i64 - 100;
@@ -284,6 +389,10 @@ pub(super) fn random_rows_give_what_the_model_says() {
             rows.iter().for_each(|row| model.add(*row, allowed_lateness_ms as i64));
             chain.process(0, input(&rows), &mut out).unwrap();
             around += random.below(30) as i64;
+            if random.below(3) == 0 {
+                chain.flush(&mut out).unwrap();
+                chain.on_clock(around, &mut out).unwrap();
+            }
             if random.below(3) > 0 {
                 let watermark = model.watermark.unwrap_or(i64::MIN).max(around - 10);
                 model.watermark = Some(watermark);
@@ -308,7 +417,7 @@ fn windows_under_another_name_give_the_same_rows() {
             .map(|n| input(&(0..30).map(|_| random_row(&mut random, n * 13)).collect::<Vec<InputRow>>()))
             .collect();
         let results = |window: Window| {
-            let mut chain = chain(aggregation_over(window, 0, &["key"]), seed % 2 == 0);
+            let mut chain = chain(aggregation_over(window, Trigger::default(), &["key"]), seed % 2 == 0);
             let mut out = Recorder::default();
             for (n, batch) in batches.iter().enumerate() {
                 chain.process(0, batch.clone(), &mut out).unwrap();
