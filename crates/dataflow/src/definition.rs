@@ -10,6 +10,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::operator::{Operator, OperatorError};
+use crate::operators::rank::Contest;
 
 /// How the rows of one input must lie on the subtasks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,6 +81,16 @@ pub trait OperatorDefinition: fmt::Debug + Send + Sync {
     /// split's inner schema are those that `after` asks for.
     fn local_part(&self, input: &Port) -> Option<LocalPart> {
         let _ = input;
+        None
+    }
+    /// Where it ranks inserts: what it asks of its rows.
+    fn contest(&self) -> Option<Contest> {
+        None
+    }
+    /// The same operator, but that it may leave out inserts that are sure to lose a contest over its output's columns.
+    /// `None` where it cannot, or would gain nothing.
+    fn for_contest(&self, contest: &Contest) -> Option<Arc<dyn OperatorDefinition>> {
+        let _ = contest;
         None
     }
     /// Makes an instance that gives rows of `schema`.

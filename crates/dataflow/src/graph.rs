@@ -50,6 +50,17 @@ impl Graph {
         self.nodes.iter().filter_map(warning).collect()
     }
 
+    /// How many nodes take each node's rows.
+    pub(crate) fn consumers(&self) -> Vec<usize> {
+        let mut consumers = vec![0; self.nodes.len()];
+        for input in self.nodes.iter().flat_map(|node| &node.inputs) {
+            if let Some(count) = consumers.get_mut(*input) {
+                *count += 1;
+            }
+        }
+        consumers
+    }
+
     fn updating_inputs(&self, inputs: &[NodeId], node: NodeId) -> Vec<bool> {
         inputs.iter().map(|input| *input < node && self.is_updating(*input)).collect()
     }

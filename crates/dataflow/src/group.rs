@@ -3,10 +3,10 @@
 
 use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
-use arrow::row::{Row, Rows};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use crate::encoding::ByteRows;
 use crate::key::{EncodedKeys, KeyEncoder};
 
 /// A table from keys to group numbers.
@@ -15,13 +15,13 @@ pub struct GroupTable {
     /// Hash and number of each group. The hash stands here so that growing the table needs no key.
     index: HashTable<(u64, usize)>,
     /// The keys by number; `None` where the key has no columns.
-    keys: Option<Rows>,
+    keys: Option<ByteRows>,
 }
 
 impl GroupTable {
     /// An empty table of keys of `encoder`.
     pub fn new(encoder: &KeyEncoder) -> Self {
-        Self { index: HashTable::new(), keys: encoder.empty_rows() }
+        Self { index: HashTable::new(), keys: encoder.no_keys() }
     }
 
     /// How many groups there are.
@@ -42,7 +42,7 @@ impl GroupTable {
         }
         for row in rows {
             let Some(&hash) = keys.hashes().get(row) else { continue };
-            groups.push(self.intern_one(keys.row(row), hash));
+            groups.push(self.intern_one(Some(keys.row(row)), hash));
         }
     }
 
@@ -72,13 +72,13 @@ impl GroupTable {
         }
     }
 
-    fn intern_one(&mut self, key: Option<Row<'_>>, hash: u64) -> usize {
+    fn intern_one(&mut self, key: Option<&[u8]>, hash: u64) -> usize {
         let new_group = self.index.len();
         let (Some(key), Some(known)) = (key, &mut self.keys) else {
             // There are no key columns, so all rows are one group.
             return self.index.entry(hash, |_| true, |(hash, _)| *hash).or_insert((hash, new_group)).get().1;
         };
-        let same = |(other_hash, group): &(u64, usize)| *other_hash == hash && known.row(*group).data() == key.data();
+        let same = |(other_hash, group): &(u64, usize)| *other_hash == hash && known.row(*group) == key;
         match self.index.entry(hash, same, |(hash, _)| *hash) {
             Entry::Occupied(found) => found.get().1,
             Entry::Vacant(vacant) => {
@@ -99,7 +99,7 @@ impl GroupTable {
 
     /// Heap memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
-        self.index.allocation_size() + self.keys.as_ref().map_or(0, Rows::size)
+        self.index.allocation_size() + self.keys.as_ref().map_or(0, ByteRows::size_bytes)
     }
 }
 

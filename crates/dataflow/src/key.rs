@@ -7,8 +7,9 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use arrow::row::{Row, RowConverter, Rows, SortField};
 use xxhash_rust::xxh3::xxh3_64;
+
+use crate::encoding::{ByteRows, EncodedRows, RowEncoder};
 
 /// How many key groups there are: the largest parallelism of a keyed operator.
 pub const KEY_GROUP_COUNT: usize = 256;
@@ -29,26 +30,23 @@ pub fn subtask_of(key_group: usize, parallelism: usize) -> usize {
 /// Encodes keys of certain types.
 #[derive(Debug)]
 pub struct KeyEncoder {
-    /// `None` for no columns: there is one key, the empty one.
-    converter: Option<RowConverter>,
+    rows: RowEncoder,
 }
 
 /// Keys, one a row, and their hashes.
 #[derive(Debug)]
 pub struct EncodedKeys {
-    rows: Option<Rows>,
+    rows: EncodedRows,
     hashes: Vec<u64>,
 }
 
 impl KeyEncoder {
-    /// An encoder for key columns of these types.
+    /// An encoder for key columns of these types. Without columns there is one key, the empty one.
     ///
     /// # Errors
     /// A type cannot be a key: a map, for example.
     pub fn new(types: impl IntoIterator<Item = DataType>) -> Result<Self, ArrowError> {
-        let fields: Vec<SortField> = types.into_iter().map(SortField::new).collect();
-        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
-        Ok(Self { converter })
+        Ok(Self { rows: RowEncoder::of_types(types)? })
     }
 
     /// Encodes the keys of `row_count` rows.
@@ -56,25 +54,19 @@ impl KeyEncoder {
     /// # Errors
     /// The columns are not of the encoder's types.
     pub fn encode(&self, columns: &[ArrayRef], row_count: usize) -> Result<EncodedKeys, ArrowError> {
-        let Some(converter) = &self.converter else {
-            return Ok(EncodedKeys { rows: None, hashes: vec![xxh3_64(b""); row_count] });
-        };
-        let rows = converter.convert_columns(columns)?;
-        let hashes = rows.iter().map(|row| xxh3_64(row.data())).collect();
-        Ok(EncodedKeys { rows: Some(rows), hashes })
+        let rows = self.rows.encode(columns, row_count)?;
+        let hashes = (0..row_count).map(|row| xxh3_64(rows.row(row))).collect();
+        Ok(EncodedKeys { rows, hashes })
     }
 
-    /// Room for distinct keys of this encoder.
-    pub(crate) fn empty_rows(&self) -> Option<Rows> {
-        self.converter.as_ref().map(|converter| converter.empty_rows(0, 0))
+    /// Room for distinct keys of this encoder; `None` for no columns.
+    pub(crate) fn no_keys(&self) -> Option<ByteRows> {
+        (!self.rows.is_empty()).then(|| self.rows.no_rows())
     }
 
     /// The key columns of encoded keys.
-    pub(crate) fn decode(&self, rows: Option<&Rows>) -> Result<Vec<ArrayRef>, ArrowError> {
-        match (&self.converter, rows) {
-            (Some(converter), Some(rows)) => converter.convert_rows(rows),
-            _ => Ok(Vec::new()),
-        }
+    pub(crate) fn decode(&self, keys: Option<&ByteRows>) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.rows.decode(keys.into_iter().flat_map(ByteRows::iter))
     }
 }
 
@@ -84,8 +76,9 @@ impl EncodedKeys {
         &self.hashes
     }
 
-    pub(crate) fn row(&self, row: usize) -> Option<Row<'_>> {
-        self.rows.as_ref().map(|rows| rows.row(row))
+    /// The key of a row.
+    pub(crate) fn row(&self, row: usize) -> &[u8] {
+        self.rows.row(row)
     }
 }
 

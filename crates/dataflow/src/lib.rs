@@ -11,6 +11,7 @@ pub mod batch;
 pub mod chain;
 pub mod coalesce;
 pub mod definition;
+mod encoding;
 pub mod explain;
 pub mod expression;
 pub mod graph;

@@ -4,6 +4,7 @@
 //! (*subtasks*) as the graph's parallelism. Rows cross between stages where the same key must meet (hash), where every
 //! subtask needs them (broadcast), where load is to be spread (round-robin), or where streams part and join (forward).
 
+mod contest;
 mod plan;
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{DictionaryArray, Int32Array, Int64Array, StringArray, StringViewArray};
 use arrow::datatypes::Int32Type;
+use arrow::row::{RowConverter, SortField};
 
 use super::*;
 

@@ -21,6 +21,7 @@ mod temporal;
 mod timely;
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
@@ -30,6 +31,7 @@ pub use self::retention::Retention;
 pub use self::temporal::TemporalJoin;
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
+use crate::operators::rank::Contest;
 use crate::time_to_live::TimeToLive;
 
 /// A join with everything bound.
@@ -54,6 +56,8 @@ pub struct Join {
     /// Whether the right side is a bounded table that left rows look up: it is read to its end first, every subtask holds
     /// all of it, and left rows are not stored. For inner and left joins.
     pub is_lookup: bool,
+    /// What is asked of the pairs, by the columns that come out: those that are sure to lose may be left out.
+    pub contest: Option<Contest>,
 }
 
 impl OperatorDefinition for Join {
@@ -78,7 +82,16 @@ impl OperatorDefinition for Join {
             }
             (None, None) => {}
         }
+        if let Some(contest) = &self.contest {
+            let _ = write!(text, ", leaving out pairs that are not among the first {}", contest.limit);
+        }
         text
+    }
+
+    /// Only pairs of inserts can lose for ever.
+    fn for_contest(&self, contest: &Contest) -> Option<Arc<dyn OperatorDefinition>> {
+        (self.kind == JoinKind::Inner && self.contest.is_none())
+            .then(|| Arc::new(Self { contest: Some(contest.clone()), ..self.clone() }) as Arc<dyn OperatorDefinition>)
     }
 
     fn distribution(&self, port: usize) -> Distribution {

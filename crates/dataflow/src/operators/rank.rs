@@ -11,14 +11,19 @@
 //! out then, once, and forgotten.
 
 mod changes;
+mod contest;
 mod continuous;
 mod ranking;
 mod windowed;
 
 use arrow::datatypes::{Schema, SchemaRef};
 
+use std::sync::Arc;
+
+pub use self::contest::Contest;
+pub(crate) use self::contest::Referee;
 pub use super::row_store::{OrderColumn, breaks_ties};
-use crate::definition::{Distribution, OperatorDefinition, Port};
+use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
 
 /// How rows are numbered.
@@ -109,6 +114,26 @@ impl OperatorDefinition for RankDefinition {
                  partitions",
                 self.describe()
             )
+        })
+    }
+
+    fn local_part(&self, input: &Port) -> Option<LocalPart> {
+        let contest = self.contest().filter(|_| !input.is_updating)?;
+        Some(LocalPart {
+            before: contest::preselection(contest, self.describe()),
+            schema: SchemaRef::clone(&input.schema),
+            after: Arc::new(self.clone()),
+        })
+    }
+
+    /// Dense ranks count different values, not rows. And rows of a window that may be too late must all be seen, to be
+    /// counted.
+    fn contest(&self) -> Option<Contest> {
+        let is_judged = self.function != RankFunction::DenseRank && self.window.is_none();
+        is_judged.then(|| Contest {
+            partition: self.partition.clone(),
+            order: self.order.clone(),
+            limit: self.limit.max(1),
         })
     }
 

@@ -11,10 +11,10 @@ use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, make_compar
 use arrow::compute::{SortOptions, interleave};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, Rows, SortField};
 
 use crate::batch::column_bytes;
 use crate::coalesce::BATCH_ROWS;
+use crate::encoding::{EncodedRows, RowEncoder};
 
 /// A column that rows are ordered by, as `ORDER BY` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,10 +46,41 @@ pub(crate) struct Place {
     row: u32,
 }
 
+/// Makes the sort keys of rows.
+#[derive(Debug)]
+pub(crate) struct SortKeys {
+    encoder: RowEncoder,
+    order: Vec<OrderColumn>,
+}
+
+/// The beginning of a sort key, as numbers that compare as it does.
+pub(crate) type Prefix = [u64; 2];
+
+impl SortKeys {
+    /// For rows of `schema`, in this order.
+    pub(crate) fn new(schema: &Schema, order: Vec<OrderColumn>) -> Result<Self, ArrowError> {
+        let column = |by: &OrderColumn| Ok((schema.field_with_index(by.column)?.clone(), by.options()));
+        let columns = order.iter().map(column).collect::<Result<Vec<_>, ArrowError>>()?;
+        Ok(Self { encoder: RowEncoder::new(columns)?, order })
+    }
+
+    /// The beginning of each row's key; and the keys, where one is longer than that.
+    pub(crate) fn of_rows(&self, rows: &RecordBatch) -> Result<(Vec<Prefix>, Option<EncodedRows>), ArrowError> {
+        if self.order.is_empty() {
+            return Ok((vec![[0; 2]; rows.num_rows()], None));
+        }
+        let columns = self.order.iter().filter_map(|by| rows.columns().get(by.column).cloned());
+        let keys = self.encoder.encode(&columns.collect::<Vec<ArrayRef>>(), rows.num_rows())?;
+        let prefixes = (0..keys.len()).map(|row| prefix_of(keys.row(row))).collect();
+        let is_long = (0..keys.len()).any(|row| keys.row(row).len() > size_of::<Prefix>());
+        Ok((prefixes, is_long.then_some(keys)))
+    }
+}
+
 /// A kept row, and the beginning of its sort key.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    prefix: [u64; 2],
+    prefix: Prefix,
     pub(crate) place: Place,
 }
 
@@ -57,15 +88,13 @@ pub(crate) struct Entry {
 struct Kept {
     rows: RecordBatch,
     /// Whole sort keys, where one is longer than an entry's prefix.
-    keys: Option<Rows>,
+    keys: Option<EncodedRows>,
 }
 
 /// Kept rows of one schema and one order.
 pub(crate) struct RowStore {
     schema: SchemaRef,
-    /// `None` where no order is asked for.
-    converter: Option<RowConverter>,
-    order: Vec<OrderColumn>,
+    keys: SortKeys,
     /// The columns that make the order total, in turn.
     ties: Vec<usize>,
     batches: Vec<Kept>,
@@ -76,40 +105,21 @@ pub(crate) struct RowStore {
 impl RowStore {
     /// An empty store of rows of `schema`, ordered by `order` and then by every column.
     pub(crate) fn new(schema: SchemaRef, order: Vec<OrderColumn>) -> Result<Self, ArrowError> {
-        let field = |by: &OrderColumn| -> Result<SortField, ArrowError> {
-            Ok(SortField::new_with_options(schema.field_with_index(by.column)?.clone(), by.options()))
-        };
-        let fields = order.iter().map(field).collect::<Result<Vec<SortField>, ArrowError>>()?;
-        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
+        let keys = SortKeys::new(&schema, order)?;
         let ties = tie_columns(&schema);
-        Ok(Self { schema, converter, order, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 })
+        Ok(Self { schema, keys, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 })
     }
 
     /// Keeps a batch, and gives an entry for each of its rows.
     pub(crate) fn add(&mut self, rows: RecordBatch) -> Result<Vec<Entry>, ArrowError> {
         let batch = u32::try_from(self.batches.len())
             .map_err(|_| ArrowError::MemoryError("more than 2^32 batches are kept".to_owned()))?;
-        let mut entries = Vec::with_capacity(rows.num_rows());
-        let keys = match &self.converter {
-            None => {
-                let places = (0..rows.num_rows()).map(|row| Place { batch, row: row as u32 });
-                entries.extend(places.map(|place| Entry { prefix: [0; 2], place }));
-                None
-            }
-            Some(converter) => {
-                let columns = self.order.iter().filter_map(|by| rows.columns().get(by.column).cloned());
-                let keys = converter.convert_columns(&columns.collect::<Vec<ArrayRef>>())?;
-                let mut longest = 0;
-                for (row, key) in keys.iter().enumerate() {
-                    longest = longest.max(key.data().len());
-                    entries.push(Entry { prefix: prefix_of(key.data()), place: Place { batch, row: row as u32 } });
-                }
-                (longest > 16).then_some(keys)
-            }
-        };
+        let (prefixes, keys) = self.keys.of_rows(&rows)?;
+        let entry = |(row, prefix)| Entry { prefix, place: Place { batch, row } };
+        let entries = (0..).zip(prefixes).map(entry).collect();
         self.row_count += rows.num_rows();
         self.size_bytes += rows.columns().iter().map(column_bytes).sum::<usize>();
-        self.size_bytes += keys.as_ref().map_or(0, Rows::size);
+        self.size_bytes += keys.as_ref().map_or(0, EncodedRows::size_bytes);
         self.batches.push(Kept { rows, keys });
         Ok(entries)
     }
@@ -130,7 +140,7 @@ impl RowStore {
 
     fn key(&self, place: Place) -> Option<&[u8]> {
         let keys = self.batches.get(place.batch as usize)?.keys.as_ref()?;
-        Some(keys.row(place.row as usize).data())
+        Some(keys.row(place.row as usize))
     }
 
     fn compare_rows(&self, left: Place, right: Place) -> Ordering {
@@ -206,15 +216,9 @@ impl RowStore {
     /// Keeps the rows of `entries` alone, and lets them point to where the rows now are.
     pub(crate) fn compact<'a>(&mut self, entries: impl Iterator<Item = &'a mut Entry>) -> Result<(), ArrowError> {
         let mut entries: Vec<&mut Entry> = entries.collect();
-        let mut packed = Self {
-            schema: self.schema.clone(),
-            converter: self.converter.take(),
-            order: self.order.clone(),
-            ties: self.ties.clone(),
-            batches: Vec::new(),
-            row_count: 0,
-            size_bytes: 0,
-        };
+        let keys = SortKeys::new(&self.schema, self.keys.order.clone())?;
+        let (schema, ties) = (self.schema.clone(), self.ties.clone());
+        let mut packed = Self { schema, keys, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 };
         for chunk in entries.chunks_mut(BATCH_ROWS) {
             let places: Vec<Place> = chunk.iter().map(|entry| entry.place).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
@@ -254,7 +258,7 @@ fn tie_columns(schema: &Schema) -> Vec<usize> {
 
 /// The first 16 bytes of a key, so that comparing numbers compares bytes. A shorter key is filled up with zeros: no key
 /// of Arrow's row format is the beginning of another, so that decides nothing.
-fn prefix_of(key: &[u8]) -> [u64; 2] {
+fn prefix_of(key: &[u8]) -> Prefix {
     let mut bytes = [0_u8; 16];
     let length = key.len().min(bytes.len());
     if let (Some(begin), Some(of_key)) = (bytes.get_mut(..length), key.get(..length)) {

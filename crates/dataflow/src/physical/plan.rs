@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
+use super::contest::with_contests;
 use super::{Edge, Exchange, OperatorKind, PhysicalGraph, SourceRead, SourceWatermark, Stage, StageOperator};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::explain::describe;
@@ -53,6 +54,7 @@ pub fn plan(graph: &Graph, parallelism: usize) -> Result<PhysicalGraph, PlanErro
 /// # Errors
 /// As [`plan`].
 pub fn plan_with(graph: &Graph, options: PlanOptions) -> Result<PhysicalGraph, PlanError> {
+    let graph = &with_contests(graph);
     let mut planner = Planner::new(graph, options);
     for (id, node) in graph.nodes.iter().enumerate() {
         check_inputs(id, node)?;
@@ -106,12 +108,7 @@ fn error(id: NodeId, node: &Node, reason: impl Into<String>) -> PlanError {
 
 impl<'a> Planner<'a> {
     fn new(graph: &'a Graph, options: PlanOptions) -> Self {
-        let mut consumers = vec![0; graph.nodes.len()];
-        for input in graph.nodes.iter().flat_map(|node| &node.inputs) {
-            if let Some(count) = consumers.get_mut(*input) {
-                *count += 1;
-            }
-        }
+        let consumers = graph.consumers();
         let parallelism = options.parallelism.clamp(1, KEY_GROUP_COUNT);
         let physical = PhysicalGraph { parallelism, stages: Vec::new(), edges: Vec::new() };
         Self { graph, options, consumers, places: Vec::new(), physical }

@@ -60,6 +60,7 @@ impl Translation {
             retention: retention(join),
             time_to_live: self.time_to_live,
             is_lookup: false,
+            contest: None,
         };
         let inputs = vec![left.node, right.node];
         let rows = self.push(LogicalOperator::Apply(Arc::new(operator)), inputs, &schema, key);

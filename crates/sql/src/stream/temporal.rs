@@ -48,6 +48,7 @@ impl Translation {
                 retention: None,
                 time_to_live: None,
                 is_lookup,
+                contest: None,
             })),
         };
         let inputs = vec![left.node, right.node];

@@ -4,22 +4,79 @@
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
-use arrow::row::{RowConverter, SortField};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::encoding::RowEncoder;
+
 /// A table from keys to groups.
 pub(crate) struct KeyTable {
-    /// `None` where there are no key columns: then there is one key.
-    converter: Option<RowConverter>,
+    /// Without key columns there is one key.
+    encoder: RowEncoder,
     /// Hash and number of each group.
     index: HashTable<(u64, usize)>,
-    /// The encoded key of each group; empty where it is gone.
-    keys: Vec<Box<[u8]>>,
-    key_bytes: usize,
+    keys: Keys,
     /// Numbers of groups that are gone.
     free: Vec<usize>,
+}
+
+/// The encoded key of each group.
+enum Keys {
+    /// Keys of one width, side by side.
+    Wide { width: usize, bytes: Vec<u8> },
+    /// Keys of any length; empty where the group is gone.
+    Boxed { keys: Vec<Box<[u8]>>, size_bytes: usize },
+}
+
+impl Keys {
+    /// How many there are.
+    fn len(&self) -> usize {
+        match self {
+            Keys::Wide { width, bytes } => bytes.len() / (*width).max(1),
+            Keys::Boxed { keys, .. } => keys.len(),
+        }
+    }
+
+    fn get(&self, group: usize) -> &[u8] {
+        match self {
+            Keys::Wide { width, bytes } => bytes.get(group * width..(group + 1) * width).unwrap_or_default(),
+            Keys::Boxed { keys, .. } => keys.get(group).map_or(&[], AsRef::as_ref),
+        }
+    }
+
+    /// Writes the key of a group: of one that is gone, or of the next.
+    fn set(&mut self, group: usize, key: &[u8]) {
+        match self {
+            Keys::Wide { width, bytes } => match bytes.get_mut(group * *width..(group + 1) * *width) {
+                Some(place) => place.copy_from_slice(key),
+                None => bytes.extend_from_slice(key),
+            },
+            Keys::Boxed { keys, size_bytes } => {
+                *size_bytes += key.len();
+                match keys.get_mut(group) {
+                    Some(place) => *place = key.into(),
+                    None => keys.push(key.into()),
+                }
+            }
+        }
+    }
+
+    fn remove(&mut self, group: usize) {
+        if let Keys::Boxed { keys, size_bytes } = self
+            && let Some(key) = keys.get_mut(group)
+        {
+            *size_bytes -= std::mem::take(key).len();
+        }
+    }
+
+    /// Heap memory held, in bytes.
+    fn size_bytes(&self) -> usize {
+        match self {
+            Keys::Wide { bytes, .. } => bytes.capacity(),
+            Keys::Boxed { keys, size_bytes } => keys.capacity() * size_of::<Box<[u8]>>() + size_bytes,
+        }
+    }
 }
 
 impl KeyTable {
@@ -28,9 +85,12 @@ impl KeyTable {
     /// # Errors
     /// A type cannot be a key: a map, for example.
     pub(crate) fn new(types: impl IntoIterator<Item = DataType>) -> Result<Self, ArrowError> {
-        let fields: Vec<SortField> = types.into_iter().map(SortField::new).collect();
-        let converter = if fields.is_empty() { None } else { Some(RowConverter::new(fields)?) };
-        Ok(Self { converter, index: HashTable::new(), keys: Vec::new(), key_bytes: 0, free: Vec::new() })
+        let encoder = RowEncoder::of_types(types)?;
+        let keys = match encoder.width() {
+            Some(width) if width > 0 => Keys::Wide { width, bytes: Vec::new() },
+            _ => Keys::Boxed { keys: Vec::new(), size_bytes: 0 },
+        };
+        Ok(Self { encoder, index: HashTable::new(), keys, free: Vec::new() })
     }
 
     /// All group numbers are below this.
@@ -52,18 +112,18 @@ impl KeyTable {
     ) -> Result<(), ArrowError> {
         groups.clear();
         groups.reserve(row_count);
-        let Some(converter) = &self.converter else {
-            if row_count > 0 && self.keys.is_empty() {
+        if self.encoder.is_empty() {
+            if row_count > 0 && self.keys.len() == 0 {
                 self.index.insert_unique(0, (0, 0), |(hash, _)| *hash);
-                self.keys.push(Box::default());
+                self.keys.set(0, &[]);
             }
             groups.resize(row_count, 0);
             return Ok(());
-        };
-        let rows = converter.convert_columns(columns)?;
+        }
+        let rows = self.encoder.encode(columns, row_count)?;
         let mut last: Option<(&[u8], usize)> = None;
-        for row in 0..rows.num_rows() {
-            let key = rows.row(row).data();
+        for row in 0..row_count {
+            let key = rows.row(row);
             // Equal keys often follow each other: a day, for example.
             if let Some((last_key, group)) = last
                 && last_key == key
@@ -72,19 +132,13 @@ impl KeyTable {
                 continue;
             }
             let hash = xxh3_64(key);
-            let same = |(other, group): &(u64, usize)| {
-                *other == hash && self.keys.get(*group).is_some_and(|known| **known == *key)
-            };
+            let same = |(other, group): &(u64, usize)| *other == hash && self.keys.get(*group) == key;
             let group = match self.index.entry(hash, same, |(hash, _)| *hash) {
                 Entry::Occupied(found) => found.get().1,
                 Entry::Vacant(vacant) => {
                     let group = self.free.pop().unwrap_or(self.keys.len());
                     vacant.insert((hash, group));
-                    self.key_bytes += key.len();
-                    match self.keys.get_mut(group) {
-                        Some(place) => *place = key.into(),
-                        None => self.keys.push(key.into()),
-                    }
+                    self.keys.set(group, key);
                     group
                 }
             };
@@ -96,22 +150,19 @@ impl KeyTable {
 
     /// The key columns of some groups.
     pub(crate) fn columns(&self, groups: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
-        let Some(converter) = &self.converter else { return Ok(Vec::new()) };
-        let parser = converter.parser();
-        converter.convert_rows(groups.iter().filter_map(|group| self.keys.get(*group)).map(|key| parser.parse(key)))
+        self.encoder.decode(groups.iter().map(|group| self.keys.get(*group)))
     }
 
     /// Forgets some groups: their numbers will be given to other keys.
     pub(crate) fn forget(&mut self, groups: &[usize]) {
-        if self.converter.is_none() {
+        if self.encoder.is_empty() {
             return;
         }
         for group in groups {
-            let Some(key) = self.keys.get_mut(*group) else { continue };
-            if let Ok(entry) = self.index.find_entry(xxh3_64(key), |(_, other)| other == group) {
+            let hash = xxh3_64(self.keys.get(*group));
+            if let Ok(entry) = self.index.find_entry(hash, |(_, other)| other == group) {
                 entry.remove();
-                self.key_bytes -= key.len();
-                *key = Box::default();
+                self.keys.remove(*group);
                 self.free.push(*group);
             }
         }
@@ -122,9 +173,6 @@ impl KeyTable {
 
     /// Heap memory held, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.index.allocation_size()
-            + self.keys.capacity() * size_of::<Box<[u8]>>()
-            + self.key_bytes
-            + self.free.capacity() * size_of::<usize>()
+        self.index.allocation_size() + self.keys.size_bytes() + self.free.capacity() * size_of::<usize>()
     }
 }

@@ -1,10 +1,12 @@
-//! What must hold for a pair beyond equal keys, evaluated once over many pairs.
+//! What must hold for a pair beyond equal keys, evaluated once over many pairs; and which pairs a ranking behind the join
+//! would leave out.
 
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{filter, take_arrays};
 use arrow::datatypes::{Schema, SchemaRef, UInt32Type};
+use arrow::error::ArrowError;
 
 use super::changes::Changes;
 use super::kind::{Side, Sides};
@@ -12,6 +14,7 @@ use super::side::StoredSide;
 use crate::definition::Port;
 use crate::expression::Expression;
 use crate::operator::OperatorError;
+use crate::operators::rank::{Contest, Referee};
 use crate::operators::rows_of;
 
 /// What must hold for a pair, beyond equal keys.
@@ -23,60 +26,123 @@ pub struct Condition {
     pub predicate: Arc<dyn Expression>,
 }
 
-/// The condition, with the schema of what it sees.
-pub(super) struct BoundCondition {
-    condition: Condition,
+/// Some columns of pairs of rows, from either side.
+struct Seen {
+    columns: Vec<(Side, usize)>,
     schema: SchemaRef,
 }
 
-impl BoundCondition {
-    pub(super) fn new(condition: &Condition, ports: &Sides<&Port>) -> Self {
+impl Seen {
+    fn new(columns: Vec<(Side, usize)>, ports: &Sides<&Port>) -> Self {
         let field = |(side, column): &(Side, usize)| {
             let field = ports.of(*side).schema.fields().get(*column)?;
             Some(field.as_ref().clone().with_nullable(true))
         };
-        let fields: Vec<_> = condition.columns.iter().filter_map(field).collect();
-        Self { condition: condition.clone(), schema: Arc::new(Schema::new(fields)) }
+        let fields: Vec<_> = columns.iter().filter_map(field).collect();
+        Self { columns, schema: Arc::new(Schema::new(fields)) }
     }
 
-    /// The input columns of a side that the condition sees.
-    fn columns(&self, side: Side) -> impl Iterator<Item = usize> {
-        self.condition.columns.iter().filter(move |(of, _)| *of == side).map(|(_, column)| *column)
+    /// The input columns of a side among them.
+    fn of_side(&self, side: Side) -> impl Iterator<Item = usize> {
+        self.columns.iter().filter(move |(of, _)| *of == side).map(|(_, column)| *column)
     }
 
-    /// Keeps the pairs for which the condition holds. `rows` came in at `side`; of the other side the columns
-    /// `stored_columns` are stored.
-    pub(super) fn judge(
-        &self,
-        side: Side,
-        rows: &RecordBatch,
-        stored: &StoredSide,
-        stored_columns: &[usize],
-        pairs: Changes,
-    ) -> Result<Changes, OperatorError> {
-        if pairs.len() == 0 {
-            return Ok(pairs);
-        }
-        let places: Vec<usize> =
-            self.columns(side.other()).filter_map(|column| stored_columns.binary_search(&column).ok()).collect();
-        let mut of_stored = stored.gather(&pairs.stored, &places)?.into_iter();
-        let indices = UInt32Array::from(pairs.incoming);
-        let own: Vec<ArrayRef> = self.columns(side).filter_map(|column| rows.columns().get(column).cloned()).collect();
+    /// The columns of these pairs.
+    fn gather(&self, pairs: &Pairs<'_>, changes: &Changes) -> Result<RecordBatch, OperatorError> {
+        let places: Vec<usize> = self
+            .of_side(pairs.side.other())
+            .filter_map(|column| pairs.stored_columns.binary_search(&column).ok())
+            .collect();
+        let mut of_stored = pairs.stored.gather(&changes.stored, &places)?.into_iter();
+        let indices = UInt32Array::from(changes.incoming.clone());
+        let own: Vec<ArrayRef> =
+            self.of_side(pairs.side).filter_map(|column| pairs.rows.columns().get(column).cloned()).collect();
         let mut own = take_arrays(&own, &indices, None)?.into_iter();
-        let next = |(of, _): &(Side, usize)| if *of == side { own.next() } else { of_stored.next() };
-        let columns: Vec<ArrayRef> = self.condition.columns.iter().filter_map(next).collect();
-        let seen = rows_of(&self.schema, columns, indices.len())?;
-        let holds = self.condition.predicate.evaluate(&seen)?;
+        let next = |(of, _): &(Side, usize)| if *of == pairs.side { own.next() } else { of_stored.next() };
+        let columns: Vec<ArrayRef> = self.columns.iter().filter_map(next).collect();
+        Ok(rows_of(&self.schema, columns, indices.len())?)
+    }
+}
+
+/// Where the rows of pairs stand.
+pub(super) struct Pairs<'a> {
+    /// The side that came in.
+    pub(super) side: Side,
+    /// Its rows.
+    pub(super) rows: &'a RecordBatch,
+    /// The rows of the other side.
+    pub(super) stored: &'a StoredSide,
+    /// The input columns of the other side that are stored.
+    pub(super) stored_columns: &'a [usize],
+}
+
+/// The condition, with what it sees.
+pub(super) struct BoundCondition {
+    predicate: Arc<dyn Expression>,
+    seen: Seen,
+}
+
+impl BoundCondition {
+    pub(super) fn new(condition: &Condition, ports: &Sides<&Port>) -> Self {
+        let seen = Seen::new(condition.columns.clone(), ports);
+        Self { predicate: Arc::clone(&condition.predicate), seen }
+    }
+
+    /// Keeps the pairs for which the condition holds.
+    pub(super) fn judge(&self, pairs: &Pairs<'_>, changes: Changes) -> Result<Changes, OperatorError> {
+        if changes.len() == 0 {
+            return Ok(changes);
+        }
+        let holds = self.predicate.evaluate(&self.seen.gather(pairs, &changes)?)?;
         let not_boolean = || {
-            let reason = format!("the condition {} is {}, not boolean", self.condition.predicate, holds.data_type());
+            let reason = format!("the condition {} is {}, not boolean", self.predicate, holds.data_type());
             OperatorError::Unsupported(reason)
         };
         let holds = holds.as_boolean_opt().ok_or_else(not_boolean)?;
-        let keep = |column: &UInt32Array| -> Result<Vec<u32>, OperatorError> {
-            Ok(filter(column, holds)?.as_primitive::<UInt32Type>().values().to_vec())
+        if holds.null_count() == 0 && holds.true_count() == holds.len() {
+            return Ok(changes);
+        }
+        let keep = |column: Vec<u32>| -> Result<Vec<u32>, OperatorError> {
+            Ok(filter(&UInt32Array::from(column), holds)?.as_primitive::<UInt32Type>().values().to_vec())
         };
-        let stored = UInt32Array::from(pairs.stored);
-        Ok(Changes { incoming: keep(&indices)?, stored: keep(&stored)?, ..Changes::default() })
+        Ok(Changes { incoming: keep(changes.incoming)?, stored: keep(changes.stored)?, ..Changes::default() })
+    }
+}
+
+/// A contest among the pairs, of inserts only: those that are sure to lose need not be put together.
+pub(super) struct BoundContest {
+    referee: Referee,
+    seen: Seen,
+}
+
+impl BoundContest {
+    /// `contest` is over the columns that come out: `outputs`.
+    pub(super) fn new(
+        contest: &Contest,
+        outputs: &Sides<Vec<usize>>,
+        ports: &Sides<&Port>,
+    ) -> Result<Self, ArrowError> {
+        let of_left = outputs.left.iter().map(|column| (Side::Left, *column));
+        let all: Vec<(Side, usize)> =
+            of_left.chain(outputs.right.iter().map(|column| (Side::Right, *column))).collect();
+        let mut needed: Vec<usize> = contest.columns().collect();
+        needed.sort_unstable();
+        needed.dedup();
+        let columns = needed.iter().filter_map(|column| all.get(*column).copied()).collect();
+        let missing = || ArrowError::SchemaError("a contest is about columns that do not come out".to_owned());
+        let seen = Seen::new(columns, ports);
+        let contest = contest.below(|column| needed.binary_search(&column).ok()).ok_or_else(missing)?;
+        Ok(Self { referee: Referee::new(contest, &seen.schema)?, seen })
+    }
+
+    /// Keeps the pairs that may win.
+    pub(super) fn judge(&mut self, pairs: &Pairs<'_>, changes: Changes) -> Result<Changes, OperatorError> {
+        if changes.len() == 0 || self.referee.rests(changes.len()) {
+            return Ok(changes);
+        }
+        let Some(able) = self.referee.judge(&self.seen.gather(pairs, &changes)?)? else { return Ok(changes) };
+        let keep = |column: &[u32]| able.iter().filter_map(|pair| column.get(*pair as usize).copied()).collect();
+        Ok(Changes { incoming: keep(&changes.incoming), stored: keep(&changes.stored), ..Changes::default() })
     }
 }
 

@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 
 use super::Join;
 use super::changes::{Changes, Layout};
-use super::condition::{BoundCondition, stored_columns};
+use super::condition::{BoundCondition, BoundContest, Pairs, stored_columns};
 use super::fingerprint::Fingerprinter;
 use super::keys::{KeyNumbers, NONE};
 use super::kind::{Alone, JoinKind, Side, Sides};
@@ -37,6 +37,7 @@ pub(super) struct JoinInstance {
     pub(super) sides: Sides<StoredSide>,
     fingerprinters: Sides<Option<Fingerprinter>>,
     condition: Option<BoundCondition>,
+    contest: Option<BoundContest>,
     pub(super) layout: Layout,
     pub(super) pending: Coalescer,
     is_lookup: bool,
@@ -116,6 +117,9 @@ impl JoinInstance {
             ),
             gives_mark: join.kind.gives_mark(),
         };
+        // A row that is taken back may be one that had been left out.
+        let contest = join.contest.as_ref().filter(|_| !left.is_updating && !right.is_updating);
+        let contest = contest.map(|contest| BoundContest::new(contest, &join.outputs, &ports));
         Ok(Self {
             kind: join.kind,
             key_columns: join.keys.clone(),
@@ -124,6 +128,7 @@ impl JoinInstance {
             fingerprinters: Sides { left: fingerprinter(Side::Left)?, right: fingerprinter(Side::Right)? },
             stored_columns,
             condition: join.condition.as_ref().map(|condition| BoundCondition::new(condition, &ports)),
+            contest: contest.transpose()?,
             layout,
             pending: Coalescer::new(BATCH_ROWS),
             is_lookup: join.is_lookup,
@@ -216,11 +221,18 @@ impl JoinInstance {
         pairs
     }
 
-    /// Keeps the pairs for which the condition holds.
-    fn judge(&self, incoming: &Incoming<'_>, pairs: Changes) -> Result<Changes, OperatorError> {
-        let Some(condition) = &self.condition else { return Ok(pairs) };
-        let other = incoming.side.other();
-        condition.judge(incoming.side, incoming.rows, self.sides.of(other), self.stored_columns.of(other), pairs)
+    /// Keeps the pairs for which the condition holds, and that are not sure to be left out by whoever takes them.
+    fn judge(&mut self, incoming: &Incoming<'_>, mut changes: Changes) -> Result<Changes, OperatorError> {
+        let (side, other) = (incoming.side, incoming.side.other());
+        let (stored, stored_columns) = (self.sides.of(other), self.stored_columns.of(other));
+        let pairs = Pairs { side, rows: incoming.rows, stored, stored_columns };
+        if let Some(condition) = &self.condition {
+            changes = condition.judge(&pairs, changes)?;
+        }
+        match &mut self.contest {
+            Some(contest) => contest.judge(&pairs, changes),
+            None => Ok(changes),
+        }
     }
 
     /// What the pairs, and the rows from `begin` to `end` that have all theirs, give.

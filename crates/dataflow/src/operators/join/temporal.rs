@@ -14,7 +14,7 @@ use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 
 use super::changes::{Changes, Layout};
-use super::condition::{BoundCondition, Condition};
+use super::condition::{BoundCondition, Condition, Pairs};
 use super::keys::{KeyNumbers, NONE};
 use super::kind::{JoinKind, Side, Sides};
 use super::side::StoredSide;
@@ -244,7 +244,8 @@ impl TemporalInstance {
             pairs.pair(row as u32, *version, 0, &self.layout);
         }
         if let Some(condition) = &self.condition {
-            pairs = condition.judge(Side::Left, rows, &self.versions, &self.all_columns, pairs)?;
+            let of = Pairs { side: Side::Left, rows, stored: &self.versions, stored_columns: &self.all_columns };
+            pairs = condition.judge(&of, pairs)?;
         }
         if self.join.kind == JoinKind::Left {
             let mut padded = vec![NONE; rows.num_rows()];

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod contested;
 mod oracle;
 mod timely;
 mod versions;
@@ -104,6 +105,7 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
         retention: None,
         time_to_live: None,
         is_lookup: false,
+        contest: None,
     }
 }
 
