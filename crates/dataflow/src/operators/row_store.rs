@@ -1,7 +1,7 @@
 //! Rows kept as state, found by place and compared by an order: what ranking and OVER windows hold.
 //!
 //! A batch that comes is kept as it is; nothing is copied until most of what is kept is no longer wanted, then the rows
-//! that are still wanted are gathered into new batches. Sort keys are bytes in Arrow's row format, so comparing is
+//! that are still wanted of batches that hold few of them are gathered into new batches. Sort keys are bytes in Arrow's row format, so comparing is
 //! comparing bytes, whatever the types. The first 16 of them travel with a row's place: mostly they decide, and no
 //! memory of the row itself is touched.
 
@@ -84,9 +84,10 @@ pub(crate) struct Entry {
     pub(crate) place: Place,
 }
 
-/// A batch that is kept.
+/// A batch that is kept. Once all its rows are somewhere else it has none, and its number is free.
 struct Kept {
     rows: RecordBatch,
+    size_bytes: usize,
     /// Whole sort keys, where one is longer than an entry's prefix.
     keys: Option<EncodedRows>,
 }
@@ -98,6 +99,8 @@ pub(crate) struct RowStore {
     /// The columns that make the order total, in turn.
     ties: Vec<usize>,
     batches: Vec<Kept>,
+    /// The numbers of batches without rows.
+    free: Vec<u32>,
     row_count: usize,
     size_bytes: usize,
 }
@@ -107,20 +110,28 @@ impl RowStore {
     pub(crate) fn new(schema: SchemaRef, order: Vec<OrderColumn>) -> Result<Self, ArrowError> {
         let keys = SortKeys::new(&schema, order)?;
         let ties = tie_columns(&schema);
-        Ok(Self { schema, keys, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 })
+        Ok(Self { schema, keys, ties, batches: Vec::new(), free: Vec::new(), row_count: 0, size_bytes: 0 })
     }
 
     /// Keeps a batch, and gives an entry for each of its rows.
     pub(crate) fn add(&mut self, rows: RecordBatch) -> Result<Vec<Entry>, ArrowError> {
-        let batch = u32::try_from(self.batches.len())
-            .map_err(|_| ArrowError::MemoryError("more than 2^32 batches are kept".to_owned()))?;
+        let batch = match self.free.pop() {
+            Some(free) => free,
+            None => u32::try_from(self.batches.len())
+                .map_err(|_| ArrowError::MemoryError("more than 2^32 batches are kept".to_owned()))?,
+        };
         let (prefixes, keys) = self.keys.of_rows(&rows)?;
         let entry = |(row, prefix)| Entry { prefix, place: Place { batch, row } };
         let entries = (0..).zip(prefixes).map(entry).collect();
         self.row_count += rows.num_rows();
-        self.size_bytes += rows.columns().iter().map(column_bytes).sum::<usize>();
-        self.size_bytes += keys.as_ref().map_or(0, EncodedRows::size_bytes);
-        self.batches.push(Kept { rows, keys });
+        let of_keys = keys.as_ref().map_or(0, EncodedRows::size_bytes);
+        let size_bytes = rows.columns().iter().map(column_bytes).sum::<usize>() + of_keys;
+        self.size_bytes += size_bytes;
+        let kept = Kept { rows, size_bytes, keys };
+        match self.batches.get_mut(batch as usize) {
+            Some(place) => *place = kept,
+            None => self.batches.push(kept),
+        }
         Ok(entries)
     }
 
@@ -213,21 +224,36 @@ impl RowStore {
         self.row_count.saturating_sub(wanted) > wanted.max(8 * BATCH_ROWS)
     }
 
-    /// Keeps the rows of `entries` alone, and lets them point to where the rows now are.
+    /// Lets go of batches of which `entries`, which are all, want few rows; these entries then point to where the rows are.
     pub(crate) fn compact<'a>(&mut self, entries: impl Iterator<Item = &'a mut Entry>) -> Result<(), ArrowError> {
         let mut entries: Vec<&mut Entry> = entries.collect();
-        let keys = SortKeys::new(&self.schema, self.keys.order.clone())?;
-        let (schema, ties) = (self.schema.clone(), self.ties.clone());
-        let mut packed = Self { schema, keys, ties, batches: Vec::new(), row_count: 0, size_bytes: 0 };
+        let mut wanted = vec![0_usize; self.batches.len()];
+        for entry in &entries {
+            if let Some(count) = wanted.get_mut(entry.place.batch as usize) {
+                *count += 1;
+            }
+        }
+        let counts = wanted.iter().zip(&self.batches);
+        let is_sparse: Vec<bool> = counts.map(|(wanted, kept)| wanted * 4 < kept.rows.num_rows() * 3).collect();
+        let moves = |place: Place| is_sparse.get(place.batch as usize).copied().unwrap_or(false);
+        entries.retain(|entry| moves(entry.place));
+        // Neighbours stay neighbours.
+        entries.sort_unstable_by_key(|entry| (entry.place.batch, entry.place.row));
         for chunk in entries.chunks_mut(BATCH_ROWS) {
             let places: Vec<Place> = chunk.iter().map(|entry| entry.place).collect();
             let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
             let rows = RecordBatch::try_new_with_options(self.schema.clone(), self.gather(&places)?, &options)?;
-            for (entry, moved) in chunk.iter_mut().zip(packed.add(rows)?) {
+            for (entry, moved) in chunk.iter_mut().zip(self.add(rows)?) {
                 **entry = moved;
             }
         }
-        *self = packed;
+        for (number, kept) in (0..).zip(&mut self.batches).filter(|(number, _)| moves(Place { batch: *number, row: 0 }))
+        {
+            self.row_count -= kept.rows.num_rows();
+            self.size_bytes -= kept.size_bytes;
+            *kept = Kept { rows: RecordBatch::new_empty(self.schema.clone()), size_bytes: 0, keys: None };
+            self.free.push(number);
+        }
         Ok(())
     }
 

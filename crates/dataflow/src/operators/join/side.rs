@@ -1,7 +1,8 @@
 //! The stored rows of one side: columnar blocks, and for each key a chain of row numbers, the newest row first.
 //!
 //! A row is added to the end and never moves; a deleted row is only marked, and taken out of its chain when somebody
-//! walks by. A block without living rows is freed at once; when most rows are dead, the living are written anew.
+//! walks by. A block without living rows is freed at once. When most rows are dead, those that live are numbered anew: the
+//! blocks that they fill stay as they are, and only the few rows of the others are copied.
 
 use std::sync::Arc;
 
@@ -14,8 +15,8 @@ use super::keys::NONE;
 use crate::batch::Batch;
 use crate::operator::OperatorError;
 
-/// Slivers are put together up to this size: few blocks to gather from, and a whole batch is copied once at most.
-const BLOCK_ROWS_MAX: usize = 16_384;
+/// Slivers are put together up to this size; whole batches are kept as they come.
+const BLOCK_ROWS_MAX: usize = 4_096;
 
 /// So many dead rows are not worth the work of writing the living anew.
 const DEAD_ROWS_MIN: usize = 4_096;
@@ -89,23 +90,26 @@ impl StoredSide {
                           state-ttl, or raise the parallelism";
             return Err(OperatorError::Unsupported(reason.to_owned()));
         }
-        for key in keys {
-            if self.heads.len() <= key as usize {
-                self.heads.resize((key as usize + 1).max(self.heads.len() * 2), NONE);
-            }
-            let number = self.next.len() as u32;
-            let head = self.heads.get_mut(key as usize).map_or(NONE, |head| std::mem::replace(head, number));
-            self.next.push(head);
-            self.keys.push(key);
+        keys.for_each(|key| self.link(key));
+        if let Some(known) = &mut self.fingerprints {
+            known.extend(fingerprints);
         }
         if let Some(matches) = &mut self.matches {
             matches.resize(self.next.len(), 0);
         }
-        if let Some(known) = &mut self.fingerprints {
-            known.extend(fingerprints);
-        }
         self.live_count += row_count;
         self.push_block(Block { first, row_count, live_count: row_count, size_bytes: 0, rows: own_memory(rows)? })
+    }
+
+    /// Puts the next row at the head of its key's chain; a dead one, of key [`NONE`], into none.
+    fn link(&mut self, key: u32) {
+        if key != NONE && self.heads.len() <= key as usize {
+            self.heads.resize((key as usize + 1).max(self.heads.len() * 2), NONE);
+        }
+        let number = self.next.len() as u32;
+        let head = self.heads.get_mut(key as usize).map_or(NONE, |head| std::mem::replace(head, number));
+        self.next.push(head);
+        self.keys.push(key);
     }
 
     /// Adds a block, and puts the last ones together while they are of like size: so there are few, and a row is copied
@@ -209,17 +213,27 @@ impl StoredSide {
 
     /// The rows of these numbers in some columns; nulls for [`NONE`]. The rows are alive.
     pub(super) fn gather(&self, rows: &[u32], columns: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
-        let place = |row: &u32| {
+        // Only the blocks that rows are taken from are looked at, in the order in which they come up; nulls before them.
+        let mut source_of: Vec<Option<usize>> = vec![None; self.blocks.len()];
+        let mut sources: Vec<&Block> = Vec::new();
+        let mut place = |row: &u32| {
+            let number = self.block_of(*row);
+            let (Some(block), Some(source)) = (self.blocks.get(number), source_of.get_mut(number)) else {
+                return (0, 0);
+            };
             if *row == NONE {
                 return (0, 0);
             }
-            let block = self.block_of(*row);
-            (block + 1, *row as usize - self.blocks.get(block).map_or(0, |block| block.first))
+            let source = *source.get_or_insert_with(|| {
+                sources.push(block);
+                sources.len()
+            });
+            (source, *row as usize - block.first)
         };
-        let places: Vec<(usize, usize)> = rows.iter().map(place).collect();
+        let places: Vec<(usize, usize)> = rows.iter().map(&mut place).collect();
         let gather = |column: &usize| {
             let nulls = self.null_row.get(*column).map(AsRef::as_ref);
-            let blocks = self.blocks.iter().filter_map(|block| block.rows.columns().get(*column).map(AsRef::as_ref));
+            let blocks = sources.iter().filter_map(|block| block.rows.columns().get(*column).map(AsRef::as_ref));
             let sources: Vec<&dyn Array> = nulls.into_iter().chain(blocks).collect();
             interleave(&sources, &places)
         };
@@ -232,26 +246,63 @@ impl StoredSide {
         dead > DEAD_ROWS_MIN && dead > self.live_count
     }
 
-    /// Writes the living rows anew, in their order. Returns by old number the new one, or [`NONE`].
+    /// Numbers the living rows anew, in their order. Returns by old number the new one, or [`NONE`].
     pub(super) fn compact(&mut self) -> Result<Vec<u32>, OperatorError> {
-        let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
-        let living: Vec<u32> = (0..self.end()).filter(|row| self.keys.get(*row as usize) != Some(&NONE)).collect();
         let mut compacted = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
-        for rows in living.chunks(BLOCK_ROWS_MAX) {
-            let gathered = crate::operators::rows_of(&self.schema, self.gather(rows, &columns)?, rows.len())?;
-            let keys = rows.iter().filter_map(|row| self.keys.get(*row as usize).copied());
-            let fingerprint = |row: &u32| self.fingerprints.as_ref()?.get(*row as usize).copied();
-            compacted.insert(gathered, keys, rows.iter().filter_map(fingerprint))?;
-        }
-        let mut renumbered = vec![NONE; self.next.len()];
-        for (new, old) in living.iter().enumerate() {
-            compacted.set_matches(new as u32, self.matches(*old));
-            if let Some(renumbered) = renumbered.get_mut(*old as usize) {
-                *renumbered = new as u32;
+        let mut numbers = vec![NONE; self.next.len()];
+        let mut scattered: Vec<u32> = Vec::new();
+        let begin_of = |block: usize| self.blocks.get(block).map(|block| block.first as u32);
+        for (number, block) in self.blocks.iter().enumerate() {
+            let rows = block.first as u32..begin_of(number + 1).unwrap_or(self.end());
+            let is_dense = block.live_count * 4 >= block.row_count * 3;
+            if !is_dense {
+                scattered.extend(rows.clone().filter(|row| self.keys.get(*row as usize) != Some(&NONE)));
+            }
+            if is_dense || scattered.len() >= BLOCK_ROWS_MAX {
+                compacted.copy(self, &std::mem::take(&mut scattered), &mut numbers)?;
+            }
+            if is_dense && block.row_count > 0 {
+                let kept = Block { first: compacted.next.len(), rows: block.rows.clone(), ..*block };
+                compacted.adopt(self, rows, &mut numbers);
+                compacted.blocks.push(kept);
             }
         }
+        compacted.copy(self, &scattered, &mut numbers)?;
         *self = compacted;
-        Ok(renumbered)
+        Ok(numbers)
+    }
+
+    /// Copies living rows of another store to the end of this one.
+    fn copy(&mut self, from: &Self, rows: &[u32], numbers: &mut [u32]) -> Result<(), OperatorError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let columns: Vec<usize> = (0..self.schema.fields().len()).collect();
+        let gathered = crate::operators::rows_of(&self.schema, from.gather(rows, &columns)?, rows.len())?;
+        let first = self.next.len();
+        self.adopt(from, rows.iter().copied(), numbers);
+        let (row_count, live_count) = (rows.len(), rows.len());
+        self.push_block(Block { first, row_count, live_count, size_bytes: 0, rows: gathered })
+    }
+
+    /// Takes over all but the columns of rows of another store, in this order.
+    fn adopt(&mut self, from: &Self, rows: impl Iterator<Item = u32>, numbers: &mut [u32]) {
+        for row in rows {
+            let old = row as usize;
+            if let Some(number) = numbers.get_mut(old) {
+                *number = self.end();
+            }
+            let key = from.keys.get(old).copied().unwrap_or(NONE);
+            self.link(key);
+            self.live_count += usize::from(key != NONE);
+            if let Some(matches) = &mut self.matches {
+                matches.push(from.matches(row));
+            }
+            if let Some(fingerprints) = &mut self.fingerprints {
+                let known = from.fingerprints.as_ref().and_then(|known| known.get(old));
+                fingerprints.push(known.copied().unwrap_or(0));
+            }
+        }
     }
 
     /// Marks the keys of the living rows.
@@ -292,7 +343,8 @@ impl StoredSide {
 fn own_memory(rows: RecordBatch) -> Result<RecordBatch, ArrowError> {
     let is_view = |column: &ArrayRef| matches!(column.data_type(), DataType::Utf8View | DataType::BinaryView);
     let held: usize = rows.columns().iter().map(|column| column.get_buffer_memory_size()).sum();
-    if held <= 2 * Batch::append(rows.clone()).size_bytes() + 1_024 && !rows.columns().iter().any(is_view) {
+    // What an exchange cuts in two or three is held as a whole, by its parts.
+    if held <= 4 * Batch::append(rows.clone()).size_bytes() + 1_024 && !rows.columns().iter().any(is_view) {
         return Ok(rows);
     }
     let indices = arrow::array::UInt32Array::from_iter_values(0..rows.num_rows() as u32);
