@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, UInt8Array};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::partition::Partition;
-use super::row_store::{Entry, OrderColumn, RowStore};
+use super::row_store::{Entry, OrderColumn, Place, RowStore};
 use crate::batch::RowKind;
 use crate::group::GroupTable;
 use crate::key::KeyEncoder;
@@ -137,14 +137,52 @@ impl Partitions {
         Ok(())
     }
 
-    /// Lets go of rows that neither a partition nor `others` point to, when they are many.
-    pub(crate) fn tidy(&mut self, others: &mut [Entry]) -> Result<(), OperatorError> {
+    /// Keeps rows where they stand in `columns` from now on: those of `moves` that name the partition and place of one.
+    pub(crate) fn move_rows(
+        &mut self,
+        columns: Vec<ArrayRef>,
+        row_count: usize,
+        moves: impl Iterator<Item = Option<(usize, Place)>>,
+    ) -> Result<(), OperatorError> {
+        let entries = self.store.add_columns(columns, row_count)?;
+        for (moved, entry) in moves.zip(entries) {
+            let Some((group, place)) = moved else { continue };
+            let known = self.lists.get_mut(group).map(Partition::entries_mut).unwrap_or_default();
+            if let Some(known) = known.iter_mut().find(|known| known.place == place) {
+                *known = entry;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of those of some batches that none of some partitions points to. No other partition does.
+    pub(crate) fn release(&mut self, batches: &[u32], groups: &[usize]) {
+        if batches.is_empty() {
+            return;
+        }
+        let mut is_released = vec![false; batches.iter().max().map_or(0, |batch| *batch as usize + 1)];
+        let mut set = |batch: u32, to: bool| {
+            if let Some(is_released) = is_released.get_mut(batch as usize) {
+                *is_released = to;
+            }
+        };
+        batches.iter().for_each(|batch| set(*batch, true));
+        let entries = groups.iter().filter_map(|group| self.lists.get(*group)).flat_map(Partition::entries);
+        entries.for_each(|entry| set(entry.place.batch, false));
+        for batch in batches.iter().filter(|batch| is_released.get(**batch as usize) == Some(&true)) {
+            self.store.release(*batch);
+        }
+    }
+
+    /// Lets go of rows that neither a partition nor `others` point to, when they are many; says whether it did.
+    pub(crate) fn tidy(&mut self, others: &mut [Entry]) -> Result<bool, OperatorError> {
         if !self.store.is_sparse(self.row_count + others.len() + self.pending.len()) {
-            return Ok(());
+            return Ok(false);
         }
         let own = self.lists.iter_mut().flat_map(Partition::entries_mut);
         let pending = self.pending.iter_mut().map(|change| &mut change.entry);
-        Ok(self.store.compact(own.chain(pending).chain(others.iter_mut()))?)
+        self.store.compact(own.chain(pending).chain(others.iter_mut()))?;
+        Ok(true)
     }
 
     /// Heap memory held, in bytes.

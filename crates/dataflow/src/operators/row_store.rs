@@ -42,7 +42,7 @@ impl OrderColumn {
 /// Where a kept row stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    batch: u32,
+    pub(crate) batch: u32,
     row: u32,
 }
 
@@ -133,6 +133,12 @@ impl RowStore {
             None => self.batches.push(kept),
         }
         Ok(entries)
+    }
+
+    /// Keeps rows by their columns.
+    pub(crate) fn add_columns(&mut self, columns: Vec<ArrayRef>, row_count: usize) -> Result<Vec<Entry>, ArrowError> {
+        let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+        self.add(RecordBatch::try_new_with_options(self.schema.clone(), columns, &options)?)
     }
 
     /// Compares by the asked order alone.
@@ -241,20 +247,26 @@ impl RowStore {
         entries.sort_unstable_by_key(|entry| (entry.place.batch, entry.place.row));
         for chunk in entries.chunks_mut(BATCH_ROWS) {
             let places: Vec<Place> = chunk.iter().map(|entry| entry.place).collect();
-            let options = RecordBatchOptions::new().with_row_count(Some(places.len()));
-            let rows = RecordBatch::try_new_with_options(self.schema.clone(), self.gather(&places)?, &options)?;
-            for (entry, moved) in chunk.iter_mut().zip(self.add(rows)?) {
+            let columns = self.gather(&places)?;
+            for (entry, moved) in chunk.iter_mut().zip(self.add_columns(columns, places.len())?) {
                 **entry = moved;
             }
         }
-        for (number, kept) in (0..).zip(&mut self.batches).filter(|(number, _)| moves(Place { batch: *number, row: 0 }))
-        {
-            self.row_count -= kept.rows.num_rows();
-            self.size_bytes -= kept.size_bytes;
-            *kept = Kept { rows: RecordBatch::new_empty(self.schema.clone()), size_bytes: 0, keys: None };
-            self.free.push(number);
+        for number in (0..).take(is_sparse.len()) {
+            if is_sparse.get(number as usize) == Some(&true) {
+                self.release(number);
+            }
         }
         Ok(())
+    }
+
+    /// Lets go of a batch that nobody wants a row of.
+    pub(crate) fn release(&mut self, batch: u32) {
+        let Some(kept) = self.batches.get_mut(batch as usize).filter(|kept| kept.rows.num_rows() > 0) else { return };
+        self.row_count -= kept.rows.num_rows();
+        self.size_bytes -= kept.size_bytes;
+        *kept = Kept { rows: RecordBatch::new_empty(self.schema.clone()), size_bytes: 0, keys: None };
+        self.free.push(batch);
     }
 
     /// Heap memory held, in bytes.

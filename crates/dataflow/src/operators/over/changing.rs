@@ -178,7 +178,8 @@ impl Operator for Changing {
             self.compute(now, out)?;
             rest = later;
         }
-        self.partitions.tidy(&mut [])
+        self.partitions.tidy(&mut [])?;
+        Ok(())
     }
 
     fn state_size_bytes(&self) -> usize {

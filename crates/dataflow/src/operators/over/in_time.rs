@@ -237,7 +237,8 @@ impl Operator for InTime {
         let times = event_times(time_column(&batch, self.time)?)?;
         let batch = self.without_late(&batch, &times, out)?;
         self.keep(&batch)?;
-        self.partitions.tidy(&mut [])
+        self.partitions.tidy(&mut [])?;
+        Ok(())
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
@@ -247,7 +248,8 @@ impl Operator for InTime {
             self.give_out(due, out)?;
         }
         self.sweep()?;
-        self.partitions.tidy(&mut [])
+        self.partitions.tidy(&mut [])?;
+        Ok(())
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, UInt8Array, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt8Array, UInt64Array};
 use arrow::datatypes::SchemaRef;
 
 use super::RankDefinition;
@@ -32,14 +32,13 @@ impl ContinuousRank {
     }
 }
 
-/// The rows of some changes, with their ranks if asked for.
+/// The rows of some changes, whose columns these are, with their ranks if asked for.
 pub(super) fn rows_of_changes(
-    ranking: &Ranking,
+    mut columns: Vec<ArrayRef>,
     changes: &[Change],
     with_rank: bool,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, OperatorError> {
-    let mut columns = ranking.gather(changes)?;
     if with_rank {
         columns.push(Arc::new(UInt64Array::from_iter_values(changes.iter().map(|change| change.rank))));
     }
@@ -57,7 +56,11 @@ impl Operator for ContinuousRank {
     fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
         let changes = self.ranking.changes()?;
         for part in changes.chunks(BATCH_ROWS) {
-            let rows = rows_of_changes(&self.ranking, part, self.with_rank, &self.schema)?;
+            let columns = self.ranking.gather(part)?;
+            if !self.input_is_updating {
+                self.ranking.settle_in(part, columns.clone())?;
+            }
+            let rows = rows_of_changes(columns, part, self.with_rank, &self.schema)?;
             let kinds = UInt8Array::from_iter_values(part.iter().map(|change| change.kind as u8));
             out.emit(Batch { rows, kinds: Some(kinds) });
         }

@@ -7,6 +7,7 @@ use arrow::datatypes::SchemaRef;
 
 use super::changes::{Change, changed_ranks, changed_rows};
 use super::{RankDefinition, RankFunction};
+use crate::batch::RowKind;
 use crate::operator::OperatorError;
 use crate::operators::partition::Partition;
 use crate::operators::partitions::Partitions;
@@ -18,6 +19,10 @@ pub(super) struct Ranking {
     with_rank: bool,
     partitions: Partitions,
     before: Before,
+    /// The batches that have come in this turn. Inserts only.
+    fresh: Vec<u32>,
+    /// The partitions that the last turn has changed.
+    settled: Vec<usize>,
 }
 
 /// Which rows are ranked.
@@ -47,16 +52,27 @@ impl Ranking {
         let schema = SchemaRef::clone(&definition.input);
         let partitions = Partitions::new(schema, definition.partition.clone(), definition.order.clone())?;
         let rule = Rule { function: definition.function, limit: definition.limit.max(1) };
-        Ok(Self { rule, with_rank: definition.with_rank, partitions, before: Before::default() })
+        Ok(Self {
+            rule,
+            with_rank: definition.with_rank,
+            partitions,
+            before: Before::default(),
+            fresh: Vec::new(),
+            settled: Vec::new(),
+        })
     }
 
     /// Adds rows of which none will be taken back: those that are not ranked are forgotten.
     pub(super) fn insert(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
         let (groups, entries) = self.partitions.take_in(rows)?;
+        self.fresh.extend(entries.first().map(|entry| entry.place.batch));
         for (group, entry) in groups.into_iter().zip(entries) {
             self.offer(group, entry);
         }
-        self.partitions.tidy(&mut self.before.entries)
+        if self.partitions.tidy(&mut self.before.entries)? {
+            self.fresh.clear();
+        }
+        Ok(())
     }
 
     fn offer(&mut self, group: usize, entry: Entry) {
@@ -95,20 +111,22 @@ impl Ranking {
         self.partitions.settle(|group, entries, store| before.note(rule, group, entries, store))?;
         let store = self.partitions.store();
         let mut changes = Vec::new();
+        self.settled.clear();
         for Dirty { group, begin, end } in std::mem::take(&mut self.before.dirty) {
             if let Some(is_dirty) = self.before.is_dirty.get_mut(group) {
                 *is_dirty = false;
             }
+            self.settled.push(group);
             let before = self.before.entries.get(begin..end).unwrap_or_default();
             let after = rule.ranked(store, self.partitions.entries(group));
             if rule.function == RankFunction::RowNumber && (self.with_rank || rule.limit == 1) {
-                changed_ranks(store, before, after, &mut changes);
+                changed_ranks(store, group, before, after, &mut changes);
                 continue;
             }
             let ranks = |entries: &[Entry]| -> Vec<u64> {
                 if self.with_rank { rule.ranks(store, entries) } else { vec![1; entries.len()] }
             };
-            changed_rows(store, (before, &ranks(before)), (after, &ranks(after)), &mut changes);
+            changed_rows(store, group, (before, &ranks(before)), (after, &ranks(after)), &mut changes);
         }
         self.before.entries.clear();
         Ok(changes)
@@ -120,13 +138,24 @@ impl Ranking {
         Ok(self.partitions.store().gather(&places)?)
     }
 
+    /// Keeps the rows that these changes bring where the changes have been gathered: in `columns`, which others hold too.
+    /// For inserts only: then each row that has come to stay is such a change.
+    pub(super) fn settle_in(&mut self, changes: &[Change], columns: Vec<ArrayRef>) -> Result<(), OperatorError> {
+        let comes = |change: &Change| matches!(change.kind, RowKind::Insert | RowKind::UpdateAfter);
+        let moves = changes.iter().map(|change| comes(change).then_some((change.group, change.place)));
+        self.partitions.move_rows(columns, changes.len(), moves)
+    }
+
     /// Lets go of rows that nobody wants any longer. To be called when all changes are gathered.
     pub(super) fn tidy(&mut self) -> Result<(), OperatorError> {
-        self.partitions.tidy(&mut [])
+        // What came in this turn only the partitions can want that it has changed.
+        self.partitions.release(&std::mem::take(&mut self.fresh), &self.settled);
+        self.partitions.tidy(&mut [])?;
+        Ok(())
     }
 
     pub(super) fn size_bytes(&self) -> usize {
-        self.partitions.size_bytes() + self.before.is_dirty.capacity()
+        self.partitions.size_bytes() + self.before.is_dirty.capacity() + self.settled.capacity() * size_of::<usize>()
     }
 }
 

@@ -72,7 +72,8 @@ impl Operator for WindowedRank {
             let mut ranking = window.remove();
             let changes = ranking.changes()?;
             for part in changes.chunks(BATCH_ROWS) {
-                out.emit(Batch::append(rows_of_changes(&ranking, part, self.definition.with_rank, &self.schema)?));
+                let columns = ranking.gather(part)?;
+                out.emit(Batch::append(rows_of_changes(columns, part, self.definition.with_rank, &self.schema)?));
             }
         }
         Ok(())
