@@ -91,6 +91,7 @@ impl Job {
             return Err(JobError::Plan(reason));
         }
         let graph = plan(&graph, options.parallelism).map_err(|error| JobError::Plan(error.to_string()))?;
+        crate::memory::keep_freed();
         let connections = Connections { sources, sinks };
         connections.check(&graph)?;
         let partitions = connections.partitions(&graph).await?;

@@ -21,6 +21,9 @@ use crate::operators::{emit_in_parts, rows_of};
 use crate::time::Watermark;
 use crate::time_to_live::TimeToLive;
 
+/// Fewer rows than this wait for more; more are not copied once again.
+const GIVEN_ROWS_MIN: usize = 512;
+
 /// So many candidate pairs are judged at a time: a bound on memory where many rows match many.
 const PAIRS_MAX: usize = 4 * BATCH_ROWS;
 
@@ -130,7 +133,7 @@ impl JoinInstance {
             condition: join.condition.as_ref().map(|condition| BoundCondition::new(condition, &ports)),
             contest: contest.transpose()?,
             layout,
-            pending: Coalescer::new(BATCH_ROWS),
+            pending: Coalescer::new(GIVEN_ROWS_MIN),
             is_lookup: join.is_lookup,
             is_built: false,
             retention: join.retention,
