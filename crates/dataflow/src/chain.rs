@@ -1,7 +1,7 @@
 //! Operators one behind the other, run as one: what an operator gives out, the next takes in at once, without a queue.
 
 use crate::batch::Batch;
-use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operator::{Answer, LateRows, Operator, OperatorError, Output, Question};
 use crate::time::Watermark;
 
 /// An operator of a chain that failed.
@@ -70,15 +70,45 @@ impl Chain {
     }
 
     /// Tells every operator, from the first to the last, how far event time has come. What the operators before it have
-    /// given out for that (a window that closes) belongs to the turn, so each is told first that the turn is over.
+    /// given out for that (a window that closes) belongs to the turn, so each is told first that the turn is over. Where an
+    /// operator holds rows back, those behind it are told no more than it lets. Gives how far time has come behind the chain.
     ///
     /// # Errors
     /// The operator that failed. The chain is not to be used again.
-    pub fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), ChainError> {
+    pub fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<Watermark, ChainError> {
+        let mut reached = watermark;
         self.each(out, |operator, next| {
             operator.flush(next)?;
-            operator.on_watermark(watermark, next)
-        })
+            if reached == Watermark::UNKNOWN {
+                return Ok(());
+            }
+            operator.on_watermark(reached, next)?;
+            reached = operator.holds_back().map_or(reached, |held| held.min(reached));
+            Ok(())
+        })?;
+        Ok(reached)
+    }
+
+    /// Whether rows wait in an operator for something other than time.
+    pub fn holds_back(&self) -> bool {
+        self.links.iter().any(|link| link.operator.holds_back().is_some())
+    }
+
+    /// The questions of the first operator.
+    pub fn take_questions(&mut self) -> Vec<Question> {
+        self.links.first_mut().map_or_else(Vec::new, |link| link.operator.take_questions())
+    }
+
+    /// Tells the first operator an answer.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn on_answer(&mut self, answer: Answer, out: &mut dyn Output) -> Result<(), ChainError> {
+        let Some((first, rest)) = self.links.split_first_mut() else { return Ok(()) };
+        let mut failure = None;
+        let result = first.operator.on_answer(answer, &mut Downstream { links: rest, out, failure: &mut failure });
+        note(&mut failure, &first.name, result);
+        failure.map_or(Ok(()), Err)
     }
 
     /// Tells every operator, from the first to the last, what the machine's clock says.
@@ -93,7 +123,7 @@ impl Chain {
     fn each(
         &mut self,
         out: &mut dyn Output,
-        call: impl Fn(&mut dyn Operator, &mut dyn Output) -> Result<(), OperatorError>,
+        mut call: impl FnMut(&mut dyn Operator, &mut dyn Output) -> Result<(), OperatorError>,
     ) -> Result<(), ChainError> {
         let mut failure = None;
         let mut links = self.links.as_mut_slice();

@@ -23,6 +23,22 @@ pub enum Distribution {
     Broadcast,
 }
 
+/// A table beside the dataflow that an operator looks up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LookupRead {
+    /// The table's full name.
+    pub table: String,
+    /// The columns read, as indices into the table's physical columns.
+    pub projection: Vec<usize>,
+    /// The columns by which it is asked, as indices into the table's physical columns, all of them read; `None` where it
+    /// comes as a whole.
+    pub keys: Option<Vec<usize>>,
+    /// How often a question that failed is asked again.
+    pub retries_max: u32,
+    /// How often a table that comes as a whole is looked at for changes, while tables are followed.
+    pub reload_ms: Option<u64>,
+}
+
 /// What an operator's input is like.
 #[derive(Clone, Debug)]
 pub struct Port {
@@ -72,6 +88,10 @@ pub trait OperatorDefinition: fmt::Debug + Send + Sync {
     fn reads_to_end(&self, port: usize) -> bool {
         let _ = port;
         false
+    }
+    /// The table beside the dataflow that it looks up: the runtime asks for its rows. Only for operators of one input.
+    fn looks_up(&self) -> Option<LookupRead> {
+        None
     }
     /// What its user should know before it runs for ever: a state that nothing bounds, and the remedy.
     fn warning(&self) -> Option<String> {

@@ -45,6 +45,29 @@ pub enum OperatorError {
     Unsupported(String),
 }
 
+/// What an operator wants to know of a table beside the dataflow: the rows of some keys.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Its number, by which the answer is known.
+    pub number: u64,
+    /// A column for each column by which the table is asked; each row is a key, no two are the same.
+    pub keys: RecordBatch,
+}
+
+/// What an operator is told of a table beside the dataflow.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// The rows of the keys of a question, and maybe others.
+    Rows {
+        /// The question's number.
+        number: u64,
+        /// The rows.
+        rows: RecordBatch,
+    },
+    /// The whole table as it is now, in place of what was told before.
+    Table(Vec<RecordBatch>),
+}
+
 /// One parallel instance of an operator.
 ///
 /// # Contract
@@ -87,6 +110,20 @@ pub trait Operator: Send {
     fn on_input_end(&mut self, port: usize, out: &mut dyn Output) -> Result<(), OperatorError> {
         let _ = (port, out);
         Ok(())
+    }
+    /// The questions that have come up since the last call. The runtime asks in its turn for those of operators that look up
+    /// a table (see [`crate::definition::OperatorDefinition::looks_up`]), after each turn.
+    fn take_questions(&mut self) -> Vec<Question> {
+        Vec::new()
+    }
+    /// An answer has come. What it lets out goes out with the next flush.
+    fn on_answer(&mut self, answer: Answer, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = (answer, out);
+        Ok(())
+    }
+    /// Where rows wait for something other than time: how far event time may go on behind the operator. `None` where none do.
+    fn holds_back(&self) -> Option<Watermark> {
+        None
     }
     /// Heap memory held as state, in bytes.
     fn state_size_bytes(&self) -> usize {

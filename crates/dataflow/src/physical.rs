@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::chain::{Chain, Link};
-use crate::definition::{OperatorDefinition, Port};
+use crate::definition::{LookupRead, OperatorDefinition, Port};
 use crate::expression::{Expression, NamedExpression};
 use crate::graph::Window;
 use crate::operator::{Operator, OperatorError};
@@ -47,6 +47,8 @@ pub struct Stage {
     pub name: String,
     /// The table its rows are read from; `None` for a stage that is fed by others.
     pub source: Option<SourceRead>,
+    /// The table beside the dataflow that its first operator looks up.
+    pub lookup: Option<LookupRead>,
     /// What is done, in this order.
     pub operators: Vec<StageOperator>,
     /// The table its rows are written to.

@@ -24,6 +24,7 @@ use crate::bell::Bell;
 use crate::clock;
 use crate::error::JobError;
 use crate::job::{Connections, JobHandle, JobOptions, JobResult};
+use crate::lookup::{LookupService, serve};
 use crate::metrics::JobMetrics;
 use crate::reader::read_partition;
 use crate::view::JobView;
@@ -86,12 +87,14 @@ pub(crate) fn start(
     let mut tasks = JoinSet::new();
     spawn_readers(&mut tasks, wiring.reads, &connections, &options, &wiring.metrics, io);
     spawn_writers(&mut tasks, wiring.writes, &connections, &context, io);
-    let mut coordinator = Coordinator { tasks, workers, drained, commit, cancelled, writers_left };
+    let lookups = spawn_lookups(wiring.lookups, &connections, options.follow, &wiring.metrics, io);
+    let mut coordinator = Coordinator { tasks, lookups, workers, drained, commit, cancelled, writers_left };
     let ending = Ending { threads, view: Arc::clone(&view), result: result_sender };
     io.spawn(pass_on_changes(Arc::clone(&wiring.metrics), changes_sender, result.clone()));
     io.spawn(async move {
         let outcome = coordinator.run().await;
         coordinator.tasks.shutdown().await;
+        coordinator.lookups.shutdown().await;
         ending.end(outcome).await;
     });
     Ok(JobHandle { view, cancel, result, changes })
@@ -114,6 +117,21 @@ fn spawn_readers(
     }
 }
 
+fn spawn_lookups(
+    services: Vec<LookupService>,
+    connections: &Connections,
+    follow: bool,
+    metrics: &Arc<JobMetrics>,
+    io: &Handle,
+) -> JoinSet<Result<(), JobError>> {
+    let mut lookups = JoinSet::new();
+    for service in services {
+        let Some(source) = connections.sources.get(&service.read.table).cloned() else { continue };
+        lookups.spawn_on(serve(service, source, follow, Arc::clone(metrics)), io);
+    }
+    lookups
+}
+
 fn spawn_writers(
     tasks: &mut JoinSet<Result<(), JobError>>,
     writes: Vec<SinkWrite>,
@@ -131,6 +149,8 @@ fn spawn_writers(
 struct Coordinator {
     /// The reader and writer tasks.
     tasks: JoinSet<Result<(), JobError>>,
+    /// Those that look up tables: they end by failing, or are ended.
+    lookups: JoinSet<Result<(), JobError>>,
     /// Says how each worker thread ended.
     workers: mpsc::Receiver<Result<(), JobError>>,
     /// Says that a writer has written all there will be.
@@ -154,6 +174,7 @@ impl Coordinator {
                         self.commit.send_replace(true);
                     }
                 }
+                Some(ended) = self.lookups.join_next() => ended.unwrap_or_else(|error| Err(task_failed(error)))?,
                 ended = self.tasks.join_next() => match ended {
                     Some(ended) => ended.unwrap_or_else(|error| Err(task_failed(error)))?,
                     // Readers have read, writers have committed.

@@ -4,15 +4,19 @@
 //! who acts next: a partition that is read, a subtask that takes a turn of random length, a sink that takes a batch. So
 //! every interleaving that threads could make can be found, and found again.
 
+mod answering;
+
 use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
 use mulgil_connect::time::Alignment;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::physical::PhysicalGraph;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
+use self::answering::Answering;
 use crate::error::JobError;
 use crate::job::JobSummary;
 use crate::queue::Message;
@@ -78,7 +82,8 @@ pub fn run_aligned(
     let wiring =
         wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments: alignments.clone() })?;
     wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
-    Run::new(wiring, scripts).finish(&mut Random::new(seed))
+    let run = Run::new(wiring, scripts).map_err(|error| JobError::Plan(error.to_string()))?;
+    run.finish(&mut Random::new(seed))
 }
 
 struct Run<'a> {
@@ -86,6 +91,7 @@ struct Run<'a> {
     steps: Vec<std::slice::Iter<'a, Step>>,
     reading: Vec<bool>,
     writing: Vec<bool>,
+    answering: Vec<Answering>,
     view: JobView,
     batches: HashMap<String, Vec<Batch>>,
     queued_bytes_peak: usize,
@@ -98,10 +104,11 @@ enum Actor {
     Reader(usize),
     Subtask(usize, usize),
     Writer(usize),
+    Lookup(usize),
 }
 
 impl<'a> Run<'a> {
-    fn new(mut wiring: Wiring, scripts: &'a HashMap<String, Script>) -> Self {
+    fn new(mut wiring: Wiring, scripts: &'a HashMap<String, Script>) -> Result<Self, ArrowError> {
         let steps = |read: &PartitionRead| {
             let script = scripts.get(&read.table).and_then(|script| script.get(read.partition));
             script.map_or_else(|| [].iter(), |script| script.iter())
@@ -114,21 +121,24 @@ impl<'a> Run<'a> {
             writers: wiring.writes.iter().map(|write| write.metrics.clone()).collect(),
             edges: std::mem::take(&mut wiring.edges),
         };
-        Self {
+        let answering = wiring.lookups.iter().map(|service| Answering::new(service, scripts)).collect::<Result<_, _>>();
+        Ok(Self {
             steps: wiring.reads.iter().map(steps).collect(),
             reading: vec![true; wiring.reads.len()],
             writing: vec![true; wiring.writes.len()],
+            answering: answering?,
             wiring,
             view,
             batches: HashMap::new(),
             queued_bytes_peak: 0,
             drift_ms_peak: 0,
-        }
+        })
     }
 
     fn finish(mut self, random: &mut Random) -> Result<Outcome, JobError> {
         let mut actors: Vec<Actor> = (0..self.reading.len()).map(Actor::Reader).collect();
         actors.extend((0..self.writing.len()).map(Actor::Writer));
+        actors.extend((0..self.answering.len()).map(Actor::Lookup));
         for (worker, tasklets) in self.wiring.workers.iter().enumerate() {
             actors.extend((0..tasklets.len()).map(|tasklet| Actor::Subtask(worker, tasklet)));
         }
@@ -165,6 +175,12 @@ impl<'a> Run<'a> {
         let acted = match actor {
             Actor::Reader(reader) => self.read(reader)?,
             Actor::Writer(writer) => self.write(writer),
+            Actor::Lookup(number) => match (self.answering.get_mut(number), self.wiring.lookups.get(number)) {
+                (Some(answering), Some(service)) => answering.act(service, random).map_err(|error| {
+                    JobError::Source { table: service.read.table.clone(), reason: error.to_string() }
+                })?,
+                _ => false,
+            },
             Actor::Subtask(worker, number) => {
                 let tasklet = self.wiring.workers.get_mut(worker).and_then(|tasklets| tasklets.get_mut(number));
                 let Some(tasklet) = tasklet else { return Ok(false) };
@@ -188,6 +204,7 @@ impl<'a> Run<'a> {
                 let tasklet = self.wiring.workers.get(worker).and_then(|tasklets| tasklets.get(number));
                 tasklet.is_none_or(|tasklet| tasklet.done)
             }
+            Actor::Lookup(_) => false,
         }
     }
 
@@ -206,7 +223,11 @@ impl<'a> Run<'a> {
 
     /// Whether nothing is under way between the readers and the writers.
     fn is_quiet(&self) -> bool {
+        let ports = self.wiring.lookups.iter().flat_map(|service| &service.ports);
+        let mut asking = ports.flat_map(|port| [&port.questions, &port.answers]);
         self.view.edges.iter().flat_map(|edge| &edge.queues).all(|queue| queue.size_bytes() == 0)
+            && asking.all(|queue| queue.size_bytes() == 0)
+            && self.answering.iter().all(Answering::is_quiet)
             && self.wiring.workers.iter().flatten().all(|tasklet| tasklet.done || !tasklet.unsettled)
     }
 
@@ -261,7 +282,7 @@ impl<'a> Run<'a> {
                 self.batches.entry(write.table.clone()).or_default().push(batch);
             }
             Message::Time(time) => *writing = time.state != InputState::Finished,
-            Message::Read(..) => {}
+            Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         true
     }

@@ -112,12 +112,13 @@ impl Connections {
             return Err(JobError::Plan("the graph is empty".to_owned()));
         }
         for stage in &graph.stages {
-            if let Some(source) = &stage.source {
-                let table = &source.table;
+            let read = stage.source.as_ref().map(|source| (&source.table, &source.projection));
+            let looked_up = stage.lookup.as_ref().map(|lookup| (&lookup.table, &lookup.projection));
+            for (table, projection) in read.into_iter().chain(looked_up) {
                 let found = self.sources.get(table);
                 let found = found.ok_or_else(|| JobError::Plan(format!("there is no source for table {table}")))?;
                 let column_count = found.schema().fields().len();
-                if let Some(missing) = source.projection.iter().find(|column| **column >= column_count) {
+                if let Some(missing) = projection.iter().find(|column| **column >= column_count) {
                     let reason = format!("table {table} has {column_count} columns, so there is no column {missing}");
                     return Err(JobError::Plan(reason));
                 }

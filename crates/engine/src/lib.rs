@@ -15,6 +15,7 @@ pub mod deterministic;
 pub mod error;
 pub mod job;
 mod latency;
+mod lookup;
 mod memory;
 mod metrics;
 mod queue;

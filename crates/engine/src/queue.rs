@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use arrow::array::RecordBatch;
 use mulgil_connect::source::Position;
 use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::operator::{Answer, Question};
 use mulgil_dataflow::watermark::InputTime;
 use tokio::sync::Notify;
 
@@ -28,6 +29,10 @@ pub(crate) enum Message {
     Read(RecordBatch, Position),
     /// How far the sender's event time has come, behind the rows it speaks of.
     Time(InputTime),
+    /// What an operator wants to know of a table that it looks up.
+    Question(Question),
+    /// What it is told.
+    Answer(Answer),
 }
 
 /// A message, and which of the queue's senders it is from.
@@ -93,6 +98,11 @@ impl Queue {
                 Message::Batch(batch) => batch.size_bytes(),
                 Message::Read(rows, _) => Batch::append(rows.clone()).size_bytes(),
                 Message::Time(_) => 0,
+                Message::Question(question) => Batch::append(question.keys.clone()).size_bytes(),
+                Message::Answer(Answer::Rows { rows, .. }) => Batch::append(rows.clone()).size_bytes(),
+                Message::Answer(Answer::Table(table)) => {
+                    table.iter().map(|rows| Batch::append(rows.clone()).size_bytes()).sum()
+                }
             };
         let mut items = self.lock();
         self.size_bytes.fetch_add(size_bytes, Ordering::AcqRel);

@@ -19,6 +19,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
 
 use crate::error::JobError;
+use crate::lookup::LookupPort;
 use crate::metrics::{JobMetrics, PartitionMetrics, SubtaskMetrics};
 use crate::queue::{Item, Message, Queue};
 use crate::route::Route;
@@ -44,6 +45,8 @@ pub(crate) struct Tasklet {
     pub(crate) head: Option<SourceHead>,
     pub(crate) chain: Chain,
     pub(crate) routes: Vec<Route>,
+    /// The way to the table that the first operator looks up.
+    pub(crate) lookup: Option<LookupPort>,
     pub(crate) metrics: Arc<SubtaskMetrics>,
     pub(crate) job: Arc<JobMetrics>,
     /// The time that was last passed on.
@@ -92,6 +95,7 @@ impl Tasklet {
         }
         self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
+        let heard = self.has_room() && self.hear_answers()?;
         let mut taken = 0;
         while taken < messages_max && self.has_room() {
             let Some((input, item)) = self.next_message() else { break };
@@ -104,9 +108,10 @@ impl Tasklet {
         if self.unsettled && has_room {
             self.settle(taken < messages_max)?;
         }
+        self.put_questions();
         let sent_bytes = self.routes.iter_mut().map(Route::take_sent_bytes).sum();
         self.metrics.given.add(0, sent_bytes, self.now_ns);
-        Ok(match (self.done, looked || taken > 0, has_room) {
+        Ok(match (self.done, looked || heard || taken > 0, has_room) {
             (true, ..) => Turn::Done,
             (_, true, _) => Turn::Worked,
             (_, false, true) => Turn::Idle,
@@ -164,6 +169,32 @@ impl Tasklet {
                 let has_ended = self.senders.combined_of(senders).state == InputState::Finished;
                 if has_ended { self.end_input(port, item.read_ns) } else { Ok(()) }
             }
+            // These have queues of their own.
+            Message::Question(_) | Message::Answer(_) => Ok(()),
+        }
+    }
+
+    /// Tells the first operator what it has asked; whether there was anything to tell.
+    fn hear_answers(&mut self) -> Result<bool, JobError> {
+        let mut heard = false;
+        while let Some(item) = self.lookup.as_ref().and_then(|lookup| lookup.answers.pop()) {
+            if let Message::Answer(answer) = item.message {
+                let (chain, mut out) = self.outgoing(item.read_ns);
+                let result = chain.on_answer(answer, &mut out);
+                out.finish(result)?;
+            }
+            self.unsettled = true;
+            self.oldest_ns = self.oldest_ns.min(item.read_ns);
+            heard = true;
+        }
+        Ok(heard)
+    }
+
+    /// Passes on what the first operator wants to know.
+    fn put_questions(&mut self) {
+        let Some(lookup) = &self.lookup else { return };
+        for question in self.chain.take_questions() {
+            lookup.questions.push(0, Message::Question(question), self.now_ns);
         }
     }
 
@@ -264,9 +295,14 @@ impl Tasklet {
         // Whatever is let out now, the oldest row of this turn has let it out.
         let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
         let is_news = now.watermark > self.told.watermark;
+        let told = self.told.watermark;
         let (chain, mut out) = self.outgoing(read_ns);
-        let result = if is_news { chain.on_watermark(now.watermark, &mut out) } else { chain.flush(&mut out) };
-        out.finish(result)?;
+        let result =
+            if is_news { chain.on_watermark(now.watermark, &mut out) } else { chain.flush(&mut out).map(|()| told) };
+        let reached = out.finish(result)?;
+        // While rows wait for answers they hold time back, and the subtask is neither idle nor done.
+        let state = if self.chain.holds_back() { InputState::Active } else { now.state };
+        let now = InputTime { watermark: reached.max(told), state };
         if now != self.told || exhausted {
             for route in &mut self.routes {
                 route.flush().map_err(exchange_failed)?;
@@ -294,9 +330,9 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    fn finish(self, result: Result<(), ChainError>) -> Result<(), JobError> {
-        result.map_err(operator_failed)?;
-        self.failure.map_or(Ok(()), |failure| Err(exchange_failed(failure)))
+    fn finish<T>(self, result: Result<T, ChainError>) -> Result<T, JobError> {
+        let done = result.map_err(operator_failed)?;
+        self.failure.map_or(Ok(done), |failure| Err(exchange_failed(failure)))
     }
 }
 

@@ -23,6 +23,7 @@ use crate::alignment::Aligned;
 use crate::bell::Bell;
 use crate::error::JobError;
 use crate::latency::Latency;
+use crate::lookup::{LookupPort, LookupService};
 use crate::metrics::{
     EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, TimeMetrics, WriterMetrics,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Wiring {
     pub(crate) workers: Vec<Vec<Tasklet>>,
     pub(crate) reads: Vec<PartitionRead>,
     pub(crate) writes: Vec<SinkWrite>,
+    pub(crate) lookups: Vec<LookupService>,
     pub(crate) edges: Vec<EdgeQueues>,
     pub(crate) metrics: Arc<JobMetrics>,
     /// Whether some operator wants to know the machine's clock.
@@ -97,6 +99,7 @@ pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiri
             workers: (0..graph.parallelism).map(|_| Vec::new()).collect(),
             reads: Vec::new(),
             writes: Vec::new(),
+            lookups: Vec::new(),
             edges: Vec::new(),
             metrics: JobMetrics::new(),
             wants_clock: false,
@@ -258,6 +261,14 @@ impl Wirer<'_> {
         } else if !self.graph.edges.iter().any(|edge| edge.from == id) {
             return Err(JobError::Plan(format!("the rows of stage {id} ({}) go nowhere: add a sink", stage.name)));
         }
+        if let Some(read) = &stage.lookup {
+            let port = |subtask| LookupPort {
+                questions: self.queue(Signal::Tasks(Arc::new(Notify::new())), Signal::Nobody),
+                answers: self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new()))),
+            };
+            let ports = (0..self.graph.parallelism).map(port).collect();
+            self.wiring.lookups.push(LookupService { read: read.clone(), ports });
+        }
         for subtask in 0..self.graph.parallelism {
             let tasklet = self
                 .tasklet(id, stage, subtask)
@@ -312,6 +323,7 @@ impl Wirer<'_> {
             head,
             chain,
             routes: self.outputs.remove(&(id, subtask)).unwrap_or_default(),
+            lookup: stage.lookup.as_ref().and_then(|_| self.wiring.lookups.last()?.ports.get(subtask).cloned()),
             metrics: Arc::new(metrics),
             job: Arc::clone(&self.wiring.metrics),
             told: InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active },

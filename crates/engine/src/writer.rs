@@ -86,8 +86,8 @@ async fn write_all(
                     return Ok(());
                 }
             }
-            // Only reader tasks send these, to source stages.
-            Message::Read(..) => {}
+            // These go to and from subtasks.
+            Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         context.metrics.changed.notify_one();
     }

@@ -5,6 +5,8 @@
 mod bad_input;
 #[path = "serving/changes.rs"]
 mod changes;
+#[path = "../../connect/tests/connect/cluster.rs"]
+mod cluster;
 #[path = "serving/early.rs"]
 mod early;
 #[path = "serving/events.rs"]
@@ -23,6 +25,8 @@ mod functions;
 mod generated;
 #[path = "serving/joins.rs"]
 mod joins;
+#[path = "serving/lookups.rs"]
+mod lookups;
 #[path = "serving/modes.rs"]
 mod modes;
 #[path = "serving/over.rs"]

@@ -73,12 +73,10 @@ impl Cluster {
     }
 
     /// Runs statements.
-    pub(crate) async fn run(&self, statements: &str) {
-        let (client, connection) = tokio_postgres::connect(&self.url(), tokio_postgres::NoTls).await.unwrap();
-        let connection = tokio::spawn(connection);
-        client.batch_execute(statements).await.unwrap();
-        drop(client);
-        connection.await.unwrap().unwrap();
+    pub(crate) fn run(&self, statements: &str) {
+        let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, &self.url()];
+        let done = Command::new("psql").args(arguments).output().unwrap();
+        assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
     }
 }
 

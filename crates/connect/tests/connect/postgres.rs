@@ -18,16 +18,14 @@ fn postgres(name: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition
 #[tokio::test]
 async fn every_type_is_read_as_declared() {
     let project = Project::new();
-    Cluster::shared()
-        .run(
-            "CREATE SCHEMA kinds; CREATE TABLE kinds.all_of_them (b bool, i int2, n int4, l int8, f float4, d float8,
+    Cluster::shared().run(
+        "CREATE SCHEMA kinds; CREATE TABLE kinds.all_of_them (b bool, i int2, n int4, l int8, f float4, d float8,
                s varchar(20), \"Odd \"\"name\" text, day date, t timestamp, at timestamptz, m numeric(12, 4), x jsonb);
              INSERT INTO kinds.all_of_them VALUES
                (true, -7, 70000, 9000000000, 1.5, 2.25, '물길', 'y', '1969-12-31', '1969-12-31 23:59:59.9995',
                 '2013-01-01 00:00:00+09', -12.3456, '{\"a\": 1}'),
                (NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL)",
-        )
-        .await;
+    );
     let columns = "b BOOLEAN, i INT, n INT, l BIGINT, f DOUBLE, d DOUBLE, s STRING, day DATE, t TIMESTAMP, at TIMESTAMP_LTZ, \
                    m DECIMAL, x STRING";
     let definition = postgres("kinds.all_of_them", columns, &[]);
@@ -53,7 +51,7 @@ async fn every_type_is_read_as_declared() {
         assert!(error.starts_with("table kinds.all_of_them: ") && error.contains(said), "{error}");
     }
     let infinite = postgres("i", "t TIMESTAMP", &[("table-name", "pg_temp_view")]);
-    Cluster::shared().run("CREATE VIEW pg_temp_view AS SELECT 'infinity'::timestamp AS t").await;
+    Cluster::shared().run("CREATE VIEW pg_temp_view AS SELECT 'infinity'::timestamp AS t");
     let error = project.read(&infinite).await.unwrap_err().to_string();
     assert!(error.ends_with("column t: a time is infinite"), "{error}");
 }
@@ -61,7 +59,7 @@ async fn every_type_is_read_as_declared() {
 #[tokio::test]
 async fn many_rows_come_in_batches_and_a_position_counts_them() {
     let project = Project::new();
-    Cluster::shared().run("CREATE TABLE many AS SELECT n, n * 2 AS twice FROM generate_series(1, 20000) AS n").await;
+    Cluster::shared().run("CREATE TABLE many AS SELECT n, n * 2 AS twice FROM generate_series(1, 20000) AS n");
     let source = project.connectors.source(&postgres("many", "n BIGINT, twice BIGINT", &[])).unwrap();
     assert!(source.is_bounded());
     for (from, projection, expected) in [(0, vec![1, 0], 20_000), (19_990, vec![1], 10), (0, vec![], 20_000)] {
@@ -100,8 +98,7 @@ async fn rows_are_found_by_key() {
              INSERT INTO found SELECT n, 'c' || n % 3, 'w' || n % 3, n, ('00000000-0000-0000-0000-00000000000' || n)::uuid, n * 10
                FROM generate_series(1, 9) AS n;
              INSERT INTO found VALUES (NULL, NULL, NULL, NULL, NULL, 0)",
-        )
-        .await;
+        );
     let uuid = |n: u32| format!("00000000-0000-0000-0000-00000000000{n}");
     let columns = "id INT, code STRING, wide STRING, number BIGINT, u STRING, v BIGINT";
     let definition = postgres("found", columns, &[]);
@@ -131,12 +128,12 @@ async fn rows_are_found_by_key() {
 #[tokio::test]
 async fn a_lost_connection_costs_one_question() {
     let project = Project::new();
-    Cluster::shared().run("CREATE TABLE steady AS SELECT 1::int8 AS id").await;
+    Cluster::shared().run("CREATE TABLE steady AS SELECT 1::int8 AS id");
     let lookup = lookup(&project, &postgres("steady", "id BIGINT", &[]), &[0]);
     let question = wanted(vec![numbers(&[Some(1)])]);
     assert_eq!(lookup.find(&question).await.unwrap().num_rows(), 1);
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%\"steady\"%' AND pid <> pg_backend_pid()";
-    Cluster::shared().run(end).await;
+    Cluster::shared().run(end);
     let mut answers = Vec::new();
     for _ in 0..2 {
         answers.push(lookup.find(&question).await.map(|rows| rows.num_rows()));
@@ -169,7 +166,7 @@ async fn what_is_wrong_is_said_without_the_password() {
         (vec![], "option 'url' is missing"),
         (vec![("url", good.clone()), ("table-name", "nowhere".to_owned())], "relation \"nowhere\" does not exist"),
     ];
-    Cluster::shared().run("CREATE TABLE guarded AS SELECT 1::int8 AS id").await;
+    Cluster::shared().run("CREATE TABLE guarded AS SELECT 1::int8 AS id");
     for (options, expected) in cases {
         let options = options.iter().map(|(name, value)| (*name, value.as_str()));
         let options: Vec<(&str, &str)> = [("connector", "postgres")].into_iter().chain(options).collect();

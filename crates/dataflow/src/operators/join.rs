@@ -15,6 +15,7 @@ mod fingerprint;
 mod instance;
 mod keys;
 mod kind;
+mod lookup;
 mod retention;
 mod side;
 mod temporal;
@@ -27,6 +28,7 @@ use arrow::datatypes::SchemaRef;
 
 pub use self::condition::Condition;
 pub use self::kind::{JoinKind, Side, Sides};
+pub use self::lookup::{Cache, LookupJoin, Preparation};
 pub use self::retention::Retention;
 pub use self::temporal::TemporalJoin;
 use crate::definition::{Distribution, OperatorDefinition, Port};

@@ -249,7 +249,8 @@ impl<'a> Planner<'a> {
         if let [port] = ports.as_slice() {
             let place = self.extend(node);
             let exchange = self.exchange_for(&place, definition.distribution(0));
-            if exchange == Exchange::Forward {
+            let lookup = definition.looks_up();
+            if exchange == Exchange::Forward && lookup.is_none() {
                 self.push(place.stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
                 return Ok(Place { stage: place.stage, keyed_by });
             }
@@ -257,6 +258,9 @@ impl<'a> Planner<'a> {
             let stage = self.new_stage(String::new(), None, &node.schema, false);
             self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
             self.push(stage, node, OperatorKind::Apply(definition, ports));
+            if let Some(stage) = self.physical.stages.get_mut(stage) {
+                stage.lookup = lookup;
+            }
             return Ok(Place { stage, keyed_by });
         }
         let stage = self.new_stage(String::new(), None, &node.schema, false);
@@ -389,7 +393,8 @@ impl<'a> Planner<'a> {
 
     fn new_stage(&mut self, name: String, source: Option<SourceRead>, schema: &SchemaRef, is_updating: bool) -> usize {
         let schema = Arc::clone(schema);
-        self.physical.stages.push(Stage { name, source, operators: Vec::new(), sink: None, schema, is_updating });
+        let stage = Stage { name, source, lookup: None, operators: Vec::new(), sink: None, schema, is_updating };
+        self.physical.stages.push(stage);
         self.physical.stages.len() - 1
     }
 

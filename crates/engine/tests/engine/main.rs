@@ -7,6 +7,7 @@ mod endings;
 mod equality;
 mod flow;
 mod graphs;
+mod lookups;
 mod memory;
 mod observed;
 mod parallelism;

@@ -71,11 +71,15 @@ pub(crate) fn as_stream(
     let physical = plan_with(&plan.graph, options).map_err(|error| error.to_string())?;
     let mut scripts = HashMap::new();
     for node in &plan.graph.nodes {
-        let LogicalOperator::Source { table, .. } = &node.operator else { continue };
-        if !scripts.contains_key(table) {
-            let view = table.strip_suffix("_source").unwrap();
-            scripts.insert(table.clone(), random_script(&rows[view], may_pause, random));
-        }
+        let table = match &node.operator {
+            LogicalOperator::Source { table, .. } => Some(table.clone()),
+            LogicalOperator::Apply(definition) => definition.looks_up().map(|read| read.table),
+            _ => None,
+        };
+        let Some(table) = table.filter(|table| !scripts.contains_key(table)) else { continue };
+        let view = table.strip_suffix("_source").unwrap();
+        let script = random_script(&rows[view], may_pause, random);
+        scripts.insert(table, script);
     }
     let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
     let mut outcome =

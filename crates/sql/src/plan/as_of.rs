@@ -186,7 +186,8 @@ fn is_processing_time(plan: &LogicalPlan, column: usize) -> bool {
         LogicalPlan::SubqueryAlias(alias) => is_processing_time(&alias.input, column),
         LogicalPlan::Filter(filter) => is_processing_time(&filter.input, column),
         LogicalPlan::Extension(extension) => match extension.node.inputs().as_slice() {
-            [input] if input.schema().fields().len() > column => is_processing_time(input, column),
+            // A join's columns begin with those of its left side.
+            [input] | [input, _] if input.schema().fields().len() > column => is_processing_time(input, column),
             _ => false,
         },
         LogicalPlan::Join(join) => match column.checked_sub(join.left.schema().fields().len()) {

@@ -3,6 +3,7 @@
 //! A table stands for its connector's rows, with the computed columns above them and the watermark above those; a view
 //! stands for its query. So one text gives one plan, whoever runs it.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use datafusion::sql::planner::{ParserOptions, PlannerContext, SqlToRel};
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_connect::lookup::LookupOptions;
 
 use super::as_of::{AsOfPlanner, resolve_versions};
 use super::group_window::write_out;
@@ -73,6 +75,7 @@ pub(crate) fn table_name_of(reference: &TableReference) -> TableName {
 /// A table source of which only the columns are known. It takes no filters: they stay in the plan.
 struct Unread {
     schema: SchemaRef,
+    lookup: Option<LookupOptions>,
 }
 
 impl TableSource for Unread {
@@ -83,7 +86,18 @@ impl TableSource for Unread {
 
 /// A table source for a plan that is not going to read.
 pub(crate) fn unread(schema: SchemaRef) -> Arc<dyn TableSource> {
-    Arc::new(Unread { schema })
+    Arc::new(Unread { schema, lookup: None })
+}
+
+/// How the table behind a source that is not read is looked up.
+pub(crate) fn lookup_options(source: &Arc<dyn TableSource>) -> Option<LookupOptions> {
+    let source: &dyn Any = source.as_ref();
+    source.downcast_ref::<Unread>()?.lookup
+}
+
+fn unread_table(definition: &TableDefinition) -> Result<Arc<dyn TableSource>> {
+    let lookup = LookupOptions::of(definition).map_err(DataFusionError::from)?;
+    Ok(Arc::new(Unread { schema: definition.physical_schema(), lookup: Some(lookup) }))
 }
 
 /// A table source that stands for a plan.
@@ -156,7 +170,10 @@ impl<'a> Planner<'a> {
     /// The rows of a table: its connector's, with the declared types, computed columns, and the watermark above.
     pub(crate) fn table(&self, table: &Table) -> Result<LogicalPlan> {
         let reference = reference_of(&table.definition.name);
-        let source = self.scans.table(&table.definition).unwrap_or_else(|| unread(table.definition.physical_schema()));
+        let source = match self.scans.table(&table.definition) {
+            Some(source) => source,
+            None => unread_table(&table.definition)?,
+        };
         let scan = LogicalPlanBuilder::scan(reference.clone(), source, None)?.build()?;
         let plan = self.declared_columns(table, scan)?;
         if table.definition.watermark.is_none()

@@ -37,7 +37,8 @@ impl Translation {
         let left = self.rows(&join.left)?;
         let right = self.rows(&join.right)?;
         let widths = Sides { left: left.schema.fields().len(), right: right.schema.fields().len() };
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) =
+            key_pairs(&join.on, &left.schema, &right.schema)?.into_iter().unzip();
         let (left, left_keys) = self.with_keys(left, &left_keys)?;
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
         let left_key = self.key_behind_exchange(&left, &left_keys);
@@ -128,9 +129,9 @@ pub(super) fn kind_of(join_type: JoinType) -> JoinKind {
 }
 
 /// The pairs of expressions that must be equal, brought to one type.
-pub(super) fn key_pairs(on: &[(Expr, Expr)], left: &Rows, right: &Rows) -> Result<Vec<(Expr, Expr)>, SqlError> {
+pub(super) fn key_pairs(on: &[(Expr, Expr)], left: &DFSchema, right: &DFSchema) -> Result<Vec<(Expr, Expr)>, SqlError> {
     let pair = |(l, r): &(Expr, Expr)| -> Result<(Expr, Expr), SqlError> {
-        let (l_type, r_type) = (l.get_type(&left.schema)?, r.get_type(&right.schema)?);
+        let (l_type, r_type) = (l.get_type(left)?, r.get_type(right)?);
         if l_type == r_type {
             return Ok((l.clone(), r.clone()));
         }

@@ -9,6 +9,7 @@ mod finish;
 mod grouping_sets;
 mod join;
 mod key;
+mod lookup;
 mod over;
 mod processing_time;
 mod rank;
@@ -87,6 +88,7 @@ pub(crate) fn plan(
     let end = graph.push(LogicalOperator::Sink { table: sink }, vec![rows.node], Arc::clone(&schema));
     let sources = graph.nodes.iter().filter_map(|node| match &node.operator {
         LogicalOperator::Source { table, .. } => Some(TableName::parse(table)),
+        LogicalOperator::Apply(definition) => definition.looks_up().map(|read| TableName::parse(&read.table)),
         _ => None,
     });
     let mut sources: Vec<TableName> = sources.collect();

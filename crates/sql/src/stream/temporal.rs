@@ -17,14 +17,16 @@ impl Translation {
     pub(super) fn temporal_join(&mut self, join: &TemporalJoinNode) -> Result<Rows, SqlError> {
         let left = self.rows(&join.left)?;
         let is_lookup = join.versions.is_none();
+        let pairs = key_pairs(&join.on, &left.schema, join.right.schema())?;
+        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = pairs.into_iter().unzip();
+        let left_width = left.schema.fields().len();
+        let left_columns = (0..left_width).collect();
+        let (left, left_keys) = self.with_keys(left, &left_keys)?;
+        let table_begins = self.graph.nodes.len();
         let right = if is_lookup { self.rows_apart(&join.right)? } else { self.rows(&join.right)? };
         // There is one version of a time; what is looked up may be there several times.
-        let key =
-            if is_lookup { left.key.clone().beside(&right.key, left.schema.fields().len()) } else { left.key.clone() };
-        let all = |rows: &Rows| (0..rows.schema.fields().len()).collect::<Vec<usize>>();
-        let outputs = Sides { left: all(&left), right: all(&right) };
-        let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = key_pairs(&join.on, &left, &right)?.into_iter().unzip();
-        let (left, left_keys) = self.with_keys(left, &left_keys)?;
+        let key = if is_lookup { left.key.clone().beside(&right.key, left_width) } else { left.key.clone() };
+        let outputs = Sides { left: left_columns, right: (0..right.schema.fields().len()).collect() };
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
         let condition = join.condition.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let keys = Sides { left: left_keys, right: right_keys };
@@ -37,6 +39,13 @@ impl Translation {
                     right: event_time(&join.right, versions, false)?,
                 };
                 LogicalOperator::Apply(Arc::new(TemporalJoin { kind, keys, on, times, condition, outputs }))
+            }
+            None if !self.graph.is_updating(left.node)
+                && let Some(table) = self.take_table(table_begins)? =>
+            {
+                let lookup = table.lookup(kind, keys, on, condition, outputs, &right.schema)?;
+                let schema = UserDefinedLogicalNodeCore::schema(join);
+                return Ok(self.push(LogicalOperator::Apply(Arc::new(lookup)), vec![left.node], schema, key));
             }
             None => LogicalOperator::Apply(Arc::new(Join {
                 kind,

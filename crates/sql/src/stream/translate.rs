@@ -9,6 +9,7 @@ use datafusion::common::{DFSchema, DFSchemaRef};
 use datafusion::logical_expr::{
     Distinct, Expr, LogicalPlan, Projection, TableScan, Union, UserDefinedLogicalNode, UserDefinedLogicalNodeCore,
 };
+use mulgil_connect::lookup::LookupOptions;
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::time_to_live::TimeToLive;
@@ -16,10 +17,10 @@ use mulgil_dataflow::time_to_live::TimeToLive;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use super::processing_time::is_processing_time;
-use crate::plan::table_name_of;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
+use crate::plan::{lookup_options, table_name_of};
 use crate::problem::SqlError;
 
 /// Where the rows of a plan come out of the graph.
@@ -45,6 +46,8 @@ pub(super) struct Translation {
     translated: HashMap<LogicalPlan, Rows>,
     /// Nodes whose rows are wanted in several places.
     shared: HashSet<NodeId>,
+    /// How tables are looked up, by name.
+    pub(super) lookups: HashMap<String, LookupOptions>,
     pub(super) time_to_live: Option<TimeToLive>,
 }
 
@@ -54,7 +57,13 @@ pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
 
 impl Translation {
     fn new(time_to_live: Option<TimeToLive>) -> Self {
-        Self { graph: Graph::new(), translated: HashMap::new(), shared: HashSet::new(), time_to_live }
+        Self {
+            graph: Graph::new(),
+            translated: HashMap::new(),
+            shared: HashSet::new(),
+            lookups: HashMap::new(),
+            time_to_live,
+        }
     }
 
     pub(super) fn push(
@@ -132,6 +141,7 @@ impl Translation {
         let projection = scan.projection.clone().unwrap_or_else(|| (0..width).collect());
         let table = table_name_of(&scan.table_name).to_string();
         let schema = &scan.projected_schema;
+        self.lookups.extend(lookup_options(&scan.source).map(|options| (table.clone(), options)));
         Ok(self.push(LogicalOperator::Source { table, projection }, Vec::new(), schema, Key::none()))
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod contested;
+mod lookup;
 mod oracle;
 mod timely;
 mod versions;

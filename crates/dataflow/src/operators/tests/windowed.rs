@@ -126,7 +126,7 @@ fn check_early(window: Window, early: EarlyFire, two_phases: bool, steps: &[(&[I
         chain.process(0, input(rows), &mut out).unwrap();
         chain.flush(&mut out).unwrap();
         match moment {
-            Moment::Watermark(watermark) => chain.on_watermark(Watermark(*watermark), &mut out).unwrap(),
+            Moment::Watermark(watermark) => _ = chain.on_watermark(Watermark(*watermark), &mut out).unwrap(),
             Moment::Clock(now_ms) => chain.on_clock(*now_ms, &mut out).unwrap(),
         }
         assert_eq!(lines(&out.batches), *expected, "{window:?}, {early:?}, step {number}, two phases: {two_phases}");
