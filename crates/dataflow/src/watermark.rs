@@ -29,20 +29,20 @@ pub struct InputTime {
     pub state: InputState,
 }
 
-/// The combined time of inputs `0..n`.
+/// The combined time of inputs `0..n`: it is combined when it is asked for, however often the inputs move between.
 #[derive(Clone, Debug)]
 pub struct WatermarkTracker {
     inputs: Vec<InputTime>,
-    combined: Watermark,
+    combined: InputTime,
+    /// Whether an input has moved since.
+    has_moved: bool,
 }
 
 impl WatermarkTracker {
     /// Inputs that are all active and have said nothing.
     pub fn new(input_count: usize) -> Self {
         let start = InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active };
-        let mut tracker = Self { inputs: vec![start; input_count], combined: Watermark::UNKNOWN };
-        tracker.combine();
-        tracker
+        Self { inputs: vec![start; input_count], combined: start, has_moved: true }
     }
 
     /// Input `input` has come to `watermark`. What would go back is ignored. Inputs that do not exist are too.
@@ -51,7 +51,7 @@ impl WatermarkTracker {
             && watermark > time.watermark
         {
             time.watermark = watermark;
-            self.combine();
+            self.has_moved = true;
         }
     }
 
@@ -62,7 +62,7 @@ impl WatermarkTracker {
             && time.state != InputState::Finished
         {
             time.state = state;
-            self.combine();
+            self.has_moved = true;
         }
     }
 
@@ -72,13 +72,17 @@ impl WatermarkTracker {
             && time.state != InputState::Finished
         {
             *time = InputTime { watermark: time.watermark.max(said.watermark), state: said.state };
-            self.combine();
+            self.has_moved = true;
         }
     }
 
     /// The combined watermark, and whether the inputs together are active, idle or finished.
-    pub fn combined(&self) -> InputTime {
-        InputTime { watermark: self.combined, state: state_of(&self.inputs) }
+    pub fn combined(&mut self) -> InputTime {
+        if std::mem::take(&mut self.has_moved) {
+            let watermark = self.combined.watermark.max(combine(&self.inputs));
+            self.combined = InputTime { watermark, state: state_of(&self.inputs) };
+        }
+        self.combined
     }
 
     /// The time of some of the inputs together, as [`WatermarkTracker::combined`] says it of all; it can go back when an
@@ -105,10 +109,6 @@ impl WatermarkTracker {
 
     fn active(&self) -> impl Iterator<Item = (usize, &InputTime)> {
         self.inputs.iter().enumerate().filter(|(_, time)| time.state == InputState::Active)
-    }
-
-    fn combine(&mut self) {
-        self.combined = self.combined.max(combine(&self.inputs));
     }
 }
 

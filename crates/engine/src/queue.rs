@@ -3,6 +3,9 @@
 //!
 //! The bound is kept by the senders: they look whether there is room before they *make* something. So a queue can be
 //! over its bound by what each sender makes of one message, and by no more.
+//!
+//! Of what a sender says of its time, only the newest counts: while its last message is a time that nobody has taken, a
+//! newer one takes its place. So where many senders speak to many receivers, each pair has one such message under way.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -76,7 +79,7 @@ impl Signal {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Queue {
-    items: Mutex<VecDeque<Item>>,
+    waiting: Mutex<Waiting>,
     size_bytes: AtomicUsize,
     size_bytes_max: usize,
     /// Told when a message has come.
@@ -85,14 +88,57 @@ pub(crate) struct Queue {
     room: Signal,
 }
 
-impl Queue {
-    pub(crate) fn new(size_bytes_max: usize, arrived: Signal, room: Signal) -> Arc<Self> {
-        let items = Mutex::new(VecDeque::new());
-        Arc::new(Self { items, size_bytes: AtomicUsize::new(0), size_bytes_max, arrived, room })
+/// The messages that wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    items: VecDeque<Item>,
+    /// How many were taken before: the number of the first that waits.
+    taken: usize,
+    /// By sender, the number of its last message, if that is a time.
+    times: Vec<Option<usize>>,
+}
+
+impl Waiting {
+    /// Says in the sender's last message what it says now; whether that is possible.
+    fn renew_time(&mut self, sender: usize, time: InputTime, read_ns: u64) -> bool {
+        let number = self.times.get(sender).copied().flatten();
+        let waiting = number.and_then(|number| self.items.get_mut(number.checked_sub(self.taken)?));
+        let Some(Item { message: Message::Time(said), read_ns: since_ns, .. }) = waiting else { return false };
+        *said = InputTime { watermark: said.watermark.max(time.watermark), state: time.state };
+        *since_ns = read_ns.min(*since_ns);
+        true
     }
 
-    /// Puts a message at the end; gives what its rows take.
+    fn push(&mut self, item: Item) {
+        if self.times.len() <= item.sender {
+            self.times.resize(item.sender + 1, None);
+        }
+        if let Some(last) = self.times.get_mut(item.sender) {
+            *last = matches!(item.message, Message::Time(_)).then_some(self.taken + self.items.len());
+        }
+        self.items.push_back(item);
+    }
+
+    fn pop(&mut self) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.taken += 1;
+        Some(item)
+    }
+}
+
+impl Queue {
+    pub(crate) fn new(size_bytes_max: usize, arrived: Signal, room: Signal) -> Arc<Self> {
+        let waiting = Mutex::default();
+        Arc::new(Self { waiting, size_bytes: AtomicUsize::new(0), size_bytes_max, arrived, room })
+    }
+
+    /// Puts a message at the end, or in the place of one that it makes obsolete; gives what its rows take.
     pub(crate) fn push(&self, sender: usize, message: Message, read_ns: u64) -> u64 {
+        if let Message::Time(time) = message
+            && self.lock().renew_time(sender, time, read_ns)
+        {
+            return 0;
+        }
         let size_bytes = MESSAGE_BYTES
             + match &message {
                 Message::Batch(batch) => batch.size_bytes(),
@@ -104,19 +150,19 @@ impl Queue {
                     table.iter().map(|rows| Batch::append(rows.clone()).size_bytes()).sum()
                 }
             };
-        let mut items = self.lock();
+        let mut waiting = self.lock();
         self.size_bytes.fetch_add(size_bytes, Ordering::AcqRel);
         let item = Item { sender, message, read_ns, size_bytes };
         let row_bytes = item.row_bytes();
-        items.push_back(item);
-        drop(items);
+        waiting.push(item);
+        drop(waiting);
         self.arrived.send();
         row_bytes
     }
 
     /// Takes the message that came first.
     pub(crate) fn pop(&self) -> Option<Item> {
-        let item = self.lock().pop_front()?;
+        let item = self.lock().pop()?;
         let before = self.size_bytes.fetch_sub(item.size_bytes, Ordering::AcqRel);
         let half = self.size_bytes_max / 2;
         if before > half && before - item.size_bytes <= half {
@@ -160,9 +206,9 @@ impl Queue {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Item>> {
-        // A panic elsewhere cannot leave a `VecDeque` half changed.
-        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Nothing in it panics half way.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

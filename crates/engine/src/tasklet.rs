@@ -24,6 +24,9 @@ use crate::metrics::{JobMetrics, PartitionMetrics, SubtaskMetrics};
 use crate::queue::{Item, Message, Queue};
 use crate::route::Route;
 
+/// So many times are worth one message with rows: where there are many senders, a turn is to hear all of them.
+const TIMES_PER_MESSAGE: usize = 16;
+
 /// What came of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -96,22 +99,32 @@ impl Tasklet {
         self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
         let heard = self.has_room() && self.hear_answers()?;
-        let mut taken = 0;
-        while taken < messages_max && self.has_room() {
-            let Some((input, item)) = self.next_message() else { break };
+        let (mut taken, mut times, mut exhausted) = (0, 0, false);
+        let mut has_room = self.has_room();
+        while taken < messages_max && times < messages_max * TIMES_PER_MESSAGE && has_room && !exhausted {
+            let Some((input, item)) = self.next_message() else {
+                exhausted = true;
+                continue;
+            };
             self.unsettled = true;
             self.oldest_ns = self.oldest_ns.min(item.read_ns);
-            self.take(input, item)?;
-            taken += 1;
+            // A time gives nothing out before it is settled, but for the end of an input.
+            if matches!(item.message, Message::Time(time) if time.state != InputState::Finished) {
+                self.take(input, item)?;
+                times += 1;
+            } else {
+                self.take(input, item)?;
+                taken += 1;
+                has_room = self.has_room();
+            }
         }
-        let has_room = self.has_room();
         if self.unsettled && has_room {
-            self.settle(taken < messages_max)?;
+            self.settle(exhausted)?;
         }
         self.put_questions();
         let sent_bytes = self.routes.iter_mut().map(Route::take_sent_bytes).sum();
         self.metrics.given.add(0, sent_bytes, self.now_ns);
-        Ok(match (self.done, looked || heard || taken > 0, has_room) {
+        Ok(match (self.done, looked || heard || taken + times > 0, has_room) {
             (true, ..) => Turn::Done,
             (_, true, _) => Turn::Worked,
             (_, false, true) => Turn::Idle,
@@ -153,7 +166,7 @@ impl Tasklet {
                     metrics.read.add(row_count, row_bytes, self.now_ns);
                 }
                 self.read(sender, rows, item.read_ns)?;
-                self.note_time(input, sender);
+                self.note_time(sender);
                 if let Some(partition) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
                     // Behind the time, for those who wait for both.
                     partition.position.store(position, Release);
@@ -164,9 +177,10 @@ impl Tasklet {
             Message::Time(time) => {
                 let senders = senders.clone();
                 self.senders.set(sender, time);
-                self.note_time(input, sender);
+                self.note_time(sender);
                 self.wake(item.read_ns);
-                let has_ended = self.senders.combined_of(senders).state == InputState::Finished;
+                let has_ended = time.state == InputState::Finished
+                    && self.senders.combined_of(senders).state == InputState::Finished;
                 if has_ended { self.end_input(port, item.read_ns) } else { Ok(()) }
             }
             // These have queues of their own.
@@ -225,15 +239,19 @@ impl Tasklet {
         Ok(())
     }
 
-    /// Lets it be seen how far an input has come, and, where it is a source, the partition.
-    fn note_time(&self, input: usize, sender: usize) {
+    /// Lets it be seen how far a source's partition has come.
+    fn note_time(&self, sender: usize) {
         let partition = self.head.as_ref().and_then(|head| head.partitions.get(sender));
         if let (Some(partition), Some(time)) = (partition, self.senders.input(sender))
             && partition.time.set(time, self.now_ns)
         {
             partition.tell_others();
         }
-        if let (Some(input), Some(metrics)) = (self.inputs.get(input), self.metrics.inputs.get(input)) {
+    }
+
+    /// Lets it be seen how far the inputs have come.
+    fn note_inputs(&self) {
+        for (input, metrics) in self.inputs.iter().zip(&self.metrics.inputs) {
             metrics.time.set(self.senders.combined_of(input.senders.clone()), self.now_ns);
         }
     }
@@ -292,6 +310,7 @@ impl Tasklet {
     /// out when time does, or when there is nothing more to join them with.
     fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
         let now = self.senders.combined();
+        self.note_inputs();
         // Whatever is let out now, the oldest row of this turn has let it out.
         let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
         let is_news = now.watermark > self.told.watermark;

@@ -93,7 +93,7 @@ fn finished_inputs_never_count_again_and_the_last_one_ends_time() {
 
 #[test]
 fn no_inputs_have_ended_from_the_start() {
-    let tracker = WatermarkTracker::new(0);
+    let mut tracker = WatermarkTracker::new(0);
     assert_eq!(tracker.combined(), InputTime { watermark: Watermark::END, state: Finished });
 }
 

@@ -42,8 +42,7 @@ fn any_parallelism_gives_the_same_rows() {
 async fn threads_do_so_too() {
     let mut results = Vec::new();
     for parallelism in [1, 4, 64, 256] {
-        // Every subtask hears from every other how far time has come, for each batch: a batch is enough.
-        let script = events().iter().map(|events| vec![give(events)]).collect();
+        let script = events().iter().map(|events| events.chunks(70).map(give).collect()).collect();
         let (source, sink) = (MemorySource::new(script), Arc::new(MemorySink::default()));
         let job = start(per_key(0, 0), options(parallelism), &source, &sink).await.unwrap();
         within("the end", job.join()).await.unwrap();
@@ -53,4 +52,19 @@ async fn threads_do_so_too() {
     let source = MemorySource::new(vec![]);
     let refused = start(per_key(0, 0), options(257), &source, &Arc::new(MemorySink::default())).await.unwrap_err();
     assert!(refused.to_string().contains("the parallelism must be 1 to 256, not 257"), "{refused}");
+}
+
+/// As many partitions as subtasks, each with a watermark that moves with every batch: everybody hears from everybody, and
+/// only the newest.
+#[tokio::test(flavor = "multi_thread")]
+async fn time_goes_through_the_widest_exchange() {
+    let partition = |p: i64| -> Vec<_> { (0..40).map(|n| give(&[event(&format!("k{}", p % 7), 5 * n, p)])).collect() };
+    let source = MemorySource::new((0..256).map(partition).collect());
+    let sink = Arc::new(MemorySink::default());
+    let began = std::time::Instant::now();
+    let job = start(per_key(0, 0), options(256), &source, &sink).await.unwrap();
+    let summary = within("the end", job.join()).await.unwrap();
+    println!("256 partitions to 256 subtasks, 40 batches each: {:?}", began.elapsed());
+    assert_eq!((summary.rows_in, summary.late_dropped), (256 * 40, 0));
+    assert_eq!(sink.sorted_lines().len(), 7 * 20);
 }

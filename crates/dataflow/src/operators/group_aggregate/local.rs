@@ -276,8 +276,6 @@ impl Operator for Local {
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
-        // The operator before this one may have given rows out at this very watermark.
-        self.give_out(out)?;
         if self.aggregate.key_count == 0 && watermark == Watermark::END {
             self.keys.intern(&[], 1, &mut self.groups_of_rows)?;
             self.turn.touch(&self.groups_of_rows, self.keys.group_bound());

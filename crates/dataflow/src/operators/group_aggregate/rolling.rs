@@ -298,9 +298,8 @@ impl Operator for Rolling {
         let hears_of_the_end = matches!(self.input, Input::States | Input::MarkedChanges);
         if watermark == Watermark::END && self.key_count == 0 && self.keys.len() == 0 && !hears_of_the_end {
             self.touch_only_group()?;
+            self.flush(out)?;
         }
-        // The operator before this one may have given rows out at this very watermark.
-        self.flush(out)?;
         if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_watermark(watermark)) {
             self.forget_expired();
         }
