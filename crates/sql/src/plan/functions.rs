@@ -8,13 +8,14 @@ mod split_index;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
-use datafusion::common::{Result, internal_err};
+use datafusion::common::{DataFusionError, Result, internal_err};
 use datafusion::execution::SessionState;
 use datafusion::logical_expr::expr::ScalarFunction;
 use datafusion::logical_expr::simplify::{ExprSimplifyResult, SimplifyContext};
 use datafusion::logical_expr::{
     AggregateUDF, ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility, cast, lit,
 };
+use mulgil_functions::FunctionError;
 
 /// DataFusion's name, Flink's name.
 const SCALAR_ALIASES: [(&str, &str); 5] = [
@@ -78,6 +79,14 @@ pub(crate) fn aggregate_functions(state: &SessionState) -> Vec<Arc<AggregateUDF>
         .filter_map(|(name, alias)| Some((known.get(*name)?, alias)))
         .map(|(function, alias)| Arc::new(function.as_ref().clone().with_aliases([*alias])))
         .collect()
+}
+
+/// What a function says of an argument that it cannot work with.
+fn failed(error: FunctionError) -> DataFusionError {
+    match error {
+        FunctionError::Pattern { .. } => DataFusionError::Plan(error.to_string()),
+        FunctionError::Time { .. } | FunctionError::Expression { .. } => DataFusionError::Execution(error.to_string()),
+    }
 }
 
 /// `HOUR(x)`: written out as `date_part('hour', x)` before anything runs.
