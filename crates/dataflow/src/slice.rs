@@ -1,9 +1,9 @@
-//! Sorts the rows of a batch by the slice of event time they belong to, in one counting pass.
+//! Sorts the rows of a batch by the slice of event time they belong to. Rows mostly come in the order of time: then each
+//! slice is a stretch of the batch, and nothing is moved. Else one counting pass sorts them.
 
 use std::ops::Range;
 
 use arrow::array::{Array, Int64Array, UInt32Array};
-use arrow::compute::{max, min};
 use hashbrown::HashMap;
 
 use crate::graph::Window;
@@ -14,7 +14,7 @@ use crate::window::Span;
 pub struct SlicedRows {
     /// The rows in the order of their slices, and within a slice as they came; `None` when that is how they stand.
     pub order: Option<UInt32Array>,
-    /// The slices, in order of time, and which part of `order` is theirs.
+    /// The slices, in order of time, and which part of `order` (of the rows, where there is none) is theirs.
     pub slices: Vec<(Span, Range<usize>)>,
     /// How many rows have no time. They are in no slice.
     pub null_count: usize,
@@ -23,8 +23,8 @@ pub struct SlicedRows {
 impl SlicedRows {
     /// Cuts rows with these event times into the slices of `window`.
     pub fn cut(times: &Int64Array, window: Window) -> Self {
-        if let Some(only) = only_slice(times, window) {
-            return Self { order: None, slices: vec![(only, 0..times.len())], null_count: 0 };
+        if let Some(slices) = stretches(times, window) {
+            return Self { order: None, slices, null_count: 0 };
         }
         let mut numbering = Numbering::default();
         let numbers: Vec<u32> = if times.null_count() == 0 {
@@ -52,13 +52,39 @@ impl SlicedRows {
     }
 }
 
-/// The slice that all rows are in: what most batches are like, and quickly seen.
-fn only_slice(times: &Int64Array, window: Window) -> Option<Span> {
+/// How many rows are looked at together: few enough that a slice's end is found again quickly, enough to be vectorised.
+const LOOK_ROWS: usize = 64;
+
+/// The slices as stretches of the batch, where each begins behind the one before it.
+fn stretches(times: &Int64Array, window: Window) -> Option<Vec<(Span, Range<usize>)>> {
     if times.null_count() > 0 {
         return None;
     }
-    let slice = window.slice_of(min(times)?);
-    slice.contains(max(times)?).then_some(slice)
+    let mut slices: Vec<(Span, Range<usize>)> = Vec::new();
+    let mut rest: &[i64] = times.values();
+    while let Some(first) = rest.first() {
+        let begin = times.len() - rest.len();
+        let slice = window.slice_of(*first);
+        if slices.last().is_some_and(|(last, _)| slice.start_ms < last.end_ms) {
+            return None;
+        }
+        let row_count = stretch(rest, slice);
+        if row_count == 0 {
+            // At the end of time a slice has no room for its last moment.
+            return None;
+        }
+        rest = rest.get(row_count..)?;
+        slices.push((slice, begin..times.len() - rest.len()));
+    }
+    Some(slices)
+}
+
+/// How many of the first rows are in a slice.
+fn stretch(times: &[i64], slice: Span) -> usize {
+    let all_inside = |look: &[i64]| look.iter().fold(true, |all, time| all & slice.contains(*time));
+    let whole = times.chunks(LOOK_ROWS).take_while(|look| all_inside(look)).map(<[i64]>::len).sum::<usize>();
+    let rest = times.get(whole..).unwrap_or_default();
+    whole + rest.iter().take_while(|time| slice.contains(**time)).count()
 }
 
 /// The number of rows without a time.
@@ -140,6 +166,30 @@ mod tests {
     #[test]
     fn rows_of_one_slice_stay_where_they_are() {
         assert_eq!(cut(vec![Some(3), Some(1), Some(9)]), (vec![(0, vec![0, 1, 2])], 0, false));
+    }
+
+    #[test]
+    fn rows_in_the_order_of_their_slices_stay_where_they_are() {
+        assert_eq!(
+            cut(vec![Some(3), Some(1), Some(12), Some(10), Some(35)]),
+            (vec![(0, vec![0, 1]), (10, vec![2, 3]), (30, vec![4])], 0, false)
+        );
+        let sliced = SlicedRows::cut(&Int64Array::from_iter_values((-1_000..2_000).map(|row| row / 15)), TEN);
+        assert!(sliced.order.is_none());
+        let rows: usize = sliced.slices.iter().map(|(_, part)| part.len()).sum();
+        assert_eq!((rows, sliced.slices.len()), (3_000, 21));
+        for (span, part) in &sliced.slices {
+            assert!(sliced.rows(part).all(|row| span.contains((row as i64 - 1_000) / 15)), "{span:?} {part:?}");
+        }
+    }
+
+    #[test]
+    fn a_slice_that_comes_back_is_sorted() {
+        let times = (0..200).map(|row| Some(if row == 199 { 0 } else { row / 10 }));
+        let (slices, _, is_sorted) = cut(times.collect());
+        assert!(is_sorted);
+        assert_eq!(slices.iter().map(|(start, rows)| (*start, rows.len())).collect::<Vec<_>>(), [(0, 101), (10, 99)]);
+        assert_eq!(slices[0].1.last(), Some(&199));
     }
 
     #[test]

@@ -76,7 +76,9 @@ impl Aggregation {
             Ok(Arguments { columns: evaluate(call.arguments.iter(), rows)?, filter })
         };
         let arguments = self.aggregates.iter().map(argument).collect::<Result<_, _>>()?;
-        let encoded = encoder.encode(&keys, rows.num_rows())?;
+        // Without keys all rows have the same one: the first row's stands for them.
+        let key_count = if keys.is_empty() { rows.num_rows().min(1) } else { rows.num_rows() };
+        let encoded = encoder.encode(&keys, key_count)?;
         Ok(Contribution { keys, encoded, arguments })
     }
 
@@ -112,7 +114,7 @@ impl Aggregation {
 pub(crate) struct Contribution {
     /// The key columns, in the order of the rows.
     pub(crate) keys: Vec<ArrayRef>,
-    /// The same, encoded.
+    /// The same, encoded; of rows without keys, just the first.
     pub(crate) encoded: EncodedKeys,
     /// Each aggregate's columns, in the order of the rows until [`Contribution::reorder`].
     pub(crate) arguments: Vec<Arguments>,

@@ -96,12 +96,7 @@ impl PreAggregate {
             };
             let groups_before = slice.table.group_count();
             slice.table.add(&contribution, sliced.rows(part), part.clone(), Form::Rows)?;
-            slice.row_counts.resize(slice.table.group_count(), 0);
-            for group in slice.table.groups_of_rows() {
-                if let Some(count) = slice.row_counts.get_mut(*group) {
-                    *count += 1;
-                }
-            }
+            slice.table.count_added(part.len(), &mut slice.row_counts);
             let new_groups = slice.table.group_count() - groups_before;
             self.group_count += new_groups;
             self.trial.groups += new_groups;

@@ -1,12 +1,13 @@
 //! The state of one slice: its groups, and an accumulator for each aggregate.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::{Array, ArrayRef, Int64Array};
 use arrow::error::ArrowError;
 
 use super::aggregation::Contribution;
-use crate::aggregate::GroupAccumulator;
+use crate::aggregate::{Algebra, GroupAccumulator};
 use crate::expression::EvaluationError;
 use crate::graph::AggregateCall;
 use crate::group::GroupTable;
@@ -25,23 +26,34 @@ pub enum Form {
 pub(crate) struct SliceTable {
     groups: GroupTable,
     accumulators: Vec<Box<dyn GroupAccumulator>>,
-    /// The group of each row being added: kept for its memory.
+    /// Which accumulators count.
+    counting: Vec<bool>,
+    /// The group of each row being added: kept for its memory. Empty where all are of the only group.
     groups_of_rows: Vec<usize>,
 }
 
 impl SliceTable {
     pub(crate) fn new(aggregates: &[AggregateCall], encoder: &KeyEncoder) -> Result<Self, EvaluationError> {
         let accumulators = accumulators(aggregates)?;
-        Ok(Self { groups: GroupTable::new(encoder), accumulators, groups_of_rows: Vec::new() })
+        let counting = aggregates.iter().map(|call| call.function.algebra() == Algebra::Count).collect();
+        Ok(Self { groups: GroupTable::new(encoder), accumulators, counting, groups_of_rows: Vec::new() })
     }
 
     pub(crate) fn group_count(&self) -> usize {
         self.groups.len()
     }
 
-    /// The group of each row that was added last.
-    pub(crate) fn groups_of_rows(&self) -> &[usize] {
-        &self.groups_of_rows
+    /// Adds up, by group, how many rows there were in what was added last.
+    pub(crate) fn count_added(&self, row_count: usize, counts: &mut Vec<i64>) {
+        counts.resize(self.groups.len(), 0);
+        if let ([], [only, ..]) = (self.groups_of_rows.as_slice(), counts.as_mut_slice()) {
+            *only += row_count as i64;
+        }
+        for group in &self.groups_of_rows {
+            if let Some(count) = counts.get_mut(*group) {
+                *count += 1;
+            }
+        }
     }
 
     /// Adds `rows` (found by row in the keys), whose arguments stand at `part`.
@@ -53,6 +65,9 @@ impl SliceTable {
         form: Form,
     ) -> Result<(), EvaluationError> {
         self.groups_of_rows.clear();
+        if form == Form::Rows && from.keys.is_empty() {
+            return self.add_to_only_group(from, part);
+        }
         self.groups.intern(&from.encoded, rows, &mut self.groups_of_rows);
         let group_count = self.groups.len();
         for (accumulator, arguments) in self.accumulators.iter_mut().zip(&from.arguments) {
@@ -64,6 +79,28 @@ impl SliceTable {
                     accumulator.update(&columns, &self.groups_of_rows, filter.as_ref(), group_count)?;
                 }
                 Form::States => accumulator.merge(&columns, &self.groups_of_rows, group_count)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Without keys all rows are one group, and to count them is to know how many there are.
+    fn add_to_only_group(&mut self, from: &Contribution, part: Range<usize>) -> Result<(), EvaluationError> {
+        let mut only = Vec::with_capacity(1);
+        self.groups.intern(&from.encoded, std::iter::once(0), &mut only);
+        let mut groups = Vec::new();
+        let accumulators = self.accumulators.iter_mut().zip(&self.counting);
+        for ((accumulator, is_count), arguments) in accumulators.zip(&from.arguments) {
+            let columns: Vec<ArrayRef> =
+                arguments.columns.iter().map(|column| column.slice(part.start, part.len())).collect();
+            if *is_count && arguments.filter.is_none() {
+                let nulls = columns.first().map_or(0, |column| column.logical_null_count());
+                let count: ArrayRef = Arc::new(Int64Array::from(vec![(part.len() - nulls) as i64]));
+                accumulator.merge(&[count], &only, only.len())?;
+            } else {
+                groups.resize(part.len(), 0);
+                let filter = arguments.filter.as_ref().map(|filter| filter.slice(part.start, part.len()));
+                accumulator.update(&columns, &groups, filter.as_ref(), only.len())?;
             }
         }
         Ok(())
