@@ -4,8 +4,10 @@
 //! moved down, unneeded columns dropped), then its nodes become operators one by one.
 
 mod aggregate;
+mod calculation;
 mod expression;
 mod finish;
+mod fixed_interval;
 mod grouping_sets;
 mod join;
 mod key;

@@ -151,6 +151,9 @@ fn what_is_never_forgotten_is_said() {
 #[test]
 fn equal_parts_of_a_query_run_once() {
     let counts = "SELECT origin, count(*) AS n FROM departures GROUP BY origin";
+    let hopping = "SELECT origin, count(*) AS n, window_start, window_end
+        FROM HOP(TABLE departures, DESCRIPTOR(scheduled), INTERVAL '1' HOUR, INTERVAL '5' HOUR)
+        GROUP BY origin, window_start, window_end";
     for (sql, sources) in [
         (format!("SELECT a.n, b.n FROM ({counts}) AS a JOIN ({counts}) AS b ON a.origin = b.origin"), 1),
         (format!("SELECT n, origin FROM ({counts}) AS a UNION ALL SELECT n + 1, origin FROM ({counts}) AS b"), 1),
@@ -161,6 +164,16 @@ fn equal_parts_of_a_query_run_once() {
             1,
         ),
         (format!("SELECT n FROM ({counts}) AS a UNION ALL SELECT count(*) FROM departures GROUP BY dest"), 2),
+        // Nexmark's q5: the windows' projections are merged into those above them, the counts are still one.
+        (
+            format!(
+                "SELECT a.origin, a.n FROM ({hopping}) AS a JOIN (
+                   SELECT max(n) AS most, window_start, window_end FROM ({hopping}) AS b GROUP BY window_start, window_end
+                 ) AS c ON a.window_start = c.window_start AND a.window_end = c.window_end AND a.n >= c.most"
+            ),
+            1,
+        ),
+        (format!("SELECT n FROM ({hopping}) UNION ALL SELECT n FROM ({hopping}) UNION ALL SELECT n FROM ({hopping})"), 1),
     ] {
         let graph = planned(&sql).unwrap().graph;
         let is_source = |node: &&mulgil_dataflow::graph::Node| matches!(node.operator, LogicalOperator::Source { .. });

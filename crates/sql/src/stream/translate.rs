@@ -43,12 +43,19 @@ pub(crate) fn translate(plan: &LogicalPlan, time_to_live: Option<TimeToLive>) ->
 pub(super) struct Translation {
     pub(super) graph: Graph,
     /// What has been translated and could be asked for again: equal parts of a query run once.
-    translated: HashMap<LogicalPlan, Rows>,
+    translated: HashMap<LogicalPlan, Translated>,
     /// Nodes whose rows are wanted in several places.
     shared: HashSet<NodeId>,
     /// How tables are looked up, by name.
     pub(super) lookups: HashMap<String, LookupOptions>,
     pub(super) time_to_live: Option<TimeToLive>,
+}
+
+/// A part of a query that is in the graph.
+struct Translated {
+    rows: Rows,
+    /// The projection at its end and what that stands on, where the projection has been taken off the graph.
+    taken: Option<(LogicalOperator, NodeId)>,
 }
 
 pub(super) fn arrow_schema(schema: &DFSchema) -> SchemaRef {
@@ -83,12 +90,19 @@ impl Translation {
         if !is_worth_sharing {
             return self.fresh_rows(plan);
         }
-        if let Some(rows) = self.translated.get(plan) {
-            self.shared.insert(rows.node);
-            return Ok(rows.clone());
+        if let Some(known) = self.translated.get_mut(plan) {
+            match known.taken.take() {
+                Some((projection, input)) => {
+                    known.rows.node = self.graph.push(projection, vec![input], arrow_schema(&known.rows.schema));
+                }
+                None => {
+                    self.shared.insert(known.rows.node);
+                }
+            }
+            return Ok(known.rows.clone());
         }
         let rows = self.fresh_rows(plan)?;
-        self.translated.insert(plan.clone(), rows.clone());
+        self.translated.insert(plan.clone(), Translated { rows: rows.clone(), taken: None });
         Ok(rows)
     }
 
@@ -153,7 +167,7 @@ impl Translation {
             LogicalPlan::Join(join) => self.join(join, Some(&columns_named(projection)?))?,
             input => self.rows(input)?,
         };
-        self.project(input, &projection.expr, &projection.schema)
+        self.calculated(input, projection)
     }
 
     pub(super) fn project(&mut self, input: Rows, columns: &[Expr], schema: &DFSchemaRef) -> Result<Rows, SqlError> {
@@ -180,7 +194,10 @@ impl Translation {
     /// Takes nodes back, the graph's last ones, as if they had not been asked for.
     pub(super) fn forget_from(&mut self, first: NodeId) {
         self.graph.nodes.truncate(first);
-        self.translated.retain(|_, rows| rows.node < first);
+        self.translated.retain(|_, known| match &known.taken {
+            Some((_, input)) => *input < first,
+            None => known.rows.node < first,
+        });
         self.shared.retain(|node| *node < first);
     }
 
@@ -192,14 +209,12 @@ impl Translation {
         let source = |column: &NamedExpression| Some((column.expression.as_column()?, column.expression.to_string()));
         let sources: Vec<(usize, String)> = expressions.iter().map(source).collect::<Option<_>>()?;
         let input = *last.inputs.first()?;
-        self.graph.nodes.pop();
-        self.translated.retain(|_, rows| rows.node != node);
+        let projection = self.graph.nodes.pop()?.operator;
+        // Who asks for the same rows later gets a projection of his own.
+        for known in self.translated.values_mut().filter(|known| known.rows.node == node && known.taken.is_none()) {
+            known.taken = Some((projection.clone(), input));
+        }
         Some((input, sources))
-    }
-
-    pub(super) fn filter(&mut self, input: Rows, predicate: &Expr) -> Result<Rows, SqlError> {
-        let predicate = BoundExpression::bind(predicate, &input.schema)?;
-        Ok(self.push(LogicalOperator::Filter { predicate }, vec![input.node], &input.schema, input.key))
     }
 
     fn union(&mut self, union: &Union) -> Result<Rows, SqlError> {
