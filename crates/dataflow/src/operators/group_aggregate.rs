@@ -14,7 +14,7 @@ mod exact_sums;
 mod extremes;
 mod float_sums;
 pub(super) mod key_table;
-mod lifetime;
+pub(super) mod lifetime;
 mod lists;
 mod local;
 mod marked;

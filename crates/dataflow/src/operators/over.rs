@@ -6,6 +6,8 @@
 //!
 //! In any other case a partition is kept whole; whenever it has changed in a turn it is computed again, and what is
 //! different from before is given out as a changelog.
+//!
+//! With a time to live, a partition that no row has touched for so long is forgotten; its next row begins anew.
 
 mod changing;
 mod in_time;
@@ -19,6 +21,7 @@ use arrow::datatypes::SchemaRef;
 use super::row_store::OrderColumn;
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
+use crate::time_to_live::TimeToLive;
 use crate::window_function::{Reach, WindowFunction};
 
 /// Appends a column for each window function; all of them have the same partition and order.
@@ -34,6 +37,8 @@ pub struct OverDefinition {
     pub functions: Vec<Arc<dyn WindowFunction>>,
     /// The event-time column, where it comes first in the order, ascending, nulls last.
     pub time: Option<usize>,
+    /// How long a partition that no row touches is kept.
+    pub time_to_live: Option<TimeToLive>,
 }
 
 impl OverDefinition {
@@ -47,7 +52,9 @@ impl OverDefinition {
 impl OperatorDefinition for OverDefinition {
     fn describe(&self) -> String {
         let functions: Vec<String> = self.functions.iter().map(ToString::to_string).collect();
-        format!("compute {}", functions.join(", "))
+        let forgets = self.time_to_live.filter(|_| !self.partition.is_empty());
+        let forgets = forgets.map_or_else(String::new, |ttl| format!(", forgetting partitions after {ttl}"));
+        format!("compute {}{forgets}", functions.join(", "))
     }
 
     fn distribution(&self, _port: usize) -> Distribution {

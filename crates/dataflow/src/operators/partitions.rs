@@ -5,15 +5,19 @@
 
 use std::cmp::Ordering;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt8Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt8Array, UInt32Array};
+use arrow::compute::take_arrays;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use super::group_aggregate::lifetime::Lifetime;
 use super::partition::Partition;
 use super::row_store::{Entry, OrderColumn, Place, RowStore};
 use crate::batch::RowKind;
 use crate::group::GroupTable;
 use crate::key::KeyEncoder;
 use crate::operator::OperatorError;
+use crate::time::Watermark;
+use crate::time_to_live::TimeToLive;
 
 /// With so many changes to one partition, merging is cheaper than moving its rows once for each.
 const MERGE_FROM: usize = 8;
@@ -28,7 +32,16 @@ pub(crate) struct Partitions {
     /// How many rows the partitions hold.
     row_count: usize,
     pending: Vec<Pending>,
+    /// When partitions were touched, where those that are not are forgotten.
+    lifetime: Option<Lifetime>,
+    /// Whether it is time to look for those.
+    is_look_due: bool,
+    /// How many have been forgotten whose numbers are still taken.
+    forgotten: usize,
 }
+
+/// So many numbers of forgotten partitions are not worth the work of numbering the others anew.
+const FORGOTTEN_MIN: usize = 1_024;
 
 /// A row that came in or went out in this turn.
 struct Pending {
@@ -39,11 +52,17 @@ struct Pending {
 }
 
 impl Partitions {
-    /// No rows yet: of `schema`, partitioned by `columns`, ordered by `order` within.
+    /// No rows yet: of `schema`, partitioned by `columns`, ordered by `order` within. A partition that no row touches for
+    /// the time to live is forgotten: see [`Partitions::forget`].
     ///
     /// # Errors
     /// A column cannot be a key, or cannot be ordered.
-    pub(crate) fn new(schema: SchemaRef, columns: Vec<usize>, order: Vec<OrderColumn>) -> Result<Self, OperatorError> {
+    pub(crate) fn new(
+        schema: SchemaRef,
+        columns: Vec<usize>,
+        order: Vec<OrderColumn>,
+        time_to_live: Option<TimeToLive>,
+    ) -> Result<Self, OperatorError> {
         let type_of = |column: &usize| -> DataType {
             schema.fields().get(*column).map_or(DataType::Null, |field| field.data_type().clone())
         };
@@ -51,6 +70,10 @@ impl Partitions {
         Ok(Self {
             groups: GroupTable::new(&encoder),
             encoder,
+            // One partition of everything is never forgotten.
+            lifetime: time_to_live.filter(|_| !columns.is_empty()).map(Lifetime::new),
+            is_look_due: false,
+            forgotten: 0,
             columns,
             lists: Vec::new(),
             store: RowStore::new(schema, order)?,
@@ -89,6 +112,9 @@ impl Partitions {
         let mut groups = Vec::with_capacity(rows.num_rows());
         self.groups.intern(&keys, 0..rows.num_rows(), &mut groups);
         self.lists.resize_with(self.groups.len(), Partition::default);
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.touch(&groups, self.lists.len());
+        }
         Ok((groups, self.store.add(rows.clone())?))
     }
 
@@ -109,7 +135,7 @@ impl Partitions {
     /// Brings what is pending into the partitions. `touch` sees each partition before it changes.
     ///
     /// # Errors
-    /// A row is taken back that is not there.
+    /// A row is taken back that is not there, and was not forgotten.
     pub(crate) fn settle(&mut self, mut touch: impl FnMut(usize, &[Entry], &RowStore)) -> Result<(), OperatorError> {
         let mut pending = std::mem::take(&mut self.pending);
         let store = &self.store;
@@ -131,7 +157,7 @@ impl Partitions {
             let Some(list) = self.lists.get_mut(group) else { continue };
             touch(group, list.entries(), &self.store);
             let former = list.len();
-            merge(&self.store, list, changes)?;
+            merge(&self.store, list, changes, self.lifetime.is_some())?;
             self.row_count = self.row_count + list.len() - former;
         }
         Ok(())
@@ -185,17 +211,73 @@ impl Partitions {
         Ok(true)
     }
 
+    /// Event time has come so far.
+    pub(crate) fn on_watermark(&mut self, watermark: Watermark) {
+        self.is_look_due |= self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_watermark(watermark));
+    }
+
+    /// The machine's clock has come so far.
+    pub(crate) fn on_clock(&mut self, now_ms: i64) {
+        self.is_look_due |= self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_clock(now_ms));
+    }
+
+    /// Whether it is the machine's clock by which partitions are forgotten.
+    pub(crate) fn wants_clock(&self) -> bool {
+        self.lifetime.as_ref().is_some_and(Lifetime::wants_clock)
+    }
+
+    /// Forgets the partitions that were not touched for the time to live, if it is time to look for them, but for those that
+    /// `is_needed` names. Gives their numbers. Nothing may be pending.
+    pub(crate) fn forget(&mut self, is_needed: impl Fn(usize, &Partition) -> bool) -> Vec<usize> {
+        let Some(lifetime) = self.lifetime.as_mut().filter(|_| std::mem::take(&mut self.is_look_due)) else {
+            return Vec::new();
+        };
+        let mut expired = lifetime.expired();
+        expired.retain(|group| self.lists.get(*group).is_some_and(|list| !is_needed(*group, list)));
+        lifetime.forget(&expired);
+        for group in &expired {
+            if let Some(list) = self.lists.get_mut(*group) {
+                self.row_count -= list.len();
+                *list = Partition::Empty;
+            }
+        }
+        self.forgotten += expired.len();
+        expired
+    }
+
+    /// Numbers the partitions anew when most numbers are those of forgotten ones; gives the old numbers of those that are
+    /// left, in their new order. Nothing may be pending.
+    pub(crate) fn renumber(&mut self) -> Result<Option<Vec<usize>>, OperatorError> {
+        let Some(lifetime) = &mut self.lifetime else { return Ok(None) };
+        if self.forgotten < FORGOTTEN_MIN.max(self.lists.len() / 2) {
+            return Ok(None);
+        }
+        let kept: Vec<usize> = (0..self.lists.len()).filter(|group| !lifetime.is_forgotten(*group)).collect();
+        let indices = UInt32Array::from_iter_values(kept.iter().map(|group| *group as u32));
+        let columns = take_arrays(&self.groups.key_columns(&self.encoder)?, &indices, None)?;
+        let keys = self.encoder.encode(&columns, kept.len())?;
+        self.groups = GroupTable::new(&self.encoder);
+        self.groups.intern(&keys, 0..kept.len(), &mut Vec::with_capacity(kept.len()));
+        self.lists = kept.iter().filter_map(|group| self.lists.get_mut(*group).map(std::mem::take)).collect();
+        lifetime.keep(&kept);
+        self.forgotten = 0;
+        Ok(Some(kept))
+    }
+
     /// Heap memory held, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
         let lists = self.lists.capacity() * size_of::<Partition>() + self.row_count * size_of::<Entry>();
-        self.store.size_bytes() + self.groups.size_bytes() + lists + self.pending.capacity() * size_of::<Pending>()
+        let lifetime = self.lifetime.as_ref().map_or(0, Lifetime::size_bytes);
+        let pending = self.pending.capacity() * size_of::<Pending>();
+        self.store.size_bytes() + self.groups.size_bytes() + lists + pending + lifetime
     }
 }
 
-/// Brings changes, in order, into a partition.
-fn merge(store: &RowStore, list: &mut Partition, changes: &[Pending]) -> Result<(), OperatorError> {
+/// Brings changes, in order, into a partition. What is taken back and is not there is an error, or where rows are `forgotten`
+/// nothing.
+fn merge(store: &RowStore, list: &mut Partition, changes: &[Pending], forgotten: bool) -> Result<(), OperatorError> {
     if changes.len() >= MERGE_FROM {
-        let merged = merged(store, list.entries(), changes)?;
+        let merged = merged(store, list.entries(), changes, forgotten)?;
         list.replace(merged);
         return Ok(());
     }
@@ -207,7 +289,7 @@ fn merge(store: &RowStore, list: &mut Partition, changes: &[Pending]) -> Result<
                 list.insert(at, change.entry);
             } else if entries.get(at).is_some_and(|e| store.compare(e, &change.entry) == Ordering::Equal) {
                 list.remove(at);
-            } else {
+            } else if !forgotten {
                 return Err(missing());
             }
         }
@@ -216,7 +298,12 @@ fn merge(store: &RowStore, list: &mut Partition, changes: &[Pending]) -> Result<
 }
 
 /// Entries with changes brought in, all in order.
-fn merged(store: &RowStore, entries: &[Entry], changes: &[Pending]) -> Result<Vec<Entry>, OperatorError> {
+fn merged(
+    store: &RowStore,
+    entries: &[Entry],
+    changes: &[Pending],
+    forgotten: bool,
+) -> Result<Vec<Entry>, OperatorError> {
     let mut merged = Vec::with_capacity(entries.len() + changes.len());
     let mut rest = entries;
     for change in changes {
@@ -231,6 +318,7 @@ fn merged(store: &RowStore, entries: &[Entry], changes: &[Pending]) -> Result<Ve
         for _ in 0..change.sign.unsigned_abs() {
             match rest.split_first() {
                 Some((first, behind)) if store.compare(first, &change.entry) == Ordering::Equal => rest = behind,
+                _ if forgotten => break,
                 _ => return Err(missing()),
             }
         }

@@ -8,7 +8,8 @@
 //!
 //! Ties are broken by the rows themselves, column by column, so that the result does not depend on the order of arrival.
 //! Where the partition is a window, a partition's result is final when the watermark passes the window's end: it is given
-//! out then, once, and forgotten.
+//! out then, once, and forgotten. Any other partition is forgotten when no row has touched it for the time to live, if there
+//! is one: what was given out stays, and its next row begins anew.
 
 mod changes;
 mod contest;
@@ -25,6 +26,7 @@ pub(crate) use self::contest::Referee;
 pub use super::row_store::{OrderColumn, breaks_ties};
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
+use crate::time_to_live::TimeToLive;
 
 /// How rows are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct RankDefinition {
     pub with_rank: bool,
     /// The partition's column that says which window it is, where it is one: then the output is inserts only.
     pub window: Option<WindowColumn>,
+    /// How long a partition that no row touches is kept.
+    pub time_to_live: Option<TimeToLive>,
 }
 
 /// A column by which the end of a row's window is known.
@@ -68,6 +72,11 @@ pub struct WindowColumn {
 impl RankDefinition {
     fn is_windowed(&self, input_is_updating: bool) -> bool {
         self.window.is_some() && !input_is_updating
+    }
+
+    /// After how long partitions are forgotten that nothing else ends.
+    fn forgets(&self) -> Option<TimeToLive> {
+        self.time_to_live.filter(|_| self.window.is_none() && !self.partition.is_empty())
     }
 }
 
@@ -92,6 +101,9 @@ impl OperatorDefinition for RankDefinition {
         if self.with_rank {
             text.push_str(", with the rank");
         }
+        if let Some(time_to_live) = self.forgets() {
+            text.push_str(&format!(", forgetting partitions after {time_to_live}"));
+        }
         text
     }
 
@@ -108,10 +120,10 @@ impl OperatorDefinition for RankDefinition {
     }
 
     fn warning(&self) -> Option<String> {
-        (self.window.is_none() && !self.partition.is_empty()).then(|| {
+        (self.window.is_none() && !self.partition.is_empty() && self.time_to_live.is_none()).then(|| {
             format!(
                 "the operator that is to {} does so for ever; name a window's bounds in PARTITION BY if there are ever more \
-                 partitions",
+                 partitions, or set 'state-ttl'",
                 self.describe()
             )
         })

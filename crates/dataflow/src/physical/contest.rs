@@ -92,6 +92,7 @@ mod tests {
             limit: 3,
             with_rank: false,
             window: None,
+            time_to_live: None,
         };
         graph.push(LogicalOperator::Apply(Arc::new(definition)), vec![projected], schema(&["v", "a"]));
         if is_shared {

@@ -57,6 +57,7 @@ impl Translation {
             order: ordered.order,
             functions,
             time,
+            time_to_live: self.time_to_live,
         };
         let appended = window.schema.iter().skip(width);
         let fields = ordered.input.schema.iter().chain(appended);

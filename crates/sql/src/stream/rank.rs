@@ -216,6 +216,7 @@ impl Translation {
             limit,
             with_rank: rank.is_some(),
             window,
+            time_to_live: self.time_to_live,
         };
         let mut fields: Vec<_> =
             input.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();

@@ -38,7 +38,15 @@ impl Translation {
                     left: event_time(&join.left, versions, true)?,
                     right: event_time(&join.right, versions, false)?,
                 };
-                LogicalOperator::Apply(Arc::new(TemporalJoin { kind, keys, on, times, condition, outputs }))
+                LogicalOperator::Apply(Arc::new(TemporalJoin {
+                    kind,
+                    keys,
+                    on,
+                    times,
+                    condition,
+                    outputs,
+                    time_to_live: self.time_to_live,
+                }))
             }
             None if !self.graph.is_updating(left.node)
                 && let Some(table) = self.take_table(table_begins)? =>

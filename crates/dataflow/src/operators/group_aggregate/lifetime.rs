@@ -51,6 +51,16 @@ impl Lifetime {
         }
     }
 
+    /// Whether nothing has touched a group since it was forgotten.
+    pub(crate) fn is_forgotten(&self, group: usize) -> bool {
+        self.touched_at.get(group).is_none_or(|at| *at == NEVER)
+    }
+
+    /// Follows the groups that are kept to their new numbers, in this order.
+    pub(crate) fn keep(&mut self, kept: &[usize]) {
+        self.touched_at = kept.iter().map(|group| self.touched_at.get(*group).copied().unwrap_or(NEVER)).collect();
+    }
+
     /// Event time has come so far. Whether it is time for a look.
     pub(crate) fn on_watermark(&mut self, watermark: Watermark) -> bool {
         let counts = matches!(self.time_to_live, TimeToLive::EventTime(_));

@@ -23,7 +23,9 @@ use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{LateRows, Operator, OperatorError, Output};
 use crate::operators::emit_in_parts;
+use crate::operators::group_aggregate::lifetime::Lifetime;
 use crate::time::{Watermark, event_times};
+use crate::time_to_live::TimeToLive;
 
 /// A temporal join with everything bound.
 #[derive(Clone, Debug)]
@@ -40,13 +42,16 @@ pub struct TemporalJoin {
     pub condition: Option<Condition>,
     /// The columns of each side that come out, left before right.
     pub outputs: Sides<Vec<usize>>,
+    /// How long the versions of a key are kept that no row of either side touches.
+    pub time_to_live: Option<TimeToLive>,
 }
 
 impl OperatorDefinition for TemporalJoin {
     fn describe(&self) -> String {
         let condition = self.condition.as_ref();
         let condition = condition.map_or_else(String::new, |condition| format!(" where {}", condition.predicate));
-        format!("temporal {} on {}{condition}", self.kind.name(), self.on)
+        let forgets = self.time_to_live.map_or_else(String::new, |ttl| format!(", forgetting keys after {ttl}"));
+        format!("temporal {} on {}{condition}{forgets}", self.kind.name(), self.on)
     }
 
     fn distribution(&self, port: usize) -> Distribution {
@@ -98,6 +103,8 @@ struct TemporalInstance {
     version_count: usize,
     /// When there are so many versions, those that ended are looked for.
     prune_at: usize,
+    /// When keys were touched, where those that are not are forgotten.
+    lifetime: Option<Lifetime>,
     /// When there are so many keys, those without a version are looked for.
     forget_keys_at: usize,
     all_columns: Vec<usize>,
@@ -142,6 +149,7 @@ impl TemporalInstance {
             by_key: Vec::new(),
             version_count: 0,
             prune_at: PRUNE_MIN,
+            lifetime: join.time_to_live.map(Lifetime::new),
             forget_keys_at: PRUNE_MIN,
             all_columns: (0..right.schema.fields().len()).collect(),
             tie_breaker: RowConverter::new(fields.collect())?,
@@ -167,6 +175,7 @@ impl TemporalInstance {
         let keys_of = || rows.iter().filter_map(|row| keys.get(*row as usize).copied());
         self.versions.insert(stored, keys_of(), std::iter::empty())?;
         self.by_key.resize_with(self.keys.len(), Vec::new);
+        self.touch(keys_of());
         for ((number, key), row) in (first..).zip(keys_of()).zip(&rows) {
             self.add(key, Version { from: from.value(*row as usize), row: number })?;
         }
@@ -233,6 +242,7 @@ impl TemporalInstance {
     fn answer(&mut self, rows: &RecordBatch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let times = ticks(column(rows, self.join.times.left)?, self.unit)?;
         let keys = self.keys.number(&columns(rows, &self.join.keys.left), rows.num_rows())?;
+        self.touch(keys.iter().copied());
         let version_at = |(row, key): (usize, &u32)| -> u32 {
             let Some(versions) = self.by_key.get(*key as usize).filter(|_| times.is_valid(row)) else { return NONE };
             let after = versions.partition_point(|version| version.from <= times.value(row));
@@ -279,6 +289,32 @@ impl TemporalInstance {
             }
         }
         self.prune_at = (2 * self.version_count).max(PRUNE_MIN);
+        self.compact()
+    }
+
+    fn touch(&mut self, keys: impl Iterator<Item = u32>) {
+        let Some(lifetime) = &mut self.lifetime else { return };
+        let keys: Vec<usize> = keys.filter(|key| *key != NONE).map(|key| key as usize).collect();
+        lifetime.touch(&keys, self.keys.len());
+    }
+
+    /// Forgets the versions of keys that have outlived their time.
+    fn outlive(&mut self) -> Result<(), OperatorError> {
+        let expired = self.lifetime.as_mut().map(Lifetime::expired).unwrap_or_default();
+        for key in &expired {
+            for version in self.by_key.get_mut(*key).into_iter().flat_map(std::mem::take) {
+                self.versions.remove(version.row);
+                self.version_count -= 1;
+            }
+        }
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.forget(&expired);
+        }
+        self.compact()
+    }
+
+    /// Writes the versions anew when most are gone.
+    fn compact(&mut self) -> Result<(), OperatorError> {
         if self.versions.is_sparse() {
             let numbers = self.versions.compact()?;
             for version in self.by_key.iter_mut().flatten() {
@@ -303,8 +339,12 @@ impl TemporalInstance {
             }
         }
         self.keys.keep(&kept)?;
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.keep(&kept.iter().map(|key| *key as usize).collect::<Vec<usize>>());
+        }
         self.versions.renumber_keys(&numbers, kept.len());
         self.by_key.retain(|versions| !versions.is_empty());
+        self.by_key.shrink_to(2 * self.by_key.len());
         Ok(())
     }
 }
@@ -336,6 +376,20 @@ impl Operator for TemporalInstance {
         }
         self.flush(out)?;
         self.prune()?;
+        if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_watermark(watermark)) {
+            self.outlive()?;
+        }
+        self.forget_keys()
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.lifetime.as_ref().is_some_and(Lifetime::wants_clock)
+    }
+
+    fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_clock(now_ms)) {
+            self.outlive()?;
+        }
         self.forget_keys()
     }
 

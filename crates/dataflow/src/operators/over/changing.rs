@@ -14,6 +14,7 @@ use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::partitions::Partitions;
 use crate::operators::row_store::{Entry, Place};
 use crate::operators::rows_of;
+use crate::time::Watermark;
 
 /// Computes window functions over partitions that change.
 pub(super) struct Changing {
@@ -44,7 +45,8 @@ struct Change {
 impl Changing {
     pub(super) fn new(definition: OverDefinition, schema: SchemaRef) -> Result<Self, OperatorError> {
         let input = SchemaRef::clone(&definition.input);
-        let partitions = Partitions::new(input, definition.partition.clone(), definition.order.clone())?;
+        let partitions =
+            Partitions::new(input, definition.partition.clone(), definition.order.clone(), definition.time_to_live)?;
         Ok(Self { definition, schema, partitions, given: Vec::new() })
     }
 
@@ -178,7 +180,30 @@ impl Operator for Changing {
             self.compute(now, out)?;
             rest = later;
         }
+        for group in self.partitions.forget(|_, _| false) {
+            if let Some(given) = self.given.get_mut(group) {
+                *given = Vec::new();
+            }
+        }
+        if let Some(kept) = self.partitions.renumber()? {
+            let given = |group: &usize| self.given.get_mut(*group).map(std::mem::take).unwrap_or_default();
+            self.given = kept.iter().map(given).collect();
+        }
         self.partitions.tidy(&mut [])?;
+        Ok(())
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.partitions.on_watermark(watermark);
+        Ok(())
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.partitions.wants_clock()
+    }
+
+    fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.partitions.on_clock(now_ms);
         Ok(())
     }
 

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use super::{OverDefinition, evaluate};
 use crate::batch::{Batch, take_rows};
 use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operators::partition::Partition;
 use crate::operators::partitions::Partitions;
 use crate::operators::row_store::Place;
 use crate::operators::window_assign::time_column;
@@ -67,7 +68,8 @@ struct Due {
 impl InTime {
     pub(super) fn new(definition: OverDefinition, time: usize, schema: SchemaRef) -> Result<Self, OperatorError> {
         let input = SchemaRef::clone(&definition.input);
-        let partitions = Partitions::new(input, definition.partition.clone(), definition.order.clone())?;
+        let partitions =
+            Partitions::new(input, definition.partition.clone(), definition.order.clone(), definition.time_to_live)?;
         let mut kept = Kept::default();
         let is_running: Vec<bool> = definition.functions.iter().map(|function| function.running().is_some()).collect();
         for (function, _) in definition.functions.iter().zip(&is_running).filter(|(_, is_running)| !**is_running) {
@@ -211,6 +213,30 @@ impl InTime {
         }
     }
 
+    /// Forgets partitions that have outlived their time, but for those with rows that wait.
+    fn forget(&mut self) -> Result<(), OperatorError> {
+        let states = &self.states;
+        let waits = |group: usize, list: &Partition| list.len() > states.get(group).map_or(0, |state| state.given);
+        for group in self.partitions.forget(waits) {
+            if let Some(state) = self.states.get_mut(group) {
+                *state = State::default();
+            }
+        }
+        let group_count = self.partitions.len();
+        if let Some(kept) = self.partitions.renumber()? {
+            let mut numbers = vec![0; group_count];
+            for (new, old) in kept.iter().enumerate() {
+                if let Some(number) = numbers.get_mut(*old) {
+                    *number = new;
+                }
+            }
+            self.waiting.iter_mut().for_each(|(_, group)| *group = numbers.get(*group).copied().unwrap_or(*group));
+            let state = |group: &usize| self.states.get_mut(*group).map(std::mem::take).unwrap_or_default();
+            self.states = kept.iter().map(state).collect();
+        }
+        Ok(())
+    }
+
     /// Relieves partitions to which nothing comes any longer, once in the time that a frame reaches back.
     fn sweep(&mut self) -> Result<(), OperatorError> {
         let Kept { time_ms: Some(time_ms), all: false, .. } = self.kept else { return Ok(()) };
@@ -248,8 +274,19 @@ impl Operator for InTime {
             self.give_out(due, out)?;
         }
         self.sweep()?;
+        self.partitions.on_watermark(watermark);
+        self.forget()?;
         self.partitions.tidy(&mut [])?;
         Ok(())
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.partitions.wants_clock()
+    }
+
+    fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.partitions.on_clock(now_ms);
+        self.forget()
     }
 
     fn state_size_bytes(&self) -> usize {

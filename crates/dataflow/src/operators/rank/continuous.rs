@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::rows_of;
+use crate::time::Watermark;
 
 /// Keeps the first rows of every partition, as a changelog.
 pub(super) struct ContinuousRank {
@@ -65,6 +66,20 @@ impl Operator for ContinuousRank {
             out.emit(Batch { rows, kinds: Some(kinds) });
         }
         self.ranking.tidy()
+    }
+
+    fn on_watermark(&mut self, watermark: Watermark, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.ranking.partitions_mut().on_watermark(watermark);
+        Ok(())
+    }
+
+    fn wants_clock(&self) -> bool {
+        self.ranking.wants_clock()
+    }
+
+    fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
+        self.ranking.partitions_mut().on_clock(now_ms);
+        Ok(())
     }
 
     fn state_size_bytes(&self) -> usize {

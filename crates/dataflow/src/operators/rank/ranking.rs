@@ -50,7 +50,8 @@ struct Dirty {
 impl Ranking {
     pub(super) fn new(definition: &RankDefinition) -> Result<Self, OperatorError> {
         let schema = SchemaRef::clone(&definition.input);
-        let partitions = Partitions::new(schema, definition.partition.clone(), definition.order.clone())?;
+        let partitions =
+            Partitions::new(schema, definition.partition.clone(), definition.order.clone(), definition.forgets())?;
         let rule = Rule { function: definition.function, limit: definition.limit.max(1) };
         Ok(Self {
             rule,
@@ -150,8 +151,23 @@ impl Ranking {
     pub(super) fn tidy(&mut self) -> Result<(), OperatorError> {
         // What came in this turn only the partitions can want that it has changed.
         self.partitions.release(&std::mem::take(&mut self.fresh), &self.settled);
+        self.partitions.forget(|_, _| false);
+        if self.partitions.renumber()?.is_some() {
+            // No partition has changed since the changes were gathered.
+            self.before.is_dirty = Vec::new();
+            self.settled.clear();
+        }
         self.partitions.tidy(&mut [])?;
         Ok(())
+    }
+
+    /// The partitions, to be told of time: what it does to them it does with the next [`Ranking::tidy`].
+    pub(super) fn partitions_mut(&mut self) -> &mut Partitions {
+        &mut self.partitions
+    }
+
+    pub(super) fn wants_clock(&self) -> bool {
+        self.partitions.wants_clock()
     }
 
     pub(super) fn size_bytes(&self) -> usize {

@@ -53,7 +53,14 @@ impl WindowFunction for Neighbours {
 fn instance(ahead: bool, is_updating: bool) -> Box<dyn Operator> {
     let order = vec![OrderColumn { column: 1, descending: false, nulls_first: false }];
     let functions: Vec<Arc<dyn WindowFunction>> = vec![Arc::new(Neighbours { ahead })];
-    let definition = OverDefinition { input: input_schema(), partition: vec![0], order, functions, time: Some(1) };
+    let definition = OverDefinition {
+        input: input_schema(),
+        partition: vec![0],
+        order,
+        functions,
+        time: Some(1),
+        time_to_live: None,
+    };
     assert_eq!(definition.is_updating(&[is_updating]), ahead || is_updating);
     let mut fields = input_schema().fields().to_vec();
     fields.push(Arc::new(Field::new("sum", DataType::Int64, true)));

@@ -24,7 +24,7 @@ impl Random {
 fn definition(function: RankFunction, limit: usize, with_rank: bool, window: Option<WindowColumn>) -> RankDefinition {
     let partition = if window.is_some() { vec![0, 1] } else { vec![0] };
     let order = vec![OrderColumn { column: 2, descending: true, nulls_first: false }];
-    RankDefinition { input: input_schema(), partition, order, function, limit, with_rank, window }
+    RankDefinition { input: input_schema(), partition, order, function, limit, with_rank, window, time_to_live: None }
 }
 
 fn instance(definition: &RankDefinition, is_updating: bool) -> Box<dyn Operator> {

@@ -63,6 +63,7 @@ fn what_a_join_leaves_out_would_not_have_been_ranked() {
             limit: contest.limit,
             with_rank: false,
             window: None,
+            time_to_live: None,
         };
         let batches: Vec<(usize, Batch)> = (0..random.below(8))
             .map(|_| {

@@ -13,6 +13,7 @@ fn temporal(kind: JoinKind) -> TemporalJoin {
         times: Sides { left: 2, right: 2 },
         condition: None,
         outputs: Sides { left: vec![2, 0], right: vec![2, 0] },
+        time_to_live: None,
     }
 }
 
