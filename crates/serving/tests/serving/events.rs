@@ -20,7 +20,14 @@ pub(crate) enum Arrival {
 
 /// The statements that declare the views and their tables.
 pub(crate) fn tables() -> String {
-    VIEWS.iter().map(|view| declaration(view, "k VARCHAR, n BIGINT, v BIGINT, d DOUBLE, ts TIMESTAMP(3)")).collect()
+    let columns = "k VARCHAR, n BIGINT, v BIGINT, d DOUBLE, ts TIMESTAMP(3)";
+    let mut tables: String = VIEWS.iter().map(|view| declaration(view, columns)).collect();
+    // The last row of each key: a versioned table.
+    tables.push_str(
+        "CREATE MATERIALIZED TABLE r_last REFRESH_MODE = CONTINUOUS AS SELECT ts, v AS rv, k AS rk, number FROM
+           (SELECT *, ROW_NUMBER() OVER (PARTITION BY k ORDER BY ts DESC) AS number FROM r) WHERE number = 1;",
+    );
+    tables
 }
 
 /// Rows for every view: few of those of joins, for they multiply.

@@ -34,6 +34,12 @@ async fn ranking_gives_the_same_rows_in_batch_and_stream() {
           WHERE r <= 3",
         // The first rows of everything, inside a query.
         "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC, k LIMIT 6) WHERE count < 900",
+        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC, k LIMIT 6 OFFSET 3) WHERE count < 900",
+        "SELECT count(*) FROM (SELECT k, v FROM events ORDER BY v LIMIT 0 OFFSET 3)",
+        // The first row of each key, in PostgreSQL's words.
+        "SELECT DISTINCT ON (k) k, v, ts FROM events ORDER BY k, ts DESC",
+        "SELECT k, v + 1 FROM (SELECT DISTINCT ON (upper(k), v % 3) k, v, d FROM events ORDER BY upper(k), v % 3, d DESC, v)
+          WHERE v > 0",
     ])
     .await;
 }

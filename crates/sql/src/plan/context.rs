@@ -23,6 +23,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::lookup::LookupOptions;
 
 use super::as_of::{AsOfPlanner, resolve_versions};
+use super::distinct_on::number_rows;
 use super::group_window::write_out;
 use super::lateral::flatten;
 use super::processing_time;
@@ -155,6 +156,7 @@ impl<'a> Planner<'a> {
             .sql_statement_to_plan(statement)
             .and_then(|plan| resolve_versions(plan, at))
             .and_then(flatten)
+            .and_then(number_rows)
             .map_err(|error| Mistake::from_planner(&error, at))
     }
 

@@ -5,9 +5,11 @@
 
 mod as_of;
 mod context;
+mod distinct_on;
 pub(crate) mod expand;
 mod functions;
 mod group_window;
+mod keep_last;
 mod lateral;
 pub(crate) mod processing_time;
 mod session_islands;

@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
     Expr, ExprFunctionExt, Join, LogicalPlan, LogicalPlanBuilder, UserDefinedLogicalNodeCore, build_join_schema,
 };
 
+use super::keep_last::all_versions;
 use crate::stream::time_attribute::{TimeAttribute, time_attribute};
 
 /// Of which time a version is meant, and which column says from when it holds.
@@ -70,6 +71,10 @@ impl TemporalJoinNode {
         if on.is_empty() {
             return plan_err!("FOR SYSTEM_TIME AS OF needs a key: ON o.key = t.key");
         }
+        let right = match &time {
+            Some(_) => as_versions(right, &on)?,
+            None => right,
+        };
         let versions = match time {
             None => None,
             Some(time) => {
@@ -128,6 +133,23 @@ impl TemporalJoinNode {
         let refs = expressions.iter().flat_map(Expr::column_refs);
         refs.filter_map(|column| schema.maybe_index_of_column(column)).collect()
     }
+}
+
+/// A table's versions, where `right` keeps the last ones of the keys that are joined; else `right`.
+fn as_versions(right: LogicalPlan, on: &[(Expr, Expr)]) -> Result<LogicalPlan> {
+    let key = |(_, key): &(Expr, Expr)| match key {
+        Expr::Column(column) => right.schema().maybe_index_of_column(column),
+        _ => None,
+    };
+    let Some(keys) = on.iter().map(key).collect::<Option<Vec<usize>>>() else { return Ok(right) };
+    for time in 0..right.schema().fields().len() {
+        if let Some(all) = all_versions(&right, &keys, time)?
+            && version_column(&all) == Some(time)
+        {
+            return Ok(all);
+        }
+    }
+    Ok(right)
 }
 
 /// The column that says from when a row holds: that of the watermark; else the only timestamp.

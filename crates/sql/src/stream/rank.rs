@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::Field;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, ScalarValue, TableReference};
 use datafusion::logical_expr::expr::{Sort as SortBy, WindowFunction};
 use datafusion::logical_expr::utils::{conjunction, split_conjunction};
 use datafusion::logical_expr::{
     BinaryExpr, Expr, FetchType, Filter, Limit, LogicalPlan, Operator, Projection, SkipType, Window,
-    WindowFunctionDefinition,
+    WindowFunctionDefinition, lit,
 };
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::operators::rank::{OrderColumn, RankDefinition, RankFunction, WindowColumn};
@@ -18,6 +18,9 @@ use super::time_attribute::time_attribute;
 use super::translate::{Rows, Translation, arrow_schema};
 use super::window_columns::trigger;
 use crate::problem::SqlError;
+
+/// The name of a row's number, where `OFFSET` asks for it.
+const NUMBER: &str = "number #";
 
 /// A filter that bounds a rank.
 pub(super) struct RankedFilter<'a> {
@@ -174,14 +177,24 @@ impl Translation {
         let LogicalPlan::Sort(sort) = limit.input.as_ref() else {
             return Err(SqlError::not_in_stream("LIMIT without ORDER BY"));
         };
-        let (FetchType::Literal(Some(fetch)), SkipType::Literal(0)) = (limit.get_fetch_type()?, limit.get_skip_type()?)
+        let (FetchType::Literal(Some(fetch)), SkipType::Literal(skip)) =
+            (limit.get_fetch_type()?, limit.get_skip_type()?)
         else {
-            return Err(SqlError::not_in_stream("OFFSET"));
+            return Err(SqlError::not_in_stream("OFFSET without LIMIT"));
         };
         let input = self.rows(&sort.input)?;
         let schema = Arc::clone(&input.schema);
         let ordered = self.ordered(input, &[], &sort.expr)?;
-        let rows = self.rank(ordered, RankFunction::RowNumber, fetch, None, None)?;
+        // Who is left out at the beginning is told by number.
+        let number = (skip > 0 || fetch == 0).then(|| (None, Arc::new(Field::new(NUMBER, DataType::UInt64, false))));
+        let is_numbered = number.is_some();
+        let last = fetch.saturating_add(skip);
+        let mut rows = self.rank(ordered, RankFunction::RowNumber, last.max(1), number, None)?;
+        if is_numbered {
+            let number = Expr::Column(Column::new_unqualified(NUMBER));
+            let (skip, last) = (lit(skip as u64), lit(last as u64));
+            rows = self.filter(rows, &number.clone().gt(skip).and(number.lt_eq(last)))?;
+        }
         if rows.schema.fields().len() == schema.fields().len() {
             return Ok(rows);
         }
