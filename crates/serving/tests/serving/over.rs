@@ -41,6 +41,9 @@ async fn windows_over_changing_rows_give_the_same_rows_in_batch_and_stream() {
         "SELECT k, n, v FROM (SELECT k, v, ROW_NUMBER() OVER (PARTITION BY k ORDER BY v) AS n FROM events) WHERE n % 3 = 1",
         // Rows that go from one partition to another as they change.
         "SELECT k, n, c, sum(n) OVER (PARTITION BY c) FROM (SELECT k, n, count(*) AS c FROM events GROUP BY k, n)",
+        // Partitions that lose all their rows.
+        "SELECT k, c, first_value(k) OVER (PARTITION BY c ORDER BY k), last_value(k) OVER (PARTITION BY c) FROM
+           (SELECT k, count(*) AS c FROM events GROUP BY k)",
     ])
     .await;
 }

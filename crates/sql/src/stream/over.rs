@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_empty_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, IntervalUnit};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, ScalarValue};
@@ -202,7 +202,12 @@ impl WindowFunction for BoundWindowFunction {
                 .evaluate(&rows.slice(partition.start, partition.len()))
                 .map_err(|error| failed(&self.text, &error))
         };
-        let results = partitions.iter().map(each).collect::<Result<Vec<ArrayRef>, EvaluationError>>()?;
+        // Some functions fail where they have no row at all: of a partition that is gone.
+        let partitions = partitions.iter().filter(|partition| !partition.is_empty());
+        let results = partitions.map(each).collect::<Result<Vec<ArrayRef>, EvaluationError>>()?;
+        if results.is_empty() {
+            return Ok(new_empty_array(&self.data_type));
+        }
         let results: Vec<&dyn arrow::array::Array> = results.iter().map(AsRef::as_ref).collect();
         concat(&results).map_err(|error| failed(&self.text, &error.into()))
     }
