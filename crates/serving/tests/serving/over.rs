@@ -42,7 +42,7 @@ async fn windows_over_changing_rows_give_the_same_rows_in_batch_and_stream() {
         // Rows that go from one partition to another as they change.
         "SELECT k, n, c, sum(n) OVER (PARTITION BY c) FROM (SELECT k, n, count(*) AS c FROM events GROUP BY k, n)",
         // Partitions that lose all their rows.
-        "SELECT k, c, first_value(k) OVER (PARTITION BY c ORDER BY k), last_value(k) OVER (PARTITION BY c) FROM
+        "SELECT k, c, first_value(k) OVER (PARTITION BY c ORDER BY k), last_value(k) OVER (PARTITION BY c ORDER BY k DESC) FROM
            (SELECT k, count(*) AS c FROM events GROUP BY k)",
     ])
     .await;
