@@ -20,6 +20,8 @@ pub struct Link {
     pub name: String,
     /// What it does.
     pub operator: Box<dyn Operator>,
+    /// The side output of the chain to which the rows go that it drops as too late; `None` where nobody takes them.
+    pub late_rows_to: Option<usize>,
 }
 
 /// Operators one behind the other. An empty chain passes everything on.
@@ -40,7 +42,7 @@ impl Chain {
     /// The operator that failed. The chain is not to be used again.
     pub fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), ChainError> {
         let mut failure = None;
-        Downstream { links: &mut self.links, out, failure: &mut failure }.pass(port, batch);
+        Downstream { links: &mut self.links, late_rows_to: None, out, failure: &mut failure }.pass(port, batch);
         failure.map_or(Ok(()), Err)
     }
 
@@ -56,7 +58,9 @@ impl Chain {
     pub fn on_input_end(&mut self, port: usize, out: &mut dyn Output) -> Result<(), ChainError> {
         let Some((first, rest)) = self.links.split_first_mut() else { return Ok(()) };
         let mut failure = None;
-        let result = first.operator.on_input_end(port, &mut Downstream { links: rest, out, failure: &mut failure });
+        let late_rows_to = first.late_rows_to;
+        let mut next = Downstream { links: rest, late_rows_to, out, failure: &mut failure };
+        let result = first.operator.on_input_end(port, &mut next);
         note(&mut failure, &first.name, result);
         failure.map_or(Ok(()), Err)
     }
@@ -106,7 +110,9 @@ impl Chain {
     pub fn on_answer(&mut self, answer: Answer, out: &mut dyn Output) -> Result<(), ChainError> {
         let Some((first, rest)) = self.links.split_first_mut() else { return Ok(()) };
         let mut failure = None;
-        let result = first.operator.on_answer(answer, &mut Downstream { links: rest, out, failure: &mut failure });
+        let late_rows_to = first.late_rows_to;
+        let mut next = Downstream { links: rest, late_rows_to, out, failure: &mut failure };
+        let result = first.operator.on_answer(answer, &mut next);
         note(&mut failure, &first.name, result);
         failure.map_or(Ok(()), Err)
     }
@@ -128,7 +134,8 @@ impl Chain {
         let mut failure = None;
         let mut links = self.links.as_mut_slice();
         while let Some((link, rest)) = links.split_first_mut() {
-            let mut next = Downstream { links: &mut *rest, out: &mut *out, failure: &mut failure };
+            let late_rows_to = link.late_rows_to;
+            let mut next = Downstream { links: &mut *rest, late_rows_to, out: &mut *out, failure: &mut failure };
             let result = call(link.operator.as_mut(), &mut next);
             note(&mut failure, &link.name, result);
             if let Some(failure) = failure {
@@ -153,6 +160,8 @@ impl Chain {
 /// The rest of a chain, as the output of the operator before it.
 struct Downstream<'a> {
     links: &'a mut [Link],
+    /// The side output of that operator.
+    late_rows_to: Option<usize>,
     out: &'a mut dyn Output,
     failure: &'a mut Option<ChainError>,
 }
@@ -165,7 +174,9 @@ impl Downstream<'_> {
         match self.links.split_first_mut() {
             None => self.out.emit(batch),
             Some((link, rest)) => {
-                let mut next = Downstream { links: rest, out: &mut *self.out, failure: &mut *self.failure };
+                let late_rows_to = link.late_rows_to;
+                let mut next =
+                    Downstream { links: rest, late_rows_to, out: &mut *self.out, failure: &mut *self.failure };
                 let result = link.operator.process(port, batch, &mut next);
                 note(self.failure, &link.name, result);
             }
@@ -180,6 +191,18 @@ impl Output for Downstream<'_> {
 
     fn late(&mut self, late: LateRows<'_>) {
         self.out.late(late);
+    }
+
+    fn takes_late_rows(&self) -> bool {
+        self.late_rows_to.is_some()
+    }
+
+    fn late_rows(&mut self, rows: Batch) {
+        if let Some(side) = self.late_rows_to
+            && rows.num_rows() > 0
+        {
+            self.out.emit_aside(side, rows);
+        }
     }
 
     fn null_time(&mut self, row_count: u64) {

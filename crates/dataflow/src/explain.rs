@@ -63,6 +63,7 @@ pub fn describe(node: &Node) -> String {
             text
         }
         LogicalOperator::Apply(definition) => definition.describe(),
+        LogicalOperator::LateRows => "late rows".to_owned(),
         LogicalOperator::Union => "union".to_owned(),
         LogicalOperator::Sink { table } => format!("write {table}"),
     }
@@ -118,6 +119,13 @@ fn steps(stage: &Stage) -> Vec<String> {
     }
     steps.extend(stage.sink.as_ref().map(|table| format!("write {table}")));
     steps
+}
+
+/// What an edge comes from, where that is a side output.
+fn side_of(graph: &PhysicalGraph, edge: &Edge) -> Option<String> {
+    let stage = graph.stages.get(edge.from)?;
+    let operator = stage.operators.get(*stage.sides.get(edge.side?)?)?;
+    Some(format!("late rows of {}", operator.name))
 }
 
 /// How rows move along an edge.

@@ -36,9 +36,20 @@ impl Graph {
         let Some(Node { inputs, operator, .. }) = self.nodes.get(node) else { return false };
         match operator {
             LogicalOperator::WindowAggregate { trigger, .. } => trigger.is_updating(),
+            // Rows that are dropped are as they came.
+            LogicalOperator::LateRows => inputs.iter().any(|input| {
+                let inputs = self.nodes.get(*input).map(|node| self.updating_inputs(&node.inputs, *input));
+                inputs.is_some_and(|inputs| inputs.contains(&true))
+            }),
             LogicalOperator::Apply(definition) => definition.is_updating(&self.updating_inputs(inputs, node)),
             _ => self.updating_inputs(inputs, node).contains(&true),
         }
+    }
+
+    /// Whether somebody takes the rows that a node drops as too late.
+    pub fn gives_late_rows(&self, node: NodeId) -> bool {
+        let takes = |taker: &Node| matches!(taker.operator, LogicalOperator::LateRows) && taker.inputs.contains(&node);
+        self.nodes.iter().any(takes)
     }
 
     /// What a user should know before it runs for ever: operators whose state nothing bounds, with the remedy.
@@ -53,7 +64,9 @@ impl Graph {
     /// How many nodes take each node's rows.
     pub(crate) fn consumers(&self) -> Vec<usize> {
         let mut consumers = vec![0; self.nodes.len()];
-        for input in self.nodes.iter().flat_map(|node| &node.inputs) {
+        // Late rows are taken aside.
+        let takers = self.nodes.iter().filter(|node| !matches!(node.operator, LogicalOperator::LateRows));
+        for input in takers.flat_map(|node| &node.inputs) {
             if let Some(count) = consumers.get_mut(*input) {
                 *count += 1;
             }
@@ -135,6 +148,9 @@ pub enum LogicalOperator {
     },
     /// What the definition says: every operator that the planner need not know.
     Apply(Arc<dyn OperatorDefinition>),
+    /// The rows that its input, an operator that bounds its state by the watermark, drops because they are too late, with
+    /// the columns that they had there: a side output, beside which the operator's own output goes on as ever.
+    LateRows,
     /// All rows of all inputs.
     Union,
     /// Writes the rows to a table or view.

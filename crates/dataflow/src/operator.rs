@@ -14,6 +14,19 @@ pub trait Output {
     fn emit(&mut self, batch: Batch);
     /// Reports rows that came too late, to be counted and shown.
     fn late(&mut self, late: LateRows<'_>);
+    /// Whether somebody takes the rows themselves that this operator drops because they are too late.
+    fn takes_late_rows(&self) -> bool {
+        false
+    }
+    /// Passes rows aside that were dropped as too late, all of them, where [`Output::takes_late_rows`].
+    fn late_rows(&mut self, rows: Batch) {
+        let _ = rows;
+    }
+    /// Puts rows into a side output of a chain, by its number: what the chain's runner implements, and operators do not
+    /// call. See [`crate::chain::Link::late_rows_to`].
+    fn emit_aside(&mut self, side: usize, batch: Batch) {
+        let _ = (side, batch);
+    }
     /// Reports rows that were left out because their event time is null: they belong to no window.
     fn null_time(&mut self, row_count: u64);
 }

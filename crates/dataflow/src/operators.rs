@@ -1,10 +1,13 @@
 //! The physical operators, one file each.
 
 pub mod aggregation;
+pub mod count_aggregate;
 pub mod expand;
 pub mod filter;
 pub mod group_aggregate;
 pub mod join;
+mod kept_rows;
+mod late;
 mod merged_slices;
 pub mod over;
 mod partition;
@@ -15,6 +18,7 @@ pub mod project;
 pub mod rank;
 mod row_store;
 pub mod session_aggregate;
+pub mod session_assign;
 mod session_changes;
 mod sessions;
 pub mod slice_table;

@@ -51,6 +51,8 @@ pub struct Stage {
     pub lookup: Option<LookupRead>,
     /// What is done, in this order.
     pub operators: Vec<StageOperator>,
+    /// Of its operators, those whose late rows are taken by somebody: its side outputs.
+    pub sides: Vec<usize>,
     /// The table its rows are written to.
     pub sink: Option<String>,
     /// The columns of its output.
@@ -125,6 +127,8 @@ pub enum OperatorKind {
 pub struct Edge {
     /// The stage that gives.
     pub from: usize,
+    /// The side output of that stage, by number; `None` for its own output.
+    pub side: Option<usize>,
     /// The stage that takes.
     pub to: usize,
     /// The input port of its first operator.
@@ -164,9 +168,12 @@ impl Stage {
     /// # Errors
     /// An operator cannot be made: a key's type cannot be a key.
     pub fn chain(&self, range: std::ops::Range<usize>) -> Result<Chain, OperatorError> {
-        let operators = self.operators.get(range).unwrap_or_default();
-        let link = |operator: &StageOperator| Ok(Link { name: operator.name.clone(), operator: operator.instance()? });
-        Ok(Chain::new(operators.iter().map(link).collect::<Result<_, OperatorError>>()?))
+        let operators = self.operators.get(range.clone()).unwrap_or_default();
+        let link = |(index, operator): (usize, &StageOperator)| {
+            let late_rows_to = self.sides.iter().position(|of| *of == index);
+            Ok(Link { name: operator.name.clone(), operator: operator.instance()?, late_rows_to })
+        };
+        Ok(Chain::new(range.zip(operators).map(link).collect::<Result<_, OperatorError>>()?))
     }
 }
 

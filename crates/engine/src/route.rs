@@ -26,6 +26,8 @@ pub(crate) enum Choice {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Route {
+    /// The side output whose rows it takes, by number; `None` for the chain's own output.
+    pub(crate) side: Option<usize>,
     choice: Choice,
     /// This sender's number in the destinations' queues.
     sender: usize,
@@ -46,7 +48,13 @@ impl Route {
     pub(crate) fn new(choice: Choice, sender: usize, queues: Vec<Arc<Queue>>) -> Self {
         let destination =
             |queue| Destination { queue, slivers: Coalescer::new(BATCH_ROWS_MIN), oldest_ns: u64::MAX, sent_bytes: 0 };
-        Self { choice, sender, destinations: queues.into_iter().map(destination).collect() }
+        Self { side: None, choice, sender, destinations: queues.into_iter().map(destination).collect() }
+    }
+
+    /// The way out for the rows of a side output, where `side` is one.
+    pub(crate) fn of_side(mut self, side: Option<usize>) -> Self {
+        self.side = side;
+        self
     }
 
     /// Whether every destination would take another batch.

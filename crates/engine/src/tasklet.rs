@@ -355,14 +355,24 @@ impl Outgoing<'_> {
     }
 }
 
-impl Output for Outgoing<'_> {
-    fn emit(&mut self, batch: Batch) {
+impl Outgoing<'_> {
+    fn send(&mut self, side: Option<usize>, batch: &Batch) {
         self.metrics.given.add(batch.num_rows() as u64, 0, self.now_ns);
-        for route in &mut *self.routes {
+        for route in self.routes.iter_mut().filter(|route| route.side == side) {
             if let Err(error) = route.send(batch.clone(), self.read_ns) {
                 self.failure.get_or_insert(error);
             }
         }
+    }
+}
+
+impl Output for Outgoing<'_> {
+    fn emit(&mut self, batch: Batch) {
+        self.send(None, &batch);
+    }
+
+    fn emit_aside(&mut self, side: usize, batch: Batch) {
+        self.send(Some(side), &batch);
     }
 
     fn late(&mut self, late: LateRows<'_>) {

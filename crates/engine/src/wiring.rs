@@ -220,7 +220,7 @@ impl Wirer<'_> {
                 Some(queue) => Route::new(choice, 0, vec![Arc::clone(queue)]),
                 None => Route::new(choice, subtask, queues.clone()),
             };
-            self.outputs.entry((edge.from, subtask)).or_default().push(route);
+            self.outputs.entry((edge.from, subtask)).or_default().push(route.of_side(edge.side));
         }
         self.add_edge(self.stage_name(edge.from), self.stage_name(edge.to), edge.exchange.name(), queues);
         Ok(())
@@ -258,7 +258,7 @@ impl Wirer<'_> {
     fn build_stage(&mut self, id: usize, stage: &Stage) -> Result<(), JobError> {
         if let Some(table) = &stage.sink {
             self.wire_sink(id, stage, table);
-        } else if !self.graph.edges.iter().any(|edge| edge.from == id) {
+        } else if !self.graph.edges.iter().any(|edge| edge.from == id && edge.side.is_none()) {
             return Err(JobError::Plan(format!("the rows of stage {id} ({}) go nowhere: add a sink", stage.name)));
         }
         if let Some(read) = &stage.lookup {

@@ -62,6 +62,8 @@ async fn write_all(
             () = tick(&mut commits, uncommitted) => {
                 writer.commit().await?;
                 uncommitted = false;
+                // What is committed can be read.
+                context.metrics.changed.notify_one();
                 continue;
             }
             item = write.queue.wait_for_item() => item,

@@ -12,12 +12,13 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
+use mulgil_connect::definition::TableName;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::EarlyFire;
 use mulgil_engine::error::JobError;
-use mulgil_engine::job::{Job, JobOptions, JobSummary};
+use mulgil_engine::job::{Job, JobOptions};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::options::{Settings, StreamOptions};
 use mulgil_sql::problem::SqlError;
@@ -57,6 +58,9 @@ pub struct RunOptions {
     pub allowed_lateness_ms: u64,
     /// How often windows of a statement in stream mode give what they have so far; views say so for themselves.
     pub early_fire: Option<EarlyFire>,
+    /// The table to which rows of a statement in stream mode go that are too late for their windows; views say so for
+    /// themselves.
+    pub late_rows: Option<TableName>,
     /// How long state that nothing else bounds is kept in stream mode; views say so for themselves.
     pub time_to_live: Option<TimeToLive>,
     /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
@@ -74,6 +78,9 @@ impl RunOptions {
         if settings.says("early-fire") {
             self.early_fire = stated.trigger.early;
         }
+        if settings.says("late-rows") {
+            self.late_rows.clone_from(&stated.late_rows);
+        }
         if settings.says("state-ttl") {
             self.time_to_live = stated.time_to_live;
         }
@@ -88,6 +95,7 @@ impl Default for RunOptions {
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
             early_fire: None,
+            late_rows: None,
             time_to_live: None,
             changelog: false,
             snapshots: None,
@@ -181,7 +189,8 @@ fn session(catalog: &Arc<Catalog>, connectors: &Arc<Connectors>, options: &RunOp
     let session = Session::new(Arc::clone(catalog), Arc::clone(connectors))
         .with_options(options.session)
         .with_time_to_live(options.time_to_live)
-        .with_early_fire(options.early_fire);
+        .with_early_fire(options.early_fire)
+        .with_late_rows(options.late_rows.clone());
     match &options.snapshots {
         Some(snapshots) => session.with_view_snapshots(Arc::clone(snapshots)),
         None => session,
@@ -224,8 +233,8 @@ async fn run_statement(
             let definition = session.catalog().table(&insert.table);
             let definition = definition.ok_or_else(|| JobError::Plan(format!("table {table} is not declared")))?;
             let sink = session.connectors().sink(&definition.definition).map_err(SqlError::from)?;
-            let summary = run_job(session, plan, options, table.clone(), sink).await?;
-            Ok(StatementResult::Written { table, rows: summary.rows_out })
+            let rows = run_job(session, plan, options, table.clone(), sink).await?;
+            Ok(StatementResult::Written { table, rows })
         }
         (StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Set(_), _) => {
             Ok(StatementResult::Declared(String::new()))
@@ -233,14 +242,14 @@ async fn run_statement(
     }
 }
 
-/// Runs a stream to the end of its input.
+/// Runs a stream to the end of its input. Gives the number of rows written to its sink.
 async fn run_job(
     session: &Session,
     plan: StreamPlan,
     options: &RunOptions,
     sink_name: String,
     sink: Arc<dyn Sink>,
-) -> Result<JobSummary, RunError> {
+) -> Result<u64, RunError> {
     let mut sources: HashMap<String, Arc<dyn Source>> = HashMap::new();
     for name in &plan.sources {
         if let Some(table) = session.catalog().table(name) {
@@ -254,9 +263,25 @@ async fn run_job(
         follow: false,
         ..JobOptions::default()
     };
-    let sinks = HashMap::from([(sink_name, sink)]);
+    let mut sinks = side_sinks(session, &plan)?;
+    sinks.insert(sink_name.clone(), sink);
     let job = Job::start(plan.graph, job_options, sources, sinks, &Handle::current()).await?;
-    Ok(job.join().await?)
+    job.join().await?;
+    Ok(job.status().sinks.iter().filter(|sink| sink.table == sink_name).map(|sink| sink.rows).sum())
+}
+
+/// The sinks of the tables into which a stream puts rows aside.
+///
+/// # Errors
+/// Such a table cannot be written to.
+pub(crate) fn side_sinks(session: &Session, plan: &StreamPlan) -> Result<HashMap<String, Arc<dyn Sink>>, SqlError> {
+    let mut sinks = HashMap::new();
+    for name in &plan.side_sinks {
+        if let Some(table) = session.catalog().table(name) {
+            sinks.insert(name.to_string(), session.connectors().sink(&table.definition)?);
+        }
+    }
+    Ok(sinks)
 }
 
 async fn final_rows(session: &Session, plan: StreamPlan, options: &RunOptions) -> Result<StatementResult, RunError> {

@@ -35,6 +35,7 @@ use tokio::sync::{Notify, broadcast};
 use self::cell::ViewCell;
 pub use self::error::ViewError;
 use crate::result::ResultTable;
+use crate::run::side_sinks;
 use crate::sink::ResultSink;
 use crate::status::{ViewChange, ViewStatus};
 
@@ -167,6 +168,7 @@ impl Views {
                 sources.insert(source.to_string(), opened.map_err(|error| failed(error.into()))?);
             }
         }
+        let mut sinks = side_sinks(&self.session(), &plan).map_err(failed)?;
         let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
             .map_err(|error| refused(error.to_string()))?;
@@ -180,7 +182,7 @@ impl Views {
             commit_interval: Some(COMMIT_INTERVAL),
             ..JobOptions::default()
         };
-        let sinks = HashMap::from([(name.clone(), sink)]);
+        sinks.insert(name.clone(), sink);
         let job = Job::start(plan.graph, options, sources, sinks, &Handle::current())
             .await
             .map_err(|error| refused(error.to_string()))?;

@@ -25,6 +25,8 @@ mod functions;
 mod generated;
 #[path = "serving/joins.rs"]
 mod joins;
+#[path = "serving/late_rows.rs"]
+mod late_rows;
 #[path = "serving/lookups.rs"]
 mod lookups;
 #[path = "serving/modes.rs"]
@@ -43,3 +45,5 @@ mod scalar_functions;
 mod slt;
 #[path = "serving/views.rs"]
 mod views;
+#[path = "serving/windows.rs"]
+mod windows;

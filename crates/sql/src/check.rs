@@ -236,8 +236,12 @@ pub(crate) fn view(
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
     if view.mode == RefreshMode::Continuous {
-        crate::stream::plan(plan, Some(declaration.name.to_string()), view.stream.time_to_live)
+        let planned = crate::stream::plan(plan, Some(declaration.name.to_string()), view.stream.time_to_live)
             .map_err(|error| stream_mistake(error, declaration.name_at))?;
+        if view.stream.late_rows.is_some() && planned.side_sinks.is_empty() {
+            return Err(Mistake::new(option_at("late-rows"), "no window of the view drops late rows")
+                .remedy("leave the option 'late-rows' out"));
+        }
     }
     Ok(view)
 }

@@ -35,7 +35,7 @@ use mulgil_dataflow::trigger::Trigger;
 
 use crate::catalog::Catalog;
 use crate::options::StreamOptions;
-use crate::plan::window::{CallWindow, WindowAssignNode};
+use crate::plan::window::{CallWindow, WindowAssignNode, WindowPolicy};
 use crate::plan::{Planner, Unscanned, planning_state};
 use crate::problem::{Mistake, SqlError};
 use crate::session::{QUERY_FILE, single_statement};
@@ -203,7 +203,8 @@ impl Frame {
         if let CallWindow::Aligned(window) = &window {
             window.check().map_err(datafusion::common::DataFusionError::Plan)?;
         }
-        let node = WindowAssignNode::new(self.plan, time, window, call.trigger)?;
+        let policy = WindowPolicy { trigger: call.trigger, late_rows: None };
+        let node = WindowAssignNode::new(self.plan, time, window, policy)?;
         Ok(Self { plan: LogicalPlan::Extension(Extension { node: Arc::new(node) }), ..self })
     }
 

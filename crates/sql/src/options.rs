@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_connect::definition::TableName;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::{EarlyFire, Trigger};
 
@@ -13,8 +14,8 @@ use crate::problem::{Mistake, SqlProblem, did_you_mean};
 use crate::statement::Setting;
 
 /// The names of the options.
-pub(crate) const STREAM_OPTIONS: [&str; 5] =
-    ["allowed-lateness", "early-fire", "early-fire-clock", "state-ttl", "state-ttl-clock"];
+pub(crate) const STREAM_OPTIONS: [&str; 6] =
+    ["allowed-lateness", "early-fire", "early-fire-clock", "late-rows", "state-ttl", "state-ttl-clock"];
 
 /// What is said, or taken where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct StreamOptions {
     /// How long state that nothing else bounds is kept: option `state-ttl`, by event time, or by the machine's clock with
     /// `state-ttl-clock` = `processing`.
     pub time_to_live: Option<TimeToLive>,
+    /// The table to which rows go that are too late for all their windows: option `late-rows`.
+    pub late_rows: Option<TableName>,
 }
 
 /// What the `SET` statements of a text have said so far.
@@ -73,7 +76,8 @@ impl StreamOptions {
             (None, _) => None,
         };
         let allowed_lateness_ms = options.length_of_time("allowed-lateness", 0)?.map_or(0, i64::unsigned_abs);
-        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live })
+        let late_rows = written.get("late-rows").map(|table| TableName::parse(table));
+        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows })
     }
 }
 
@@ -117,7 +121,8 @@ mod tests {
 
     #[test]
     fn early_results_go_by_the_clock_and_time_to_live_by_event_time_unless_said_otherwise() {
-        let trigger = |early| StreamOptions { trigger: Trigger { early, allowed_lateness_ms: 0 }, time_to_live: None };
+        let trigger =
+            |early| StreamOptions { trigger: Trigger { early, allowed_lateness_ms: 0 }, ..StreamOptions::default() };
         let cases = [
             (vec![], Ok(StreamOptions::default())),
             (vec![("early-fire", "10 s")], Ok(trigger(Some(EarlyFire::ProcessingTime(10_000))))),
@@ -126,10 +131,11 @@ mod tests {
                 Ok(trigger(Some(EarlyFire::EventTime(60_000)))),
             ),
             (
-                vec![("state-ttl", "1 s"), ("allowed-lateness", "2 s")],
+                vec![("state-ttl", "1 s"), ("allowed-lateness", "2 s"), ("late-rows", "raw.late")],
                 Ok(StreamOptions {
                     trigger: Trigger::allowing(2_000),
                     time_to_live: Some(TimeToLive::EventTime(1_000)),
+                    late_rows: Some(TableName::parse("raw.late")),
                 }),
             ),
             (vec![("early-fire", "0 s")], Err("'0 s' is not a length of time".to_owned())),

@@ -112,6 +112,12 @@ impl Session {
         self
     }
 
+    /// With a table for the rows of statements in stream mode that are too late for their windows; views have their own.
+    pub fn with_late_rows(mut self, table: Option<TableName>) -> Self {
+        self.stream.late_rows = table;
+        self
+    }
+
     /// The catalog.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog

@@ -14,7 +14,7 @@ use crate::problem::Mistake;
 pub(crate) static DIALECT: MulgilDialect = MulgilDialect::new();
 
 /// The window table functions, in lower case.
-pub(crate) const WINDOW_FUNCTIONS: [&str; 4] = ["tumble", "hop", "cumulate", "session"];
+pub(crate) const WINDOW_FUNCTIONS: [&str; 6] = ["tumble", "hop", "cumulate", "session", "count_tumble", "count_hop"];
 
 /// The function in which the keys of a window call come from the parser.
 pub(crate) const PARTITION_BY: &str = "partition_by";
@@ -171,6 +171,7 @@ mod tests {
             ),
             ("HOP((SELECT sum(a) OVER (PARTITION BY b, 1)), 2)", "HOP((SELECT sum(a) OVER (PARTITION BY b, 1)), 2)"),
             ("SESSION(t PARTITION BY (a, b))", "SESSION(t, partition_by((a, b)))"),
+            ("COUNT_HOP(TABLE t PARTITION BY a, 2, 3)", "COUNT_HOP(t, partition_by(a), 2, 3)"),
         ] {
             let tokens = split_statements(text).unwrap().remove(0);
             let kept: String = window_arguments(tokens).iter().map(|t| t.token.to_string()).collect();

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{describe, exchange, steps};
-use crate::graph::Graph;
+use crate::graph::{Graph, LogicalOperator};
 use crate::physical::PhysicalGraph;
 
 pub(super) fn logical(graph: &Graph) -> String {
@@ -11,7 +11,8 @@ pub(super) fn logical(graph: &Graph) -> String {
     for (id, node) in graph.nodes.iter().enumerate() {
         let _ = writeln!(text, "  n{id} [label={}];", quoted(&describe(node)));
         for input in &node.inputs {
-            let _ = writeln!(text, "  n{input} -> n{id};");
+            let style = if matches!(node.operator, LogicalOperator::LateRows) { " [style=dashed]" } else { "" };
+            let _ = writeln!(text, "  n{input} -> n{id}{style};");
         }
     }
     text.push_str("}\n");
@@ -26,7 +27,8 @@ pub(super) fn physical(graph: &PhysicalGraph) -> String {
     }
     for edge in &graph.edges {
         let label = quoted(&exchange(graph, edge));
-        let _ = writeln!(text, "  s{} -> s{} [label={label}];", edge.from, edge.to);
+        let style = if edge.side.is_some() { ", style=dashed" } else { "" };
+        let _ = writeln!(text, "  s{} -> s{} [label={label}{style}];", edge.from, edge.to);
     }
     text.push_str("}\n");
     text

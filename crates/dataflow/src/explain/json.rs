@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{describe, exchange, steps};
+use super::{describe, exchange, side_of, steps};
 use crate::graph::Graph;
 use crate::physical::PhysicalGraph;
 
@@ -38,7 +38,14 @@ pub(super) fn physical(graph: &PhysicalGraph) -> String {
     let edges: Vec<Value> = graph
         .edges
         .iter()
-        .map(|edge| json!({"from": edge.from, "to": edge.to, "port": edge.port, "exchange": exchange(graph, edge)}))
+        .map(|edge| {
+            let mut value =
+                json!({"from": edge.from, "to": edge.to, "port": edge.port, "exchange": exchange(graph, edge)});
+            if let (Some(side), Some(value)) = (side_of(graph, edge), value.as_object_mut()) {
+                value.insert("side".to_owned(), side.into());
+            }
+            value
+        })
         .collect();
     pretty(&json!({ "parallelism": graph.parallelism, "stages": stages, "edges": edges }))
 }

@@ -2,18 +2,27 @@
 
 use std::fmt::Write;
 
-use super::{describe, exchange, steps};
-use crate::graph::{Graph, NodeId};
+use super::{describe, exchange, side_of, steps};
+use crate::graph::{Graph, LogicalOperator, NodeId};
 use crate::physical::PhysicalGraph;
 
 pub(super) fn logical(graph: &Graph) -> String {
     let mut text = String::new();
     let mut written = vec![false; graph.nodes.len()];
     let is_taken = |id: NodeId| graph.nodes.iter().any(|node| node.inputs.contains(&id));
-    for id in (0..graph.nodes.len()).filter(|id| !is_taken(*id)) {
+    let roots = (0..graph.nodes.len()).filter(|id| !is_taken(*id));
+    // What is put aside on the way to a sink comes after it.
+    let (aside, sinks): (Vec<NodeId>, Vec<NodeId>) = roots.partition(|id| is_aside(graph, *id));
+    for id in sinks.into_iter().chain(aside) {
         write_node(graph, id, 0, &mut written, &mut text);
     }
     text
+}
+
+/// Whether a node's rows are late rows of another.
+fn is_aside(graph: &Graph, id: NodeId) -> bool {
+    let Some(node) = graph.nodes.get(id) else { return false };
+    matches!(node.operator, LogicalOperator::LateRows) || node.inputs.iter().any(|input| is_aside(graph, *input))
 }
 
 fn write_node(graph: &Graph, id: NodeId, depth: usize, written: &mut [bool], text: &mut String) {
@@ -35,7 +44,8 @@ pub(super) fn physical(graph: &PhysicalGraph) -> String {
     for (id, stage) in graph.stages.iter().enumerate() {
         let _ = writeln!(text, "stage {id}");
         for edge in graph.edges.iter().filter(|edge| edge.to == id) {
-            let _ = writeln!(text, "  from stage {} by {}", edge.from, exchange(graph, edge));
+            let side = side_of(graph, edge).map_or_else(String::new, |side| format!(", {side}"));
+            let _ = writeln!(text, "  from stage {}{side} by {}", edge.from, exchange(graph, edge));
         }
         for step in steps(stage) {
             let _ = writeln!(text, "  {step}");

@@ -6,10 +6,9 @@
 //! results sessions give what they have so far. What was given out is replaced by what is so now: see
 //! [`super::session_changes`].
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::datatypes::{DataType, SchemaRef};
 
 use super::group_aggregate::RollingCall;
@@ -20,12 +19,9 @@ use super::window_assign::timed_rows;
 use super::{emit_in_parts, rows_of};
 use crate::batch::{Batch, take_rows};
 use crate::definition::{Distribution, OperatorDefinition, Port};
-use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operator::{Operator, OperatorError, Output};
 use crate::time::{Watermark, timestamps};
 use crate::trigger::{Pace, Trigger};
-
-/// How many late rows of a batch are shown.
-const LATE_SAMPLE_ROWS: usize = 3;
 
 /// A session aggregation with everything bound. Output columns: the keys, `window_start`, `window_end`, the results.
 #[derive(Clone, Debug)]
@@ -110,21 +106,6 @@ impl Instance {
         Ok(rows_of(&self.schema, columns, sessions.len())?)
     }
 
-    fn report_late(
-        &self,
-        rows: &RecordBatch,
-        (late, times): (&[u32], &Int64Array),
-        dropped: bool,
-        out: &mut dyn Output,
-    ) -> Result<(), OperatorError> {
-        let Some(first) = late.first() else { return Ok(()) };
-        let sample = UInt32Array::from_iter_values(late.iter().copied().take(LATE_SAMPLE_ROWS));
-        let behind_ms = times.values().get(*first as usize).map_or(0, |time| self.sessions.behind_ms(*time));
-        let sample = Cow::Owned(take_rows(rows, &sample)?);
-        out.late(LateRows { sample, row_count: late.len() as u64, behind_ms: behind_ms.max(0), dropped });
-        Ok(())
-    }
-
     fn add(&mut self, rows: &RecordBatch, assigned: &Assigned) -> Result<(), OperatorError> {
         let slot_bound = self.sessions.slot_bound();
         let column = |index: &usize| -> Result<ArrayRef, OperatorError> {
@@ -186,11 +167,10 @@ impl Instance {
 impl Operator for Instance {
     fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let (batch, times) = timed_rows(batch, self.definition.key_count, out)?;
-        let mut rows = batch.rows;
-        let keys = rows.columns().get(..self.definition.key_count).unwrap_or_default().to_vec();
+        let keys = batch.rows.columns().get(..self.definition.key_count).unwrap_or_default().to_vec();
         let assigned = self.sessions.assign(&keys, &times)?;
-        self.report_late(&rows, (&assigned.dropped, &times), true, out)?;
-        self.report_late(&rows, (&assigned.updating, &times), false, out)?;
+        self.sessions.report_late(&batch, &assigned, &times, out)?;
+        let mut rows = batch.rows;
         if !assigned.dropped.is_empty() {
             rows = take_rows(&rows, &UInt32Array::from(assigned.rows.clone()))?;
         }

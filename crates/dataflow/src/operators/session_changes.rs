@@ -3,52 +3,35 @@
 //! A session that is where it was is corrected by `-U` and `+U`, or not mentioned if its results are what they were. One
 //! that has grown, or grown together with another, is another row: `-D` for each that it replaces, `+I` for itself.
 
-use std::sync::Arc;
-
 use arrow::array::{RecordBatch, UInt8Array, UInt32Array};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{interleave_record_batch, take};
+use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
-use hashbrown::HashMap;
 
+use super::kept_rows::KeptRows;
 use crate::batch::{Batch, RowKind};
-
-/// Fewer rows than this are not worth being laid together anew.
-const SPARSE_ROWS_MIN: usize = 1_024;
 
 /// Results that have been given out, and are to be replaced, by the slot of the session that replaces them.
 pub(crate) struct Withdrawn {
-    schema: SchemaRef,
     /// How many columns stand before the session's bounds.
     key_count: usize,
-    batches: Vec<RecordBatch>,
-    /// The batch and row of each.
-    places: HashMap<usize, Vec<(usize, usize)>>,
+    rows: KeptRows,
 }
 
 impl Withdrawn {
     pub(crate) fn new(schema: SchemaRef, key_count: usize) -> Self {
-        Self { schema, key_count, batches: Vec::new(), places: HashMap::new() }
+        Self { key_count, rows: KeptRows::new(schema) }
     }
 
     /// Takes results in, one a slot.
     pub(crate) fn add(&mut self, results: RecordBatch, slots: impl Iterator<Item = usize>) -> Result<(), ArrowError> {
-        self.tidy()?;
-        for (row, slot) in slots.enumerate() {
-            self.places.entry(slot).or_default().push((self.batches.len(), row));
-        }
-        self.batches.push(results);
-        Ok(())
+        self.rows.add(results, slots)
     }
 
     /// Sessions have gone into others.
     pub(crate) fn merge(&mut self, from: &[usize], to: &[usize]) {
-        for (from, to) in from.iter().zip(to) {
-            if let Some(places) = self.places.remove(from) {
-                self.places.entry(*to).or_default().extend(places);
-            }
-        }
+        self.rows.merge(from, to);
     }
 
     /// What is to be told when the sessions of `slots` have these results now.
@@ -57,16 +40,14 @@ impl Withdrawn {
         // The old row and the new one of sessions that have one of each.
         let mut pairs: Vec<(u32, u32)> = Vec::new();
         for (new, slot) in slots.iter().enumerate() {
-            let replaced = self.places.remove(slot).unwrap_or_default();
+            let replaced = self.rows.places(*slot);
             if replaced.len() == 1 {
                 pairs.push((places.len() as u32, new as u32));
             }
-            places.extend(replaced);
+            places.extend_from_slice(replaced);
         }
-        let old = self.rows(&places)?;
-        if self.places.is_empty() {
-            self.batches.clear();
-        }
+        let old = self.rows.rows(&places)?;
+        self.rows.forget(slots.iter().copied());
         let mut kinds = vec![Some(RowKind::Delete); places.len()];
         kinds.extend(vec![Some(RowKind::Insert); slots.len()]);
         for ((before, after), Compared { is_there, is_so }) in pairs.iter().zip(self.compare(&old, results, &pairs)?) {
@@ -79,13 +60,6 @@ impl Withdrawn {
             }
         }
         in_changelog_order(&old, results, &kinds)
-    }
-
-    fn rows(&self, places: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
-        if places.is_empty() {
-            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
-        }
-        interleave_record_batch(&self.batches.iter().collect::<Vec<&RecordBatch>>(), places)
     }
 
     /// How each pair of an old and a new row compare.
@@ -107,23 +81,8 @@ impl Withdrawn {
         Ok(compared)
     }
 
-    /// Lays the rows together that are still wanted, where they have become few among the others.
-    fn tidy(&mut self) -> Result<(), ArrowError> {
-        let held: usize = self.batches.iter().map(RecordBatch::num_rows).sum();
-        let wanted: usize = self.places.values().map(Vec::len).sum();
-        if held < SPARSE_ROWS_MIN || held < 2 * wanted {
-            return Ok(());
-        }
-        let places: Vec<(usize, usize)> = self.places.values().flatten().copied().collect();
-        self.batches = vec![self.rows(&places)?];
-        for (row, place) in self.places.values_mut().flatten().enumerate() {
-            *place = (0, row);
-        }
-        Ok(())
-    }
-
     pub(crate) fn size_bytes(&self) -> usize {
-        self.batches.iter().map(RecordBatch::get_array_memory_size).sum()
+        self.rows.size_bytes()
     }
 }
 

@@ -16,6 +16,9 @@ use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
 use super::group_aggregate::key_table::KeyTable;
+use super::late::{Lateness, report_late};
+use crate::batch::Batch;
+use crate::operator::Output;
 use crate::time::{EventTimeMs, Watermark};
 use crate::trigger::Trigger;
 use crate::window::Span;
@@ -105,9 +108,21 @@ impl Sessions {
         self.watermark = watermark;
     }
 
-    /// How far the watermark has passed the end of a session of a row at `time_ms` alone.
-    pub(crate) fn behind_ms(&self, time_ms: EventTimeMs) -> i64 {
-        self.watermark.0.saturating_sub(time_ms.saturating_add(self.gap_ms))
+    /// Reports the rows of a batch, of these times, that were assigned too late.
+    pub(crate) fn report_late(
+        &self,
+        batch: &Batch,
+        assigned: &Assigned,
+        times: &Int64Array,
+        out: &mut dyn Output,
+    ) -> Result<(), ArrowError> {
+        for (rows, dropped) in [(&assigned.dropped, true), (&assigned.updating, false)] {
+            let Some(time_ms) = rows.first().and_then(|row| times.values().get(*row as usize)) else { continue };
+            // Behind the end of a session of that row alone.
+            let behind_ms = self.watermark.0.saturating_sub(time_ms.saturating_add(self.gap_ms)).max(0);
+            report_late(batch, rows, Lateness { row_count: rows.len() as u64, behind_ms, dropped }, out)?;
+        }
+        Ok(())
     }
 
     /// All slots are below this.

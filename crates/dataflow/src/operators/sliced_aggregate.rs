@@ -189,9 +189,8 @@ impl Operator for SlicedAggregate {
         for (span, part) in &sliced.slices {
             let Some(last) = self.input.aggregation.window.last_window(*span) else { continue };
             if last.end_ms <= self.watermark.0 {
-                let rows: Vec<usize> = sliced.rows(part).collect();
                 let late = (last, self.watermark);
-                self.input.report_late(&batch, rows.into_iter(), counts.as_ref(), late, out)?;
+                self.input.report_late(&batch, sliced.rows(part), counts.as_ref(), late, out)?;
                 if self.is_gone(last) {
                     continue;
                 }

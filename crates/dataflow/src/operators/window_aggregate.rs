@@ -144,9 +144,8 @@ impl Operator for WindowAggregate {
         let mut fire_again = Vec::new();
         for (span, part) in &sliced.slices {
             if self.has_fired(*span) {
-                let rows: Vec<usize> = sliced.rows(part).collect();
                 let late = (*span, self.watermark);
-                self.input.report_late(&batch, rows.into_iter(), counts.as_ref(), late, out)?;
+                self.input.report_late(&batch, sliced.rows(part), counts.as_ref(), late, out)?;
                 if self.is_gone(*span) {
                     continue;
                 }

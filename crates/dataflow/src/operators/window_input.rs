@@ -1,22 +1,19 @@
 //! Rows, or the partial states that a pre-aggregation made of them, on their way into the slices of a window aggregation.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::array::{Int64Array, UInt32Array};
+use arrow::array::Int64Array;
 
 use super::aggregation::{Aggregation, Contribution};
+use super::late::{Lateness, report_late};
 use super::slice_table::{Form, SliceTable};
 use super::window_assign::time_column;
-use crate::batch::{Batch, take_rows};
+use crate::batch::Batch;
 use crate::key::KeyEncoder;
-use crate::operator::{LateRows, OperatorError, Output};
+use crate::operator::{OperatorError, Output};
 use crate::slice::SlicedRows;
 use crate::time::{Watermark, event_times};
 use crate::window::Span;
-
-/// How many late rows of a slice are shown.
-const LATE_SAMPLE_ROWS: usize = 3;
 
 /// Takes batches apart for an aggregation.
 pub(crate) struct WindowInput {
@@ -72,19 +69,20 @@ impl WindowInput {
     pub(crate) fn report_late(
         &self,
         batch: &Batch,
-        rows: impl Iterator<Item = usize> + Clone,
+        rows: impl Iterator<Item = usize>,
         counts: Option<&Int64Array>,
         (window, watermark): (Span, Watermark),
         out: &mut dyn Output,
     ) -> Result<(), OperatorError> {
-        let sample = UInt32Array::from_iter_values(rows.clone().take(LATE_SAMPLE_ROWS).map(|row| row as u32));
+        let rows: Vec<u32> = rows.map(|row| row as u32).collect();
         let row_count = match counts {
-            Some(counts) => rows.filter_map(|row| counts.values().get(row)).sum::<i64>().unsigned_abs(),
-            None => rows.count() as u64,
+            Some(counts) => {
+                rows.iter().filter_map(|row| counts.values().get(*row as usize)).sum::<i64>().unsigned_abs()
+            }
+            None => rows.len() as u64,
         };
         let behind_ms = watermark.0.saturating_sub(window.end_ms);
-        let sample = Cow::Owned(take_rows(&batch.rows, &sample)?);
-        out.late(LateRows { sample, row_count, behind_ms, dropped: self.is_gone(window, watermark) });
-        Ok(())
+        let lateness = Lateness { row_count, behind_ms, dropped: self.is_gone(window, watermark) };
+        Ok(report_late(batch, &rows, lateness, out)?)
     }
 }

@@ -77,6 +77,8 @@ struct Planner<'a> {
 #[derive(Clone, Debug)]
 struct Place {
     stage: usize,
+    /// The last operator of the stage so far: the node's own, where it is one.
+    operator: Option<usize>,
     /// The columns by whose key groups the rows lie on the subtasks, if they do.
     keyed_by: Option<Vec<usize>>,
 }
@@ -115,12 +117,12 @@ impl<'a> Planner<'a> {
     }
 
     fn place(&mut self, id: NodeId, node: &Node) -> Result<(), PlanError> {
-        let place = match &node.operator {
+        let mut place = match &node.operator {
             LogicalOperator::Source { table, projection } => {
                 let source =
                     SourceRead { table: table.clone(), projection: projection.clone(), watermark: None, to_end: false };
                 let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
-                Place { stage, keyed_by: None }
+                Place { stage, operator: None, keyed_by: None }
             }
             LogicalOperator::ProcessingTime => {
                 let place = self.input_place(node, 0);
@@ -163,6 +165,7 @@ impl<'a> Planner<'a> {
                 self.place_aggregate(id, node, Arc::new(aggregation))?
             }
             LogicalOperator::Apply(definition) => self.place_definition(id, node, definition)?,
+            LogicalOperator::LateRows => self.place_late_rows(id, node)?,
             LogicalOperator::Union => self.place_union(id, node),
             LogicalOperator::Sink { table } => {
                 let place = self.extend(node);
@@ -178,6 +181,7 @@ impl<'a> Planner<'a> {
         if let Some(stage) = self.physical.stages.get_mut(place.stage) {
             stage.schema = Arc::clone(&node.schema);
             stage.is_updating = self.graph.is_updating(id);
+            place.operator = stage.operators.len().checked_sub(1);
         }
         self.places.push(place);
         Ok(())
@@ -218,7 +222,10 @@ impl<'a> Planner<'a> {
         let lies_so = key_count > 0 && place.keyed_by.is_some() && place.keyed_by == key_columns;
         if self.physical.parallelism == 1 || lies_so {
             self.push(place.stage, node, OperatorKind::WindowAggregate(aggregation, Form::Rows));
-            return Ok(Place { stage: place.stage, keyed_by });
+            return Ok(Place { keyed_by, ..place });
+        }
+        if self.graph.gives_late_rows(id) {
+            return self.place_aggregate_of_rows(id, node, (aggregation, key_columns), place);
         }
         let partial_schema = aggregation.partial_schema();
         if let Some(stage) = self.physical.stages.get_mut(place.stage) {
@@ -229,9 +236,49 @@ impl<'a> Planner<'a> {
         }
         let stage = self.new_stage(String::new(), None, &node.schema, false);
         let exchange = Exchange::Hash((0..key_count).collect());
-        self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
+        self.physical.edges.push(Edge { from: place.stage, side: None, to: stage, port: 0, exchange });
         self.push(stage, node, OperatorKind::WindowAggregate(aggregation, Form::States));
-        Ok(Place { stage, keyed_by })
+        Ok(Place { stage, operator: None, keyed_by })
+    }
+
+    /// As [`Planner::place_aggregate`], where late rows are wanted as they are: then rows cross the exchange, not states.
+    fn place_aggregate_of_rows(
+        &mut self,
+        id: NodeId,
+        node: &Node,
+        (aggregation, key_columns): (Arc<Aggregation>, Option<Vec<usize>>),
+        place: Place,
+    ) -> Result<Place, PlanError> {
+        let not_columns = || error(id, node, "its keys must be columns of its input where its late rows are taken");
+        let exchange = Exchange::Hash(key_columns.ok_or_else(not_columns)?);
+        let keyed_by = Some((0..aggregation.keys.len()).collect());
+        let stage = self.new_stage(String::new(), None, &node.schema, false);
+        self.physical.edges.push(Edge { from: place.stage, side: None, to: stage, port: 0, exchange });
+        self.push(stage, node, OperatorKind::WindowAggregate(aggregation, Form::Rows));
+        Ok(Place { stage, operator: None, keyed_by })
+    }
+
+    /// A stage of its own takes what an operator passes aside.
+    fn place_late_rows(&mut self, id: NodeId, node: &Node) -> Result<Place, PlanError> {
+        let of = node.inputs.first().and_then(|input| self.graph.nodes.get(*input));
+        let drops = of.is_some_and(|of| {
+            matches!(of.operator, LogicalOperator::WindowAggregate { .. } | LogicalOperator::Apply(_))
+        });
+        let place = self.input_place(node, 0);
+        let (Some(operator), true) = (place.operator, drops) else {
+            return Err(error(id, node, "its input drops no late rows"));
+        };
+        let stage = self.new_stage(String::new(), None, &node.schema, self.graph.is_updating(id));
+        let Some(from) = self.physical.stages.get_mut(place.stage) else {
+            return Err(error(id, node, "its input has no stage"));
+        };
+        let side = from.sides.iter().position(|of| *of == operator).unwrap_or_else(|| {
+            from.sides.push(operator);
+            from.sides.len() - 1
+        });
+        let exchange = Exchange::Forward;
+        self.physical.edges.push(Edge { from: place.stage, side: Some(side), to: stage, port: 0, exchange });
+        Ok(Place { stage, operator: None, keyed_by: None })
     }
 
     /// Places an operator where its inputs lie as it asks: in the stage of its input if it has one that does, else in a
@@ -252,16 +299,20 @@ impl<'a> Planner<'a> {
             let lookup = definition.looks_up();
             if exchange == Exchange::Forward && lookup.is_none() {
                 self.push(place.stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
-                return Ok(Place { stage: place.stage, keyed_by });
+                return Ok(Place { keyed_by, ..place });
             }
-            let (definition, ports, exchange) = self.place_local_part(&place, definition, port, exchange);
+            let (definition, ports, exchange) = if self.graph.gives_late_rows(id) {
+                (Arc::clone(definition), vec![port.clone()], exchange)
+            } else {
+                self.place_local_part(&place, definition, port, exchange)
+            };
             let stage = self.new_stage(String::new(), None, &node.schema, false);
-            self.physical.edges.push(Edge { from: place.stage, to: stage, port: 0, exchange });
+            self.physical.edges.push(Edge { from: place.stage, side: None, to: stage, port: 0, exchange });
             self.push(stage, node, OperatorKind::Apply(definition, ports));
             if let Some(stage) = self.physical.stages.get_mut(stage) {
                 stage.lookup = lookup;
             }
-            return Ok(Place { stage, keyed_by });
+            return Ok(Place { stage, operator: None, keyed_by });
         }
         let stage = self.new_stage(String::new(), None, &node.schema, false);
         for port in 0..ports.len() {
@@ -270,10 +321,10 @@ impl<'a> Planner<'a> {
             if definition.reads_to_end(port) {
                 self.read_to_end(input.stage);
             }
-            self.physical.edges.push(Edge { from: input.stage, to: stage, port, exchange });
+            self.physical.edges.push(Edge { from: input.stage, side: None, to: stage, port, exchange });
         }
         self.push(stage, node, OperatorKind::Apply(Arc::clone(definition), ports));
-        Ok(Place { stage, keyed_by })
+        Ok(Place { stage, operator: None, keyed_by })
     }
 
     /// Lets the tables that lead to a stage be read up to now.
@@ -341,18 +392,19 @@ impl<'a> Planner<'a> {
         let stage = self.new_stage(String::new(), None, &node.schema, updating);
         let inputs: Vec<Place> = (0..node.inputs.len()).map(|port| self.input_place(node, port)).collect();
         for (port, input) in inputs.iter().enumerate() {
-            self.physical.edges.push(Edge { from: input.stage, to: stage, port, exchange: Exchange::Forward });
+            let exchange = Exchange::Forward;
+            self.physical.edges.push(Edge { from: input.stage, side: None, to: stage, port, exchange });
         }
         self.push(stage, node, OperatorKind::Union);
         let keyed_by = inputs.first().and_then(|first| first.keyed_by.clone());
         let alike = inputs.iter().all(|input| input.keyed_by == keyed_by);
-        Place { stage, keyed_by: keyed_by.filter(|_| alike) }
+        Place { stage, operator: None, keyed_by: keyed_by.filter(|_| alike) }
     }
 
     fn input_place(&self, node: &Node, port: usize) -> Place {
         let input = node.inputs.get(port).and_then(|input| self.places.get(*input));
         // `check_inputs` has seen to it that inputs are placed before.
-        input.cloned().unwrap_or(Place { stage: 0, keyed_by: None })
+        input.cloned().unwrap_or(Place { stage: 0, operator: None, keyed_by: None })
     }
 
     /// The stage that a node with one input goes on with: its input's, or a new one behind it.
@@ -368,8 +420,8 @@ impl<'a> Planner<'a> {
         let stage = self.new_stage(String::new(), None, &node.schema, updating);
         let (exchange, keyed_by) =
             if rebalance { (Exchange::RoundRobin, None) } else { (Exchange::Forward, input.keyed_by) };
-        self.physical.edges.push(Edge { from: input.stage, to: stage, port: 0, exchange });
-        Place { stage, keyed_by }
+        self.physical.edges.push(Edge { from: input.stage, side: None, to: stage, port: 0, exchange });
+        Place { stage, operator: None, keyed_by }
     }
 
     /// Whether a node is where reading ends: the watermark, or the source itself where no watermark is to come.
@@ -393,7 +445,8 @@ impl<'a> Planner<'a> {
 
     fn new_stage(&mut self, name: String, source: Option<SourceRead>, schema: &SchemaRef, is_updating: bool) -> usize {
         let schema = Arc::clone(schema);
-        let stage = Stage { name, source, lookup: None, operators: Vec::new(), sink: None, schema, is_updating };
+        let (operators, sides) = Default::default();
+        let stage = Stage { name, source, lookup: None, operators, sides, sink: None, schema, is_updating };
         self.physical.stages.push(stage);
         self.physical.stages.len() - 1
     }

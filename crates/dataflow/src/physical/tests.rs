@@ -112,6 +112,48 @@ fn streams_part_and_join() {
     assert!(physical.edges.iter().all(|edge| edge.exchange == Exchange::Forward));
 }
 
+/// Late rows leave the operator that drops them by a side output; rows, not states, come to it then.
+#[test]
+fn late_rows_are_put_aside() {
+    let mut graph = Graph::new();
+    let node = source(&mut graph);
+    let read = watermark(&mut graph, node);
+    let aggregated = aggregate(&mut graph, read, "ts", &["origin"], 0);
+    let schema = graph.nodes[read].schema.clone();
+    let late = graph.push(LogicalOperator::LateRows, vec![aggregated], schema);
+    sink(&mut graph, late, "late");
+    sink(&mut graph, aggregated, "per_hour");
+    for (parallelism, edges, side_of) in [(1, "forward", 0), (3, "hash, forward", 1)] {
+        let physical = plan(&graph, parallelism).unwrap();
+        let exchanges: Vec<&str> = physical.edges.iter().map(|edge| edge.exchange.name()).collect();
+        assert_eq!(exchanges.join(", "), edges);
+        let side = physical.edges.last().unwrap();
+        assert_eq!((side.from, side.side), (side_of, Some(0)));
+        let stage = &physical.stages[side_of];
+        assert!(matches!(stage.operators[stage.sides[0]].kind, OperatorKind::WindowAggregate(_, Form::Rows)));
+        assert_eq!(stage.sink.as_deref(), Some("per_hour"));
+        let name = &stage.operators[stage.sides[0]].name;
+        let text = explain::physical(&physical, Format::Text);
+        assert!(
+            text.contains(&format!("  from stage {side_of}, late rows of {name} by forward\n  write late\n")),
+            "{text}"
+        );
+        assert!(explain::physical(&physical, Format::Json).contains(&format!("\"side\": \"late rows of {name}\"")));
+        assert!(explain::physical(&physical, Format::Dot).contains("style=dashed"));
+    }
+    let logical = explain::logical(&graph, Format::Text);
+    assert!(
+        logical.starts_with("5: write per_hour\n") && logical.contains("\n4: write late\n  3: late rows\n"),
+        "{logical}"
+    );
+
+    let mut wrong = Graph::new();
+    let node = source(&mut wrong);
+    let schema = wrong.nodes[node].schema.clone();
+    wrong.push(LogicalOperator::LateRows, vec![node], schema);
+    assert_eq!(plan(&wrong, 1).unwrap_err().reason, "its input drops no late rows");
+}
+
 #[test]
 fn rows_that_lie_by_their_key_are_not_exchanged_again() {
     let mut graph = Graph::new();

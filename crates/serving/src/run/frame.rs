@@ -41,7 +41,7 @@ pub async fn run_frame_into(
         }
         Mode::Stream => {
             let sink = session.connectors().sink(&target).map_err(SqlError::from)?;
-            run_job(session, frame.stream_into(table)?, options, table.to_owned(), sink).await?.rows_out
+            run_job(session, frame.stream_into(table)?, options, table.to_owned(), sink).await?
         }
     };
     Ok(StatementResult::Written { table: table.to_owned(), rows })

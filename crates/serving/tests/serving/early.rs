@@ -9,7 +9,6 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::batch::Batch;
-use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::physical::plan;
 use mulgil_engine::deterministic::{Step, run};
 use mulgil_sql::catalog::Catalog;
@@ -27,13 +26,13 @@ FROM WINDOWS GROUP BY k, window_start, window_end";
 /// Key, value and second of the event time.
 type Row = (&'static str, i64, i64);
 
-fn rows(rows: &[Row], projection: &[usize]) -> Step {
+fn rows(rows: &[Row]) -> Step {
     let columns: Vec<(&str, ArrayRef)> = vec![
         ("k", Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0)))),
         ("v", Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.1)))),
         ("ts", Arc::new(TimestampMillisecondArray::from_iter_values(rows.iter().map(|row| row.2 * 1_000)))),
     ];
-    Step::Rows(RecordBatch::try_from_iter(columns).unwrap().project(projection).unwrap())
+    Step::Rows(RecordBatch::try_from_iter(columns).unwrap())
 }
 
 /// All changes, each as text behind its kind.
@@ -63,79 +62,67 @@ fn run_steps(catalog: Arc<Catalog>, project: &Project, batches: &[&[Row]], paral
     let stream = session.stream_view(&TableName::parse("result")).unwrap();
     assert!(stream.is_updating);
     let physical = plan(&stream.graph, parallelism).unwrap();
-    let LogicalOperator::Source { projection, .. } = &stream.graph.nodes[0].operator else { panic!("no source") };
     let ticks = (1_i64..).map(|second| Step::Clock(second * 1_000));
-    let steps = batches.iter().zip(ticks).flat_map(|(batch, tick)| [rows(batch, projection), tick]).collect();
+    let steps = batches.iter().zip(ticks).flat_map(|(batch, tick)| [rows(batch), tick]).collect();
     let outcome = run(&physical, &HashMap::from([("events".to_owned(), vec![steps])]), 1_000, 7).unwrap();
     assert_eq!(outcome.summary.late_dropped, 0);
     changes(&outcome.batches["result"])
 }
 
+const TUMBLE: &str = "TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND)";
+const BY_CLOCK: &str = "'early-fire' = '2 s'";
+const BY_EVENT: &str = "'early-fire' = '2 s', 'early-fire-clock' = 'event'";
+
+/// Windows, options, and the changes.
+const CASES: [(&str, &str, &[&str]); 4] = [
+    // The clock stands at 1, 2, 3, 4 s: it has passed a multiple of two seconds at first, and then at 2 and 4.
+    (
+        TUMBLE,
+        BY_CLOCK,
+        &["+I a 00:00 1 1", "+I b 00:00 1 2", "-U a 00:00 1 1", "+U a 00:00 2 5", "+I a 00:10 1 0", "+I b 00:10 1 8"],
+    ),
+    // The watermark stands at 2, 3, 12, 13 s.
+    (
+        TUMBLE,
+        BY_EVENT,
+        &["+I a 00:00 1 1", "+I b 00:00 1 2", "-U a 00:00 1 1", "+U a 00:00 2 5", "+I a 00:10 1 0", "+I b 00:10 1 8"],
+    ),
+    (
+        "CUMULATE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '20' SECOND)",
+        BY_EVENT,
+        &[
+            "+I a 00:00 1 1",
+            "+I b 00:00 1 2",
+            "+I a 00:00 1 1",
+            "+I b 00:00 1 2",
+            "-U a 00:00 1 1",
+            "+U a 00:00 2 5",
+            "-U a 00:00 1 1",
+            "+U a 00:00 3 5",
+            "-U b 00:00 1 2",
+            "+U b 00:00 2 10",
+        ],
+    ),
+    (
+        "SESSION(TABLE events PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
+        BY_CLOCK,
+        &[
+            "+I a 00:01 1 1",
+            "+I b 00:02 1 2",
+            "-D a 00:01 1 1",
+            "+I a 00:01 2 5",
+            "-D a 00:01 2 5",
+            "+I a 00:01 3 5",
+            "+I b 00:13 1 8",
+        ],
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn early_results_are_replaced_until_the_watermark_closes_their_window() {
     let project = Project::new();
     let batches: [&[Row]; 4] = [&[("a", 1, 1), ("b", 2, 2)], &[("a", 4, 3)], &[("a", 0, 12)], &[("b", 8, 13)]];
-    let tumble = "TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND)";
-    let by_clock = "'early-fire' = '2 s'";
-    let by_event = "'early-fire' = '2 s', 'early-fire-clock' = 'event'";
-    let cases: [(&str, &str, &[&str]); 4] = [
-        // The clock stands at 1, 2, 3, 4 s: it has passed a multiple of two seconds at first, and then at 2 and 4.
-        (
-            tumble,
-            by_clock,
-            &[
-                "+I a 00:00 1 1",
-                "+I b 00:00 1 2",
-                "-U a 00:00 1 1",
-                "+U a 00:00 2 5",
-                "+I a 00:10 1 0",
-                "+I b 00:10 1 8",
-            ],
-        ),
-        // The watermark stands at 2, 3, 12, 13 s.
-        (
-            tumble,
-            by_event,
-            &[
-                "+I a 00:00 1 1",
-                "+I b 00:00 1 2",
-                "-U a 00:00 1 1",
-                "+U a 00:00 2 5",
-                "+I a 00:10 1 0",
-                "+I b 00:10 1 8",
-            ],
-        ),
-        (
-            "CUMULATE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND, INTERVAL '20' SECOND)",
-            by_event,
-            &[
-                "+I a 00:00 1 1",
-                "+I b 00:00 1 2",
-                "+I a 00:00 1 1",
-                "+I b 00:00 1 2",
-                "-U a 00:00 1 1",
-                "+U a 00:00 2 5",
-                "-U a 00:00 1 1",
-                "+U a 00:00 3 5",
-                "-U b 00:00 1 2",
-                "+U b 00:00 2 10",
-            ],
-        ),
-        (
-            "SESSION(TABLE events PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' SECOND)",
-            by_clock,
-            &[
-                "+I a 00:01 1 1",
-                "+I b 00:02 1 2",
-                "-D a 00:01 1 1",
-                "+I a 00:01 2 5",
-                "-D a 00:01 2 5",
-                "+I a 00:01 3 5",
-                "+I b 00:13 1 8",
-            ],
-        ),
-    ];
-    for (windows, options, expected) in cases {
+    for (windows, options, expected) in CASES {
         let found = run_steps(catalog(&project, windows, options), &project, &batches, 1);
         assert_eq!(found, expected, "{windows} with {options}");
         let mut sorted = expected.to_vec();

@@ -106,7 +106,7 @@ pub(crate) fn as_stream(
 }
 
 /// Cuts rows into partitions, and those into batches: rows next to each other go the same way for a while.
-fn random_script(rows: &RecordBatch, may_pause: bool, random: &mut Random) -> Script {
+pub(crate) fn random_script(rows: &RecordBatch, may_pause: bool, random: &mut Random) -> Script {
     let mut partitions = vec![Vec::new(); 1 + random.below(4)];
     let longest = [1, 6, 40][random.below(3)];
     let mut at = 0;

@@ -80,7 +80,7 @@ pub(crate) async fn check_queries(arrival: Arrival, queries: &[&str]) {
     check_plans(arrival, queries, |_, _| {}).await;
 }
 
-fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     let first = match std::env::var("MULGIL_SEED") {
         Ok(seed) => seed.parse().unwrap(),
         Err(_) => u64::from(std::process::id()) * 1_000,

@@ -123,6 +123,32 @@ async fn until_rows(views: &Views, sql: &str, wanted: &[&[&str]]) -> Vec<Vec<Str
     }
 }
 
+/// What is too late for its window goes to a table, from which it can be selected while the view runs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn late_rows_can_be_selected_from() {
+    const STRICT: &str = "
+        CREATE TABLE too_late (n BIGINT, ts TIMESTAMP(3), k VARCHAR)
+        WITH ('connector' = 'log', 'topic' = 'too_late', 'format' = 'json');
+        CREATE MATERIALIZED TABLE strict WITH ('late-rows' = 'too_late') REFRESH_MODE = CONTINUOUS AS
+        SELECT upper(k) AS k, count(*) AS c FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' HOUR)
+        GROUP BY upper(k), window_start, window_end;";
+    let events = PROJECT.split(';').next().unwrap();
+    let project = Project::new();
+    let options = ViewsOptions { parallelism: 2, news_interval: Duration::from_millis(10), ..ViewsOptions::default() };
+    let views = Views::new(project.catalog(&format!("{events};{STRICT}")), project.connectors.clone(), options);
+    views.start_all().await;
+    let hours = |from: &str, to: &str| {
+        format!("events VALUES ('a', 1, TIMESTAMP '2013-01-01 {from}'), ('b', 2, TIMESTAMP '2013-01-01 {to}')")
+    };
+    insert(&project, &hours("09:00:00", "12:00:00")).await;
+    until(&views, "strict", |status| status.rows == 1).await;
+    insert(&project, &hours("09:30:00", "12:30:00")).await;
+    until(&views, "strict", |status| status.late_dropped == 1).await;
+    until_rows(&views, "SELECT k, n, ts FROM too_late", &[&["a", "1", "2013-01-01T09:30:00"]]).await;
+    assert_eq!(rows(&views, "SELECT * FROM strict").await, [["A", "1"]]);
+    views.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_yields_the_same_rows() {
     let project = Project::new();

@@ -25,6 +25,7 @@ use mulgil_connect::lookup::LookupOptions;
 use super::as_of::{AsOfPlanner, resolve_versions};
 use super::distinct_on::number_rows;
 use super::group_window::write_out;
+use super::late_rows::LateTable;
 use super::lateral::flatten;
 use super::processing_time;
 use super::table_call::TableCallPlanner;
@@ -137,9 +138,10 @@ impl<'a> Planner<'a> {
         options: &StreamOptions,
     ) -> Self {
         let functions = catalog.functions.table.keys().cloned().collect();
+        let late_rows = options.late_rows.as_ref().map(|table| LateTable::find(catalog, table));
         let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
             Arc::new(AsOfPlanner),
-            Arc::new(WindowCallPlanner { trigger: options.trigger }),
+            Arc::new(WindowCallPlanner { trigger: options.trigger, late_rows }),
             Arc::new(TableCallPlanner { functions }),
         ];
         Self { catalog, state, scans, relation_planners }
@@ -232,7 +234,9 @@ impl<'a> Planner<'a> {
         if let Some(stored) = self.scans.view(view) {
             return Ok(stored);
         }
-        let planner = Planner::new(self.catalog, self.state, self.scans, &view.stream);
+        // The view itself sees to its late rows, whoever reads it.
+        let options = StreamOptions { late_rows: None, ..view.stream.clone() };
+        let planner = Planner::new(self.catalog, self.state, self.scans, &options);
         planner.query(&view.query, Location { line: view.line, column: 1 }).map(inlined).map_err(|mistake| {
             let problem = mistake.in_file(&view.file);
             outside(

@@ -5,11 +5,13 @@
 
 mod as_of;
 mod context;
+pub(crate) mod count_windows;
 mod distinct_on;
 pub(crate) mod expand;
 mod functions;
 mod group_window;
 mod keep_last;
+pub(crate) mod late_rows;
 mod lateral;
 pub(crate) mod processing_time;
 mod session_islands;

@@ -13,6 +13,8 @@ use datafusion::logical_expr::{Expr, LogicalPlan, UserDefinedLogicalNodeCore};
 use mulgil_dataflow::graph::Window;
 use mulgil_dataflow::trigger::Trigger;
 
+use super::late_rows::LateTable;
+
 /// The columns that the node appends.
 pub(crate) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
 
@@ -30,6 +32,15 @@ pub(crate) enum CallWindow {
     },
 }
 
+/// What a stream does with windows, beside giving their results when they end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WindowPolicy {
+    /// When they give results otherwise.
+    pub(crate) trigger: Trigger,
+    /// Where rows go that are too late for all of them.
+    pub(crate) late_rows: Option<Arc<LateTable>>,
+}
+
 impl CallWindow {
     pub(crate) fn is_tumbling(&self) -> bool {
         matches!(self, Self::Aligned(window) if window.is_tumbling())
@@ -44,13 +55,13 @@ pub(crate) struct WindowAssignNode {
     pub(crate) time: Expr,
     /// Which windows there are.
     pub(crate) window: CallWindow,
-    /// When windows give results besides when they end: batch knows only the end.
-    pub(crate) trigger: Trigger,
+    /// What concerns the stream alone: in batch windows give their results once, and no row is late.
+    pub(crate) policy: WindowPolicy,
     schema: DFSchemaRef,
 }
 
 impl WindowAssignNode {
-    pub(crate) fn new(input: LogicalPlan, time: Column, window: CallWindow, trigger: Trigger) -> Result<Self> {
+    pub(crate) fn new(input: LogicalPlan, time: Column, window: CallWindow, policy: WindowPolicy) -> Result<Self> {
         let DataType::Timestamp(_, zone) = input.schema().data_type(&time)? else {
             return plan_err!("{} is not a timestamp", time.name);
         };
@@ -62,7 +73,7 @@ impl WindowAssignNode {
             return plan_err!("there is a column {taken} already; name it otherwise in a subquery: {taken} AS ...");
         }
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema().as_arrow().metadata().clone())?);
-        Ok(Self { input, time: Expr::Column(time), window, trigger, schema })
+        Ok(Self { input, time: Expr::Column(time), window, policy, schema })
     }
 
     /// What its rows are parted by.
@@ -144,7 +155,7 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
                     }
                     aligned => aligned.clone(),
                 };
-                Self::new(input, time, window, self.trigger)
+                Self::new(input, time, window, self.policy.clone())
             }
             _ => plan_err!("a window is assigned by a time column of one input"),
         }
@@ -154,7 +165,9 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
         let passed = output_columns.iter().copied().filter(|column| *column < self.width());
         let schema = self.input.schema();
         let keys = self.keys().iter().flat_map(Expr::column_refs).filter_map(|key| schema.maybe_index_of_column(key));
-        let mut needed: Vec<usize> = passed.chain(self.time_index()).chain(keys).collect();
+        let late = self.policy.late_rows.iter().flat_map(|table| table.schema.fields());
+        let late = late.filter_map(|field| schema.fields().iter().position(|own| own.name() == field.name()));
+        let mut needed: Vec<usize> = passed.chain(self.time_index()).chain(keys).chain(late).collect();
         needed.sort_unstable();
         needed.dedup();
         Some(vec![needed])

@@ -1,5 +1,5 @@
 //! Window table functions in `FROM`: `TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, offset])`, `HOP`, `CUMULATE`,
-//! `SESSION`, with or without `TABLE(...)` around it, arguments by place or by name.
+//! `SESSION`, `COUNT_TUMBLE`, `COUNT_HOP`, with or without `TABLE(...)` around it, arguments by place or by name.
 
 use std::fmt::Debug;
 
@@ -7,14 +7,16 @@ use datafusion::common::{Column, DataFusionError, Result};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
 use datafusion::logical_expr::{Extension, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
-    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned, TableAlias, TableFactor,
+    Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned, TableAlias, TableFactor, Value,
 };
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_dataflow::graph::Window;
 use mulgil_dataflow::trigger::Trigger;
 use std::sync::Arc;
 
-use super::window::{CallWindow, WindowAssignNode};
+use super::count_windows;
+use super::late_rows::LateTable;
+use super::window::{CallWindow, WindowAssignNode, WindowPolicy};
 use crate::ddl::{fold, last_part};
 use crate::duration::duration_of_interval;
 use crate::problem::{Mistake, did_you_mean};
@@ -25,6 +27,8 @@ use crate::text::{PARTITION_BY, WINDOW_FUNCTIONS};
 pub(crate) struct WindowCallPlanner {
     /// When the windows of the view that is planned give results.
     pub(crate) trigger: Trigger,
+    /// Where rows go that are too late for them.
+    pub(crate) late_rows: Option<Result<Arc<LateTable>, Mistake>>,
 }
 
 impl RelationPlanner for WindowCallPlanner {
@@ -44,8 +48,22 @@ impl RelationPlanner for WindowCallPlanner {
         for key in &arguments.keys {
             keys.push(context.sql_to_expr(key.clone(), input.schema())?);
         }
+        if let Some((slide, size)) = call.row_counts(&arguments).map_err(wrap)? {
+            let plan = count_windows::plan(input, time, keys, slide, size)?;
+            return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))));
+        }
         let window = call.window(&arguments, keys).map_err(wrap)?;
-        let node = WindowAssignNode::new(input, time, window, self.trigger)?;
+        let is_concerned =
+            input.schema().maybe_index_of_column(&time).is_some_and(|time| LateTable::concerns(&input, time));
+        let late_rows = match self.late_rows.as_ref().filter(|_| is_concerned) {
+            Some(found) => {
+                let table = found.clone().map_err(|mistake| wrap(Mistake { at: call.at, ..mistake }))?;
+                table.check(&input, call.at).map_err(wrap)?;
+                Some(table)
+            }
+            None => None,
+        };
+        let node = WindowAssignNode::new(input, time, window, WindowPolicy { trigger: self.trigger, late_rows })?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }
@@ -108,6 +126,8 @@ impl Call {
             "cumulate" => {
                 "write CUMULATE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR, INTERVAL '1' DAY [, offset]): step, then size"
             }
+            "count_tumble" => "write COUNT_TUMBLE(TABLE t PARTITION BY k, DESCRIPTOR(ts), 100)",
+            "count_hop" => "write COUNT_HOP(TABLE t PARTITION BY k, DESCRIPTOR(ts), 10, 100): slide, then size",
             "session" => "write SESSION(TABLE t PARTITION BY k, DESCRIPTOR(ts), INTERVAL '10' MINUTE)",
             _ => "write TUMBLE(TABLE t, DESCRIPTOR(ts), INTERVAL '1' HOUR [, INTERVAL '15' MINUTE])",
         }
@@ -201,23 +221,44 @@ impl Call {
 
     /// The intervals in milliseconds, and where they stand, in the order of [`Call::interval_names`].
     fn intervals(&self, arguments: &Arguments) -> Result<Vec<Option<(i64, Location)>>, Mistake> {
-        let names = self.interval_names();
+        self.placed(arguments, self.interval_names(), duration_of_interval, "an interval of a fixed length")
+    }
+
+    /// The slide and the size of count windows, in rows; `None` for windows of time.
+    fn row_counts(&self, arguments: &Arguments) -> Result<Option<(i64, i64)>, Mistake> {
+        let names: &[&str] = match self.name.as_str() {
+            "count_tumble" => &["size"],
+            "count_hop" => &["slide", "size"],
+            _ => return Ok(None),
+        };
+        let counts = self.placed(arguments, names, number_of_rows, "a number of rows")?;
+        let counts: Vec<i64> = counts.into_iter().flatten().map(|(count, _)| count).collect();
+        Ok(counts.first().copied().zip(counts.last().copied()))
+    }
+
+    /// The arguments behind the time, as numbers, and where they stand, in the order of `names`.
+    fn placed(
+        &self,
+        arguments: &Arguments,
+        names: &[&str],
+        read: fn(&Expr) -> Option<i64>,
+        what: &str,
+    ) -> Result<Vec<Option<(i64, Location)>>, Mistake> {
         let mut found = vec![None; names.len()];
         for (name, value) in &arguments.intervals {
             let at = value.span().start;
-            let millis = duration_of_interval(value)
-                .ok_or_else(|| self.wrong(at, format!("{value} is not an interval of a fixed length")))?;
+            let number = read(value).ok_or_else(|| self.wrong(at, format!("{value} is not {what}")))?;
             let by_place = found.iter().position(Option::is_none);
             let index = if name.is_empty() { by_place } else { names.iter().position(|known| known == name) };
             match index.and_then(|index| found.get_mut(index)) {
-                Some(free @ None) => *free = Some((millis, at)),
+                Some(free @ None) => *free = Some((number, at)),
                 _ => return Err(self.wrong(at, format!("{value} is one argument too many"))),
             }
         }
         for (name, interval) in names.iter().zip(&found) {
             match interval {
                 None if *name != "offset" => return Err(self.wrong(self.at, format!("the window's {name} is missing"))),
-                Some((millis, at)) if *name != "offset" && *millis <= 0 => {
+                Some((number, at)) if *name != "offset" && *number <= 0 => {
                     return Err(self.wrong(*at, format!("the window's {name} must be longer than nothing")));
                 }
                 _ => {}
@@ -241,6 +282,16 @@ impl Call {
         let at = intervals.get(1).copied().flatten().map_or(self.at, |(_, at)| at);
         window.check().map_err(|reason| self.wrong(at, reason))?;
         Ok(CallWindow::Aligned(window))
+    }
+}
+
+fn number_of_rows(argument: &Expr) -> Option<i64> {
+    match argument {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => number.to_string().parse().ok(),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

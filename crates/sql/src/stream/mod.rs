@@ -5,12 +5,14 @@
 
 mod aggregate;
 mod calculation;
+mod count_windows;
 mod expression;
 mod finish;
 mod fixed_interval;
 mod grouping_sets;
 mod join;
 mod key;
+mod late_rows;
 mod lookup;
 mod over;
 mod processing_time;
@@ -42,7 +44,7 @@ use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
 use datafusion::optimizer::{Optimizer, OptimizerContext};
 use mulgil_connect::definition::TableName;
-use mulgil_dataflow::graph::{Graph, LogicalOperator};
+use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::time_to_live::TimeToLive;
 
 pub use self::finish::Finish;
@@ -67,6 +69,8 @@ pub struct StreamPlan {
     pub is_updating: bool,
     /// The tables that it reads.
     pub sources: Vec<TableName>,
+    /// The tables that rows are put into aside, on the way to the sink: those that are too late.
+    pub side_sinks: Vec<TableName>,
     /// What is left to do, in batch, with the final rows of a bare `SELECT`: `ORDER BY` and `LIMIT`.
     pub finish: Option<Finish>,
     /// What the user should know before it runs for ever: operators whose state nothing bounds, with the remedy.
@@ -96,9 +100,28 @@ pub(crate) fn plan(
     let mut sources: Vec<TableName> = sources.collect();
     sources.sort();
     sources.dedup();
+    let side_sinks = side_sinks(&graph, end);
+    if let Some(table) = side_sinks.iter().find(|table| sources.contains(table)) {
+        return Err(SqlError::NotInStream {
+            construct: format!("writing late rows to {table}, which is read here, so that they would come again,"),
+            remedy: "name another table in 'late-rows'".to_owned(),
+        });
+    }
     let is_updating = graph.is_updating(end);
     let warnings = graph.warnings();
-    Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, finish, warnings })
+    Ok(StreamPlan { graph, schema, key: rows.key.columns(), is_updating, sources, side_sinks, finish, warnings })
+}
+
+/// The tables of sinks before the last.
+fn side_sinks(graph: &Graph, end: NodeId) -> Vec<TableName> {
+    let sinks = graph.nodes.iter().take(end).filter_map(|node| match &node.operator {
+        LogicalOperator::Sink { table } => Some(TableName::parse(table)),
+        _ => None,
+    });
+    let mut sinks: Vec<TableName> = sinks.collect();
+    sinks.sort();
+    sinks.dedup();
+    sinks
 }
 
 /// Applies the rules that leave every construct recognisable.

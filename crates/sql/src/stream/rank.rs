@@ -16,7 +16,7 @@ use mulgil_dataflow::operators::rank::{OrderColumn, RankDefinition, RankFunction
 use super::key::Key;
 use super::time_attribute::time_attribute;
 use super::translate::{Rows, Translation, arrow_schema};
-use super::window_columns::trigger;
+use super::window_columns::policy;
 use crate::problem::SqlError;
 
 /// The name of a row's number, where `OFFSET` asks for it.
@@ -119,7 +119,7 @@ fn window_of(input: &LogicalPlan, partition: &[usize]) -> Option<WindowColumn> {
         let until_end_ms = time_attribute(input, *column)?.until_complete_ms()?;
         Some(WindowColumn { column: *column, until_end_ms })
     };
-    partition.iter().find_map(window).filter(|_| trigger(input).allowed_lateness_ms == 0)
+    partition.iter().find_map(window).filter(|_| policy(input).trigger.allowed_lateness_ms == 0)
 }
 
 /// What an operator orders by: partition, order, and whether columns had to be computed for them.

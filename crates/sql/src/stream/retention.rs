@@ -83,7 +83,7 @@ fn patience_ms(plan: &LogicalPlan) -> i64 {
     let own = match plan {
         LogicalPlan::Extension(extension) => {
             let call = extension.node.as_any().downcast_ref::<WindowAssignNode>();
-            call.map_or(0, |call| i64::try_from(call.trigger.allowed_lateness_ms).unwrap_or(i64::MAX))
+            call.map_or(0, |call| i64::try_from(call.policy.trigger.allowed_lateness_ms).unwrap_or(i64::MAX))
         }
         _ => 0,
     };

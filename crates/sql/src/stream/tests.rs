@@ -270,3 +270,22 @@ fn a_join_has_a_key_where_changes_of_a_row_stay_together() {
         assert_eq!(planned(&sql).unwrap().key, expected, "{sql}");
     }
 }
+
+/// An aggregate per count window gives full windows out and keeps no more of them; where rows may be missing, it rolls.
+#[test]
+fn count_windows_forget_what_is_full() {
+    let windows = "COUNT_HOP(TABLE departures PARTITION BY origin, DESCRIPTOR(scheduled), 10, 100)";
+    for (rest, is_forgotten) in [
+        ("GROUP BY window_number, origin", true),
+        ("GROUP BY origin, window_number HAVING count(*) = 100", true),
+        ("WHERE origin = 'ICN' GROUP BY origin, window_number", true),
+        ("WHERE dep_delay > 0 GROUP BY origin, window_number", false),
+        ("GROUP BY window_number", false),
+        ("GROUP BY origin, dest, window_number", false),
+    ] {
+        let plan = planned(&format!("SELECT count(*), sum(flight) FROM {windows} {rest}")).unwrap();
+        let graph = logical(&plan.graph, Format::Text);
+        assert_eq!(graph.contains("per window of 100 rows"), is_forgotten, "{graph}");
+        assert_eq!((!plan.is_updating, plan.warnings.is_empty()), (is_forgotten, is_forgotten), "{graph}");
+    }
+}

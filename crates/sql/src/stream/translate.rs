@@ -248,7 +248,10 @@ impl Translation {
 
     pub(super) fn window_assign(&mut self, input: Rows, call: &WindowAssignNode) -> Result<Rows, SqlError> {
         let column = column_index(&call.time, &input.schema)?;
-        let CallWindow::Aligned(window) = call.window else { return self.session_assign(input, call) };
+        let window = match &call.window {
+            CallWindow::Aligned(window) => *window,
+            CallWindow::Session { gap_ms, keys } => return self.session_assign(input, call, (*gap_ms, keys)),
+        };
         let operator = LogicalOperator::WindowAssign { column, window };
         // A tumbling window gives each row once, so its key stays. Others give it once for each end.
         let key =

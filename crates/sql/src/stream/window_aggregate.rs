@@ -11,6 +11,7 @@ use mulgil_dataflow::graph::{LogicalOperator, Window};
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::late_rows::columns_for;
 use super::session::is_parted_by;
 use super::time_attribute::{TimeAttribute, has_watermark, time_attribute};
 use super::translate::{Rows, Translation, column_index};
@@ -26,6 +27,9 @@ impl Translation {
         if aggregate.group_expr.iter().any(|expression| matches!(expression, Expr::GroupingSet(_))) {
             // Not every set needs to have the window, so the rows are aggregated as those of any table.
             return self.rolling_aggregate(aggregate);
+        }
+        if let Some(rows) = self.count_aggregate(aggregate)? {
+            return Ok(rows);
         }
         if let Some(windowed) = WindowedInput::find(&aggregate.input)? {
             let groups = rewritten(&windowed, &aggregate.group_expr)?;
@@ -85,17 +89,36 @@ impl Translation {
         for predicate in &windowed.predicates {
             input = self.filter(input, predicate)?;
         }
+        let late_rows = windowed.call.policy.late_rows.clone();
+        let mut own: Vec<Expr> = groups.iter().filter(is_key).cloned().collect();
+        if late_rows.is_some() {
+            (input, own) = self.keys_as_columns(input, own)?;
+        }
         let mut keys = Vec::new();
-        for (group, field) in groups.iter().zip(aggregate.schema.fields()).filter(|(group, _)| is_key(group)) {
-            let expression = BoundExpression::bind_key(group, &input.schema)?;
+        let fields = groups.iter().zip(aggregate.schema.fields()).filter(|(group, _)| is_key(group));
+        for (key, (_, field)) in own.iter().zip(fields) {
+            let expression = if late_rows.is_some() {
+                BoundExpression::bind(key, &input.schema)?
+            } else {
+                BoundExpression::bind_key(key, &input.schema)?
+            };
             keys.push(NamedExpression { name: field.name().clone(), expression });
         }
         let aggregates =
             calls.iter().map(|call| bind_aggregate(call, &input.schema)).collect::<Result<Vec<_>, SqlError>>()?;
         let schema = window_aggregate_schema(aggregate, windowed, groups)?;
-        let operator =
-            LogicalOperator::WindowAggregate { column, window, keys, aggregates, trigger: windowed.call.trigger };
+        let operator = LogicalOperator::WindowAggregate {
+            column,
+            window,
+            keys,
+            aggregates,
+            trigger: windowed.call.policy.trigger,
+        };
         let output = self.push(operator, vec![input.node], &schema, Key::none());
+        if let Some(table) = late_rows {
+            let columns = columns_for(&table, &input.schema)?;
+            self.late_rows_to(&table, output.node, &input.schema, columns)?;
+        }
         self.in_order(output, aggregate, windowed, groups)
     }
 
@@ -144,7 +167,7 @@ fn one_ms_before(end: Expr) -> Result<Expr, SqlError> {
 }
 
 /// Time must come from the watermark's column: otherwise nothing would say when a window is complete.
-fn check_event_time(call: &WindowAssignNode) -> Result<(), SqlError> {
+pub(super) fn check_event_time(call: &WindowAssignNode) -> Result<(), SqlError> {
     let index = column_index(&call.time, call.input.schema())?;
     let name = text_of(&call.time);
     let refused = |what: &str, remedy: String| {

@@ -16,10 +16,11 @@ use mulgil_dataflow::trigger::Trigger;
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
+use super::late_rows::columns_for;
 use super::time_attribute::{TimeAttribute, of_expression};
 use super::translate::{Rows, Translation};
 use super::window_aggregate::distinctly_named;
-use crate::plan::window::WindowAssignNode;
+use crate::plan::window::{WindowAssignNode, WindowPolicy};
 use crate::problem::SqlError;
 
 /// The last millisecond of the windows.
@@ -47,21 +48,35 @@ impl Translation {
             return self.rolling_aggregate_over(input, aggregate);
         }
         let input = self.with_window_time(input, closing, until_complete_ms)?;
+        let column = input.schema.fields().len() - 1;
+        let WindowPolicy { trigger, late_rows } = policy(&aggregate.input);
+        let (input, groups) = match &late_rows {
+            Some(_) => self.keys_as_columns(input, aggregate.group_expr.clone())?,
+            None => (input, aggregate.group_expr.clone()),
+        };
         let mut keys = Vec::new();
-        for (group, field) in aggregate.group_expr.iter().zip(aggregate.schema.fields()) {
-            let expression = BoundExpression::bind_key(group, &input.schema)?;
+        for (group, field) in groups.iter().zip(aggregate.schema.fields()) {
+            let expression = if late_rows.is_some() {
+                BoundExpression::bind(group, &input.schema)?
+            } else {
+                BoundExpression::bind_key(group, &input.schema)?
+            };
             keys.push(NamedExpression { name: field.name().clone(), expression });
         }
         let aggregates = aggregate.aggr_expr.iter().map(|call| bind_aggregate(call, &input.schema));
         let operator = LogicalOperator::WindowAggregate {
-            column: input.schema.fields().len() - 1,
+            column,
             window: Window::Tumbling { size_ms: 1, offset_ms: 0 },
             keys,
             aggregates: aggregates.collect::<Result<Vec<_>, SqlError>>()?,
-            trigger: trigger(&aggregate.input),
+            trigger,
         };
         let schema = schema_of(aggregate)?;
         let output = self.push(operator, vec![input.node], &schema, Key::none());
+        if let Some(table) = late_rows {
+            let columns = columns_for(&table, &input.schema)?;
+            self.late_rows_to(&table, output.node, &input.schema, columns)?;
+        }
         let group_count = aggregate.group_expr.len();
         let columns = output.schema.columns().into_iter().map(Expr::Column).enumerate();
         let columns = columns.filter(|(index, _)| !(group_count..group_count + 2).contains(index));
@@ -111,16 +126,19 @@ fn key_of(aggregate: &Aggregate) -> Key {
     Key::of(own.into_iter().map(|part| vec![part]).chain([window]).collect())
 }
 
-/// When windows give results, where the rows come from a window call as they are.
-pub(super) fn trigger(plan: &LogicalPlan) -> Trigger {
+/// What is done with windows, where the rows come from a window call as they are.
+pub(super) fn policy(plan: &LogicalPlan) -> WindowPolicy {
     let call = match plan {
         LogicalPlan::Extension(extension) => extension.node.as_any().downcast_ref::<WindowAssignNode>(),
-        LogicalPlan::Aggregate(_) => return Trigger::default(),
+        LogicalPlan::Aggregate(_) => return WindowPolicy::default(),
         _ => None,
     };
-    let own = call.map_or_else(Trigger::default, |call| call.trigger);
-    plan.inputs().into_iter().map(trigger).fold(own, |one, other| Trigger {
-        early: one.early.or(other.early),
-        allowed_lateness_ms: one.allowed_lateness_ms.max(other.allowed_lateness_ms),
+    let own = call.map_or_else(WindowPolicy::default, |call| call.policy.clone());
+    plan.inputs().into_iter().map(policy).fold(own, |one, other| WindowPolicy {
+        trigger: Trigger {
+            early: one.trigger.early.or(other.trigger.early),
+            allowed_lateness_ms: one.trigger.allowed_lateness_ms.max(other.trigger.allowed_lateness_ms),
+        },
+        late_rows: one.late_rows.or(other.late_rows),
     })
 }

@@ -1,6 +1,5 @@
 //! Rows in the order of event time: each comes out once, when the watermark has passed it.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
@@ -9,7 +8,8 @@ use arrow::datatypes::SchemaRef;
 
 use super::{OverDefinition, evaluate};
 use crate::batch::{Batch, take_rows};
-use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::late::{Lateness, report_late};
 use crate::operators::partition::Partition;
 use crate::operators::partitions::Partitions;
 use crate::operators::row_store::Place;
@@ -17,9 +17,6 @@ use crate::operators::window_assign::time_column;
 use crate::operators::{emit_in_parts, rows_of};
 use crate::time::{EventTimeMs, Watermark, event_times};
 use crate::window_function::{Reach, RunningFunction};
-
-/// How many late rows of a batch are shown.
-const LATE_SAMPLE_ROWS: usize = 3;
 
 /// Computes window functions over rows in the order of event time.
 pub(super) struct InTime {
@@ -102,10 +99,7 @@ impl InTime {
         }
         let oldest = late.iter().map(|row| times.value(*row as usize)).min().unwrap_or(self.watermark.0);
         let behind_ms = self.watermark.0.saturating_sub(oldest);
-        let row_count = late.len() as u64;
-        let shown = UInt32Array::from_iter_values(late.into_iter().take(LATE_SAMPLE_ROWS));
-        let sample = Cow::Owned(take_rows(&batch.rows, &shown)?);
-        out.late(LateRows { sample, row_count, behind_ms, dropped: true });
+        report_late(batch, &late, Lateness { row_count: late.len() as u64, behind_ms, dropped: true }, out)?;
         Ok(batch.take(&UInt32Array::from(in_time))?)
     }
 

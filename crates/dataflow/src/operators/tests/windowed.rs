@@ -358,7 +358,12 @@ fn chain(aggregation: Arc<Aggregation>, two_phases: bool) -> Chain {
         operators.push(Box::new(PreAggregate::new(Arc::clone(&aggregation)).unwrap()));
     }
     operators.push(last_phase(aggregation, if two_phases { Form::States } else { Form::Rows }));
-    Chain::new(operators.into_iter().map(|operator| Link { name: "window".to_owned(), operator }).collect())
+    Chain::new(
+        operators
+            .into_iter()
+            .map(|operator| Link { name: "window".to_owned(), operator, late_rows_to: None })
+            .collect(),
+    )
 }
 
 const WINDOWS: [Window; 7] = [
