@@ -15,6 +15,7 @@ pub(crate) mod late_rows;
 mod lateral;
 pub(crate) mod processing_time;
 mod session_islands;
+pub(crate) mod stamp;
 mod state;
 mod table_call;
 pub(crate) mod temporal;

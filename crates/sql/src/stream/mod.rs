@@ -50,6 +50,7 @@ use mulgil_dataflow::time_to_live::TimeToLive;
 pub use self::finish::Finish;
 use crate::check::volatile_function;
 use crate::plan::planning_state;
+use crate::plan::stamp::stamped_where_read;
 use crate::problem::SqlError;
 
 /// The sink of a bare `SELECT`.
@@ -87,6 +88,7 @@ pub(crate) fn plan(
     if let Some(function) = volatile_function(&plan) {
         return Err(SqlError::not_in_stream(format!("{function}(), whose value changes while the stream runs,")));
     }
+    let plan = stamped_where_read(plan)?;
     let (plan, finish) = if sink == RESULT_SINK { Finish::split(plan)? } else { (plan, None) };
     let plan = optimize(plan)?;
     let (mut graph, rows) = translate::translate(&plan, time_to_live)?;
