@@ -240,11 +240,14 @@ fn an_hour(
     (sizes, resident_bytes() as i64 - resident as i64)
 }
 
+/// An operator under a name, how many inputs it has, and what comes to them.
+type Case = (&'static str, Arc<dyn OperatorDefinition>, usize, &'static [Input]);
+
 #[test]
 fn an_hour_at_a_constant_rate_leaves_memory_flat() {
     let ttls = [(false, TimeToLive::EventTime(TIME_TO_LIVE_MS)), (true, TimeToLive::ProcessingTime(TIME_TO_LIVE_MS))];
     for (by_clock, ttl) in ttls {
-        let operators: Vec<(&str, Arc<dyn OperatorDefinition>, usize, &[Input])> = vec![
+        let operators: Vec<Case> = vec![
             ("aggregate", aggregate(false, ttl), 1, &[Input::Inserts, Input::Changes]),
             ("aggregate of distinct values", aggregate(true, ttl), 1, &[Input::Inserts, Input::Changes]),
             ("inner join", join(JoinKind::Inner, ttl), 2, &[Input::Inserts, Input::Changes]),
