@@ -85,7 +85,7 @@ fn mistakes_are_told_with_their_place_and_remedy() {
         ),
         (
             "DROP TABLE t".to_owned(),
-            "f:1:1: unknown statement DROP; statements are CREATE TABLE, CREATE MATERIALIZED TABLE, INSERT INTO, SELECT and EXPLAIN; statements are separated by semicolons",
+            "f:1:1: unknown statement DROP; statements are CREATE TABLE, CREATE MATERIALIZED TABLE, INSERT INTO, SELECT, EXPLAIN and SET; statements are separated by semicolons",
         ),
         (view("SELECT orign FROM departures"), "f:6:8: unknown column orign; did you mean origin?"),
         (view("SELECT origin FROM departurs"), "f:6:20: unknown table departurs; did you mean departures?"),

@@ -187,7 +187,7 @@ fn versions_are_joined_by_time() {
     for (from, expected) in [
         (format!("{near} a.ts AS b ON a.id = b.id"), "temporal inner join on id = id"),
         (format!("{near} a.ts AS b ON a.id = b.id AND b.seconds > 5"), "where (\"seconds\" > 5)"),
-        (format!("{near} PROCTIME() b ON a.id = b.id"), "lookup by inner join on id = id"),
+        (format!("{near} PROCTIME() b ON a.id = b.id"), "lookup in raw (held as a whole) by inner join on id = id"),
         (format!("{near} b.seconds AS b ON a.id = b.id"), "there is no such column"),
         (format!("{near} a.ts AS b ON a.id > b.id"), "needs a key"),
         (format!("{near} TIMESTAMP '2013-01-01 00:00:00' AS b ON a.id = b.id"), "not a column of the other table"),
