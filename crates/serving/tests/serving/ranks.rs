@@ -33,8 +33,8 @@ async fn ranking_gives_the_same_rows_in_batch_and_stream() {
           (SELECT v % 3 AS v, k AS w, ROW_NUMBER() OVER (PARTITION BY k ORDER BY d) AS first FROM events) WHERE first <= 9)
           WHERE r <= 3",
         // The first rows of everything, inside a query.
-        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC, k LIMIT 6) WHERE count < 900",
-        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC, k LIMIT 6 OFFSET 3) WHERE count < 900",
+        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC NULLS LAST, k LIMIT 6) WHERE count < 990",
+        "SELECT k, count FROM (SELECT k, v AS count FROM events ORDER BY v DESC NULLS LAST, k LIMIT 6 OFFSET 3) WHERE count < 990",
         "SELECT count(*) FROM (SELECT k, v FROM events ORDER BY v LIMIT 0 OFFSET 3)",
         // The first row of each key, in PostgreSQL's words.
         "SELECT DISTINCT ON (k) k, v, ts FROM events ORDER BY k, ts DESC",
