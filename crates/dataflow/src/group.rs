@@ -46,6 +46,14 @@ impl GroupTable {
         }
     }
 
+    /// The group of one of `keys`, where it has one.
+    pub(crate) fn find(&self, keys: &EncodedKeys, row: usize) -> Option<usize> {
+        let hash = *keys.hashes().get(row)?;
+        let Some(known) = &self.keys else { return (!self.is_empty()).then_some(0) };
+        let same = |(other, group): &(u64, usize)| *other == hash && known.row(*group) == keys.row(row);
+        self.index.find(hash, same).map(|(_, group)| *group)
+    }
+
     /// All rows are one group: it is looked up once.
     fn intern_without_columns(
         &mut self,

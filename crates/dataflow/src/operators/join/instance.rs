@@ -44,8 +44,8 @@ pub(super) struct JoinInstance {
     pub(super) layout: Layout,
     pub(super) pending: Coalescer,
     is_lookup: bool,
-    /// Whether the right side has ended.
-    is_built: bool,
+    /// The sides of which no more rows come.
+    ended: Sides<bool>,
     pub(super) retention: Option<Sides<Retention>>,
     pub(super) time_to_live: Option<TimeToLive>,
     /// Whether rows without a match come out when they are forgotten, not before: so nothing need be corrected.
@@ -135,7 +135,7 @@ impl JoinInstance {
             layout,
             pending: Coalescer::new(GIVEN_ROWS_MIN),
             is_lookup: join.is_lookup,
-            is_built: false,
+            ended: Sides::default(),
             retention: join.retention,
             time_to_live: join.time_to_live,
             is_deferred: join.retention.is_some() && !left.is_updating && !right.is_updating,
@@ -151,7 +151,10 @@ impl JoinInstance {
     fn admit<'a>(&mut self, side: Side, batch: &'a Batch) -> Result<(Incoming<'a>, u32, Vec<u32>), OperatorError> {
         let row_count = batch.num_rows();
         let columns = columns_of(&batch.rows, self.key_columns.of(side));
-        let mut keys = self.keys.number(&columns, row_count)?;
+        // A row that is not stored need not find its key's number again.
+        let passes = self.passes(side);
+        let mut keys =
+            if passes { self.keys.find(&columns, row_count)? } else { self.keys.number(&columns, row_count)? };
         let moments = self.last_moments(side, batch)?;
         if let Some(moments) = &moments {
             let timeless = keys.iter_mut().enumerate().filter(|(row, _)| moments.is_null(*row));
@@ -165,7 +168,6 @@ impl JoinInstance {
             Some(fingerprinter) => fingerprinter.of_rows(&stored)?,
             None => Vec::new(),
         };
-        let passes = self.is_lookup && side == Side::Left;
         let is_stored = |row: &usize| !passes && keys.get(*row) != Some(&NONE) && !takes_back(&kinds, *row);
         let inserted: Vec<u32> = (0..row_count).filter(is_stored).map(|row| row as u32).collect();
         let sides = self.sides.of_mut(side);
@@ -199,6 +201,13 @@ impl JoinInstance {
         }
         let matches = if self.kind.alone(side).counts() { vec![0; row_count] } else { Vec::new() };
         Ok((Incoming { side, rows: &batch.rows, keys, kinds, void, matches }, first, inserted))
+    }
+
+    /// Whether rows of a side are joined and not stored: because the other side is all there. Rows that may be taken back,
+    /// or whose matches count, are stored nevertheless.
+    fn passes(&self, side: Side) -> bool {
+        let is_plain = !self.kind.alone(side).counts() && self.fingerprinters.of(side).is_none();
+        (self.is_lookup && side == Side::Left) || (is_plain && *self.ended.of(side.other()))
     }
 
     /// Names candidate pairs: rows of equal keys, up to a number.
@@ -382,11 +391,18 @@ impl Operator for JoinInstance {
     }
 
     fn accepts(&self, port: usize) -> bool {
-        !self.is_lookup || self.is_built || Side::of_port(port) == Side::Right
+        !self.is_lookup || self.ended.right || Side::of_port(port) == Side::Right
     }
 
     fn on_input_end(&mut self, port: usize, _: &mut dyn Output) -> Result<(), OperatorError> {
-        self.is_built |= Side::of_port(port) == Side::Right;
+        let side = Side::of_port(port);
+        *self.ended.of_mut(side) = true;
+        if !self.is_lookup && self.passes(side.other()) {
+            // Nobody comes who could match what waits.
+            self.sides.of_mut(side.other()).clear();
+            *self.expiry.of_mut(side.other()) = Expiry::default();
+            *self.outlived.of_mut(side.other()) = 0;
+        }
         Ok(())
     }
 

@@ -75,16 +75,7 @@ impl KeyNumbers {
     /// The number of each row's key, a new one for a new key; [`NONE`] for a key that matches nothing.
     pub(super) fn number(&mut self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>, ArrowError> {
         match &mut self.table {
-            Table::Narrow { index, keys } => {
-                let Some(column) = columns.first() else { return Ok(Vec::new()) };
-                let values = cast(column, &DataType::Int64)?;
-                let values = values.as_primitive::<Int64Type>();
-                let nulls = values.nulls();
-                let number = |(row, key): (usize, &i64)| {
-                    if nulls.is_some_and(|nulls| nulls.is_null(row)) { NONE } else { intern(index, keys, *key) }
-                };
-                Ok(values.values().iter().enumerate().map(number).collect())
-            }
+            Table::Narrow { index, keys } => narrow(columns, |key| intern(index, keys, key)),
             Table::Encoded { encoder, groups } => {
                 let nulls = if self.nulls_match { None } else { any_null(columns) };
                 let encoded = encoder.encode(columns, row_count)?;
@@ -93,6 +84,23 @@ impl KeyNumbers {
                 groups.intern(&encoded, (0..row_count).filter(is_valid), &mut found);
                 let mut found = found.into_iter();
                 let number = |row| if is_valid(&row) { found.next().map_or(NONE, |group| group as u32) } else { NONE };
+                Ok((0..row_count).map(number).collect())
+            }
+        }
+    }
+
+    /// The number of each row's key, where it has one already.
+    pub(super) fn find(&self, columns: &[ArrayRef], row_count: usize) -> Result<Vec<u32>, ArrowError> {
+        match &self.table {
+            Table::Narrow { index, .. } => narrow(columns, |key| {
+                index.find(hash_of(key), |(other, _)| *other == key).map_or(NONE, |(_, number)| *number)
+            }),
+            Table::Encoded { encoder, groups } => {
+                let nulls = if self.nulls_match { None } else { any_null(columns) };
+                let encoded = encoder.encode(columns, row_count)?;
+                let is_valid = |row: usize| nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row));
+                let number =
+                    |row| groups.find(&encoded, row).filter(|_| is_valid(row)).map_or(NONE, |group| group as u32);
                 Ok((0..row_count).map(number).collect())
             }
         }
@@ -126,6 +134,20 @@ impl KeyNumbers {
             Table::Encoded { groups, .. } => groups.size_bytes(),
         }
     }
+}
+
+/// What `number` says of each key of a narrow column; [`NONE`] of a null.
+fn narrow(columns: &[ArrayRef], mut number: impl FnMut(i64) -> u32) -> Result<Vec<u32>, ArrowError> {
+    let Some(column) = columns.first() else { return Ok(Vec::new()) };
+    let values = cast(column, &DataType::Int64)?;
+    let values = values.as_primitive::<Int64Type>();
+    Ok(match values.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => values.values().iter().map(|key| number(*key)).collect(),
+        Some(nulls) => {
+            let rows = values.values().iter().enumerate();
+            rows.map(|(row, key)| if nulls.is_null(row) { NONE } else { number(*key) }).collect()
+        }
+    })
 }
 
 fn intern(index: &mut HashTable<(i64, u32)>, keys: &mut Vec<i64>, key: i64) -> u32 {
@@ -182,14 +204,19 @@ mod tests {
             let found = numbers.number(&columns(kind, &[Some(5), None, Some(6), Some(5)]), 4).unwrap();
             assert_eq!((found, numbers.len()), (vec![0, NONE, 1, 0], 2), "{kind}");
             numbers.keep(&[1]).unwrap();
+            let found = numbers.find(&columns(kind, &[Some(5), Some(6), None]), 3).unwrap();
+            assert_eq!((found, numbers.len()), (vec![NONE, 0, NONE], 1), "{kind}");
             let found = numbers.number(&columns(kind, &[Some(6), Some(5)]), 2).unwrap();
             assert_eq!(found, [0, 1], "{kind}");
 
             let mut numbers = KeyNumbers::new(types(kind), true).unwrap();
             let found = numbers.number(&columns(kind, &[Some(5), None, None]), 3).unwrap();
             assert_eq!(found, [0, 1, 1], "{kind}");
+            assert_eq!(numbers.find(&columns(kind, &[None, Some(6)]), 2).unwrap(), [1, NONE], "{kind}");
         }
         let mut numbers = KeyNumbers::new(Vec::new(), false).unwrap();
+        assert_eq!(numbers.find(&[], 3).unwrap(), [NONE; 3]);
         assert_eq!(numbers.number(&[], 3).unwrap(), [0, 0, 0]);
+        assert_eq!(numbers.find(&[], 3).unwrap(), [0, 0, 0]);
     }
 }

@@ -68,6 +68,11 @@ impl StoredSide {
         }
     }
 
+    /// Forgets all rows.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+    }
+
     /// Rows to come have numbers from this one on.
     pub(super) fn end(&self) -> u32 {
         self.next.len() as u32

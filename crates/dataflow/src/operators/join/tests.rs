@@ -152,8 +152,16 @@ fn check(seed: u64) {
     let mut operator = join.instance(&ports, &output_schema(&join)).unwrap();
     let mut out = Final::default();
     let mut rows: [Rows; 2] = Default::default();
+    let mut ended = [false; 2];
     for _ in 0..random.below(12) {
-        let port = random.below(2);
+        let mut port = random.below(2);
+        if random.below(12) == 0 && !ended.contains(&true) {
+            operator.on_input_end(port, &mut out).unwrap();
+            ended[port] = true;
+        }
+        if ended[port] {
+            port = 1 - port;
+        }
         let count = 1 + random.below(9);
         let changes = random_changes(&mut random, &mut rows[port], append[port], count);
         operator.process(port, batch_of(["l", "r"][port], &changes, append[port]), &mut out).unwrap();
@@ -199,6 +207,27 @@ fn many_rows_of_one_key_are_joined_in_parts() {
     operator.process(1, batch_of("r", &rows(150), true), &mut out).unwrap();
     operator.flush(&mut out).unwrap();
     assert_eq!(out.rows.len(), 250 * 150);
+}
+
+#[test]
+fn nothing_waits_for_an_input_that_has_ended() {
+    let join = join(JoinKind::Inner, vec![0], false, false);
+    let ports = ["l", "r"].map(|side| Port { schema: schema_of(side), is_updating: false });
+    let mut operator = join.instance(&ports, &output_schema(&join)).unwrap();
+    let rows = |keys: std::ops::Range<i64>| keys.map(|key| ((Some(key), Some(1)), RowKind::Insert)).collect::<Vec<_>>();
+    let mut out = Final::default();
+    operator.process(0, batch_of("l", &rows(0..2_000), true), &mut out).unwrap();
+    operator.process(1, batch_of("r", &rows(0..10), true), &mut out).unwrap();
+    let waiting = operator.state_size_bytes();
+    operator.on_input_end(1, &mut out).unwrap();
+    let freed = operator.state_size_bytes();
+    assert!(freed + 20_000 < waiting, "{waiting} bytes before, {freed} after");
+    for _ in 0..10 {
+        operator.process(0, batch_of("l", &rows(0..2_000), true), &mut out).unwrap();
+    }
+    assert_eq!(operator.state_size_bytes(), freed);
+    operator.flush(&mut out).unwrap();
+    assert_eq!(out.given, 11 * 10);
 }
 
 #[test]
