@@ -4,7 +4,8 @@
 //! call that has seen it. So eight `count(DISTINCT bidder) FILTER (...)` look a value up once. Where rows are taken back,
 //! an entry counts for each call how often the value is there; the function hears of the first and of the last.
 //!
-//! Values of up to eight bytes lie in the table itself; others are encoded and boxed.
+//! Values of up to eight bytes lie in the table itself, and those that were asked for lately in a small one before it, since
+//! the same few values come again and again for a while; others are encoded and boxed.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::buffer::ScalarBuffer;
@@ -56,6 +57,8 @@ trait Marks: Default + Send {
     fn add(&mut self, wanted: u32) -> u32;
     /// Counts one less; gives those for which it was the last.
     fn remove(&mut self, wanted: u32) -> u32;
+    /// The calls for which adding changes nothing, until something is removed.
+    fn settled(&self) -> u32;
     /// Whether no call has the value any more.
     fn is_empty(&self) -> bool;
     /// Heap memory of its own, in bytes.
@@ -74,6 +77,10 @@ impl Marks for u32 {
         let gone = wanted & *self;
         *self &= !wanted;
         gone
+    }
+
+    fn settled(&self) -> u32 {
+        *self
     }
 
     fn is_empty(&self) -> bool {
@@ -109,6 +116,10 @@ impl Marks for Counts {
         })
     }
 
+    fn settled(&self) -> u32 {
+        0
+    }
+
     fn is_empty(&self) -> bool {
         self.0.iter().all(|count| *count == 0)
     }
@@ -140,11 +151,24 @@ struct Word<M> {
 
 struct Words<M> {
     index: HashTable<Word<M>>,
+    /// What was looked up lately, each at a place that its hash says.
+    recent: Vec<Recent>,
+}
+
+/// So many values are remembered as looked up lately: they fit into the nearest cache.
+const RECENT_COUNT: usize = 1_024;
+
+/// A value that is not null, and the calls for which it is settled that adding it changes nothing.
+#[derive(Clone, Copy, Default)]
+struct Recent {
+    value: u64,
+    group: u32,
+    settled: u32,
 }
 
 impl<M> Default for Words<M> {
     fn default() -> Self {
-        Self { index: HashTable::new() }
+        Self { index: HashTable::new(), recent: vec![Recent::default(); RECENT_COUNT] }
     }
 }
 
@@ -173,20 +197,28 @@ impl<M: Marks> DistinctSet for Words<M> {
             }
             let (group, is_null) = (group_number(*group), nulls.is_some_and(|nulls| nulls.is_null(row)));
             let value = if is_null { 0 } else { value };
+            let hash = hash_of(value, group, is_null);
+            let recent = self.recent.get_mut(hash as usize % RECENT_COUNT).filter(|_| !is_null);
+            let is_known = |known: &&mut Recent| known.value == value && known.group == group;
+            if recent.as_ref().filter(|known| is_known(known)).is_some_and(|known| wanted & !known.settled == 0) {
+                changed.push(0);
+                continue;
+            }
             let same = |word: &Word<M>| word.value == value && word.group == group && word.is_null == is_null;
             let rehash = |word: &Word<M>| hash_of(word.value, word.group, word.is_null);
-            let mut entry = self.index.entry(hash_of(value, group, is_null), same, rehash).or_insert_with(|| Word {
-                value,
-                group,
-                is_null,
-                marks: M::default(),
-            });
-            changed.push(entry.get_mut().marks.add(*wanted));
+            let new = || Word { value, group, is_null, marks: M::default() };
+            let mut entry = self.index.entry(hash, same, rehash).or_insert_with(new);
+            let marks = &mut entry.get_mut().marks;
+            changed.push(marks.add(*wanted));
+            if let Some(recent) = recent {
+                *recent = Recent { value, group, settled: marks.settled() };
+            }
         }
         Ok(changed)
     }
 
     fn remove(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError> {
+        self.recent.fill(Recent::default());
         let mut changed = Vec::with_capacity(groups.len());
         let words = words_of(values)?;
         let nulls = values.first().and_then(|values| values.nulls());
@@ -208,6 +240,7 @@ impl<M: Marks> DistinctSet for Words<M> {
     }
 
     fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool) {
+        self.recent.fill(Recent::default());
         self.index.retain(|word| !is_gone(word.group as usize));
         self.index.shrink_to(self.index.len() * 2, |word| hash_of(word.value, word.group, word.is_null));
     }
@@ -218,7 +251,7 @@ impl<M: Marks> DistinctSet for Words<M> {
 
     fn size_bytes(&self) -> usize {
         let marks = self.index.iter().next().map_or(0, |word| word.marks.heap_bytes());
-        self.index.allocation_size() + marks * self.index.len()
+        self.index.allocation_size() + marks * self.index.len() + self.recent.capacity() * size_of::<Recent>()
     }
 }
 

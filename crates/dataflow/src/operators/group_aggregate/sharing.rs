@@ -1,13 +1,13 @@
 //! Which `DISTINCT` calls of an aggregation share a set of values, and how their rows go through it.
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow::compute::take_arrays;
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
 use super::RollingCall;
 use super::distinct::{CALLS_MAX, DistinctSet, distinct_set};
-use super::state::{RollingState, passes};
+use super::state::RollingState;
 use crate::expression::EvaluationError;
 use crate::operator::OperatorError;
 
@@ -59,8 +59,12 @@ impl Sharing {
             match filter {
                 None => wanted.iter_mut().for_each(|wanted| *wanted |= 1 << bit),
                 Some(filter) => {
-                    for (row, wanted) in wanted.iter_mut().enumerate() {
-                        *wanted |= u32::from(passes(Some(&filter), row)) << bit;
+                    let passing = match filter.nulls() {
+                        Some(valid) => filter.values() & valid.inner(),
+                        None => filter.values().clone(),
+                    };
+                    for (wanted, passes) in wanted.iter_mut().zip(&passing) {
+                        *wanted |= u32::from(passes) << bit;
                     }
                 }
             }
@@ -129,6 +133,7 @@ impl Changed {
     /// The rows for the call of a bit; `None` for no row.
     fn rows_with(&self, bit: usize) -> Option<BooleanArray> {
         let has = |marks: &u32| marks >> bit & 1 == 1;
-        self.marks.iter().any(has).then(|| self.marks.iter().map(|marks| Some(has(marks))).collect())
+        let rows = || BooleanArray::new(self.marks.iter().map(has).collect(), None);
+        self.marks.iter().any(has).then(rows)
     }
 }
