@@ -94,6 +94,8 @@ struct Run<'a> {
     answering: Vec<Answering>,
     view: JobView,
     batches: HashMap<String, Vec<Batch>>,
+    /// Whether nobody can do anything but let the clock go on.
+    stands_still: bool,
     queued_bytes_peak: usize,
     drift_ms_peak: i64,
 }
@@ -130,6 +132,7 @@ impl<'a> Run<'a> {
             wiring,
             view,
             batches: HashMap::new(),
+            stands_still: false,
             queued_bytes_peak: 0,
             drift_ms_peak: 0,
         })
@@ -151,7 +154,7 @@ impl<'a> Run<'a> {
                 actors.swap_remove(chosen);
             }
             vain_tries = if acted { 0 } else { vain_tries + 1 };
-            if vain_tries > 100 * actors.len() && !self.act_in_turn(&actors, random)? {
+            if vain_tries > 100 * actors.len() && !self.act_in_turn(&actors, random)? && !self.go_on(&actors, random)? {
                 return Err(JobError::Plan(
                     "the graph can go on no more; this is a defect, please report it".to_owned(),
                 ));
@@ -160,6 +163,14 @@ impl<'a> Run<'a> {
         let summary = self.view.summary();
         let Self { batches, queued_bytes_peak, drift_ms_peak, .. } = self;
         Ok(Outcome { batches, summary, queued_bytes_peak, drift_ms_peak })
+    }
+
+    /// Lets the clock go on although rows wait: an operator does not take them yet, so nothing more can be worked off.
+    fn go_on(&mut self, actors: &[Actor], random: &mut Random) -> Result<bool, JobError> {
+        self.stands_still = true;
+        let acted = self.act_in_turn(actors, random);
+        self.stands_still = false;
+        acted
     }
 
     /// Lets everybody act once; says whether anybody could.
@@ -234,7 +245,7 @@ impl<'a> Run<'a> {
     fn read(&mut self, reader: usize) -> Result<bool, JobError> {
         let waits_for_quiet =
             self.steps.get(reader).is_some_and(|s| matches!(s.as_slice().first(), Some(Step::Clock(_))));
-        let is_quiet = waits_for_quiet && self.is_quiet();
+        let is_quiet = waits_for_quiet && (self.stands_still || self.is_quiet());
         let (Some(read), Some(steps), Some(reading)) =
             (self.wiring.reads.get(reader), self.steps.get_mut(reader), self.reading.get_mut(reader))
         else {

@@ -70,7 +70,6 @@ fn graphs_read_only_what_they_need() {
 fn what_a_stream_cannot_do_is_named_with_a_remedy() {
     let remedy = "run it with --mode batch, or as a view with REFRESH_MODE = FULL";
     for (sql, construct) in [
-        ("SELECT DISTINCT ON (id) ts FROM raw ORDER BY id, ts", "DISTINCT ON"),
         ("SELECT now(), id FROM raw", "now(), whose value changes while the stream runs,"),
         ("SELECT 1", "a SELECT without FROM"),
         (

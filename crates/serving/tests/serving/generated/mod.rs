@@ -6,8 +6,9 @@
 //! bounds, orders of arrival and schedules. What a changelog adds up to and what a view makes of it must both be batch's
 //! rows.
 //!
-//! A failing case is made smaller, to a part of its query and a few rows, and printed with its seed. `MULGIL_SEED` runs
-//! from a seed, `MULGIL_QUERIES` sets how many queries.
+//! A failing case is made smaller, to a part of its query and a few rows, and printed with its seed. Without more said the
+//! seeds are always the same, so that a change is judged by what it changes; `MULGIL_SEED` runs from another one
+//! (`MULGIL_SEED=$RANDOM` looks for what nobody has seen), `MULGIL_QUERIES` sets how many queries.
 
 mod case;
 mod queries;
@@ -29,6 +30,8 @@ use self::relation::Relation;
 use self::rows::Table;
 use crate::fixture::{Project, text_rows};
 
+/// Where a run begins; its first hundred queries hold one that once stood still.
+const FIRST_SEED: u64 = 900_064;
 /// Queries of a run.
 const QUERIES: u64 = 160;
 /// Queries over one set of tables.
@@ -141,7 +144,7 @@ fn check_all(project: &Project, seeds: std::ops::Range<u64>) -> Tally {
 
 #[test]
 fn random_queries_give_the_same_rows_in_batch_and_stream() {
-    let first = from_environment("MULGIL_SEED", u64::from(std::process::id()) * 1_000);
+    let first = from_environment("MULGIL_SEED", FIRST_SEED);
     let queries = from_environment("MULGIL_QUERIES", QUERIES);
     println!("first seed {first}, {queries} queries, {RUNS_PER_QUERY} runs of each");
     let began = std::time::Instant::now();

@@ -164,7 +164,7 @@ impl Queries<'_> {
     /// Each row with what a table holds. Not over rows that change: such a run (seed 900124 of commit 5f9a056, over a top-N of
     /// no rows) once stood still, and why is not known yet.
     pub(crate) fn lookup(&mut self) -> Relation {
-        let left = self.timed();
+        let left = self.query();
         let time = left.time.clone();
         self.versioned("lookup", left, "FOR SYSTEM_TIME AS OF PROCTIME()").in_time(time.as_ref())
     }
