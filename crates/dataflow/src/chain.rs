@@ -1,7 +1,11 @@
 //! Operators one behind the other, run as one: what an operator gives out, the next takes in at once, without a queue.
 
+use arrow::array::RecordBatch;
+
 use crate::batch::Batch;
+use crate::graph::NodeId;
 use crate::operator::{Answer, LateRows, Operator, OperatorError, Output, Question};
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// An operator of a chain that failed.
@@ -18,6 +22,8 @@ pub struct ChainError {
 pub struct Link {
     /// Its name, as `explain` gives it.
     pub name: String,
+    /// The node of the logical graph whose state it holds, if it holds one at a cut.
+    pub node: Option<NodeId>,
     /// What it does.
     pub operator: Box<dyn Operator>,
     /// The side output of the chain to which the rows go that it drops as too late; `None` where nobody takes them.
@@ -123,6 +129,51 @@ impl Chain {
     /// The operator that failed. The chain is not to be used again.
     pub fn on_clock(&mut self, now_ms: i64, out: &mut dyn Output) -> Result<(), ChainError> {
         self.each(out, |operator, next| operator.on_clock(now_ms, next))
+    }
+
+    /// Lets every operator, from the first to the last, give out what need not be kept at a cut.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn before_cut(&mut self, out: &mut dyn Output) -> Result<(), ChainError> {
+        self.each(out, |operator, next| {
+            operator.before_cut(next)?;
+            operator.flush(next)
+        })
+    }
+
+    /// Seals the state of every operator that holds one, by node. [`Chain::before_cut`] goes before.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn seal(&mut self, whole: bool) -> Result<Vec<(NodeId, Vec<StatePart>)>, ChainError> {
+        let mut sealed = Vec::new();
+        for link in &mut self.links {
+            let parts = link.operator.seal(whole);
+            let parts = parts.map_err(|reason| ChainError { operator: link.name.clone(), reason })?;
+            sealed.extend(link.node.filter(|_| !parts.is_empty()).map(|node| (node, parts)));
+        }
+        Ok(sealed)
+    }
+
+    /// Gives the operator of a node rows of its state back.
+    ///
+    /// # Errors
+    /// The operator refused them. The chain is not to be used again.
+    pub fn restore(&mut self, node: NodeId, part: &str, rows: RecordBatch) -> Result<(), ChainError> {
+        let Some(link) = self.links.iter_mut().find(|link| link.node == Some(node)) else { return Ok(()) };
+        let restored = link.operator.restore(part, rows);
+        restored.map_err(|reason| ChainError { operator: link.name.clone(), reason })
+    }
+
+    /// Tells every operator how far time had come at the cut, once all state is restored.
+    pub fn resume(&mut self, watermark: Watermark) {
+        self.links.iter_mut().for_each(|link| link.operator.resume(watermark));
+    }
+
+    /// The nodes of its operators.
+    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+        self.links.iter().filter_map(|link| link.node)
     }
 
     /// Calls every operator, from the first to the last, with the rest of the chain as its output.

@@ -23,6 +23,7 @@ pub mod operators;
 pub mod physical;
 pub mod scatter;
 pub mod slice;
+pub mod state;
 pub mod time;
 pub mod time_to_live;
 pub mod trigger;

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
 use crate::expression::EvaluationError;
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// Where an operator puts what it makes.
@@ -141,5 +142,36 @@ pub trait Operator: Send {
     /// Heap memory held as state, in bytes.
     fn state_size_bytes(&self) -> usize {
         0
+    }
+    /// A cut is coming: gives out what need not be kept, as a pre-aggregation does with what it has added up so far. Comes
+    /// before [`Operator::flush`] and [`Operator::seal`], when all rows before the cut have come.
+    fn before_cut(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = out;
+        Ok(())
+    }
+    /// What has to be kept for an instance to go on from here: see [`crate::state`]. With `whole` all of it; otherwise an
+    /// operator that knows what has changed since it was last sealed or restored seals only that. The operator goes on after.
+    ///
+    /// An operator without state overrides this to say so: what is not sealed by oversight would be lost in silence.
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let _ = whole;
+        let reason = "its state cannot be kept in a checkpoint yet; run the query without checkpoints, and it starts from \
+                      the beginning of its sources";
+        Err(OperatorError::Unsupported(reason.to_owned()))
+    }
+    /// Takes over sealed rows of the part `name`. Called on a new instance, before any row comes; part by part, in the
+    /// order in which they were sealed, several times for a part that comes in several batches. The rows of a part that
+    /// lies by key are those whose key groups this subtask holds.
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        let _ = rows;
+        Err(OperatorError::Unsupported(format!(
+            "it has no state of the name {name}; the checkpoint is another query's"
+        )))
+    }
+    /// The last part has been restored, and event time had come to `watermark`: what that let out was given out before the
+    /// cut. An operator that looks at the watermark takes this one over. (The same may come again as
+    /// [`Operator::on_watermark`].)
+    fn resume(&mut self, watermark: Watermark) {
+        let _ = watermark;
     }
 }

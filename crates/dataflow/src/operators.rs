@@ -17,6 +17,7 @@ pub mod processing_time;
 pub mod project;
 pub mod rank;
 mod row_store;
+mod sealed_slices;
 pub mod session_aggregate;
 pub mod session_assign;
 mod session_changes;

@@ -14,7 +14,7 @@ use arrow::datatypes::SchemaRef;
 use crate::chain::{Chain, Link};
 use crate::definition::{LookupRead, OperatorDefinition, Port};
 use crate::expression::{Expression, NamedExpression};
-use crate::graph::Window;
+use crate::graph::{NodeId, Window};
 use crate::operator::{Operator, OperatorError};
 use crate::operators::aggregation::Aggregation;
 use crate::operators::filter::Filter;
@@ -64,6 +64,8 @@ pub struct Stage {
 /// Reading a table.
 #[derive(Clone, Debug)]
 pub struct SourceRead {
+    /// The node of the logical graph.
+    pub node: NodeId,
     /// The table's full name.
     pub table: String,
     /// The columns read, as indices into the table's physical columns.
@@ -88,6 +90,8 @@ pub struct SourceWatermark {
 /// An operator within a stage.
 #[derive(Clone, Debug)]
 pub struct StageOperator {
+    /// The node of the logical graph whose state it holds; `None` for the local part of one, which holds none at a cut.
+    pub node: Option<NodeId>,
     /// What it does, for people.
     pub name: String,
     /// What it does.
@@ -171,7 +175,7 @@ impl Stage {
         let operators = self.operators.get(range.clone()).unwrap_or_default();
         let link = |(index, operator): (usize, &StageOperator)| {
             let late_rows_to = self.sides.iter().position(|of| *of == index);
-            Ok(Link { name: operator.name.clone(), operator: operator.instance()?, late_rows_to })
+            Ok(Link { name: operator.name.clone(), node: operator.node, operator: operator.instance()?, late_rows_to })
         };
         Ok(Chain::new(range.zip(operators).map(link).collect::<Result<_, OperatorError>>()?))
     }

@@ -47,8 +47,13 @@ pub(crate) fn start(
     let alignment =
         |(table, source): (&String, &Arc<dyn Source>)| Some((table.clone(), source.time_options().alignment?));
     let alignments = connections.sources.iter().filter_map(alignment).collect();
-    let wiring_options =
-        WiringOptions { queue_bytes_max: options.queue_bytes_max, bells: Some(bells.clone()), partitions, alignments };
+    let wiring_options = WiringOptions {
+        queue_bytes_max: options.queue_bytes_max,
+        bells: Some(bells.clone()),
+        partitions,
+        alignments,
+        restored: None,
+    };
     let wiring = wire(graph, wiring_options)?;
     let view = Arc::new(JobView {
         name: options.name.clone(),

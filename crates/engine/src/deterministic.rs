@@ -17,6 +17,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
 use self::answering::Answering;
+use crate::cut::Cut;
 use crate::error::JobError;
 use crate::job::JobSummary;
 use crate::queue::Message;
@@ -77,20 +78,93 @@ pub fn run_aligned(
     queue_bytes_max: usize,
     seed: u64,
 ) -> Result<Outcome, JobError> {
+    let mut run = wired(graph, scripts, alignments, queue_bytes_max, None)?;
+    run.go(&mut Random::new(seed), None)?;
+    Ok(run.outcome())
+}
+
+/// As [`run`], but that the run is cut again and again at moments that the seed chooses, and goes on from the cut on
+/// another of `graphs`, which are the same query planned for other parallelisms: each time as after a crash, with nothing
+/// left but the cut. Gives the outcome, and how many cuts there were.
+///
+/// # Errors
+/// As [`run`]; and the state of an operator cannot be sealed or restored.
+pub fn run_cut(
+    graphs: &[PhysicalGraph],
+    scripts: &HashMap<String, Script>,
+    queue_bytes_max: usize,
+    seed: u64,
+) -> Result<(Outcome, usize), JobError> {
+    let mut random = Random::new(seed);
+    let (mut restored, mut cuts) = (None, 0);
+    let mut total: Option<Outcome> = None;
+    loop {
+        let graph = graphs.get(cuts % graphs.len().max(1));
+        let graph = graph.ok_or_else(|| JobError::Plan("there is no graph to run".to_owned()))?;
+        let mut run = wired(graph, scripts, &HashMap::new(), queue_bytes_max, restored.take())?;
+        let steps: usize = scripts.values().flatten().map(Vec::len).sum();
+        // Enough is done between two cuts to come to an end.
+        let acts = 1 + random.below(20 * (cuts + 1) * (graph.stages.len() + steps));
+        restored = run.go(&mut random, Some(acts))?;
+        let outcome = run.outcome();
+        total = Some(match total {
+            Some(total) => total.followed_by(outcome),
+            None => outcome,
+        });
+        if restored.is_none() {
+            break;
+        }
+        cuts += 1;
+    }
+    total.map(|total| (total, cuts)).ok_or_else(|| JobError::Plan("nothing was run".to_owned()))
+}
+
+fn wired<'a>(
+    graph: &PhysicalGraph,
+    scripts: &'a HashMap<String, Script>,
+    alignments: &HashMap<String, Alignment>,
+    queue_bytes_max: usize,
+    restored: Option<Cut>,
+) -> Result<Run<'a>, JobError> {
     let names = |script: &Script| (0..script.len()).map(|partition| partition.to_string()).collect();
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
-    let wiring =
-        wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments: alignments.clone() })?;
+    let alignments = alignments.clone();
+    let wiring = wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments, restored })?;
     wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
-    let run = Run::new(wiring, scripts).map_err(|error| JobError::Plan(error.to_string()))?;
-    run.finish(&mut Random::new(seed))
+    wiring.metrics.cuts.ask_for_whole(true);
+    Run::new(wiring, scripts).map_err(|error| JobError::Plan(error.to_string()))
+}
+
+impl Outcome {
+    /// What two runs gave, one after the other.
+    fn followed_by(mut self, next: Self) -> Self {
+        for (sink, batches) in next.batches {
+            self.batches.entry(sink).or_default().extend(batches);
+        }
+        let (before, after) = (&mut self.summary, next.summary);
+        before.rows_in += after.rows_in;
+        before.rows_out += after.rows_out;
+        before.late_dropped += after.late_dropped;
+        before.late_updated += after.late_updated;
+        before.null_event_times += after.null_event_times;
+        before.skipped_rows += after.skipped_rows;
+        before.elapsed += after.elapsed;
+        self.queued_bytes_peak = self.queued_bytes_peak.max(next.queued_bytes_peak);
+        self.drift_ms_peak = self.drift_ms_peak.max(next.drift_ms_peak);
+        self
+    }
 }
 
 struct Run<'a> {
     wiring: Wiring,
+    scripts: &'a HashMap<String, Script>,
     steps: Vec<std::slice::Iter<'a, Step>>,
     reading: Vec<bool>,
     writing: Vec<bool>,
+    /// Whether a cut is being made; and the readers and writers that have had it.
+    cutting: bool,
+    readers_cut: Vec<bool>,
+    writers_cut: Vec<bool>,
     answering: Vec<Answering>,
     view: JobView,
     batches: HashMap<String, Vec<Batch>>,
@@ -113,7 +187,9 @@ impl<'a> Run<'a> {
     fn new(mut wiring: Wiring, scripts: &'a HashMap<String, Script>) -> Result<Self, ArrowError> {
         let steps = |read: &PartitionRead| {
             let script = scripts.get(&read.table).and_then(|script| script.get(read.partition));
-            script.map_or_else(|| [].iter(), |script| script.iter())
+            let taken = usize::try_from(read.metrics.position.load(std::sync::atomic::Ordering::Relaxed));
+            let rest = script.and_then(|script| script.get(taken.unwrap_or(usize::MAX)..));
+            rest.map_or_else(|| [].iter(), |rest| rest.iter())
         };
         let view = JobView {
             name: "deterministic".to_owned(),
@@ -125,9 +201,13 @@ impl<'a> Run<'a> {
         };
         let answering = wiring.lookups.iter().map(|service| Answering::new(service, scripts)).collect::<Result<_, _>>();
         Ok(Self {
+            scripts,
             steps: wiring.reads.iter().map(steps).collect(),
             reading: vec![true; wiring.reads.len()],
             writing: vec![true; wiring.writes.len()],
+            cutting: false,
+            readers_cut: vec![false; wiring.reads.len()],
+            writers_cut: vec![false; wiring.writes.len()],
             answering: answering?,
             wiring,
             view,
@@ -138,15 +218,22 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn finish(mut self, random: &mut Random) -> Result<Outcome, JobError> {
+    /// Runs to the end; or to a cut, which is asked for after so many acts, and given if it comes before the end.
+    fn go(&mut self, random: &mut Random, acts_before_cut: Option<usize>) -> Result<Option<Cut>, JobError> {
         let mut actors: Vec<Actor> = (0..self.reading.len()).map(Actor::Reader).collect();
         actors.extend((0..self.writing.len()).map(Actor::Writer));
         actors.extend((0..self.answering.len()).map(Actor::Lookup));
         for (worker, tasklets) in self.wiring.workers.iter().enumerate() {
             actors.extend((0..tasklets.len()).map(|tasklet| Actor::Subtask(worker, tasklet)));
         }
-        let mut vain_tries = 0;
+        let (mut vain_tries, mut acts) = (0, 0);
         while self.writing.contains(&true) {
+            self.cutting = acts_before_cut.is_some_and(|before| acts >= before);
+            let mut writers = self.writing.iter().zip(&self.writers_cut);
+            if self.cutting && writers.all(|(writing, cut)| !writing || *cut) {
+                return Ok(Some(self.wiring.metrics.cuts.take()));
+            }
+            acts += 1;
             let chosen = random.below(actors.len());
             let Some(actor) = actors.get(chosen).copied() else { break };
             let acted = self.act(actor, random)?;
@@ -160,9 +247,13 @@ impl<'a> Run<'a> {
                 ));
             }
         }
+        Ok(None)
+    }
+
+    fn outcome(self) -> Outcome {
         let summary = self.view.summary();
         let Self { batches, queued_bytes_peak, drift_ms_peak, .. } = self;
-        Ok(Outcome { batches, summary, queued_bytes_peak, drift_ms_peak })
+        Outcome { batches, summary, queued_bytes_peak, drift_ms_peak }
     }
 
     /// Lets the clock go on although rows wait: an operator does not take them yet, so nothing more can be worked off.
@@ -242,7 +333,47 @@ impl<'a> Run<'a> {
             && self.wiring.workers.iter().flatten().all(|tasklet| tasklet.done || !tasklet.unsettled)
     }
 
+    /// Stops a reader for the cut, if it has not stopped or ended; whether it was stopped now.
+    fn stop(&mut self, reader: usize) -> bool {
+        let (Some(read), Some(stopped)) = (self.wiring.reads.get(reader), self.readers_cut.get_mut(reader)) else {
+            return false;
+        };
+        let is_reading = self.reading.get(reader).copied().unwrap_or(false);
+        if !is_reading || *stopped || read.to_end {
+            return false;
+        }
+        *stopped = true;
+        self.note_position(reader);
+        let Some(read) = self.wiring.reads.get(reader) else { return false };
+        read.queue.push(read.sender, Message::Cut(1), self.wiring.metrics.elapsed_ns());
+        true
+    }
+
     fn read(&mut self, reader: usize) -> Result<bool, JobError> {
+        if self.stops_for_cut(reader) {
+            return Ok(self.stop(reader));
+        }
+        let acted = self.read_on(reader)?;
+        if acted {
+            self.note_position(reader);
+        }
+        Ok(acted)
+    }
+
+    /// Says how many steps of its script a reader has taken.
+    fn note_position(&self, reader: usize) {
+        if let (Some(read), Some(steps)) = (self.wiring.reads.get(reader), self.steps.get(reader)) {
+            let all = self.scripts.get(&read.table).and_then(|script| script.get(read.partition)).map_or(0, Vec::len);
+            let position = (all - steps.len()) as u64;
+            self.wiring.metrics.cuts.add_position(read.metrics.node, &read.metrics.partition, position);
+        }
+    }
+
+    fn stops_for_cut(&self, reader: usize) -> bool {
+        self.cutting && self.wiring.reads.get(reader).is_some_and(|read| !read.to_end)
+    }
+
+    fn read_on(&mut self, reader: usize) -> Result<bool, JobError> {
         let waits_for_quiet =
             self.steps.get(reader).is_some_and(|s| matches!(s.as_slice().first(), Some(Step::Clock(_))));
         let is_quiet = waits_for_quiet && (self.stands_still || self.is_quiet());
@@ -293,6 +424,11 @@ impl<'a> Run<'a> {
                 self.batches.entry(write.table.clone()).or_default().push(batch);
             }
             Message::Time(time) => *writing = time.state != InputState::Finished,
+            Message::Cut(_) => {
+                if let Some(cut) = self.writers_cut.get_mut(writer) {
+                    *cut = true;
+                }
+            }
             Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         true

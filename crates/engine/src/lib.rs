@@ -11,6 +11,7 @@ mod alignment;
 mod bell;
 mod clock;
 mod coordinator;
+pub mod cut;
 pub mod deterministic;
 pub mod error;
 pub mod job;

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Re
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use mulgil_dataflow::graph::NodeId;
 use mulgil_dataflow::operator::LateRows;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 use tokio::sync::Notify;
 
 use crate::clock::now_ms;
+use crate::cut::CutBoard;
 use crate::latency::Latency;
 use crate::queue::Queue;
 use crate::throughput::Throughput;
@@ -38,6 +40,8 @@ pub(crate) struct JobMetrics {
     pub(crate) late_updated: AtomicU64,
     pub(crate) null_event_times: AtomicU64,
     late_sample: Mutex<LateSample>,
+    /// Where its parts meet for a cut.
+    pub(crate) cuts: CutBoard,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +53,8 @@ struct LateSample {
 /// What is counted of a source partition.
 #[derive(Debug)]
 pub(crate) struct PartitionMetrics {
+    /// The node of the logical graph that reads it.
+    pub(crate) node: NodeId,
     pub(crate) table: String,
     pub(crate) partition: String,
     pub(crate) position: AtomicU64,
@@ -174,6 +180,7 @@ impl JobMetrics {
             late_updated: AtomicU64::new(0),
             null_event_times: AtomicU64::new(0),
             late_sample: Mutex::default(),
+            cuts: CutBoard::default(),
         })
     }
 

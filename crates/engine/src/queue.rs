@@ -36,6 +36,8 @@ pub(crate) enum Message {
     Question(Question),
     /// What it is told.
     Answer(Answer),
+    /// The cut of this number: see [`crate::cut`]. The sender says nothing more until it is released.
+    Cut(u64),
 }
 
 /// A message, and which of the queue's senders it is from.
@@ -143,7 +145,7 @@ impl Queue {
             + match &message {
                 Message::Batch(batch) => batch.size_bytes(),
                 Message::Read(rows, _) => Batch::append(rows.clone()).size_bytes(),
-                Message::Time(_) => 0,
+                Message::Time(_) | Message::Cut(_) => 0,
                 Message::Question(question) => Batch::append(question.keys.clone()).size_bytes(),
                 Message::Answer(Answer::Rows { rows, .. }) => Batch::append(rows.clone()).size_bytes(),
                 Message::Answer(Answer::Table(table)) => {

@@ -106,6 +106,13 @@ impl Route {
         }
     }
 
+    /// Passes a cut on, behind everything else. [`Route::flush`] goes before.
+    pub(crate) fn send_cut(&self, number: u64, now_ns: u64) {
+        for destination in &self.destinations {
+            destination.queue.push(self.sender, Message::Cut(number), now_ns);
+        }
+    }
+
     /// What the rows sent take, since this was last asked.
     pub(crate) fn take_sent_bytes(&mut self) -> u64 {
         self.destinations.iter_mut().map(|destination| std::mem::take(&mut destination.sent_bytes)).sum()

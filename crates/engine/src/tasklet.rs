@@ -18,6 +18,7 @@ use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
 
+use crate::cut::SubtaskSeal;
 use crate::error::JobError;
 use crate::lookup::LookupPort;
 use crate::metrics::{JobMetrics, PartitionMetrics, SubtaskMetrics};
@@ -54,6 +55,12 @@ pub(crate) struct Tasklet {
     pub(crate) job: Arc<JobMetrics>,
     /// The time that was last passed on.
     pub(crate) told: InputTime,
+    /// How far time had come at the cut that the job has gone on from: it never is less.
+    pub(crate) reached: Watermark,
+    /// The cut that is under way, and the senders that have said it.
+    pub(crate) cut: Option<(u64, Vec<bool>)>,
+    /// The number of the cut that it took part in last.
+    pub(crate) rests_for: u64,
     /// When the oldest row behind what has been taken in since time was last settled was read, in nanoseconds from the
     /// job's start; `u64::MAX` when nothing has.
     pub(crate) oldest_ns: u64,
@@ -96,6 +103,9 @@ impl Tasklet {
         if self.done {
             return Ok(Turn::Done);
         }
+        if self.job.cuts.holds(self.rests_for) {
+            return Ok(Turn::Idle);
+        }
         self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
         let heard = self.has_room() && self.hear_answers()?;
@@ -121,10 +131,11 @@ impl Tasklet {
         if self.unsettled && has_room {
             self.settle(exhausted)?;
         }
+        let sealed = has_room && self.seal()?;
         self.put_questions();
         let sent_bytes = self.routes.iter_mut().map(Route::take_sent_bytes).sum();
         self.metrics.given.add(0, sent_bytes, self.now_ns);
-        Ok(match (self.done, looked || heard || taken + times > 0, has_room) {
+        Ok(match (self.done, looked || heard || sealed || taken + times > 0, has_room) {
             (true, ..) => Turn::Done,
             (_, true, _) => Turn::Worked,
             (_, false, true) => Turn::Idle,
@@ -182,6 +193,14 @@ impl Tasklet {
                 let has_ended = time.state == InputState::Finished
                     && self.senders.combined_of(senders).state == InputState::Finished;
                 if has_ended { self.end_input(port, item.read_ns) } else { Ok(()) }
+            }
+            Message::Cut(number) => {
+                let count = self.senders.input_count();
+                let (_, heard) = self.cut.get_or_insert_with(|| (number, vec![false; count]));
+                if let Some(heard) = heard.get_mut(sender) {
+                    *heard = true;
+                }
+                Ok(())
             }
             // These have queues of their own.
             Message::Question(_) | Message::Answer(_) => Ok(()),
@@ -306,10 +325,44 @@ impl Tasklet {
         }
     }
 
+    /// Seals the state of the operators and passes the cut on, if all senders have said it and nothing waits for an answer;
+    /// whether it has.
+    fn seal(&mut self) -> Result<bool, JobError> {
+        let Some((number, heard)) = &self.cut else { return Ok(false) };
+        let has_come = |(sender, heard): (usize, &bool)| {
+            *heard || self.senders.input(sender).is_none_or(|time| time.state == InputState::Finished)
+        };
+        if self.done || self.chain.holds_back() || !heard.iter().enumerate().all(has_come) {
+            return Ok(false);
+        }
+        let number = *number;
+        let (chain, mut out) = self.outgoing(self.now_ns);
+        let result = chain.before_cut(&mut out);
+        out.finish(result)?;
+        self.settle(true)?;
+        let partitions = self.head.iter().flat_map(|head| &head.partitions).enumerate();
+        let partitions = partitions.filter_map(|(sender, partition)| {
+            Some((partition.node, partition.partition.clone(), self.senders.input(sender)?))
+        });
+        let seal = SubtaskSeal {
+            subtask: self.metrics.subtask,
+            nodes: self.chain.nodes().collect(),
+            watermark: self.told.watermark,
+            partitions: partitions.collect(),
+            parts: self.chain.seal(self.job.cuts.wants_whole()).map_err(operator_failed)?,
+        };
+        self.job.cuts.add_subtask(seal);
+        self.routes.iter().for_each(|route| route.send_cut(number, self.now_ns));
+        self.cut = None;
+        self.rests_for = number;
+        Ok(true)
+    }
+
     /// Lets the operators give out what they have gathered, brings them to the present time, and passes it on. Slivers go
     /// out when time does, or when there is nothing more to join them with.
     fn settle(&mut self, exhausted: bool) -> Result<(), JobError> {
-        let now = self.senders.combined();
+        let mut now = self.senders.combined();
+        now.watermark = now.watermark.max(self.reached);
         self.note_inputs();
         // Whatever is let out now, the oldest row of this turn has let it out.
         let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
@@ -404,7 +457,7 @@ impl Output for Collected<'_> {
     }
 }
 
-fn operator_failed(error: ChainError) -> JobError {
+pub(crate) fn operator_failed(error: ChainError) -> JobError {
     JobError::Operator { operator: error.operator, reason: error.reason.to_string() }
 }
 

@@ -12,6 +12,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use mulgil_connect::time::Alignment;
+use mulgil_dataflow::chain::Chain;
+use mulgil_dataflow::graph::NodeId;
+use mulgil_dataflow::operator::OperatorError;
 use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::physical::{Edge, Exchange, PhysicalGraph, SourceRead, Stage};
 use mulgil_dataflow::scatter::HashScatter;
@@ -21,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::alignment::Aligned;
 use crate::bell::Bell;
+use crate::cut::{Cut, PartitionCut};
 use crate::error::JobError;
 use crate::latency::Latency;
 use crate::lookup::{LookupPort, LookupService};
@@ -29,7 +33,7 @@ use crate::metrics::{
 };
 use crate::queue::{Queue, Signal};
 use crate::route::{Choice, Route};
-use crate::tasklet::{Input, SourceHead, Tasklet};
+use crate::tasklet::{Input, SourceHead, Tasklet, operator_failed};
 use crate::throughput::Throughput;
 
 /// How the parts are to be wired.
@@ -42,6 +46,8 @@ pub(crate) struct WiringOptions {
     pub(crate) partitions: HashMap<String, Vec<String>>,
     /// The tables whose partitions wait for each other.
     pub(crate) alignments: HashMap<String, Alignment>,
+    /// The cut to go on from; `None` to begin at the beginning.
+    pub(crate) restored: Option<Cut>,
 }
 
 /// The parts.
@@ -146,9 +152,10 @@ impl Wirer<'_> {
             let mine = names.iter().enumerate().filter(|(partition, _)| partition % self.graph.parallelism == subtask);
             for (sender, (partition, name)) in mine.clone().enumerate() {
                 let metrics = Arc::new(PartitionMetrics {
+                    node: source.node,
                     table: source.table.clone(),
                     partition: name.clone(),
-                    position: 0.into(),
+                    position: self.restored(source.node, name).map_or(0, |cut| cut.position).into(),
                     read: Throughput::default(),
                     skipped_rows: 0.into(),
                     time: TimeMetrics::default(),
@@ -171,6 +178,11 @@ impl Wirer<'_> {
             queues.push(queue);
         }
         self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
+    }
+
+    /// Where a partition stood at the cut to go on from.
+    fn restored(&self, node: NodeId, partition: &str) -> Option<&PartitionCut> {
+        self.options.restored.as_ref()?.partition(node, partition)
     }
 
     /// Which partitions wait for those of a table: those of a group, or the table's own.
@@ -270,9 +282,7 @@ impl Wirer<'_> {
             self.wiring.lookups.push(LookupService { read: read.clone(), ports });
         }
         for subtask in 0..self.graph.parallelism {
-            let tasklet = self
-                .tasklet(id, stage, subtask)
-                .map_err(|reason| JobError::Operator { operator: stage.name.clone(), reason: reason.to_string() })?;
+            let tasklet = self.tasklet(id, stage, subtask)?;
             if let Some(worker) = self.wiring.workers.get_mut(subtask) {
                 worker.push(tasklet);
             }
@@ -280,17 +290,14 @@ impl Wirer<'_> {
         Ok(())
     }
 
-    fn tasklet(
-        &mut self,
-        id: usize,
-        stage: &Stage,
-        subtask: usize,
-    ) -> Result<Tasklet, mulgil_dataflow::operator::OperatorError> {
+    fn tasklet(&mut self, id: usize, stage: &Stage, subtask: usize) -> Result<Tasklet, JobError> {
         let watermark = stage.source.as_ref().and_then(|source| source.watermark.as_ref());
         let before = watermark.map_or(0, |watermark| watermark.after);
+        let not_made =
+            |reason: OperatorError| JobError::Operator { operator: stage.name.clone(), reason: reason.to_string() };
         let head = match &stage.source {
             Some(_) => Some(SourceHead {
-                before: stage.chain(0..before)?,
+                before: stage.chain(0..before).map_err(not_made)?,
                 assign: watermark.map(|watermark| WatermarkAssign::new(Arc::clone(&watermark.bound))),
                 is_clock: watermark.is_some_and(|watermark| watermark.is_clock),
                 partitions: self.partitions_of(id, subtask),
@@ -313,13 +320,21 @@ impl Wirer<'_> {
                 .map(|(from, _)| InputMetrics { from: from.clone(), time: TimeMetrics::default() })
                 .collect(),
         };
-        let chain = stage.chain(before..stage.operators.len())?;
+        let mut chain = stage.chain(before..stage.operators.len()).map_err(not_made)?;
+        let reached = self.restore(&mut chain, subtask)?;
+        let mut senders = WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0));
+        let partitions = head.iter().flat_map(|head| &head.partitions).enumerate();
+        for (sender, partition) in partitions {
+            if let Some(cut) = self.restored(partition.node, &partition.partition) {
+                senders.set(sender, restored_time(cut.time));
+            }
+        }
         let wants_clock = chain.wants_clock() || head.as_ref().is_some_and(|head| head.before.wants_clock());
         let clock_ms = wants_clock.then_some(i64::MIN);
         self.wiring.wants_clock |= wants_clock;
         Ok(Tasklet {
             inputs: inputs.into_iter().map(|(_, input)| input).collect(),
-            senders: WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0)),
+            senders,
             head,
             chain,
             routes: self.outputs.remove(&(id, subtask)).unwrap_or_default(),
@@ -327,6 +342,9 @@ impl Wirer<'_> {
             metrics: Arc::new(metrics),
             job: Arc::clone(&self.wiring.metrics),
             told: InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active },
+            reached,
+            cut: None,
+            rests_for: 0,
             oldest_ns: u64::MAX,
             now_ns: 0,
             unsettled: true,
@@ -334,6 +352,23 @@ impl Wirer<'_> {
             next_input: 0,
             done: false,
         })
+    }
+
+    /// Gives the operators of a chain their state back, and tells them how far time had come; gives that.
+    fn restore(&self, chain: &mut Chain, subtask: usize) -> Result<Watermark, JobError> {
+        let Some(cut) = &self.options.restored else { return Ok(Watermark::UNKNOWN) };
+        for node in chain.nodes().collect::<Vec<NodeId>>() {
+            let rows = cut.rows_of(node, subtask, self.graph.parallelism);
+            let rows = rows.map_err(|error| JobError::Plan(format!("state of node {node}: {error}")))?;
+            for (name, rows) in rows {
+                chain.restore(node, name, rows).map_err(operator_failed)?;
+            }
+        }
+        let reached = cut.watermark(chain.nodes());
+        if reached != Watermark::UNKNOWN {
+            chain.resume(reached);
+        }
+        Ok(reached)
     }
 
     /// What is counted of the partitions that a subtask reads, by sender.
@@ -374,4 +409,10 @@ impl Wirer<'_> {
         let size_bytes_max = self.options.queue_bytes_max;
         self.wiring.edges.push(EdgeQueues { from, to, exchange, size_bytes_max, queues });
     }
+}
+
+/// The time of a partition when a job goes on: what had ended then says so again, if it still has.
+fn restored_time(time: InputTime) -> InputTime {
+    let state = if time.state == InputState::Finished { InputState::Active } else { time.state };
+    InputTime { state, ..time }
 }

@@ -89,7 +89,7 @@ async fn write_all(
                 }
             }
             // These go to and from subtasks.
-            Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
+            Message::Read(..) | Message::Question(_) | Message::Answer(_) | Message::Cut(_) => {}
         }
         context.metrics.changed.notify_one();
     }

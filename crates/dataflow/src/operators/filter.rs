@@ -10,6 +10,7 @@ use arrow::datatypes::DataType;
 use crate::batch::Batch;
 use crate::expression::Expression;
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::StatePart;
 
 /// Keeps some rows.
 #[derive(Debug)]
@@ -44,5 +45,9 @@ impl Operator for Filter {
             out.emit(Batch { rows: filter_record_batch(&batch.rows, &keep)?, kinds });
         }
         Ok(())
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Slice {
 
 impl Slice {
     /// All that is in the slice, as a run.
-    fn seal(&mut self, input: &WindowInput) -> Result<Arc<Run>, OperatorError> {
+    pub(crate) fn seal(&mut self, input: &WindowInput) -> Result<Arc<Run>, OperatorError> {
         let run = match (self.sealed.take(), self.open.take()) {
             (Some(sealed), None) => sealed,
             (sealed, open) => {

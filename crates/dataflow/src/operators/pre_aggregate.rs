@@ -25,6 +25,7 @@ use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::key::KeyEncoder;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::slice::SlicedRows;
+use crate::state::StatePart;
 use crate::time::{EventTimeMs, Watermark, event_times};
 use crate::window::Span;
 
@@ -190,5 +191,13 @@ impl Operator for PreAggregate {
     fn state_size_bytes(&self) -> usize {
         let counts = |slice: &Slice| slice.row_counts.capacity() * size_of::<i64>();
         self.slices.values().map(|slice| slice.table.size_bytes() + counts(slice)).sum()
+    }
+
+    fn before_cut(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.give_out(EventTimeMs::MAX, out)
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
     }
 }

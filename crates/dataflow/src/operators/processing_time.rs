@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, SchemaRef};
 use super::rows_of;
 use crate::batch::Batch;
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::StatePart;
 use crate::time::{EventTimeMs, timestamps};
 
 /// Appends a timestamp.
@@ -41,5 +42,9 @@ impl Operator for ProcessingTime {
 
     fn wants_clock(&self) -> bool {
         true
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
     }
 }

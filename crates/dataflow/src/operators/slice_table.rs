@@ -11,7 +11,7 @@ use crate::aggregate::{Algebra, GroupAccumulator};
 use crate::expression::EvaluationError;
 use crate::graph::AggregateCall;
 use crate::group::GroupTable;
-use crate::key::KeyEncoder;
+use crate::key::{EncodedKeys, KeyEncoder};
 
 /// Whether what is added are rows, or states that were made of rows before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,11 @@ impl SliceTable {
         Ok(Run { groups: self.groups.clone(), states: all })
     }
 
+    /// Gives keys numbers, in their order, before anything is added to them: it has to be before results are asked for.
+    pub(crate) fn number(&mut self, keys: &EncodedKeys, key_count: usize) {
+        self.groups.intern(keys, 0..key_count, &mut Vec::new());
+    }
+
     /// The groups alone.
     pub(crate) fn into_groups(self) -> GroupTable {
         self.groups
@@ -195,6 +200,20 @@ pub(crate) struct Run {
 }
 
 impl Run {
+    pub(crate) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The key columns, one row a group.
+    pub(crate) fn key_columns(&self, encoder: &KeyEncoder) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.groups.key_columns(encoder)
+    }
+
+    /// The state columns of all aggregates in turn, one element a group.
+    pub(crate) fn state_columns(&self) -> impl Iterator<Item = ArrayRef> + '_ {
+        self.states.iter().flatten().cloned()
+    }
+
     pub(crate) fn size_bytes(&self) -> usize {
         let states = self.states.iter().flatten().map(|column| column.get_array_memory_size());
         self.groups.size_bytes() + states.sum::<usize>()

@@ -12,12 +12,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::UInt32Array;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_arrays;
 
 use super::aggregation::Aggregation;
 use super::emit_in_parts;
 use super::merged_slices::{MergedSlices, Slices};
+use super::sealed_slices::{GIVEN, SLICES, by_time, part, rows_of_run};
 use super::slice_table::Form;
 use super::window_changes::{Given, changes, result_rows};
 use super::window_input::WindowInput;
@@ -25,7 +26,8 @@ use crate::batch::Batch;
 use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::group::GroupTable;
 use crate::operator::{Operator, OperatorError, Output};
-use crate::time::{EventTimeMs, Watermark};
+use crate::state::StatePart;
+use crate::time::{EventTimeMs, Watermark, event_times};
 use crate::trigger::Pace;
 use crate::window::Span;
 
@@ -153,6 +155,53 @@ impl SlicedAggregate {
         Ok(batch)
     }
 
+    /// What has been given out of windows that may still change.
+    fn sealed_given(&self) -> Result<Vec<RecordBatch>, OperatorError> {
+        let size_ms = self.input.aggregation.window.size_ms();
+        let rows = |(end_ms, (groups, given)): (&EventTimeMs, &(GroupTable, Given))| {
+            // Only its end tells a window here.
+            let window = Span { start_ms: end_ms.saturating_sub(size_ms), end_ms: *end_ms };
+            let keys = groups.key_columns(&self.input.encoder)?;
+            Ok(result_rows(&self.input.aggregation.schema, keys, window, given.results.clone(), given.group_count)?)
+        };
+        self.given.iter().map(rows).collect()
+    }
+
+    fn restore_given(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let key_count = self.input.aggregation.keys.len();
+        let missing = || OperatorError::Unsupported("these rows are no results of the aggregation".to_owned());
+        let ends = event_times(rows.columns().get(key_count + 1).ok_or_else(missing)?)?;
+        for (end_ms, rows) in by_time(rows, &ends)? {
+            let (keys, rest) = rows.columns().split_at(key_count);
+            let encoded = self.input.encoder.encode(keys, rows.num_rows())?;
+            let results = rest.get(2..).unwrap_or_default().to_vec();
+            let (mut groups, given) = match self.given.remove(&end_ms) {
+                Some((groups, given)) => (groups, Some(given)),
+                None => (GroupTable::new(&self.input.encoder), None),
+            };
+            groups.intern(&encoded, 0..rows.num_rows(), &mut Vec::new());
+            self.given.insert(end_ms, (groups, Given::extend(given, results, rows.num_rows())?));
+        }
+        Ok(())
+    }
+
+    fn restore_slices(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let (starts, news) = self.input.aggregation.times_of_states(rows)?;
+        if let Some(known) = &mut self.news {
+            known.extend(starts.values().iter().zip(news.values()).filter(|(_, n)| **n > 0).map(|(start, _)| *start));
+        }
+        for (start_ms, rows) in by_time(rows, &starts)? {
+            let from = self.input.aggregation.of_states(&rows, &self.input.encoder)?;
+            let slice = self.slices.entry(start_ms).or_default();
+            let table = match &mut slice.open {
+                Some(open) => open,
+                closed => closed.insert(self.input.table()?),
+            };
+            table.add(&from, 0..rows.num_rows(), 0..rows.num_rows(), Form::States)?;
+        }
+        Ok(())
+    }
+
     /// Forgets slices whose windows are all gone.
     fn forget(&mut self) {
         let window = self.input.aggregation.window;
@@ -234,6 +283,30 @@ impl Operator for SlicedAggregate {
 
     fn wants_clock(&self) -> bool {
         self.pace.wants_clock()
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let key_count = self.input.aggregation.keys.len();
+        let mut parts = Vec::new();
+        if self.input.aggregation.trigger.is_updating() {
+            parts.push(part(GIVEN, &self.input.aggregation.schema, &self.sealed_given()?, key_count)?);
+        }
+        let mut slices = Vec::with_capacity(self.slices.len());
+        for (start_ms, slice) in &mut self.slices {
+            let is_news = self.news.as_ref().is_some_and(|news| news.contains(start_ms));
+            let run = slice.seal(&self.input)?;
+            slices.push(rows_of_run(&run, *start_ms, is_news.into(), &self.input)?);
+        }
+        parts.push(part(SLICES, &self.input.aggregation.partial_schema(), &slices, key_count)?);
+        Ok(parts)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        if name == GIVEN { self.restore_given(&rows) } else { self.restore_slices(&rows) }
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -6,6 +6,7 @@ use arrow::datatypes::SchemaRef;
 use super::rows_of;
 use crate::batch::Batch;
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::StatePart;
 
 /// Passes the rows of every port on.
 #[derive(Debug)]
@@ -25,5 +26,9 @@ impl Operator for Union {
         let rows = rows_of(&self.schema, batch.rows.columns().to_vec(), batch.num_rows())?;
         out.emit(batch.with_rows(rows));
         Ok(())
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
     }
 }

@@ -11,18 +11,22 @@
 //!
 //! This is for tumbling windows, which are their own slices. For those that share slices see [`super::sliced_aggregate`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+use arrow::array::RecordBatch;
 
 use super::aggregation::{Aggregation, Contribution};
 use super::emit_in_parts;
+use super::sealed_slices::{GIVEN, SLICES, by_time, part, rows_of_run};
 use super::slice_table::{Form, SliceTable};
 use super::window_changes::{Given, changes, result_rows};
 use super::window_input::WindowInput;
 use crate::batch::Batch;
 use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::operator::{Operator, OperatorError, Output};
-use crate::time::{EventTimeMs, Watermark};
+use crate::state::StatePart;
+use crate::time::{EventTimeMs, Watermark, event_times};
 use crate::trigger::Pace;
 use crate::window::Span;
 
@@ -122,6 +126,54 @@ impl WindowAggregate {
         Ok(Batch::append(result_rows(&self.input.aggregation.schema, keys, slice.span, results, group_count)?))
     }
 
+    /// What has been given out of windows that may still change.
+    fn sealed_given(&self) -> Result<Vec<RecordBatch>, OperatorError> {
+        let mut rows = Vec::new();
+        for slice in self.slices.values() {
+            let Some(given) = &slice.given else { continue };
+            let keys = slice.table.key_columns(&self.input.encoder)?;
+            let keys = keys.iter().map(|key| key.slice(0, given.group_count)).collect();
+            let results = given.results.clone();
+            rows.push(result_rows(&self.input.aggregation.schema, keys, slice.span, results, given.group_count)?);
+        }
+        Ok(rows)
+    }
+
+    /// The slice that begins at a moment, made if it is new.
+    fn slice_at(&mut self, start_ms: EventTimeMs) -> Result<&mut Slice, OperatorError> {
+        let span = self.input.aggregation.window.slice_of(start_ms);
+        let table = self.input.table()?;
+        Ok(self.slices.entry(start_ms).or_insert(Slice { span, table, given: None, has_news: false }))
+    }
+
+    fn restore_given(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let key_count = self.input.aggregation.keys.len();
+        let missing = || OperatorError::Unsupported("these rows are no results of the aggregation".to_owned());
+        let starts = event_times(rows.columns().get(key_count).ok_or_else(missing)?)?;
+        for (start_ms, rows) in by_time(rows, &starts)? {
+            let (keys, rest) = rows.columns().split_at(key_count);
+            let encoded = self.input.encoder.encode(keys, rows.num_rows())?;
+            let results = rest.get(2..).unwrap_or_default().to_vec();
+            let slice = self.slice_at(start_ms)?;
+            slice.table.number(&encoded, rows.num_rows());
+            slice.given = Some(Given::extend(slice.given.take(), results, rows.num_rows())?);
+        }
+        Ok(())
+    }
+
+    fn restore_slices(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let (starts, news) = self.input.aggregation.times_of_states(rows)?;
+        let with_news: BTreeSet<EventTimeMs> =
+            starts.values().iter().zip(news.values()).filter(|(_, news)| **news > 0).map(|(start, _)| *start).collect();
+        for (start_ms, rows) in by_time(rows, &starts)? {
+            let from = self.input.aggregation.of_states(&rows, &self.input.encoder)?;
+            let slice = self.slice_at(start_ms)?;
+            slice.has_news |= with_news.contains(&start_ms);
+            slice.table.add(&from, 0..rows.num_rows(), 0..rows.num_rows(), Form::States)?;
+        }
+        Ok(())
+    }
+
     /// How a slice's results differ from what was given out before; from now on they count as given out.
     fn changes_of(&self, slice: &mut Slice) -> Result<Option<Batch>, OperatorError> {
         let aggregation = &self.input.aggregation;
@@ -178,6 +230,29 @@ impl Operator for WindowAggregate {
 
     fn wants_clock(&self) -> bool {
         self.pace.wants_clock()
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let key_count = self.input.aggregation.keys.len();
+        let mut parts = Vec::new();
+        if self.input.aggregation.trigger.is_updating() {
+            parts.push(part(GIVEN, &self.input.aggregation.schema, &self.sealed_given()?, key_count)?);
+        }
+        let mut slices = Vec::with_capacity(self.slices.len());
+        for slice in self.slices.values_mut() {
+            let run = slice.table.snapshot()?;
+            slices.push(rows_of_run(&run, slice.span.start_ms, slice.has_news.into(), &self.input)?);
+        }
+        parts.push(part(SLICES, &self.input.aggregation.partial_schema(), &slices, key_count)?);
+        Ok(parts)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        if name == GIVEN { self.restore_given(&rows) } else { self.restore_slices(&rows) }
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -119,8 +119,13 @@ impl<'a> Planner<'a> {
     fn place(&mut self, id: NodeId, node: &Node) -> Result<(), PlanError> {
         let mut place = match &node.operator {
             LogicalOperator::Source { table, projection } => {
-                let source =
-                    SourceRead { table: table.clone(), projection: projection.clone(), watermark: None, to_end: false };
+                let source = SourceRead {
+                    node: id,
+                    table: table.clone(),
+                    projection: projection.clone(),
+                    watermark: None,
+                    to_end: false,
+                };
                 let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
                 Place { stage, operator: None, keyed_by: None }
             }
@@ -231,7 +236,7 @@ impl<'a> Planner<'a> {
         if let Some(stage) = self.physical.stages.get_mut(place.stage) {
             let name = format!("pre-{}", describe(node));
             let kind = OperatorKind::PreAggregate(Arc::clone(&aggregation));
-            stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&partial_schema) });
+            stage.operators.push(StageOperator { node: None, name, kind, schema: Arc::clone(&partial_schema) });
             stage.schema = partial_schema;
         }
         let stage = self.new_stage(String::new(), None, &node.schema, false);
@@ -352,7 +357,7 @@ impl<'a> Planner<'a> {
         let name = local.before.describe();
         let is_updating = local.before.is_updating(&[port.is_updating]);
         let kind = OperatorKind::Apply(local.before, vec![port.clone()]);
-        stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&local.schema) });
+        stage.operators.push(StageOperator { node: None, name, kind, schema: Arc::clone(&local.schema) });
         stage.schema = Arc::clone(&local.schema);
         stage.is_updating = is_updating;
         let exchange = match local.after.distribution(0) {
@@ -457,7 +462,9 @@ impl<'a> Planner<'a> {
         if stage.name.is_empty() {
             stage.name = name.clone();
         }
-        stage.operators.push(StageOperator { name, kind, schema: Arc::clone(&node.schema) });
+        // Nodes are placed in turn, and each gives its place when it is placed.
+        let id = Some(self.places.len());
+        stage.operators.push(StageOperator { node: id, name, kind, schema: Arc::clone(&node.schema) });
     }
 }
 

@@ -10,8 +10,9 @@ use datafusion::datasource::MemTable;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::LogicalOperator;
-use mulgil_dataflow::physical::{PlanOptions, plan_with};
-use mulgil_engine::deterministic::{Random, Script, Step, run};
+use mulgil_dataflow::physical::{PhysicalGraph, PlanOptions, plan_with};
+use mulgil_engine::deterministic::{Outcome, Random, Script, Step, run, run_cut};
+use mulgil_engine::error::JobError;
 use mulgil_serving::result::ResultTable;
 use mulgil_serving::run::collect;
 use mulgil_sql::catalog::Catalog;
@@ -68,7 +69,16 @@ pub(crate) fn as_stream(
     may_pause: bool,
     random: &mut Random,
 ) -> Result<Vec<Vec<String>>, String> {
-    let physical = plan_with(&plan.graph, options).map_err(|error| error.to_string())?;
+    let planned = |parallelism: usize| {
+        let options = PlanOptions { parallelism, ..options };
+        plan_with(&plan.graph, options).map_err(|error| error.to_string())
+    };
+    let mut graphs = vec![planned(options.parallelism)?];
+    // A crash now and then, after which the query goes on from a cut with another parallelism.
+    if random.below(3) == 0 {
+        graphs.push(planned(1 + random.below(8))?);
+        graphs.push(planned(1)?);
+    }
     let mut scripts = HashMap::new();
     for node in &plan.graph.nodes {
         let table = match &node.operator {
@@ -82,8 +92,10 @@ pub(crate) fn as_stream(
         scripts.insert(table, script);
     }
     let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
-    let mut outcome =
-        run(&physical, &scripts, queue_bytes_max, random.next_u64()).map_err(|error| error.to_string())?;
+    let mut outcome = match graphs.as_slice() {
+        [only] => run(only, &scripts, queue_bytes_max, random.next_u64()).map_err(|error| error.to_string())?,
+        several => run_with_cuts(several, &scripts, queue_bytes_max, random.next_u64())?,
+    };
     if outcome.summary.late_dropped > 0 {
         return Err(format!("{} rows are late", outcome.summary.late_dropped));
     }
@@ -103,6 +115,22 @@ pub(crate) fn as_stream(
         return Err(format!("the changelog is no changelog of the result's key: {difference}"));
     }
     Ok(found)
+}
+
+/// A run that is cut again and again.
+fn run_with_cuts(
+    graphs: &[PhysicalGraph],
+    scripts: &HashMap<String, Script>,
+    queue_bytes_max: usize,
+    seed: u64,
+) -> Result<Outcome, String> {
+    let failed = |error: JobError| error.to_string();
+    match run_cut(graphs, scripts, queue_bytes_max, seed) {
+        Err(error) if error.to_string().contains("cannot be kept in a checkpoint yet") => {
+            run(&graphs[0], scripts, queue_bytes_max, seed).map_err(failed)
+        }
+        result => result.map(|(outcome, _)| outcome).map_err(|error| format!("with cuts: {error}")),
+    }
 }
 
 /// Cuts rows into partitions, and those into batches: rows next to each other go the same way for a while.

@@ -17,6 +17,7 @@ use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::key::{EncodedKeys, KeyEncoder};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::row_store::{OrderColumn, Prefix, SortKeys};
+use crate::state::StatePart;
 
 /// After how many rows it is judged whether judging pays.
 const TRIAL_ROWS: usize = 50_000;
@@ -220,6 +221,11 @@ impl Operator for Preselect {
             None => batch,
         });
         Ok(())
+    }
+
+    /// What it remembers only saves work.
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
     }
 }
 

@@ -1,0 +1,205 @@
+//! A cut: the state after a prefix of every source, with nothing under way. *Stop, drain, seal.*
+//!
+//! ```text
+//!   reader:  rows rows rows CUT · · · (rests) · · · rows
+//!   subtask:      rows rows rows CUT: all senders have said it ─▶ seal, pass it on, rest
+//!   writer:            rows rows rows CUT: everything before it has been written
+//! ```
+//!
+//! Readers stop behind their last rows and put the cut into their queues. It travels behind those rows, so a subtask that
+//! has it from all its senders has taken in everything before it and nothing after. It lets its operators give out what
+//! need not be kept, seals what must be, passes the cut on, and rests. When the last writer has the cut, everything before
+//! it has been written, and everybody goes on. Since nothing comes behind a cut before all are released, no channel has to
+//! be blocked or kept: a cut is a Chandy-Lamport snapshot (ACM TOCS 1985) whose channels are empty.
+//!
+//! Readers of tables that are read to their end first (the build side of a join) are not stopped: what waits for them
+//! could not drain. A cut waits until they have ended.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use arrow::array::RecordBatch;
+use arrow::error::ArrowError;
+use mulgil_connect::source::Position;
+use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::graph::NodeId;
+use mulgil_dataflow::scatter::HashScatter;
+use mulgil_dataflow::state::{Lies, StatePart};
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime};
+
+/// A source partition at a cut.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionCut {
+    /// The node of the logical graph that reads it.
+    pub node: NodeId,
+    /// Its name.
+    pub partition: String,
+    /// Everything before this has been read.
+    pub position: Position,
+    /// How far its event time has come.
+    pub time: InputTime,
+}
+
+/// A part of the state of one subtask of an operator.
+#[derive(Clone, Debug)]
+pub struct SealedPart {
+    /// The operator's node of the logical graph.
+    pub node: NodeId,
+    /// The subtask.
+    pub subtask: usize,
+    /// The rows.
+    pub part: StatePart,
+}
+
+/// All that a job needs to go on from a cut.
+#[derive(Clone, Debug, Default)]
+pub struct Cut {
+    /// Where its sources stand.
+    pub partitions: Vec<PartitionCut>,
+    /// How far event time has come, by node.
+    pub watermarks: HashMap<NodeId, Watermark>,
+    /// The state of its operators; the parts of one subtask in the order in which they are to be restored.
+    pub parts: Vec<SealedPart>,
+}
+
+impl Cut {
+    /// Where a partition stands.
+    pub(crate) fn partition(&self, node: NodeId, partition: &str) -> Option<&PartitionCut> {
+        self.partitions.iter().find(|cut| cut.node == node && cut.partition == partition)
+    }
+
+    /// How far event time has come at all of some nodes.
+    pub(crate) fn watermark(&self, nodes: impl Iterator<Item = NodeId>) -> Watermark {
+        nodes.filter_map(|node| self.watermarks.get(&node).copied()).min().unwrap_or(Watermark::UNKNOWN)
+    }
+
+    /// The rows of the parts of a node that belong to `subtask` of `parallelism`, in the order in which they are to be restored.
+    pub(crate) fn rows_of(
+        &self,
+        node: NodeId,
+        subtask: usize,
+        parallelism: usize,
+    ) -> Result<Vec<(&'static str, RecordBatch)>, ArrowError> {
+        let parts: Vec<&SealedPart> = self.parts.iter().filter(|sealed| sealed.node == node).collect();
+        let mut names: Vec<&'static str> = Vec::new();
+        for sealed in &parts {
+            if !names.contains(&sealed.part.name) {
+                names.push(sealed.part.name);
+            }
+        }
+        let mut rows = Vec::new();
+        for name in names {
+            let of_name: Vec<&&SealedPart> = parts.iter().filter(|sealed| sealed.part.name == name).collect();
+            let first = of_name.first().map(|sealed| sealed.subtask);
+            for sealed in of_name {
+                let belongs = match &sealed.part.lies {
+                    Lies::Keyed(columns) => keyed_rows(&sealed.part.rows, columns, subtask, parallelism)?,
+                    Lies::Anywhere => (sealed.subtask % parallelism == subtask).then(|| sealed.part.rows.clone()),
+                    Lies::Everywhere => (Some(sealed.subtask) == first).then(|| sealed.part.rows.clone()),
+                };
+                rows.extend(belongs.filter(|rows| rows.num_rows() > 0).map(|rows| (name, rows)));
+            }
+        }
+        Ok(rows)
+    }
+}
+
+/// The rows whose keys `subtask` holds.
+fn keyed_rows(
+    rows: &RecordBatch,
+    columns: &[usize],
+    subtask: usize,
+    parallelism: usize,
+) -> Result<Option<RecordBatch>, ArrowError> {
+    let scatter = HashScatter::new(&rows.schema(), columns.to_vec(), parallelism)?;
+    let mut parts = scatter.scatter(Batch::append(rows.clone()))?.into_iter();
+    Ok(parts.find(|(holder, _)| *holder == subtask).map(|(_, batch)| batch.rows))
+}
+
+/// Where those who take part in a cut meet: what has been asked for, what has been sealed, who may go on.
+#[derive(Debug, Default)]
+pub(crate) struct CutBoard {
+    /// The number of the cut that was released last: who has taken part in a later one rests.
+    released: AtomicU64,
+    /// Whether all state is to be sealed, or what has changed will do.
+    whole: AtomicBool,
+    gathered: Mutex<Cut>,
+}
+
+impl CutBoard {
+    /// Says how much is to be sealed in the cuts to come.
+    pub(crate) fn ask_for_whole(&self, whole: bool) {
+        self.whole.store(whole, Ordering::Release);
+    }
+
+    /// Whether all state is to be sealed.
+    pub(crate) fn wants_whole(&self) -> bool {
+        self.whole.load(Ordering::Acquire)
+    }
+
+    /// Whether who has taken part in cut `number` still has to rest.
+    pub(crate) fn holds(&self, number: u64) -> bool {
+        number > self.released.load(Ordering::Acquire)
+    }
+
+    /// Lets those who have taken part in cut `number` go on.
+    #[expect(dead_code, reason = "called once jobs with threads make cuts")]
+    pub(crate) fn release(&self, number: u64) {
+        self.released.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// A reader has stopped here. (What its rows say of time, its subtask adds.)
+    pub(crate) fn add_position(&self, node: NodeId, partition: &str, position: Position) {
+        let mut cut = self.gathered();
+        let time = InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active };
+        cut.partitions.retain(|known| known.node != node || known.partition != partition);
+        cut.partitions.push(PartitionCut { node, partition: partition.to_owned(), position, time });
+    }
+
+    /// A subtask has sealed its state.
+    pub(crate) fn add_subtask(&self, sealed: SubtaskSeal) {
+        let mut cut = self.gathered();
+        for node in sealed.nodes {
+            let least = cut.watermarks.entry(node).or_insert(sealed.watermark);
+            *least = sealed.watermark.min(*least);
+        }
+        for (node, parts) in sealed.parts {
+            let subtask = sealed.subtask;
+            cut.parts.extend(parts.into_iter().map(|part| SealedPart { node, subtask, part }));
+        }
+        for (node, partition, time) in sealed.partitions {
+            let known = cut.partitions.iter_mut().find(|cut| cut.node == node && cut.partition == partition);
+            if let Some(known) = known {
+                known.time = time;
+            }
+        }
+    }
+
+    /// What has been sealed, once all writers have had the cut. Where readers stand stays: one that has ended says it once.
+    pub(crate) fn take(&self) -> Cut {
+        let mut gathered = self.gathered();
+        let partitions = gathered.partitions.clone();
+        let Cut { watermarks, parts, .. } = std::mem::take(&mut *gathered);
+        gathered.partitions = partitions.clone();
+        Cut { partitions, watermarks, parts }
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Cut> {
+        // Nothing in it panics half way.
+        self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a subtask brings to a cut.
+#[derive(Debug)]
+pub(crate) struct SubtaskSeal {
+    pub(crate) subtask: usize,
+    /// The nodes of its operators, all of which event time has come to.
+    pub(crate) nodes: Vec<NodeId>,
+    pub(crate) watermark: Watermark,
+    pub(crate) parts: Vec<(NodeId, Vec<StatePart>)>,
+    /// The source partitions that it takes rows of, with their time.
+    pub(crate) partitions: Vec<(NodeId, String, InputTime)>,
+}
