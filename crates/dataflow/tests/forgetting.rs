@@ -103,6 +103,7 @@ fn join(kind: JoinKind, time_to_live: TimeToLive) -> Arc<dyn OperatorDefinition>
         retention: None,
         time_to_live: Some(time_to_live),
         is_lookup: false,
+        is_right_everywhere: false,
         contest: None,
     })
 }

@@ -58,6 +58,9 @@ pub struct Join {
     /// Whether the right side is a bounded table that left rows look up: it is read to its end first, every subtask holds
     /// all of it, and left rows are not stored. For inner and left joins.
     pub is_lookup: bool,
+    /// Whether every subtask holds all of the right side, which is small, and left rows stay where they are. For joins
+    /// without keys of which no right row comes out alone.
+    pub is_right_everywhere: bool,
     /// What is asked of the pairs, by the columns that come out: those that are sure to lose may be left out.
     pub contest: Option<Contest>,
 }
@@ -97,7 +100,7 @@ impl OperatorDefinition for Join {
     }
 
     fn distribution(&self, port: usize) -> Distribution {
-        if self.is_lookup {
+        if self.is_lookup || self.is_right_everywhere {
             return if port == 0 { Distribution::Any } else { Distribution::Broadcast };
         }
         Distribution::Keyed(self.keys.of(Side::of_port(port)).clone())

@@ -68,6 +68,7 @@ mod tests {
             retention: None,
             time_to_live: None,
             is_lookup: false,
+            is_right_everywhere: false,
             contest: None,
         }
     }

@@ -27,6 +27,7 @@ use super::distinct_on::number_rows;
 use super::group_window::write_out;
 use super::late_rows::LateTable;
 use super::lateral::flatten;
+use super::membership::decide_membership;
 use super::processing_time;
 use super::table_call::TableCallPlanner;
 use super::watermark::WatermarkNode;
@@ -159,6 +160,7 @@ impl<'a> Planner<'a> {
             .and_then(|plan| resolve_versions(plan, at))
             .and_then(flatten)
             .and_then(number_rows)
+            .and_then(decide_membership)
             .map_err(|error| Mistake::from_planner(&error, at))
     }
 

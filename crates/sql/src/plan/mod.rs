@@ -13,6 +13,7 @@ mod group_window;
 mod keep_last;
 pub(crate) mod late_rows;
 mod lateral;
+mod membership;
 pub(crate) mod processing_time;
 mod session_islands;
 pub(crate) mod stamp;

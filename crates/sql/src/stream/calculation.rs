@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use datafusion::common::ScalarValue;
 use datafusion::common::tree_node::TreeNode;
 use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::utils::{conjunction, disjunction, split_binary_owned, split_conjunction_owned};
@@ -25,6 +26,9 @@ impl Translation {
 
     /// A filter over rows that are there.
     pub(super) fn filter(&mut self, input: Rows, predicate: &Expr) -> Result<Rows, SqlError> {
+        if matches!(predicate, Expr::Literal(ScalarValue::Boolean(Some(true)), _)) {
+            return Ok(input);
+        }
         let alone = Filter::try_new(predicate.clone(), Arc::new(place_of(&input)))?;
         self.without_repeats(input, LogicalPlan::Filter(alone))
     }

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use datafusion::common::{Column, DFSchema, DFSchemaRef, JoinType, NullEquality, TableReference};
 use datafusion::logical_expr::type_coercion::binary::comparison_coercion;
-use datafusion::logical_expr::{Expr, ExprSchemable, Join, cast};
+use datafusion::logical_expr::{Distinct, Expr, ExprSchemable, Join, LogicalPlan, cast};
 use mulgil_dataflow::expression::NamedExpression;
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::operators::join::{Condition, Join as JoinOperator, JoinKind, Side, Sides};
@@ -27,12 +27,6 @@ impl Translation {
     /// A join of which the columns `needed` (by index) are asked for, or all. The rows have the columns that are needed,
     /// in the join's order.
     pub(super) fn join(&mut self, join: &Join, needed: Option<&[usize]>) -> Result<Rows, SqlError> {
-        if join.null_aware {
-            return Err(SqlError::NotInStream {
-                construct: "NOT IN over a column that may be null".to_owned(),
-                remedy: "write NOT EXISTS, or declare the column NOT NULL, or run it with --mode batch".to_owned(),
-            });
-        }
         let kind = kind_of(join.join_type);
         let left = self.rows(&join.left)?;
         let right = self.rows(&join.right)?;
@@ -61,6 +55,7 @@ impl Translation {
             retention: retention(join),
             time_to_live: self.time_to_live,
             is_lookup: false,
+            is_right_everywhere: join.on.is_empty() && !kind.shows_alone(Side::Right) && is_small(&join.right),
             contest: None,
         };
         let inputs = vec![left.node, right.node];
@@ -93,7 +88,7 @@ impl Translation {
         if columns.len() == width {
             return Ok((rows, places));
         }
-        let mut fields: Vec<(Option<TableReference>, Arc<arrow::datatypes::Field>)> =
+        let mut fields: Vec<(Option<TableReference>, Arc<Field>)> =
             rows.schema.iter().map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         let mut expressions = Vec::with_capacity(columns.len());
         for (index, column) in columns.iter().enumerate() {
@@ -101,8 +96,7 @@ impl Translation {
             let name = rows.schema.fields().get(index).map_or_else(|| text_of(column), |field| field.name().clone());
             if index >= width {
                 let data_type = column.get_type(&rows.schema)?;
-                fields
-                    .push((None, Arc::new(arrow::datatypes::Field::new(format!("{name} #{index}"), data_type, true))));
+                fields.push((None, Arc::new(Field::new(format!("{name} #{index}"), data_type, true))));
             }
             expressions.push(NamedExpression { name, expression });
         }
@@ -110,6 +104,23 @@ impl Translation {
         let key = rows.key;
         let rows = self.push(LogicalOperator::Project { expressions }, vec![rows.node], &schema, key);
         Ok((rows, places))
+    }
+}
+
+/// Whether a plan has a handful of rows at most: one, or one for each truth value.
+fn is_small(plan: &LogicalPlan) -> bool {
+    let is_truth = |field: &Arc<Field>| *field.data_type() == DataType::Boolean;
+    match plan {
+        LogicalPlan::Aggregate(aggregate) => {
+            let is_key = |group: &Expr| !matches!(group, Expr::GroupingSet(_));
+            let mut keys = aggregate.group_expr.iter().zip(aggregate.schema.fields());
+            keys.all(|(group, field)| is_key(group) && is_truth(field))
+        }
+        LogicalPlan::Distinct(Distinct::All(input)) => input.schema().fields().iter().all(is_truth),
+        LogicalPlan::Projection(_) | LogicalPlan::Filter(_) | LogicalPlan::SubqueryAlias(_) => {
+            plan.inputs().into_iter().all(is_small)
+        }
+        _ => false,
     }
 }
 

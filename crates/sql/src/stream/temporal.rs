@@ -65,6 +65,7 @@ impl Translation {
                 retention: None,
                 time_to_live: None,
                 is_lookup,
+                is_right_everywhere: false,
                 contest: None,
             })),
         };

@@ -238,6 +238,13 @@ impl Translation {
     }
 
     fn watermark(&mut self, watermark: &WatermarkNode) -> Result<Rows, SqlError> {
+        // A condition on nothing of the row has come down to here; the watermark is of all rows.
+        if let LogicalPlan::Filter(filter) = &watermark.input
+            && !filter.predicate.any_column_refs()
+        {
+            let rows = self.watermark(&WatermarkNode { input: filter.input.as_ref().clone(), ..watermark.clone() })?;
+            return self.filter(rows, &filter.predicate);
+        }
         let input = self.rows(&watermark.input)?;
         let column = column_index(&watermark.time, &input.schema)?;
         let bound = BoundExpression::bind(&watermark.bound, &input.schema)?;

@@ -105,6 +105,11 @@ impl JoinKind {
         self.gives_pairs() || self.alone(side).counts()
     }
 
+    /// Whether rows of a side may come out alone.
+    pub fn shows_alone(self, side: Side) -> bool {
+        self.alone(side).counts()
+    }
+
     pub(super) fn alone(self, side: Side) -> Alone {
         let (unmatched, matched) = match (self, side) {
             (JoinKind::Left | JoinKind::Full | JoinKind::LeftAnti, Side::Left)

@@ -106,6 +106,7 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
         retention: None,
         time_to_live: None,
         is_lookup: false,
+        is_right_everywhere: false,
         contest: None,
     }
 }

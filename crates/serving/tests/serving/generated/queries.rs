@@ -191,9 +191,11 @@ impl Queries<'_> {
         let right = self.second();
         let Some(equal) = self.equal_columns(&left.columns, &right.columns) else { return left };
         let (of_left, of_right) = equal.split_once(" = ").unwrap();
-        let template = format!("SELECT l.* FROM {{0}} AS l WHERE {of_left} IN (SELECT {of_right} FROM {{1}} AS r)");
+        let is_in = self.pick(&["IN", "NOT IN"]);
+        let template =
+            format!("SELECT l.* FROM {{0}} AS l WHERE {of_left} {is_in} (SELECT {of_right} FROM {{1}} AS r)");
         let columns = left.columns.clone();
-        Relation::derived("IN", template, vec![left, right], columns)
+        Relation::derived(is_in, template, vec![left, right], columns)
     }
 
     /// A value beside each row: of a group that the row names, or of everything.
