@@ -6,6 +6,8 @@
 //! it can compute again (indexes, caches, sums of what is kept anyway) it does not seal. How far event time has come is
 //! kept by the runtime.
 
+use std::borrow::Cow;
+
 use arrow::array::RecordBatch;
 
 /// Where the rows of a part belong.
@@ -38,7 +40,7 @@ pub enum Extent {
 #[derive(Clone, Debug)]
 pub struct StatePart {
     /// Its name among the parts of the operator. It is stored, so it does not change between versions.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The rows.
     pub rows: RecordBatch,
     /// Where they belong.
@@ -50,6 +52,11 @@ pub struct StatePart {
 impl StatePart {
     /// All rows of a part.
     pub fn whole(name: &'static str, rows: RecordBatch, lies: Lies) -> Self {
-        Self { name, rows, lies, extent: Extent::Whole }
+        Self { name: Cow::Borrowed(name), rows, lies, extent: Extent::Whole }
+    }
+
+    /// What has changed in a part whose rows are named by their first `key_count` columns.
+    pub fn changes(name: &'static str, rows: RecordBatch, lies: Lies, key_count: usize, gone: RecordBatch) -> Self {
+        Self { name: Cow::Borrowed(name), rows, lies, extent: Extent::Changes { key_count, gone } }
     }
 }

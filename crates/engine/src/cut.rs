@@ -81,12 +81,12 @@ impl Cut {
         node: NodeId,
         subtask: usize,
         parallelism: usize,
-    ) -> Result<Vec<(&'static str, RecordBatch)>, ArrowError> {
+    ) -> Result<Vec<(&str, RecordBatch)>, ArrowError> {
         let parts: Vec<&SealedPart> = self.parts.iter().filter(|sealed| sealed.node == node).collect();
-        let mut names: Vec<&'static str> = Vec::new();
+        let mut names: Vec<&str> = Vec::new();
         for sealed in &parts {
-            if !names.contains(&sealed.part.name) {
-                names.push(sealed.part.name);
+            if !names.contains(&sealed.part.name.as_ref()) {
+                names.push(&sealed.part.name);
             }
         }
         let mut rows = Vec::new();
