@@ -18,6 +18,9 @@ pub struct ChainError {
     pub reason: OperatorError,
 }
 
+/// Operators that drop rows as too late have so many inputs at most.
+pub const PORTS_MAX: usize = 2;
+
 /// One operator of a chain.
 pub struct Link {
     /// Its name, as `explain` gives it.
@@ -26,8 +29,9 @@ pub struct Link {
     pub node: Option<NodeId>,
     /// What it does.
     pub operator: Box<dyn Operator>,
-    /// The side output of the chain to which the rows go that it drops as too late; `None` where nobody takes them.
-    pub late_rows_to: Option<usize>,
+    /// By input port: the side output of the chain to which the rows go that it drops as too late; `None` where nobody
+    /// takes them.
+    pub late_rows_to: [Option<usize>; PORTS_MAX],
 }
 
 /// Operators one behind the other. An empty chain passes everything on.
@@ -48,7 +52,8 @@ impl Chain {
     /// The operator that failed. The chain is not to be used again.
     pub fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), ChainError> {
         let mut failure = None;
-        Downstream { links: &mut self.links, late_rows_to: None, out, failure: &mut failure }.pass(port, batch);
+        Downstream { links: &mut self.links, late_rows_to: [None; PORTS_MAX], out, failure: &mut failure }
+            .pass(port, batch);
         failure.map_or(Ok(()), Err)
     }
 
@@ -211,8 +216,8 @@ impl Chain {
 /// The rest of a chain, as the output of the operator before it.
 struct Downstream<'a> {
     links: &'a mut [Link],
-    /// The side output of that operator.
-    late_rows_to: Option<usize>,
+    /// The side outputs of that operator, by its input port.
+    late_rows_to: [Option<usize>; PORTS_MAX],
     out: &'a mut dyn Output,
     failure: &'a mut Option<ChainError>,
 }
@@ -244,12 +249,12 @@ impl Output for Downstream<'_> {
         self.out.late(late);
     }
 
-    fn takes_late_rows(&self) -> bool {
-        self.late_rows_to.is_some()
+    fn takes_late_rows(&self, port: usize) -> bool {
+        self.late_rows_to.get(port).is_some_and(Option::is_some)
     }
 
-    fn late_rows(&mut self, rows: Batch) {
-        if let Some(side) = self.late_rows_to
+    fn late_rows(&mut self, port: usize, rows: Batch) {
+        if let Some(Some(side)) = self.late_rows_to.get(port).copied()
             && rows.num_rows() > 0
         {
             self.out.emit_aside(side, rows);

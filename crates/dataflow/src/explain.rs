@@ -63,7 +63,7 @@ pub fn describe(node: &Node) -> String {
             text
         }
         LogicalOperator::Apply(definition) => definition.describe(),
-        LogicalOperator::LateRows => "late rows".to_owned(),
+        LogicalOperator::LateRows { port } => late_rows(*port),
         LogicalOperator::Union => "union".to_owned(),
         LogicalOperator::Sink { table } => format!("write {table}"),
     }
@@ -124,8 +124,13 @@ fn steps(stage: &Stage) -> Vec<String> {
 /// What an edge comes from, where that is a side output.
 fn side_of(graph: &PhysicalGraph, edge: &Edge) -> Option<String> {
     let stage = graph.stages.get(edge.from)?;
-    let operator = stage.operators.get(*stage.sides.get(edge.side?)?)?;
-    Some(format!("late rows of {}", operator.name))
+    let side = stage.sides.get(edge.side?)?;
+    let operator = stage.operators.get(side.operator)?;
+    Some(format!("{} of {}", late_rows(side.port), operator.name))
+}
+
+fn late_rows(port: usize) -> String {
+    if port == 0 { "late rows".to_owned() } else { format!("late rows from input {port}") }
 }
 
 /// How rows move along an edge.

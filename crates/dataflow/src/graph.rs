@@ -37,9 +37,9 @@ impl Graph {
         match operator {
             LogicalOperator::WindowAggregate { trigger, .. } => trigger.is_updating(),
             // Rows that are dropped are as they came.
-            LogicalOperator::LateRows => inputs.iter().any(|input| {
+            LogicalOperator::LateRows { port } => inputs.iter().any(|input| {
                 let inputs = self.nodes.get(*input).map(|node| self.updating_inputs(&node.inputs, *input));
-                inputs.is_some_and(|inputs| inputs.contains(&true))
+                inputs.is_some_and(|inputs| inputs.get(*port) == Some(&true))
             }),
             LogicalOperator::Apply(definition) => definition.is_updating(&self.updating_inputs(inputs, node)),
             _ => self.updating_inputs(inputs, node).contains(&true),
@@ -48,7 +48,8 @@ impl Graph {
 
     /// Whether somebody takes the rows that a node drops as too late.
     pub fn gives_late_rows(&self, node: NodeId) -> bool {
-        let takes = |taker: &Node| matches!(taker.operator, LogicalOperator::LateRows) && taker.inputs.contains(&node);
+        let takes =
+            |taker: &Node| matches!(taker.operator, LogicalOperator::LateRows { .. }) && taker.inputs.contains(&node);
         self.nodes.iter().any(takes)
     }
 
@@ -65,7 +66,7 @@ impl Graph {
     pub(crate) fn consumers(&self) -> Vec<usize> {
         let mut consumers = vec![0; self.nodes.len()];
         // Late rows are taken aside.
-        let takers = self.nodes.iter().filter(|node| !matches!(node.operator, LogicalOperator::LateRows));
+        let takers = self.nodes.iter().filter(|node| !matches!(node.operator, LogicalOperator::LateRows { .. }));
         for input in takers.flat_map(|node| &node.inputs) {
             if let Some(count) = consumers.get_mut(*input) {
                 *count += 1;
@@ -150,7 +151,10 @@ pub enum LogicalOperator {
     Apply(Arc<dyn OperatorDefinition>),
     /// The rows that its input, an operator that bounds its state by the watermark, drops because they are too late, with
     /// the columns that they had there: a side output, beside which the operator's own output goes on as ever.
-    LateRows,
+    LateRows {
+        /// The input of that operator from which they come.
+        port: usize,
+    },
     /// All rows of all inputs.
     Union,
     /// Writes the rows to a table or view.

@@ -15,13 +15,14 @@ pub trait Output {
     fn emit(&mut self, batch: Batch);
     /// Reports rows that came too late, to be counted and shown.
     fn late(&mut self, late: LateRows<'_>);
-    /// Whether somebody takes the rows themselves that this operator drops because they are too late.
-    fn takes_late_rows(&self) -> bool {
+    /// Whether somebody takes the rows themselves of input `port` that this operator drops because they are too late.
+    fn takes_late_rows(&self, port: usize) -> bool {
+        let _ = port;
         false
     }
-    /// Passes rows aside that were dropped as too late, all of them, where [`Output::takes_late_rows`].
-    fn late_rows(&mut self, rows: Batch) {
-        let _ = rows;
+    /// Passes rows of input `port` aside that were dropped as too late, all of them, where [`Output::takes_late_rows`].
+    fn late_rows(&mut self, port: usize, rows: Batch) {
+        let _ = (port, rows);
     }
     /// Puts rows into a side output of a chain, by its number: what the chain's runner implements, and operators do not
     /// call. See [`crate::chain::Link::late_rows_to`].

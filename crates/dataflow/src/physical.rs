@@ -51,14 +51,23 @@ pub struct Stage {
     pub lookup: Option<LookupRead>,
     /// What is done, in this order.
     pub operators: Vec<StageOperator>,
-    /// Of its operators, those whose late rows are taken by somebody: its side outputs.
-    pub sides: Vec<usize>,
+    /// Its side outputs.
+    pub sides: Vec<SideOutput>,
     /// The table its rows are written to.
     pub sink: Option<String>,
     /// The columns of its output.
     pub schema: SchemaRef,
     /// Whether its output is a changelog.
     pub is_updating: bool,
+}
+
+/// The rows that an operator of a stage drops as too late, where somebody takes them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SideOutput {
+    /// Which of the stage's operators.
+    pub operator: usize,
+    /// The input of that operator from which they come.
+    pub port: usize,
 }
 
 /// Reading a table.
@@ -174,7 +183,8 @@ impl Stage {
     pub fn chain(&self, range: std::ops::Range<usize>) -> Result<Chain, OperatorError> {
         let operators = self.operators.get(range.clone()).unwrap_or_default();
         let link = |(index, operator): (usize, &StageOperator)| {
-            let late_rows_to = self.sides.iter().position(|of| *of == index);
+            let side = |port: usize| self.sides.iter().position(|side| *side == SideOutput { operator: index, port });
+            let late_rows_to = std::array::from_fn(side);
             Ok(Link { name: operator.name.clone(), node: operator.node, operator: operator.instance()?, late_rows_to })
         };
         Ok(Chain::new(range.zip(operators).map(link).collect::<Result<_, OperatorError>>()?))

@@ -37,12 +37,17 @@ impl JobView {
         };
         let error = result.and_then(|result| result.as_ref().err()).map(ToString::to_string);
         let elapsed_ns = self.metrics.elapsed_ns();
+        // Time moves on while it is looked at, first at the partitions, last at the sinks: who looks at the sinks first
+        // never finds them ahead. What holds time back is said of the partitions as they are shown.
+        let watermark_ms = self.watermark_ms();
+        let partitions: Vec<PartitionStatus> =
+            self.partitions.iter().map(|partition| self.partition(partition, elapsed_ns)).collect();
         JobStatus {
             name: self.name.clone(),
             state,
             error,
-            watermark_ms: self.watermark_ms(),
-            held_back_by: if state == JobState::Running { self.held_back_by() } else { None },
+            watermark_ms,
+            held_back_by: if state == JobState::Running { held_back_by(&partitions) } else { None },
             rows_in: self.rows_in(),
             rows_out: self.rows_out(),
             late_dropped: self.metrics.late_dropped.load(Relaxed),
@@ -52,7 +57,7 @@ impl JobView {
             late_sample: self.metrics.late_sample(),
             latency: latency_status(self.writers.iter()),
             sinks: self.sinks(elapsed_ns),
-            partitions: self.partitions.iter().map(|partition| self.partition(partition, elapsed_ns)).collect(),
+            partitions,
             subtasks: self.subtasks.iter().map(|subtask| self.subtask(subtask, elapsed_ns)).collect(),
             edges: self.edges.iter().map(edge_status).collect(),
         }
@@ -88,17 +93,6 @@ impl JobView {
         let running = times().filter(|time| time.state != InputState::Finished);
         let least = running.map(|time| time.watermark).min().or_else(|| times().map(|time| time.watermark).min());
         least.and_then(known_ms)
-    }
-
-    fn held_back_by(&self) -> Option<HeldBackBy> {
-        let active = self.partitions.iter().filter(|partition| partition.time.get().state == InputState::Active);
-        let slowest = active.min_by_key(|partition| partition.time.get().watermark)?;
-        Some(HeldBackBy {
-            table: slowest.table.clone(),
-            partition: slowest.partition.clone(),
-            watermark_ms: known_ms(slowest.time.get().watermark),
-            since_ms: self.metrics.epoch_ms(slowest.time.moved_ns()),
-        })
     }
 
     fn sinks(&self, elapsed_ns: u64) -> Vec<SinkStatus> {
@@ -171,6 +165,18 @@ impl JobView {
             state: state.into(),
         }
     }
+}
+
+/// The active partition that has come least far. None has come less far than one that has given no row yet.
+fn held_back_by(partitions: &[PartitionStatus]) -> Option<HeldBackBy> {
+    let active = partitions.iter().filter(|partition| partition.state == PartitionState::Active);
+    let slowest = active.min_by_key(|partition| partition.watermark_ms)?;
+    Some(HeldBackBy {
+        table: slowest.table.clone(),
+        partition: slowest.partition.clone(),
+        watermark_ms: slowest.watermark_ms,
+        since_ms: slowest.watermark_since_ms,
+    })
 }
 
 impl From<InputState> for PartitionState {

@@ -58,9 +58,8 @@ pub struct RunOptions {
     pub allowed_lateness_ms: u64,
     /// How often windows of a statement in stream mode give what they have so far; views say so for themselves.
     pub early_fire: Option<EarlyFire>,
-    /// The table to which rows of a statement in stream mode go that are too late for their windows; views say so for
-    /// themselves.
-    pub late_rows: Option<TableName>,
+    /// The tables to which rows of a statement in stream mode go that are too late; views say so for themselves.
+    pub late_rows: Vec<TableName>,
     /// How long state that nothing else bounds is kept in stream mode; views say so for themselves.
     pub time_to_live: Option<TimeToLive>,
     /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
@@ -95,7 +94,7 @@ impl Default for RunOptions {
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
             early_fire: None,
-            late_rows: None,
+            late_rows: Vec::new(),
             time_to_live: None,
             changelog: false,
             snapshots: None,

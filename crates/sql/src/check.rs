@@ -236,10 +236,12 @@ pub(crate) fn view(
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
     if view.mode == RefreshMode::Continuous {
-        let planned = crate::stream::plan(plan, Some(declaration.name.to_string()), view.stream.time_to_live)
+        let late_rows = planner.late_rows(declaration.name_at)?;
+        let sink = Some(declaration.name.to_string());
+        let planned = crate::stream::plan(plan, sink, view.stream.time_to_live, Some(&late_rows))
             .map_err(|error| stream_mistake(error, declaration.name_at))?;
-        if view.stream.late_rows.is_some() && planned.side_sinks.is_empty() {
-            return Err(Mistake::new(option_at("late-rows"), "no window of the view drops late rows")
+        if !view.stream.late_rows.is_empty() && planned.side_sinks.is_empty() {
+            return Err(Mistake::new(option_at("late-rows"), "nothing in the view drops late rows")
                 .remedy("leave the option 'late-rows' out"));
         }
     }
@@ -253,6 +255,7 @@ fn stream_mistake(error: SqlError, at: Location) -> Mistake {
                 .remedy("use REFRESH_MODE = FULL")
         }
         SqlError::Execution(error) => Mistake::from_planner(&error, at),
+        SqlError::Problem(problem) => Mistake { at, message: problem.message, remedy: problem.remedy },
         other => Mistake::new(at, other.to_string()),
     }
 }

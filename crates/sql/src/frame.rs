@@ -321,7 +321,7 @@ impl Frame {
     /// # Errors
     /// As [`Frame::stream`].
     pub fn stream_into(&self, sink: &str) -> Result<StreamPlan, SqlError> {
-        stream::plan(self.plan.clone(), Some(sink.to_owned()), self.time_to_live)
+        stream::plan(self.plan.clone(), Some(sink.to_owned()), self.time_to_live, None)
     }
 
     /// The dataflow, as text.

@@ -26,8 +26,9 @@ pub struct StreamOptions {
     /// How long state that nothing else bounds is kept: option `state-ttl`, by event time, or by the machine's clock with
     /// `state-ttl-clock` = `processing`.
     pub time_to_live: Option<TimeToLive>,
-    /// The table to which rows go that are too late for all their windows: option `late-rows`.
-    pub late_rows: Option<TableName>,
+    /// The tables to which rows go that are too late, each to the first of which it has all columns: option `late-rows`,
+    /// names with commas between.
+    pub late_rows: Vec<TableName>,
 }
 
 /// What the `SET` statements of a text have said so far.
@@ -76,7 +77,8 @@ impl StreamOptions {
             (None, _) => None,
         };
         let allowed_lateness_ms = options.length_of_time("allowed-lateness", 0)?.map_or(0, i64::unsigned_abs);
-        let late_rows = written.get("late-rows").map(|table| TableName::parse(table));
+        let late_rows = written.get("late-rows").map_or("", String::as_str).split(',').map(str::trim);
+        let late_rows = late_rows.filter(|table| !table.is_empty()).map(TableName::parse).collect();
         Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows })
     }
 }
@@ -131,11 +133,11 @@ mod tests {
                 Ok(trigger(Some(EarlyFire::EventTime(60_000)))),
             ),
             (
-                vec![("state-ttl", "1 s"), ("allowed-lateness", "2 s"), ("late-rows", "raw.late")],
+                vec![("state-ttl", "1 s"), ("allowed-lateness", "2 s"), ("late-rows", "raw.late, later")],
                 Ok(StreamOptions {
                     trigger: Trigger::allowing(2_000),
                     time_to_live: Some(TimeToLive::EventTime(1_000)),
-                    late_rows: Some(TableName::parse("raw.late")),
+                    late_rows: vec![TableName::parse("raw.late"), TableName::parse("later")],
                 }),
             ),
             (vec![("early-fire", "0 s")], Err("'0 s' is not a length of time".to_owned())),

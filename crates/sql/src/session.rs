@@ -112,9 +112,9 @@ impl Session {
         self
     }
 
-    /// With a table for the rows of statements in stream mode that are too late for their windows; views have their own.
-    pub fn with_late_rows(mut self, table: Option<TableName>) -> Self {
-        self.stream.late_rows = table;
+    /// With tables for the rows of statements in stream mode that are too late; views have their own.
+    pub fn with_late_rows(mut self, tables: Vec<TableName>) -> Self {
+        self.stream.late_rows = tables;
         self
     }
 
@@ -204,7 +204,8 @@ impl Session {
         let at = Location { line: view.line, column: 1 };
         let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, &view.stream);
         let plan = planner.query(&view.query, at).map_err(|mistake| mistake.in_file(&view.file))?;
-        stream::plan(plan, Some(view.name.to_string()), view.stream.time_to_live)
+        let late_rows = planner.late_rows(at).map_err(|mistake| mistake.in_file(&view.file))?;
+        stream::plan(plan, Some(view.name.to_string()), view.stream.time_to_live, Some(&late_rows))
     }
 
     /// A `SELECT` or `INSERT INTO` as a dataflow. The sink of a `SELECT` is named [`stream::RESULT_SINK`].
@@ -216,16 +217,20 @@ impl Session {
         let mut own = self.stream.clone();
         own.trigger.allowed_lateness_ms = allowed_lateness_ms;
         let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, &own);
+        let late_rows = planner.late_rows(statement.at).map_err(problem)?;
+        let into = |plan: LogicalPlan, sink: String| {
+            stream::plan(plan, Some(sink), self.stream.time_to_live, Some(&late_rows))
+        };
         match &statement.kind {
             StatementKind::Query(query) => {
                 let plan = planner.query(query, statement.at).map_err(problem)?;
-                stream::plan(plan, Some(stream::RESULT_SINK.to_owned()), self.stream.time_to_live)
+                into(plan, stream::RESULT_SINK.to_owned())
             }
             StatementKind::Insert(declaration) => {
                 let target = self.insert_target(declaration)?;
                 let plan = planner.query(&declaration.query, statement.at).map_err(problem)?;
                 let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
-                stream::plan(plan, Some(target.definition.name.to_string()), self.stream.time_to_live)
+                into(plan, target.definition.name.to_string())
             }
             _ => Err(problem(Mistake::new(statement.at, "expected a SELECT or an INSERT INTO")).into()),
         }

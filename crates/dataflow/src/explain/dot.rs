@@ -11,7 +11,7 @@ pub(super) fn logical(graph: &Graph) -> String {
     for (id, node) in graph.nodes.iter().enumerate() {
         let _ = writeln!(text, "  n{id} [label={}];", quoted(&describe(node)));
         for input in &node.inputs {
-            let style = if matches!(node.operator, LogicalOperator::LateRows) { " [style=dashed]" } else { "" };
+            let style = if matches!(node.operator, LogicalOperator::LateRows { .. }) { " [style=dashed]" } else { "" };
             let _ = writeln!(text, "  n{input} -> n{id}{style};");
         }
     }

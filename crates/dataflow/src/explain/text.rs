@@ -22,7 +22,7 @@ pub(super) fn logical(graph: &Graph) -> String {
 /// Whether a node's rows are late rows of another.
 fn is_aside(graph: &Graph, id: NodeId) -> bool {
     let Some(node) = graph.nodes.get(id) else { return false };
-    matches!(node.operator, LogicalOperator::LateRows) || node.inputs.iter().any(|input| is_aside(graph, *input))
+    matches!(node.operator, LogicalOperator::LateRows { .. }) || node.inputs.iter().any(|input| is_aside(graph, *input))
 }
 
 fn write_node(graph: &Graph, id: NodeId, depth: usize, written: &mut [bool], text: &mut String) {

@@ -22,8 +22,19 @@ pub(crate) struct Lateness {
     pub(crate) dropped: bool,
 }
 
-/// Reports some rows of a batch, by index. No rows are no report.
+/// Reports some rows of a batch of an operator's only input, by index. No rows are no report.
 pub(crate) fn report_late(
+    batch: &Batch,
+    rows: &[u32],
+    lateness: Lateness,
+    out: &mut dyn Output,
+) -> Result<(), ArrowError> {
+    report_late_of(0, batch, rows, lateness, out)
+}
+
+/// As [`report_late`], of input `port`.
+pub(crate) fn report_late_of(
+    port: usize,
     batch: &Batch,
     rows: &[u32],
     lateness: Lateness,
@@ -35,8 +46,8 @@ pub(crate) fn report_late(
     let Lateness { row_count, behind_ms, dropped } = lateness;
     let shown = UInt32Array::from_iter_values(rows.iter().copied().take(SAMPLE_ROWS));
     out.late(LateRows { sample: Cow::Owned(take_rows(&batch.rows, &shown)?), row_count, behind_ms, dropped });
-    if dropped && out.takes_late_rows() {
-        out.late_rows(batch.take(&UInt32Array::from(rows.to_vec()))?);
+    if dropped && out.takes_late_rows(port) {
+        out.late_rows(port, batch.take(&UInt32Array::from(rows.to_vec()))?);
     }
     Ok(())
 }

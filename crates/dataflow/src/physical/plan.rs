@@ -9,7 +9,10 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::contest::with_contests;
-use super::{Edge, Exchange, OperatorKind, PhysicalGraph, SourceRead, SourceWatermark, Stage, StageOperator};
+use super::{
+    Edge, Exchange, OperatorKind, PhysicalGraph, SideOutput, SourceRead, SourceWatermark, Stage, StageOperator,
+};
+use crate::chain::PORTS_MAX;
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::explain::describe;
 use crate::expression::NamedExpression;
@@ -170,7 +173,7 @@ impl<'a> Planner<'a> {
                 self.place_aggregate(id, node, Arc::new(aggregation))?
             }
             LogicalOperator::Apply(definition) => self.place_definition(id, node, definition)?,
-            LogicalOperator::LateRows => self.place_late_rows(id, node)?,
+            LogicalOperator::LateRows { port } => self.place_late_rows(id, node, *port)?,
             LogicalOperator::Union => self.place_union(id, node),
             LogicalOperator::Sink { table } => {
                 let place = self.extend(node);
@@ -264,10 +267,11 @@ impl<'a> Planner<'a> {
     }
 
     /// A stage of its own takes what an operator passes aside.
-    fn place_late_rows(&mut self, id: NodeId, node: &Node) -> Result<Place, PlanError> {
+    fn place_late_rows(&mut self, id: NodeId, node: &Node, port: usize) -> Result<Place, PlanError> {
         let of = node.inputs.first().and_then(|input| self.graph.nodes.get(*input));
         let drops = of.is_some_and(|of| {
             matches!(of.operator, LogicalOperator::WindowAggregate { .. } | LogicalOperator::Apply(_))
+                && port < of.inputs.len().min(PORTS_MAX)
         });
         let place = self.input_place(node, 0);
         let (Some(operator), true) = (place.operator, drops) else {
@@ -277,8 +281,9 @@ impl<'a> Planner<'a> {
         let Some(from) = self.physical.stages.get_mut(place.stage) else {
             return Err(error(id, node, "its input has no stage"));
         };
-        let side = from.sides.iter().position(|of| *of == operator).unwrap_or_else(|| {
-            from.sides.push(operator);
+        let output = SideOutput { operator, port };
+        let side = from.sides.iter().position(|side| *side == output).unwrap_or_else(|| {
+            from.sides.push(output);
             from.sides.len() - 1
         });
         let exchange = Exchange::Forward;

@@ -120,7 +120,7 @@ fn late_rows_are_put_aside() {
     let read = watermark(&mut graph, node);
     let aggregated = aggregate(&mut graph, read, "ts", &["origin"], 0);
     let schema = graph.nodes[read].schema.clone();
-    let late = graph.push(LogicalOperator::LateRows, vec![aggregated], schema);
+    let late = graph.push(LogicalOperator::LateRows { port: 0 }, vec![aggregated], schema);
     sink(&mut graph, late, "late");
     sink(&mut graph, aggregated, "per_hour");
     for (parallelism, edges, side_of) in [(1, "forward", 0), (3, "hash, forward", 1)] {
@@ -130,9 +130,9 @@ fn late_rows_are_put_aside() {
         let side = physical.edges.last().unwrap();
         assert_eq!((side.from, side.side), (side_of, Some(0)));
         let stage = &physical.stages[side_of];
-        assert!(matches!(stage.operators[stage.sides[0]].kind, OperatorKind::WindowAggregate(_, Form::Rows)));
+        assert!(matches!(stage.operators[stage.sides[0].operator].kind, OperatorKind::WindowAggregate(_, Form::Rows)));
         assert_eq!(stage.sink.as_deref(), Some("per_hour"));
-        let name = &stage.operators[stage.sides[0]].name;
+        let name = &stage.operators[stage.sides[0].operator].name;
         let text = explain::physical(&physical, Format::Text);
         assert!(
             text.contains(&format!("  from stage {side_of}, late rows of {name} by forward\n  write late\n")),
@@ -150,7 +150,7 @@ fn late_rows_are_put_aside() {
     let mut wrong = Graph::new();
     let node = source(&mut wrong);
     let schema = wrong.nodes[node].schema.clone();
-    wrong.push(LogicalOperator::LateRows, vec![node], schema);
+    wrong.push(LogicalOperator::LateRows { port: 0 }, vec![node], schema);
     assert_eq!(plan(&wrong, 1).unwrap_err().reason, "its input drops no late rows");
 }
 

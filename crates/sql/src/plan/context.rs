@@ -25,6 +25,7 @@ use mulgil_connect::lookup::LookupOptions;
 use super::as_of::{AsOfPlanner, resolve_versions};
 use super::distinct_on::number_rows;
 use super::group_window::write_out;
+use super::late_input::{LateRowsTo, of_a_view};
 use super::late_rows::LateTable;
 use super::lateral::flatten;
 use super::membership::decide_membership;
@@ -129,6 +130,8 @@ pub(crate) struct Planner<'a> {
     state: &'a SessionState,
     scans: &'a dyn Scans,
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
+    /// The tables to one of which rows go that are too late.
+    late_tables: Result<Vec<Arc<LateTable>>, Mistake>,
 }
 
 impl<'a> Planner<'a> {
@@ -139,13 +142,14 @@ impl<'a> Planner<'a> {
         options: &StreamOptions,
     ) -> Self {
         let functions = catalog.functions.table.keys().cloned().collect();
-        let late_rows = options.late_rows.as_ref().map(|table| LateTable::find(catalog, table));
+        let late_tables = LateTable::find_all(catalog, &options.late_rows);
+        let for_windows = late_tables.clone().unwrap_or_default();
         let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
             Arc::new(AsOfPlanner),
-            Arc::new(WindowCallPlanner { trigger: options.trigger, late_rows }),
+            Arc::new(WindowCallPlanner { trigger: options.trigger, late_tables: for_windows }),
             Arc::new(TableCallPlanner { functions }),
         ];
-        Self { catalog, state, scans, relation_planners }
+        Self { catalog, state, scans, relation_planners, late_tables }
     }
 
     fn parser_options(&self) -> ParserOptions {
@@ -155,6 +159,7 @@ impl<'a> Planner<'a> {
     /// The query's plan, not optimised.
     pub(crate) fn query(&self, query: &QueryText, at: Location) -> Result<LogicalPlan, Mistake> {
         let statement = ast::Statement::Query(write_out(query.query.clone())?);
+        self.late_rows(at)?;
         SqlToRel::new_with_options(self, self.parser_options())
             .sql_statement_to_plan(statement)
             .and_then(|plan| resolve_versions(plan, at))
@@ -162,6 +167,12 @@ impl<'a> Planner<'a> {
             .and_then(number_rows)
             .and_then(decide_membership)
             .map_err(|error| Mistake::from_planner(&error, at))
+    }
+
+    /// Where the late rows of a statement go that stands at `at`.
+    pub(crate) fn late_rows(&self, at: Location) -> Result<LateRowsTo, Mistake> {
+        let tables = self.late_tables.clone().map_err(|mistake| Mistake { at, ..mistake })?;
+        Ok(LateRowsTo { tables, at })
     }
 
     /// An expression over the columns of `plan`.
@@ -237,15 +248,18 @@ impl<'a> Planner<'a> {
             return Ok(stored);
         }
         // The view itself sees to its late rows, whoever reads it.
-        let options = StreamOptions { late_rows: None, ..view.stream.clone() };
+        let options = StreamOptions { late_rows: Vec::new(), ..view.stream.clone() };
         let planner = Planner::new(self.catalog, self.state, self.scans, &options);
-        planner.query(&view.query, Location { line: view.line, column: 1 }).map(inlined).map_err(|mistake| {
+        let at = Location { line: view.line, column: 1 };
+        let plan = planner.query(&view.query, at).map_err(|mistake| {
             let problem = mistake.in_file(&view.file);
             outside(
                 Mistake::new(Location { line: 0, column: 0 }, format!("view {} is wrong", view.name))
                     .remedy(format!("see {problem}")),
             )
-        })
+        })?;
+        let takes_late_rows = self.late_tables.as_ref().is_ok_and(|tables| !tables.is_empty());
+        Ok(inlined(if takes_late_rows { of_a_view(plan)? } else { plan }))
     }
 
     fn unknown(&self, name: &TableName) -> DataFusionError {

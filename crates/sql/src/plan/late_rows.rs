@@ -1,10 +1,11 @@
-//! The table to which rows go that are too late for all their windows: which of them a window call may write to it, and how
-//! its columns are found among theirs.
+//! The tables to which rows go that are too late: which of them takes the rows of an operator, and how its columns are found
+//! among theirs.
 
 use std::sync::Arc;
 
 use arrow::compute::can_cast_types;
 use arrow::datatypes::SchemaRef;
+use datafusion::common::DFSchema;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::TableName;
@@ -13,7 +14,7 @@ use crate::catalog::Catalog;
 use crate::problem::{Mistake, did_you_mean};
 use crate::stream::time_attribute::{TimeAttribute, time_attribute};
 
-/// The table of the option `late-rows`.
+/// A table of the option `late-rows`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LateTable {
     pub(crate) name: TableName,
@@ -22,8 +23,12 @@ pub(crate) struct LateTable {
 }
 
 impl LateTable {
-    /// The table of that name.
-    pub(crate) fn find(catalog: &Catalog, name: &TableName) -> Result<Arc<Self>, Mistake> {
+    /// The tables of these names.
+    pub(crate) fn find_all(catalog: &Catalog, names: &[TableName]) -> Result<Vec<Arc<Self>>, Mistake> {
+        names.iter().map(|name| Self::find(catalog, name)).collect()
+    }
+
+    fn find(catalog: &Catalog, name: &TableName) -> Result<Arc<Self>, Mistake> {
         if let Some(table) = catalog.table(name) {
             return Ok(Arc::new(Self { name: name.clone(), schema: table.definition.physical_schema() }));
         }
@@ -43,23 +48,29 @@ impl LateTable {
         time_attribute(input, time) == Some(TimeAttribute::EventTime)
     }
 
-    /// Whether the rows of `input` have all its columns, by name, of types that fit.
-    pub(crate) fn check(&self, input: &LogicalPlan, at: Location) -> Result<(), Mistake> {
-        let given = input.schema();
+    /// The columns that rows of `given` lack: those that have no column of that name, or none of a type that fits.
+    fn missing(&self, given: &DFSchema) -> Vec<&str> {
         let misfit = |field: &&Arc<arrow::datatypes::Field>| {
             let found = given.fields().iter().find(|given| given.name() == field.name());
             !found.is_some_and(|found| can_cast_types(found.data_type(), field.data_type()))
         };
-        let missing: Vec<&str> =
-            self.schema.fields().iter().filter(misfit).map(|field| field.name().as_str()).collect();
-        if missing.is_empty() {
-            return Ok(());
+        self.schema.fields().iter().filter(misfit).map(|field| field.name().as_str()).collect()
+    }
+
+    /// The table that takes rows of `given`: the first of which they have all columns.
+    pub(crate) fn choose(tables: &[Arc<Self>], given: &DFSchema, at: Location) -> Result<Arc<Self>, Mistake> {
+        if let Some(table) = tables.iter().find(|table| table.missing(given).is_empty()) {
+            return Ok(Arc::clone(table));
         }
         let names: Vec<&str> = given.fields().iter().map(|field| field.name().as_str()).collect();
-        Err(Mistake::new(
-            at,
-            format!("table {} for late rows has columns that these rows lack: {}", self.name, missing.join(", ")),
-        )
-        .remedy(format!("declare it with columns of {}, or give the window's rows these columns", names.join(", "))))
+        let lacking = tables.iter().map(|table| {
+            format!(
+                "table {} for late rows has columns that these rows lack: {}",
+                table.name,
+                table.missing(given).join(", ")
+            )
+        });
+        Err(Mistake::new(at, lacking.collect::<Vec<String>>().join("; "))
+            .remedy(format!("declare it with columns of {}, or give the rows these columns", names.join(", "))))
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod expand;
 mod functions;
 mod group_window;
 mod keep_last;
+pub(crate) mod late_input;
 pub(crate) mod late_rows;
 mod lateral;
 mod membership;

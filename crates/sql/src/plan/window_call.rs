@@ -27,8 +27,8 @@ use crate::text::{PARTITION_BY, WINDOW_FUNCTIONS};
 pub(crate) struct WindowCallPlanner {
     /// When the windows of the view that is planned give results.
     pub(crate) trigger: Trigger,
-    /// Where rows go that are too late for them.
-    pub(crate) late_rows: Option<Result<Arc<LateTable>, Mistake>>,
+    /// The tables to one of which rows go that are too late for them.
+    pub(crate) late_tables: Vec<Arc<LateTable>>,
 }
 
 impl RelationPlanner for WindowCallPlanner {
@@ -55,13 +55,10 @@ impl RelationPlanner for WindowCallPlanner {
         let window = call.window(&arguments, keys).map_err(wrap)?;
         let is_concerned =
             input.schema().maybe_index_of_column(&time).is_some_and(|time| LateTable::concerns(&input, time));
-        let late_rows = match self.late_rows.as_ref().filter(|_| is_concerned) {
-            Some(found) => {
-                let table = found.clone().map_err(|mistake| wrap(Mistake { at: call.at, ..mistake }))?;
-                table.check(&input, call.at).map_err(wrap)?;
-                Some(table)
-            }
-            None => None,
+        let late_rows = if is_concerned && !self.late_tables.is_empty() {
+            Some(LateTable::choose(&self.late_tables, input.schema(), call.at).map_err(wrap)?)
+        } else {
+            None
         };
         let node = WindowAssignNode::new(input, time, window, WindowPolicy { trigger: self.trigger, late_rows })?;
         let plan = LogicalPlan::Extension(Extension { node: Arc::new(node) });

@@ -28,15 +28,19 @@ impl Translation {
     /// in the join's order.
     pub(super) fn join(&mut self, join: &Join, needed: Option<&[usize]>) -> Result<Rows, SqlError> {
         let kind = kind_of(join.join_type);
-        let left = self.rows(&join.left)?;
-        let right = self.rows(&join.right)?;
-        let widths = Sides { left: left.schema.fields().len(), right: right.schema.fields().len() };
+        let retention = retention(join);
+        let inputs = Sides {
+            left: self.input(&join.left, retention.is_some())?,
+            right: self.input(&join.right, retention.is_some())?,
+        };
+        let widths = Sides { left: inputs.left.width, right: inputs.right.width };
+        let (left, right) = (inputs.left.rows.clone(), inputs.right.rows.clone());
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) =
             key_pairs(&join.on, &left.schema, &right.schema)?.into_iter().unzip();
         let (left, left_keys) = self.with_keys(left, &left_keys)?;
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
-        let left_key = self.key_behind_exchange(&left, &left_keys);
-        let right_key = self.key_behind_exchange(&right, &right_keys);
+        let left_key = inputs.left.key_of_plan(&self.key_behind_exchange(&left, &left_keys));
+        let right_key = inputs.right.key_of_plan(&self.key_behind_exchange(&right, &right_keys));
         let key = match (kind.shows(Side::Left), kind.shows(Side::Right)) {
             (true, true) => left_key.beside(&right_key, widths.left),
             (true, false) => left_key,
@@ -52,14 +56,16 @@ impl Translation {
             nulls_match: join.null_equality == NullEquality::NullEqualsNull,
             condition,
             outputs,
-            retention: retention(join),
+            retention,
             time_to_live: self.time_to_live,
             is_lookup: false,
             is_right_everywhere: join.on.is_empty() && !kind.shows_alone(Side::Right) && is_small(&join.right),
             contest: None,
         };
-        let inputs = vec![left.node, right.node];
-        let rows = self.push(LogicalOperator::Apply(Arc::new(operator)), inputs, &schema, key);
+        let operator = LogicalOperator::Apply(Arc::new(operator));
+        let rows = self.push(operator, vec![left.node, right.node], &schema, key);
+        self.late_rows_of((rows.node, 0), &left.schema, inputs.left.late_table.as_deref())?;
+        self.late_rows_of((rows.node, 1), &right.schema, inputs.right.late_table.as_deref())?;
         match needed {
             Some(needed) => {
                 let sources: Vec<Option<usize>> = needed.iter().map(|column| Some(*column)).collect();

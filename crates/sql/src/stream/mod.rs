@@ -42,13 +42,14 @@ use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
-use datafusion::optimizer::{Optimizer, OptimizerContext};
+use datafusion::optimizer::{Optimizer, OptimizerContext, OptimizerRule};
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::time_to_live::TimeToLive;
 
 pub use self::finish::Finish;
 use crate::check::volatile_function;
+use crate::plan::late_input::{LateRowsTo, mark};
 use crate::plan::planning_state;
 use crate::plan::stamp::stamped_where_read;
 use crate::problem::SqlError;
@@ -83,6 +84,7 @@ pub(crate) fn plan(
     plan: LogicalPlan,
     sink: Option<String>,
     time_to_live: Option<TimeToLive>,
+    late_rows: Option<&LateRowsTo>,
 ) -> Result<StreamPlan, SqlError> {
     let sink = sink.unwrap_or_else(|| RESULT_SINK.to_owned());
     if let Some(function) = volatile_function(&plan) {
@@ -90,6 +92,10 @@ pub(crate) fn plan(
     }
     let plan = stamped_where_read(plan)?;
     let (plan, finish) = if sink == RESULT_SINK { Finish::split(plan)? } else { (plan, None) };
+    let plan = match late_rows.filter(|to| !to.tables.is_empty()) {
+        Some(to) => mark(run_rules(plan, without_subqueries())?, to)?,
+        None => plan,
+    };
     let plan = optimize(plan)?;
     let (mut graph, rows) = translate::translate(&plan, time_to_live)?;
     let schema: SchemaRef = Arc::new(Schema::new(rows.schema.fields().clone()));
@@ -128,21 +134,34 @@ fn side_sinks(graph: &Graph, end: NodeId) -> Vec<TableName> {
 
 /// Applies the rules that leave every construct recognisable.
 pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
-    let state = planning_state();
-    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    let optimizer = Optimizer::with_rules(vec![
-        Arc::new(RewriteSetComparison::new()),
-        Arc::new(SimplifyExpressions::new()),
-        Arc::new(DecorrelatePredicateSubquery::new()),
-        Arc::new(ScalarSubqueryToJoin::new()),
-        Arc::new(DecorrelateLateralJoin::new()),
+    let mut rules = without_subqueries();
+    rules.extend::<[Rule; 5]>([
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ]);
-    Ok(optimizer.optimize(plan, &OptimizerContext::new(), |_, _| {})?)
+    run_rules(plan, rules)
+}
+
+type Rule = Arc<dyn OptimizerRule + Send + Sync>;
+
+/// Rules that make joins of subqueries.
+fn without_subqueries() -> Vec<Rule> {
+    vec![
+        Arc::new(RewriteSetComparison::new()),
+        Arc::new(SimplifyExpressions::new()),
+        Arc::new(DecorrelatePredicateSubquery::new()),
+        Arc::new(ScalarSubqueryToJoin::new()),
+        Arc::new(DecorrelateLateralJoin::new()),
+    ]
+}
+
+fn run_rules(plan: LogicalPlan, rules: Vec<Rule>) -> Result<LogicalPlan, SqlError> {
+    let state = planning_state();
+    let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
+    Ok(Optimizer::with_rules(rules).optimize(plan, &OptimizerContext::new(), |_, _| {})?)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext
 use datafusion::logical_expr::{Accumulator, Expr, Window, WindowFrame, WindowFrameBound, WindowFrameUnits};
 use datafusion::physical_expr::window::{PlainAggregateWindowExpr, WindowExpr};
 use datafusion::physical_planner::create_window_expr;
+use mulgil_dataflow::definition::OperatorDefinition;
 use mulgil_dataflow::expression::EvaluationError;
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::operators::over::OverDefinition;
@@ -38,12 +39,12 @@ impl Translation {
         if !calls.iter().all(by) {
             return Err(SqlError::not_in_stream("window functions of several partitions or orders at once"));
         }
-        let input = self.rows(&window.input)?;
-        let width = input.schema.fields().len();
-        let own = Arc::clone(&input.schema);
-        let ordered = self.ordered(input, &params.partition_by, &params.order_by)?;
+        let input = self.input(&window.input, true)?;
+        let width = input.width;
+        let own = Arc::clone(&input.rows.schema);
+        let ordered = self.ordered(input.rows.clone(), &params.partition_by, &params.order_by)?;
         // Rows stay what they are, whatever a function finds about them; but some change their partition.
-        let key = self.key_behind_exchange(&ordered.input, &ordered.partition);
+        let key = input.key_of_plan(&self.key_behind_exchange(&ordered.input, &ordered.partition));
         let functions = window
             .window_expr
             .iter()
@@ -64,8 +65,11 @@ impl Translation {
         let fields = fields.map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field))).collect();
         let schema: DFSchemaRef = Arc::new(DFSchema::new_with_metadata(fields, Default::default())?);
         let was_computed = schema.fields().len() != window.schema.fields().len();
+        let is_updating = definition.is_updating(&[self.graph.is_updating(ordered.input.node)]);
         let operator = LogicalOperator::Apply(Arc::new(definition));
         let rows = self.push(operator, vec![ordered.input.node], &schema, Key::none());
+        let late_table = input.late_table.filter(|_| !is_updating);
+        self.late_rows_of((rows.node, 0), &ordered.input.schema, late_table.as_deref())?;
         let rows = if was_computed {
             let columns: Vec<Expr> = window.schema.columns().into_iter().map(Expr::Column).collect();
             self.project(rows, &columns, &window.schema)?

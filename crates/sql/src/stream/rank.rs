@@ -114,10 +114,12 @@ fn bound_of(condition: &Expr, rank: &Column) -> Option<(usize, bool)> {
 }
 
 /// The column of a partition that says when its window is complete. Where late rows still count, it never is.
-fn window_of(input: &LogicalPlan, partition: &[usize]) -> Option<WindowColumn> {
-    let window = |column: &usize| {
-        let until_end_ms = time_attribute(input, *column)?.until_complete_ms()?;
-        Some(WindowColumn { column: *column, until_end_ms })
+fn window_of(input: &LogicalPlan, partition: &[Expr]) -> Option<WindowColumn> {
+    let window = |part: &Expr| {
+        let Expr::Column(column) = part else { return None };
+        let column = input.schema().maybe_index_of_column(column)?;
+        let until_end_ms = time_attribute(input, column)?.until_complete_ms()?;
+        Some(WindowColumn { column, until_end_ms })
     };
     partition.iter().find_map(window).filter(|_| policy(input).trigger.allowed_lateness_ms == 0)
 }
@@ -150,13 +152,15 @@ impl Translation {
     }
 
     fn ranked(&mut self, ranked: &RankedFilter<'_>, with_rank: bool) -> Result<Rows, SqlError> {
-        let input = self.rows(&ranked.window.input)?;
         let params = &ranked.call.params;
-        let ordered = self.ordered(input, &params.partition_by, &params.order_by)?;
+        let window = window_of(&ranked.window.input, &params.partition_by);
+        let input = self.input(&ranked.window.input, window.is_some())?;
+        let ordered = self.ordered(input.rows.clone(), &params.partition_by, &params.order_by)?;
         let rank = ranked.window.schema.iter().last().filter(|_| with_rank);
         let rank = rank.map(|(qualifier, field)| (qualifier.cloned(), Arc::clone(field)));
-        let window = window_of(&ranked.window.input, &ordered.partition);
+        let schema = Arc::clone(&ordered.input.schema);
         let mut rows = self.rank(ordered, ranked.function, ranked.limit, rank, window)?;
+        self.late_rows_of((rows.node, 0), &schema, input.late_table.as_deref())?;
         if let Some(between) = ranked.between {
             let columns = between.expr.iter().zip(between.schema.iter());
             let columns = columns.zip(between.schema.columns()).filter(|(_, name)| with_rank || *name != ranked.rank);

@@ -65,7 +65,7 @@ impl Translation {
         if let Some(table) = late_rows {
             let prepared = prepared.schema;
             let columns = of_late_rows.iter().map(|column| Column::from(prepared.qualified_field(*column)));
-            self.late_rows_to(&table, output.node, &prepared, columns.collect())?;
+            self.late_rows_to(&table, (output.node, 0), &prepared, columns.collect())?;
         }
         self.in_order(output, aggregate, windowed, groups)
     }
@@ -92,10 +92,7 @@ impl Translation {
         let schema = Arc::new(DFSchema::new_with_metadata(fields, input.schema.metadata().clone())?);
         let operator = LogicalOperator::Apply(Arc::new(definition));
         let output = self.push(operator, vec![input.node], &schema, input.key);
-        if let Some(table) = &call.policy.late_rows {
-            let columns = columns_for(table, &input.schema)?;
-            self.late_rows_to(table, output.node, &input.schema, columns)?;
-        }
+        self.late_rows_of((output.node, 0), &input.schema, call.policy.late_rows.as_deref())?;
         if schema.fields().len() == given.fields().len() {
             return Ok(output);
         }

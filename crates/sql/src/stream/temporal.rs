@@ -15,18 +15,18 @@ use crate::problem::SqlError;
 impl Translation {
     /// A temporal or lookup join.
     pub(super) fn temporal_join(&mut self, join: &TemporalJoinNode) -> Result<Rows, SqlError> {
-        let left = self.rows(&join.left)?;
         let is_lookup = join.versions.is_none();
+        let input = self.input(&join.left, !is_lookup)?;
+        let left = input.rows.clone();
         let pairs = key_pairs(&join.on, &left.schema, join.right.schema())?;
         let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = pairs.into_iter().unzip();
-        let left_width = left.schema.fields().len();
-        let left_columns = (0..left_width).collect();
         let (left, left_keys) = self.with_keys(left, &left_keys)?;
         let table_begins = self.graph.nodes.len();
         let right = if is_lookup { self.rows_apart(&join.right)? } else { self.rows(&join.right)? };
         // There is one version of a time; what is looked up may be there several times.
-        let key = if is_lookup { left.key.clone().beside(&right.key, left_width) } else { left.key.clone() };
-        let outputs = Sides { left: left_columns, right: (0..right.schema.fields().len()).collect() };
+        let left_key = input.key_of_plan(&left.key);
+        let key = if is_lookup { left_key.beside(&right.key, input.width) } else { left_key };
+        let outputs = Sides { left: (0..input.width).collect(), right: (0..right.schema.fields().len()).collect() };
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
         let condition = join.condition.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let keys = Sides { left: left_keys, right: right_keys };
@@ -70,7 +70,9 @@ impl Translation {
             })),
         };
         let inputs = vec![left.node, right.node];
-        Ok(self.push(operator, inputs, UserDefinedLogicalNodeCore::schema(join), key))
+        let rows = self.push(operator, inputs, UserDefinedLogicalNodeCore::schema(join), key);
+        self.late_rows_of((rows.node, 0), &left.schema, input.late_table.as_deref())?;
+        Ok(rows)
     }
 }
 

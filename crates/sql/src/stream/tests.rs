@@ -36,7 +36,7 @@ fn planned_with(sql: &str, time_to_live: Option<TimeToLive>) -> Result<StreamPla
     let StatementKind::Query(query) = &statement.kind else { panic!("not a query") };
     let planner = Planner::new(&catalog, planning_state(), &Unscanned, &StreamOptions::default());
     let logical = planner.query(query, Location { line: 1, column: 1 }).map_err(|m| m.in_file(&PathBuf::from("q")))?;
-    plan(logical, None, time_to_live)
+    plan(logical, None, time_to_live, None)
 }
 
 fn text(sql: &str) -> String {

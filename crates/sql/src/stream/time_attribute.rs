@@ -9,6 +9,7 @@ use datafusion::logical_expr::{Aggregate, Expr, Join, LogicalPlan};
 use mulgil_dataflow::graph::Window;
 
 use super::rank::RankedFilter;
+use crate::plan::late_input::LateInputNode;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
@@ -57,6 +58,9 @@ pub(crate) fn time_attribute(plan: &LogicalPlan, column: usize) -> Option<TimeAt
             // Each left row comes out once, before the watermark passes it.
             if let Some(join) = extension.node.as_any().downcast_ref::<TemporalJoinNode>() {
                 return time_attribute(&join.left, column);
+            }
+            if let Some(mark) = extension.node.as_any().downcast_ref::<LateInputNode>() {
+                return time_attribute(&mark.input, column);
             }
             of_call(extension.node.as_any().downcast_ref::<WindowAssignNode>()?, column)
         }

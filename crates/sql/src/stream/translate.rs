@@ -17,6 +17,7 @@ use mulgil_dataflow::time_to_live::TimeToLive;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use super::processing_time::is_processing_time;
+use crate::plan::late_input::LateInputNode;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
@@ -230,6 +231,9 @@ impl Translation {
         if let Some(call) = node.as_any().downcast_ref::<WindowAssignNode>() {
             let input = self.rows(&call.input)?;
             return self.window_assign(input, call);
+        }
+        if let Some(mark) = node.as_any().downcast_ref::<LateInputNode>() {
+            return self.rows(&mark.input);
         }
         if let Some(join) = node.as_any().downcast_ref::<TemporalJoinNode>() {
             return self.temporal_join(join);

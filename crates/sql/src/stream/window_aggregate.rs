@@ -11,7 +11,6 @@ use mulgil_dataflow::graph::{LogicalOperator, Window};
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
-use super::late_rows::columns_for;
 use super::session::is_parted_by;
 use super::time_attribute::{TimeAttribute, has_watermark, time_attribute};
 use super::translate::{Rows, Translation, column_index};
@@ -115,10 +114,7 @@ impl Translation {
             trigger: windowed.call.policy.trigger,
         };
         let output = self.push(operator, vec![input.node], &schema, Key::none());
-        if let Some(table) = late_rows {
-            let columns = columns_for(&table, &input.schema)?;
-            self.late_rows_to(&table, output.node, &input.schema, columns)?;
-        }
+        self.late_rows_of((output.node, 0), &input.schema, late_rows.as_deref())?;
         self.in_order(output, aggregate, windowed, groups)
     }
 

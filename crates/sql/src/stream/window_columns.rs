@@ -16,7 +16,6 @@ use mulgil_dataflow::trigger::Trigger;
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
-use super::late_rows::columns_for;
 use super::time_attribute::{TimeAttribute, of_expression};
 use super::translate::{Rows, Translation};
 use super::window_aggregate::distinctly_named;
@@ -73,10 +72,7 @@ impl Translation {
         };
         let schema = schema_of(aggregate)?;
         let output = self.push(operator, vec![input.node], &schema, Key::none());
-        if let Some(table) = late_rows {
-            let columns = columns_for(&table, &input.schema)?;
-            self.late_rows_to(&table, output.node, &input.schema, columns)?;
-        }
+        self.late_rows_of((output.node, 0), &input.schema, late_rows.as_deref())?;
         let group_count = aggregate.group_expr.len();
         let columns = output.schema.columns().into_iter().map(Expr::Column).enumerate();
         let columns = columns.filter(|(index, _)| !(group_count..group_count + 2).contains(index));

@@ -14,6 +14,13 @@ impl Side {
         if port == 0 { Side::Left } else { Side::Right }
     }
 
+    pub(super) fn port(self) -> usize {
+        match self {
+            Side::Left => 0,
+            Side::Right => 1,
+        }
+    }
+
     pub(super) fn other(self) -> Self {
         match self {
             Side::Left => Side::Right,

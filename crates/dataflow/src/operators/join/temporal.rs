@@ -21,9 +21,10 @@ use super::side::StoredSide;
 use crate::batch::{Batch, take_rows};
 use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::definition::{Distribution, OperatorDefinition, Port};
-use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::emit_in_parts;
 use crate::operators::group_aggregate::lifetime::Lifetime;
+use crate::operators::late::{Lateness, report_late_of};
 use crate::time::{Watermark, event_times};
 use crate::time_to_live::TimeToLive;
 
@@ -212,12 +213,10 @@ impl TemporalInstance {
         let times = event_times(column(rows, *self.join.times.of(side))?)?;
         let is_late = |row: &u32| times.is_valid(*row as usize) && times.value(*row as usize) < self.watermark.0;
         let late: Vec<u32> = (0..rows.num_rows() as u32).filter(is_late).collect();
-        if let Some(earliest) = late.iter().map(|row| times.value(*row as usize)).min() {
-            let sample = std::borrow::Cow::Owned(take_rows(rows, &UInt32Array::from(late.clone()))?);
-            let behind_ms = self.watermark.0.saturating_sub(earliest);
-            out.late(LateRows { sample, row_count: late.len() as u64, behind_ms, dropped });
-        }
-        Ok(())
+        let Some(earliest) = late.iter().map(|row| times.value(*row as usize)).min() else { return Ok(()) };
+        let behind_ms = self.watermark.0.saturating_sub(earliest);
+        let lateness = Lateness { row_count: late.len() as u64, behind_ms, dropped };
+        Ok(report_late_of(side.port(), &Batch::append(rows.clone()), &late, lateness, out)?)
     }
 
     /// Lets left rows wait; those without a time have nothing to wait for.

@@ -1,7 +1,7 @@
 //! What time does to a running join: late rows are left out, rows whose time is over are forgotten.
 
-use arrow::array::{BooleanArray, Int64Array, UInt32Array};
-use arrow::compute::{filter_record_batch, min, not};
+use arrow::array::{Array, Int64Array, UInt32Array};
+use arrow::compute::min;
 
 use super::changes::Changes;
 use super::instance::JoinInstance;
@@ -9,8 +9,9 @@ use super::keys::NONE;
 use super::kind::Side;
 use crate::batch::{Batch, RowKind};
 use crate::coalesce::BATCH_ROWS;
-use crate::operator::{LateRows, OperatorError, Output};
+use crate::operator::{OperatorError, Output};
 use crate::operators::emit_in_parts;
+use crate::operators::late::{Lateness, report_late_of};
 use crate::time::{Watermark, event_times};
 use crate::time_to_live::TimeToLive;
 
@@ -24,15 +25,12 @@ impl JoinInstance {
         let retention = retention.of(side);
         let times = times_of(&batch, retention.time)?;
         let behind = |time: i64| self.watermark.0.saturating_sub(time.saturating_add(retention.late_ms));
-        let Some(worst) = min(&times).map(behind).filter(|behind| *behind > 0) else { return Ok(batch) };
-        let late: BooleanArray = times.iter().map(|time| Some(time.is_some_and(|time| behind(time) > 0))).collect();
-        let sample = filter_record_batch(&batch.rows, &late)?;
-        let row_count = sample.num_rows() as u64;
-        let sample = std::borrow::Cow::Owned(sample);
-        out.late(LateRows { sample, row_count, behind_ms: worst, dropped: true });
-        let in_time = not(&late)?;
-        let kept: Vec<u32> = (0..late.len() as u32).filter(|row| in_time.value(*row as usize)).collect();
-        Ok(batch.take(&UInt32Array::from(kept))?)
+        let Some(behind_ms) = min(&times).map(behind).filter(|behind| *behind > 0) else { return Ok(batch) };
+        let is_late = |row: &u32| times.is_valid(*row as usize) && behind(times.value(*row as usize)) > 0;
+        let (late, in_time): (Vec<u32>, Vec<u32>) = (0..times.len() as u32).partition(is_late);
+        let lateness = Lateness { row_count: late.len() as u64, behind_ms, dropped: true };
+        report_late_of(side.port(), &batch, &late, lateness, out)?;
+        Ok(batch.take(&UInt32Array::from(in_time))?)
     }
 
     /// The last moment of each row, where rows have one: null where nothing can match the row.

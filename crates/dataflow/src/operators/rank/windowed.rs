@@ -1,6 +1,5 @@
 //! A ranking per window: final, and forgotten, when the watermark passes the window's end.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -12,7 +11,8 @@ use super::ranking::Ranking;
 use super::{RankDefinition, WindowColumn};
 use crate::batch::{Batch, take_rows};
 use crate::coalesce::BATCH_ROWS;
-use crate::operator::{LateRows, Operator, OperatorError, Output};
+use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::late::{Lateness, report_late};
 use crate::operators::window_assign::time_column;
 use crate::time::{EventTimeMs, Watermark, event_times};
 
@@ -45,18 +45,16 @@ impl Operator for WindowedRank {
             }
         }
         for (end, rows) in rows_by_end {
+            if end <= self.watermark.0 {
+                let behind_ms = self.watermark.0.saturating_sub(end);
+                report_late(&batch, &rows, Lateness { row_count: rows.len() as u64, behind_ms, dropped: true }, out)?;
+                continue;
+            }
             let of_window = if rows.len() == batch.num_rows() {
                 batch.rows.clone()
             } else {
                 take_rows(&batch.rows, &UInt32Array::from(rows))?
             };
-            if end <= self.watermark.0 {
-                let row_count = of_window.num_rows() as u64;
-                let behind_ms = self.watermark.0.saturating_sub(end);
-                let sample = Cow::Owned(of_window.slice(0, of_window.num_rows().min(3)));
-                out.late(LateRows { sample, row_count, behind_ms, dropped: true });
-                continue;
-            }
             let ranking = match self.windows.entry(end) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => new.insert(Ranking::new(&self.definition)?),

@@ -361,7 +361,7 @@ fn chain(aggregation: Arc<Aggregation>, two_phases: bool) -> Chain {
     Chain::new(
         operators
             .into_iter()
-            .map(|operator| Link { name: "window".to_owned(), node: None, operator, late_rows_to: None })
+            .map(|operator| Link { name: "window".to_owned(), node: None, operator, late_rows_to: Default::default() })
             .collect(),
     )
 }

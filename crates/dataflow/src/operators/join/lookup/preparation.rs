@@ -30,7 +30,7 @@ pub(super) fn chain_of(steps: &[Preparation]) -> Chain {
             }
             Preparation::Filter(predicate) => ("filter", Box::new(Filter::new(Arc::clone(predicate)))),
         };
-        Link { name: name.to_owned(), node: None, operator, late_rows_to: None }
+        Link { name: name.to_owned(), node: None, operator, late_rows_to: Default::default() }
     };
     Chain::new(steps.iter().map(link).collect())
 }
