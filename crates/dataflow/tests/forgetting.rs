@@ -218,7 +218,8 @@ fn an_hour(
 ) -> ([usize; 3], i64) {
     let port = Port { schema: schema(), is_updating: input == Input::Changes };
     let operator = definition.instance(&vec![port; ports], &output(name)).unwrap();
-    let mut chain = Chain::new(vec![Link { name: name.to_owned(), node: None, operator, late_rows_to: Default::default() }]);
+    let mut chain =
+        Chain::new(vec![Link { name: name.to_owned(), node: None, operator, late_rows_to: Default::default() }]);
     let mut out = Counter(0);
     let mut sizes = [0; 3];
     let mut resident = 0;
