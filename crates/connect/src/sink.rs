@@ -3,6 +3,7 @@
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use mulgil_dataflow::batch::{Batch, RowKind};
+use mulgil_dataflow::state::StatePart;
 use mulgil_dataflow::time::Watermark;
 
 use crate::error::ConnectError;
@@ -14,6 +15,23 @@ pub trait Sink: Send + Sync {
     fn accepts_changes(&self) -> bool;
     /// A writer for one subtask.
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError>;
+    /// At a cut, when every writer has sealed: what has to be kept so that the sink goes on from here, with `whole` all of
+    /// it; `None` where nothing has changed since it was sealed or restored last, and for a sink that keeps nothing.
+    async fn seal(&self, whole: bool) -> Result<Option<Vec<StatePart>>, ConnectError> {
+        let _ = whole;
+        Ok(None)
+    }
+    /// Takes back rows of the part `name` that was sealed. Comes before any writer is asked for.
+    async fn restore(&self, name: &str, rows: RecordBatch) -> Result<(), ConnectError> {
+        let _ = rows;
+        Err(ConnectError::Definition { table: name.to_owned(), reason: "this sink keeps no state".to_owned() })
+    }
+    /// The checkpoint of cut `number` is durable: publishes what its writers have staged up to there. After a crash it is
+    /// called again for the last checkpoint, so what has been published already stays as it is.
+    async fn publish(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {
+        let _ = (number, staged);
+        Ok(())
+    }
 }
 
 /// Writes the rows of one subtask.
@@ -28,6 +46,14 @@ pub trait SinkWriter: Send {
     async fn on_watermark(&mut self, watermark: Watermark) -> Result<(), ConnectError> {
         let _ = watermark;
         Ok(())
+    }
+    /// At cut `number`, and at the end: everything written before must outlive a crash from now on. What is not to be seen
+    /// before the checkpoint is durable is staged; the names of what was staged come back to [`Sink::publish`]. A sink that
+    /// stages nothing commits: then rows are delivered at least once.
+    async fn seal(&mut self, number: u64) -> Result<Vec<String>, ConnectError> {
+        let _ = number;
+        self.commit().await?;
+        Ok(Vec::new())
     }
     /// Makes everything written so far visible and durable. Called at the end of a bounded input, and by checkpoints.
     async fn commit(&mut self) -> Result<(), ConnectError>;

@@ -21,16 +21,19 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::bell::Bell;
+use crate::checkpoint::CheckpointFolder;
+use crate::checkpointer::{Checkpointer, Event};
 use crate::clock;
+use crate::cut::Cut;
 use crate::error::JobError;
 use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::lookup::{LookupService, serve};
 use crate::metrics::JobMetrics;
-use crate::reader::read_partition;
+use crate::reader::{ReaderCuts, read_partition};
 use crate::view::JobView;
 use crate::wiring::{PartitionRead, SinkWrite, WiringOptions, wire};
 use crate::worker::Worker;
-use crate::writer::{WriterContext, write_sink};
+use crate::writer::{WriterContext, WriterReport, write_sink};
 
 /// Changes are passed on to watchers no more often than this.
 const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
@@ -39,8 +42,8 @@ const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) fn start(
     graph: &PhysicalGraph,
     options: JobOptions,
-    connections: Connections,
-    partitions: HashMap<String, Vec<String>>,
+    (connections, partitions): (Connections, HashMap<String, Vec<String>>),
+    (folder, restored): (Option<CheckpointFolder>, Option<Cut>),
     io: &Handle,
 ) -> Result<JobHandle, JobError> {
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
@@ -52,7 +55,7 @@ pub(crate) fn start(
         bells: Some(bells.clone()),
         partitions,
         alignments,
-        restored: None,
+        restored,
     };
     let wiring = wire(graph, wiring_options)?;
     let view = Arc::new(JobView {
@@ -80,26 +83,38 @@ pub(crate) fn start(
     // From here on the channel closes when the last worker has ended.
     drop(worker_ended);
 
-    let (drained_sender, drained) = mpsc::channel(wiring.writes.len().max(1));
+    // A writer says one thing at a time, and then waits for the others.
+    let (report_sender, reports) = mpsc::channel(wiring.writes.len().max(1));
     let (commit, commit_receiver) = watch::channel(false);
     let context = WriterContext {
         metrics: Arc::clone(&wiring.metrics),
-        drained: drained_sender,
+        reports: report_sender,
+        has_checkpoints: folder.is_some(),
         commit: commit_receiver,
         commit_interval: options.commit_interval,
     };
     let writers_left = wiring.writes.len();
+    let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
+    let checkpointer = folder.map(|folder| {
+        let sinks = (connections.sinks.clone(), writers_left);
+        Checkpointer::new(folder, interval, Arc::clone(&wiring.metrics), threads.bells.clone(), sinks)
+    });
+    let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();
-    spawn_readers(&mut tasks, wiring.reads, &connections, &options, &wiring.metrics, io);
+    spawn_readers(&mut tasks, wiring.reads, (&connections, &options), (&wiring.metrics, &cuts), io);
     spawn_writers(&mut tasks, wiring.writes, &connections, &context, io);
     let lookups = spawn_lookups(wiring.lookups, &connections, options.follow, &wiring.metrics, io);
-    let mut coordinator = Coordinator { tasks, lookups, workers, drained, commit, cancelled, writers_left };
+    let mut coordinator =
+        Coordinator { tasks, lookups, workers, reports, checkpointer, commit, cancelled, writers_left };
     let ending = Ending { threads, view: Arc::clone(&view), result: result_sender };
     io.spawn(pass_on_changes(Arc::clone(&wiring.metrics), changes_sender, result.clone()));
     io.spawn(async move {
         let outcome = coordinator.run().await;
         coordinator.tasks.shutdown().await;
         coordinator.lookups.shutdown().await;
+        if let Some(checkpointer) = &mut coordinator.checkpointer {
+            checkpointer.rest().await;
+        }
         ending.end(outcome).await;
     });
     Ok(JobHandle { view, cancel, result, changes })
@@ -108,17 +123,18 @@ pub(crate) fn start(
 fn spawn_readers(
     tasks: &mut JoinSet<Result<(), JobError>>,
     reads: Vec<PartitionRead>,
-    connections: &Connections,
-    options: &JobOptions,
-    metrics: &Arc<JobMetrics>,
+    (connections, options): (&Connections, &JobOptions),
+    (metrics, cuts): (&Arc<JobMetrics>, &ReaderCuts),
     io: &Handle,
 ) {
     for read in reads {
         let Some(source) = connections.sources.get(&read.table).cloned() else { continue };
         let positions = options.start_positions.get(&read.table);
         let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
+        // Where a checkpoint says how far it has been read, that counts.
+        let from = from.max(read.metrics.position.load(Ordering::Relaxed));
         let follow = options.follow && !read.to_end;
-        tasks.spawn_on(read_partition(read, source, from, follow, Arc::clone(metrics)), io);
+        tasks.spawn_on(read_partition(read, source, (from, follow), Arc::clone(metrics), cuts.clone()), io);
     }
 }
 
@@ -158,8 +174,10 @@ struct Coordinator {
     lookups: JoinSet<Result<(), JobError>>,
     /// Says how each worker thread ended.
     workers: mpsc::Receiver<Result<(), JobError>>,
-    /// Says that a writer has written all there will be.
-    drained: mpsc::Receiver<()>,
+    /// Says that a writer has had a cut, or has written all there will be.
+    reports: mpsc::Receiver<WriterReport>,
+    /// Makes the checkpoints, where there are any.
+    checkpointer: Option<Checkpointer>,
     /// Lets the writers commit.
     commit: watch::Sender<bool>,
     cancelled: mpsc::Receiver<()>,
@@ -167,15 +185,30 @@ struct Coordinator {
 }
 
 impl Coordinator {
+    async fn on_report(&mut self, report: WriterReport) -> Result<(), JobError> {
+        self.writers_left -= usize::from(report.has_ended).min(self.writers_left);
+        match &mut self.checkpointer {
+            // The last checkpoint comes first.
+            Some(checkpointer) => checkpointer.on_report(report).await?,
+            None if self.writers_left == 0 => {
+                self.commit.send_replace(true);
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
     /// Returns when the job is to end: with `Ok` when all writers have committed.
     async fn run(&mut self) -> Result<(), JobError> {
         loop {
             tokio::select! {
                 Some(()) = self.cancelled.recv() => return Err(JobError::Cancelled),
                 Some(ended) = self.workers.recv() => ended?,
-                Some(()) = self.drained.recv() => {
-                    self.writers_left = self.writers_left.saturating_sub(1);
-                    if self.writers_left == 0 {
+                Some(report) = self.reports.recv() => self.on_report(report).await?,
+                Some(event) = next_of(&mut self.checkpointer) => {
+                    if let Some(checkpointer) = &mut self.checkpointer
+                        && checkpointer.on(event).await?
+                    {
                         self.commit.send_replace(true);
                     }
                 }
@@ -187,6 +220,14 @@ impl Coordinator {
                 },
             }
         }
+    }
+}
+
+/// What happens next to the checkpoints; nothing, where there are none.
+async fn next_of(checkpointer: &mut Option<Checkpointer>) -> Option<Event> {
+    match checkpointer {
+        Some(checkpointer) => Some(checkpointer.next().await),
+        None => std::future::pending().await,
     }
 }
 

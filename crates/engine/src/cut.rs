@@ -15,7 +15,7 @@
 //! Readers of tables that are read to their end first (the build side of a join) are not stopped: what waits for them
 //! could not drain. A cut waits until they have ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -42,12 +42,21 @@ pub struct PartitionCut {
     pub time: InputTime,
 }
 
-/// A part of the state of one subtask of an operator.
+/// Whose state it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// An operator's: its node of the logical graph.
+    Node(NodeId),
+    /// A sink's: its table.
+    Sink(String),
+}
+
+/// A part of the state of one subtask of an operator, or of a sink.
 #[derive(Clone, Debug)]
 pub struct SealedPart {
-    /// The operator's node of the logical graph.
-    pub node: NodeId,
-    /// The subtask.
+    /// Whose it is.
+    pub owner: Owner,
+    /// The subtask; of a sink always 0.
     pub subtask: usize,
     /// The rows.
     pub part: StatePart,
@@ -62,6 +71,10 @@ pub struct Cut {
     pub watermarks: HashMap<NodeId, Watermark>,
     /// The state of its operators; the parts of one subtask in the order in which they are to be restored.
     pub parts: Vec<SealedPart>,
+    /// The subtasks that took part; what has ended has no state.
+    pub subtasks: Vec<(NodeId, usize)>,
+    /// What sinks are to publish once the cut is durable, by table.
+    pub staged: BTreeMap<String, Vec<String>>,
 }
 
 impl Cut {
@@ -82,7 +95,7 @@ impl Cut {
         subtask: usize,
         parallelism: usize,
     ) -> Result<Vec<(&str, RecordBatch)>, ArrowError> {
-        let parts: Vec<&SealedPart> = self.parts.iter().filter(|sealed| sealed.node == node).collect();
+        let parts: Vec<&SealedPart> = self.parts.iter().filter(|sealed| sealed.owner == Owner::Node(node)).collect();
         let mut names: Vec<&str> = Vec::new();
         for sealed in &parts {
             if !names.contains(&sealed.part.name.as_ref()) {
@@ -125,7 +138,7 @@ pub(crate) struct CutBoard {
     released: AtomicU64,
     /// Whether all state is to be sealed, or what has changed will do.
     whole: AtomicBool,
-    gathered: Mutex<Cut>,
+    gathered: Mutex<Gathered>,
 }
 
 impl CutBoard {
@@ -145,14 +158,13 @@ impl CutBoard {
     }
 
     /// Lets those who have taken part in cut `number` go on.
-    #[expect(dead_code, reason = "called once jobs with threads make cuts")]
     pub(crate) fn release(&self, number: u64) {
         self.released.fetch_max(number, Ordering::AcqRel);
     }
 
     /// A reader has stopped here. (What its rows say of time, its subtask adds.)
     pub(crate) fn add_position(&self, node: NodeId, partition: &str, position: Position) {
-        let mut cut = self.gathered();
+        let cut = &mut self.gathered().cut;
         let time = InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active };
         cut.partitions.retain(|known| known.node != node || known.partition != partition);
         cut.partitions.push(PartitionCut { node, partition: partition.to_owned(), position, time });
@@ -160,14 +172,16 @@ impl CutBoard {
 
     /// A subtask has sealed its state.
     pub(crate) fn add_subtask(&self, sealed: SubtaskSeal) {
-        let mut cut = self.gathered();
+        let cut = &mut self.gathered().cut;
         for node in sealed.nodes {
+            cut.subtasks.push((node, sealed.subtask));
             let least = cut.watermarks.entry(node).or_insert(sealed.watermark);
             *least = sealed.watermark.min(*least);
         }
         for (node, parts) in sealed.parts {
             let subtask = sealed.subtask;
-            cut.parts.extend(parts.into_iter().map(|part| SealedPart { node, subtask, part }));
+            let owner = Owner::Node(node);
+            cut.parts.extend(parts.into_iter().map(|part| SealedPart { owner: owner.clone(), subtask, part }));
         }
         for (node, partition, time) in sealed.partitions {
             let known = cut.partitions.iter_mut().find(|cut| cut.node == node && cut.partition == partition);
@@ -177,19 +191,34 @@ impl CutBoard {
         }
     }
 
-    /// What has been sealed, once all writers have had the cut. Where readers stand stays: one that has ended says it once.
-    pub(crate) fn take(&self) -> Cut {
-        let mut gathered = self.gathered();
-        let partitions = gathered.partitions.clone();
-        let Cut { watermarks, parts, .. } = std::mem::take(&mut *gathered);
-        gathered.partitions = partitions.clone();
-        Cut { partitions, watermarks, parts }
+    /// A subtask has ended: its operators have come to the end of time.
+    pub(crate) fn add_ended(&self, nodes: impl Iterator<Item = NodeId>) {
+        self.gathered().ended.extend(nodes);
     }
 
-    fn gathered(&self) -> MutexGuard<'_, Cut> {
+    /// What has been sealed, once all writers have had the cut. What has ended stays: it says so once.
+    pub(crate) fn take(&self) -> Cut {
+        let mut gathered = self.gathered();
+        let partitions = gathered.cut.partitions.clone();
+        let mut cut = std::mem::replace(&mut gathered.cut, Cut { partitions, ..Cut::default() });
+        for node in &gathered.ended {
+            cut.watermarks.entry(*node).or_insert(Watermark::END);
+        }
+        cut
+    }
+
+    fn gathered(&self) -> MutexGuard<'_, Gathered> {
         // Nothing in it panics half way.
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What has come for the cut that is being made.
+#[derive(Debug, Default)]
+struct Gathered {
+    cut: Cut,
+    /// The nodes of which a subtask has ended.
+    ended: HashSet<NodeId>,
 }
 
 /// What a subtask brings to a cut.

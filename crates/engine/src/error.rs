@@ -38,6 +38,9 @@ pub enum JobError {
         /// The panic's message.
         message: String,
     },
+    /// The checkpoint that the job is to go on from cannot be used.
+    #[error("cannot go on from the last checkpoint: {0}")]
+    Checkpoint(String),
     /// A worker thread could not be started.
     #[error("cannot start worker thread {worker}: {reason}")]
     Thread {

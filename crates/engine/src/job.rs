@@ -14,7 +14,10 @@ use mulgil_dataflow::physical::{PhysicalGraph, plan};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
+use crate::checkpoint::{CheckpointError, CheckpointFolder, CheckpointOptions};
+use crate::checkpointer::publish;
 use crate::coordinator;
+use crate::cut::{Cut, Owner};
 use crate::error::JobError;
 use crate::status::JobStatus;
 use crate::view::JobView;
@@ -34,6 +37,8 @@ pub struct JobOptions {
     pub start_positions: HashMap<String, Vec<Position>>,
     /// How often sinks commit while the job runs; `None` for only at its end.
     pub commit_interval: Option<Duration>,
+    /// Where it keeps its checkpoints, and goes on from the last one; `None` for a job that starts anew each time.
+    pub checkpoints: Option<CheckpointOptions>,
 }
 
 impl Default for JobOptions {
@@ -45,6 +50,7 @@ impl Default for JobOptions {
             follow: false,
             start_positions: HashMap::new(),
             commit_interval: None,
+            checkpoints: None,
         }
     }
 }
@@ -90,13 +96,45 @@ impl Job {
             let reason = format!("the parallelism must be 1 to {KEY_GROUP_COUNT}, not {}", options.parallelism);
             return Err(JobError::Plan(reason));
         }
-        let graph = plan(&graph, options.parallelism).map_err(|error| JobError::Plan(error.to_string()))?;
+        let logical = graph;
+        let graph = plan(&logical, options.parallelism).map_err(|error| JobError::Plan(error.to_string()))?;
         crate::memory::keep_freed();
         let connections = Connections { sources, sinks };
         connections.check(&graph)?;
         let partitions = connections.partitions(&graph).await?;
-        coordinator::start(&graph, options, connections, partitions, io)
+        let (folder, restored) = match &options.checkpoints {
+            Some(checkpoints) => {
+                let (folder, cut) = go_on(checkpoints, &logical, options.parallelism, &connections).await?;
+                (Some(folder), cut)
+            }
+            None => (None, None),
+        };
+        coordinator::start(&graph, options, (connections, partitions), (folder, restored), io)
     }
+}
+
+/// Opens the folder of a job's checkpoints, and brings its sinks to where the last one stands.
+async fn go_on(
+    options: &CheckpointOptions,
+    graph: &Graph,
+    parallelism: usize,
+    connections: &Connections,
+) -> Result<(CheckpointFolder, Option<Cut>), JobError> {
+    let failed = |error: CheckpointError| JobError::Checkpoint(error.to_string());
+    let (mut folder, found) = CheckpointFolder::open(options, graph, parallelism).map_err(failed)?;
+    for error in &found.damaged {
+        tracing::warn!(%error, "a checkpoint is damaged; the one before it is used");
+    }
+    let Some((manifest, cut)) = found.newest(folder.path(), graph).map_err(failed)? else { return Ok((folder, None)) };
+    folder.go_on_from(&manifest);
+    for sealed in &cut.parts {
+        let Owner::Sink(table) = &sealed.owner else { continue };
+        let Some(sink) = connections.sinks.get(table) else { continue };
+        let refused = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
+        sink.restore(&sealed.part.name, sealed.part.rows.clone()).await.map_err(refused)?;
+    }
+    publish(manifest.number, &cut.staged, &connections.sinks).await?;
+    Ok((folder, Some(cut)))
 }
 
 /// The sources and sinks of a job, by table.

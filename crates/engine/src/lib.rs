@@ -9,8 +9,11 @@
 
 mod alignment;
 mod bell;
+pub mod checkpoint;
+mod checkpointer;
 mod clock;
 mod coordinator;
+pub mod crash;
 pub mod cut;
 pub mod deterministic;
 pub mod error;

@@ -15,6 +15,7 @@ use crate::clock::now_ms;
 use crate::cut::CutBoard;
 use crate::latency::Latency;
 use crate::queue::Queue;
+use crate::status::CheckpointStatus;
 use crate::throughput::Throughput;
 
 /// How many late rows are shown.
@@ -42,6 +43,8 @@ pub(crate) struct JobMetrics {
     late_sample: Mutex<LateSample>,
     /// Where its parts meet for a cut.
     pub(crate) cuts: CutBoard,
+    /// How its checkpoints go; `None` before the first, and where there are none.
+    pub(crate) checkpoints: Mutex<Option<CheckpointStatus>>,
 }
 
 #[derive(Debug, Default)]
@@ -181,6 +184,7 @@ impl JobMetrics {
             null_event_times: AtomicU64::new(0),
             late_sample: Mutex::default(),
             cuts: CutBoard::default(),
+            checkpoints: Mutex::default(),
         })
     }
 

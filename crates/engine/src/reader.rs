@@ -8,7 +8,9 @@ use mulgil_connect::error::ConnectError;
 use mulgil_connect::source::{PartitionReader, Position, Read, Source};
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
+use tokio::sync::watch;
 
+use crate::checkpointer::Checkpointer;
 use crate::error::JobError;
 use crate::metrics::JobMetrics;
 use crate::queue::Message;
@@ -18,9 +20,9 @@ use crate::wiring::PartitionRead;
 pub(crate) async fn read_partition(
     read: PartitionRead,
     source: Arc<dyn Source>,
-    from: Position,
-    follow: bool,
+    (from, follow): (Position, bool),
     job: Arc<JobMetrics>,
+    mut cuts: ReaderCuts,
 ) -> Result<(), JobError> {
     let failed = |error: ConnectError| JobError::Source { table: read.table.clone(), reason: error.to_string() };
     read.metrics.position.store(from, Relaxed);
@@ -28,12 +30,21 @@ pub(crate) async fn read_partition(
     let idle_timeout = source.time_options().idle_timeout.filter(|_| follow && !source.is_bounded());
     let mut is_idle = false;
     let mut read_to = from;
+    if read.to_end {
+        cuts.never_stop();
+    }
     loop {
-        if let Some(aligned) = &read.aligned {
-            aligned.wait_for_others(&read.metrics, read_to).await;
-        }
-        read.queue.wait_for_room().await;
-        let next = next(reader.as_mut(), idle_timeout.filter(|_| !is_idle)).await.map_err(failed)?;
+        let idle_timeout = idle_timeout.filter(|_| !is_idle);
+        let next = tokio::select! {
+            biased;
+            number = cuts.asked() => {
+                job.cuts.add_position(read.metrics.node, &read.metrics.partition, read_to);
+                read.queue.push(read.sender, Message::Cut(number), job.elapsed_ns());
+                cuts.released(number).await;
+                continue;
+            }
+            next = next(&read, reader.as_mut(), read_to, idle_timeout) => next.map_err(failed)?,
+        };
         read.metrics.skipped_rows.store(reader.skipped_rows(), Relaxed);
         match next {
             Read::Rows(rows, position) => {
@@ -47,6 +58,7 @@ pub(crate) async fn read_partition(
                 read.queue.push(read.sender, Message::Time(time(InputState::Idle)), job.elapsed_ns());
             }
             Read::End => {
+                job.cuts.add_position(read.metrics.node, &read.metrics.partition, read_to);
                 read.queue.push(read.sender, Message::Time(time(InputState::Finished)), job.elapsed_ns());
                 return Ok(());
             }
@@ -54,8 +66,63 @@ pub(crate) async fn read_partition(
     }
 }
 
-/// What the reader has next; idleness, when that takes too long.
-async fn next(reader: &mut dyn PartitionReader, idle_timeout: Option<Duration>) -> Result<Read, ConnectError> {
+/// When readers are to stop for a cut, and when they may go on.
+#[derive(Clone)]
+pub(crate) struct ReaderCuts {
+    /// The number of the cut that was asked for last.
+    pub(crate) asked: watch::Receiver<u64>,
+    /// The number of the cut that was released last.
+    pub(crate) released: watch::Receiver<u64>,
+    /// The number of the cut that this reader stopped for last.
+    pub(crate) stopped_for: u64,
+}
+
+impl ReaderCuts {
+    /// What readers hear of a job's checkpoints.
+    pub(crate) fn of(checkpointer: Option<&Checkpointer>) -> Self {
+        // Without checkpoints nobody is at the other end, and nothing is ever asked.
+        let never = || (watch::channel(0).1, watch::channel(0).1);
+        let (asked, released) = checkpointer.map_or_else(never, Checkpointer::for_readers);
+        let stopped_for = *asked.borrow();
+        Self { asked, released, stopped_for }
+    }
+
+    /// Lets the reader read on through all cuts: others wait for it.
+    fn never_stop(&mut self) {
+        self.stopped_for = u64::MAX;
+    }
+
+    /// Waits for a cut to stop for.
+    async fn asked(&mut self) -> u64 {
+        let stopped_for = self.stopped_for;
+        let asked = self.asked.wait_for(|number| *number > stopped_for).await.map(|number| *number);
+        // The job is over when nobody can ask any more: whoever reads will be stopped.
+        let Ok(number) = asked else { return std::future::pending().await };
+        self.stopped_for = number;
+        number
+    }
+
+    /// Waits until the job goes on.
+    async fn released(&mut self, number: u64) {
+        let is_over = self.released.wait_for(|released| *released >= number).await.is_err();
+        if is_over {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// What the reader has next, once there is room for it and those that it waits for have come as far; idleness, when it
+/// takes too long. May be dropped while it waits, and has lost nothing.
+async fn next(
+    read: &PartitionRead,
+    reader: &mut dyn PartitionReader,
+    read_to: Position,
+    idle_timeout: Option<Duration>,
+) -> Result<Read, ConnectError> {
+    if let Some(aligned) = &read.aligned {
+        aligned.wait_for_others(&read.metrics, read_to).await;
+    }
+    read.queue.wait_for_room().await;
     let Some(idle_timeout) = idle_timeout else { return reader.next().await };
     // A reader that is dropped while it waits has lost nothing.
     tokio::time::timeout(idle_timeout, reader.next()).await.unwrap_or(Ok(Read::Idle))

@@ -31,6 +31,8 @@ pub struct JobStatus {
     pub late_sample: Vec<String>,
     /// How long rows are under way from source to sink; `None` before the first row is written.
     pub latency: Option<LatencyStatus>,
+    /// How its checkpoints go; `None` before the first, and where there are none.
+    pub checkpoints: Option<CheckpointStatus>,
     /// The sinks.
     pub sinks: Vec<SinkStatus>,
     /// The partitions of all sources.
@@ -57,6 +59,27 @@ pub struct LatencyStatus {
     pub rows: u64,
     /// The latencies of all those, added up.
     pub sum_ms: f64,
+}
+
+/// How the checkpoints of a job go.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct CheckpointStatus {
+    /// How many have been made since the job's start.
+    pub completed: u64,
+    /// How many could not be written.
+    pub failed: u64,
+    /// When the last one was made, on the machine's clock, in milliseconds since the epoch.
+    pub completed_ms: Option<i64>,
+    /// How long rows stood still for the last cut.
+    pub pause_ms: f64,
+    /// How long it took to write and publish the last one, while rows went on.
+    pub took_ms: f64,
+    /// What the last one has written.
+    pub written_bytes: u64,
+    /// What the state takes on disk, changes included.
+    pub state_bytes: u64,
+    /// Why the last one could not be written.
+    pub error: Option<String>,
 }
 
 /// A sink, its writers taken together.

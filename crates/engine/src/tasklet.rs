@@ -106,6 +106,9 @@ impl Tasklet {
         if self.job.cuts.holds(self.rests_for) {
             return Ok(Turn::Idle);
         }
+        if self.reached == Watermark::END {
+            return Ok(self.end_again());
+        }
         self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
         let heard = self.has_room() && self.hear_answers()?;
@@ -141,6 +144,15 @@ impl Tasklet {
             (_, false, true) => Turn::Idle,
             (_, false, false) => Turn::Blocked,
         })
+    }
+
+    /// Everything had been given out before the cut that the job has gone on from: says no more than that.
+    fn end_again(&mut self) -> Turn {
+        let ended = InputTime { watermark: Watermark::END, state: InputState::Finished };
+        self.routes.iter().for_each(|route| route.send_time(ended, self.now_ns));
+        self.job.cuts.add_ended(self.chain.nodes());
+        self.done = true;
+        Turn::Done
     }
 
     fn has_room(&self) -> bool {
@@ -387,6 +399,9 @@ impl Tasklet {
         self.metrics.state_size_bytes.store(self.chain.state_size_bytes() as u64, Relaxed);
         self.unsettled = !exhausted;
         self.done = now.state == InputState::Finished;
+        if self.done {
+            self.job.cuts.add_ended(self.chain.nodes());
+        }
         Ok(())
     }
 }

@@ -1,8 +1,8 @@
 //! What a job shows of itself: its counters, put together to a [`JobStatus`] when somebody asks.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, PoisonError};
 
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
@@ -12,8 +12,8 @@ use crate::job::{JobResult, JobSummary};
 use crate::latency::Latency;
 use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
 use crate::status::{
-    EdgeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState, PartitionStatus,
-    SinkStatus, SubtaskStatus,
+    CheckpointStatus, EdgeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState,
+    PartitionStatus, SinkStatus, SubtaskStatus,
 };
 use crate::throughput::Rate;
 
@@ -56,6 +56,7 @@ impl JobView {
             skipped_rows: self.skipped_rows(),
             late_sample: self.metrics.late_sample(),
             latency: latency_status(self.writers.iter()),
+            checkpoints: self.checkpoints(),
             sinks: self.sinks(elapsed_ns),
             partitions,
             subtasks: self.subtasks.iter().map(|subtask| self.subtask(subtask, elapsed_ns)).collect(),
@@ -73,6 +74,10 @@ impl JobView {
             skipped_rows: self.skipped_rows(),
             elapsed: self.metrics.started.elapsed(),
         }
+    }
+
+    fn checkpoints(&self) -> Option<CheckpointStatus> {
+        self.metrics.checkpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn rows_in(&self) -> u64 {

@@ -20,11 +20,22 @@ use crate::wiring::SinkWrite;
 #[derive(Clone)]
 pub(crate) struct WriterContext {
     pub(crate) metrics: Arc<JobMetrics>,
-    /// Told when a writer has written all there will be.
-    pub(crate) drained: mpsc::Sender<()>,
+    /// Told when a writer has had a cut, or has written all there will be.
+    pub(crate) reports: mpsc::Sender<WriterReport>,
+    /// Whether checkpoints are made: then what is staged is published with them.
+    pub(crate) has_checkpoints: bool,
     /// Becomes true when all writers have: then each commits. So a job that fails has committed nothing of its end.
     pub(crate) commit: watch::Receiver<bool>,
     pub(crate) commit_interval: Option<Duration>,
+}
+
+/// What a writer says.
+pub(crate) struct WriterReport {
+    pub(crate) table: String,
+    /// Whether there is nothing more to write; otherwise it has had a cut.
+    pub(crate) has_ended: bool,
+    /// What it has staged.
+    pub(crate) staged: Vec<String>,
 }
 
 /// Writes what comes until the end, then commits.
@@ -36,7 +47,9 @@ pub(crate) async fn write_sink(
     let failed = |error: ConnectError| JobError::Sink { table: write.table.clone(), reason: error.to_string() };
     let mut writer = sink.writer(write.writer).await.map_err(failed)?;
     write_all(&write, writer.as_mut(), &context).await.map_err(failed)?;
-    if context.drained.send(()).await.is_err() || context.commit.wait_for(|commit| *commit).await.is_err() {
+    let staged = if context.has_checkpoints { writer.seal(u64::MAX).await.map_err(failed)? } else { Vec::new() };
+    let report = WriterReport { table: write.table.clone(), has_ended: true, staged };
+    if context.reports.send(report).await.is_err() || context.commit.wait_for(|commit| *commit).await.is_err() {
         // The job is over already: nobody wants the commit.
         return Ok(());
     }
@@ -88,8 +101,15 @@ async fn write_all(
                     return Ok(());
                 }
             }
+            Message::Cut(number) => {
+                let staged = writer.seal(number).await?;
+                uncommitted = false;
+                let report = WriterReport { table: write.table.clone(), has_ended: false, staged };
+                // The coordinator may have left, and then nobody wants the cut.
+                let _ = context.reports.send(report).await;
+            }
             // These go to and from subtasks.
-            Message::Read(..) | Message::Question(_) | Message::Answer(_) | Message::Cut(_) => {}
+            Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         context.metrics.changed.notify_one();
     }

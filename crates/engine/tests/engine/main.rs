@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod alignment;
+mod checkpoints;
 mod clock;
 mod endings;
 mod equality;

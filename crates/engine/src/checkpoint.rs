@@ -1,0 +1,80 @@
+//! Checkpoints: cuts made durable, in a folder of their own for each pipeline.
+//!
+//! ```text
+//!   <folder>/00000007.state       the rows sealed at cut 7: Arrow IPC streams, one behind the other
+//!   <folder>/00000007.checkpoint  the manifest: where sources stand, and which rows of which files are the state
+//! ```
+//!
+//! The state file is written and synced first; the rename of the manifest is the only commit point. A manifest names every
+//! byte range it needs, with a checksum each, and is itself checked: what is torn or garbled is seen, and the checkpoint
+//! before it is used. A cut seals what has changed, so a manifest also names ranges of older files; files that no kept
+//! manifest names are removed. When the changes have grown larger than the state that they change, the next cut seals all.
+
+mod folder;
+mod manifest;
+mod merge;
+mod segment;
+
+pub use self::folder::{CheckpointFolder, Found, Written};
+pub use self::manifest::Manifest;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Where a job keeps its checkpoints, and how often it makes one.
+#[derive(Clone, Debug)]
+pub struct CheckpointOptions {
+    /// The folder: one for each pipeline.
+    pub folder: PathBuf,
+    /// How long from one to the next.
+    pub interval: Duration,
+    /// How many are kept.
+    pub kept: usize,
+}
+
+impl CheckpointOptions {
+    /// Every ten seconds, of which the last three are kept.
+    pub fn new(folder: PathBuf) -> Self {
+        Self { folder, interval: Duration::from_secs(10), kept: 3 }
+    }
+}
+
+/// Why a checkpoint could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// A file or folder could not be opened, read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// The operating system's word.
+        source: std::io::Error,
+    },
+    /// A file is not what was written.
+    #[error("{}: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The rows could not be encoded or decoded.
+    #[error("cannot encode state: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+    /// The query is another than the one whose state was kept.
+    #[error("the checkpoint is of another query: {0}; start it from the beginning of its sources instead (a replay)")]
+    OtherQuery(String),
+}
+
+/// Says during what, and with which file, something has failed.
+trait During<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, CheckpointError>;
+}
+
+impl<T> During<T> for std::io::Result<T> {
+    fn during(self, action: &'static str, path: &Path) -> Result<T, CheckpointError> {
+        self.map_err(|source| CheckpointError::File { action, path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,277 @@
+//! The folder in which a pipeline keeps its checkpoints: writing one, finding the newest that is whole, removing old ones.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use mulgil_dataflow::graph::Graph;
+use mulgil_dataflow::state::Extent;
+
+use super::manifest::{OperatorName, Part, PartOwner, names};
+use super::segment::SegmentWriter;
+use super::{CheckpointError, CheckpointOptions, During, Manifest};
+use crate::crash;
+use crate::cut::{Cut, Owner};
+
+/// How a manifest's file ends.
+const MANIFEST: &str = "checkpoint";
+/// How a state file ends.
+const STATE: &str = "state";
+
+/// See the module. Used by one job at a time.
+#[derive(Debug)]
+pub struct CheckpointFolder {
+    folder: PathBuf,
+    kept: usize,
+    names: Vec<OperatorName>,
+    parallelism: usize,
+    /// The manifests that are kept, oldest first.
+    manifests: Vec<Manifest>,
+    /// The number of the next cut: above that of every file there is.
+    next: u64,
+    /// Whether the next cut has to seal all state.
+    wants_whole: bool,
+}
+
+/// What was found in a folder.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The manifests that are whole, oldest first.
+    pub manifests: Vec<Manifest>,
+    /// What was wrong with others.
+    pub damaged: Vec<CheckpointError>,
+}
+
+impl Found {
+    /// The newest checkpoint whose state is whole, and what `graph` needs to go on from it.
+    ///
+    /// # Errors
+    /// There are checkpoints, but the state of none is whole: the error of the newest. Or they are of another query.
+    pub fn newest(&self, folder: &Path, graph: &Graph) -> Result<Option<(Manifest, Cut)>, CheckpointError> {
+        let mut first = None;
+        for manifest in self.manifests.iter().rev() {
+            match manifest.cut(folder, graph) {
+                Ok(cut) => return Ok(Some((manifest.clone(), cut))),
+                Err(error @ CheckpointError::OtherQuery(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, number = manifest.number, "the state of a checkpoint is damaged; the one before it is used");
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        first.map_or(Ok(None), Err)
+    }
+}
+
+/// What writing a checkpoint took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes written now.
+    pub bytes: u64,
+    /// Bytes of the whole state, changes included.
+    pub state_bytes: u64,
+}
+
+impl CheckpointFolder {
+    /// The folder of a job, made if it is not there; and what is in it.
+    ///
+    /// # Errors
+    /// The folder cannot be made or read.
+    pub fn open(
+        options: &CheckpointOptions,
+        graph: &Graph,
+        parallelism: usize,
+    ) -> Result<(Self, Found), CheckpointError> {
+        let folder = options.folder.clone();
+        fs::create_dir_all(&folder).during("make the folder", &folder)?;
+        let (mut whole, mut damaged) = (Vec::new(), Vec::new());
+        let mut next = 1;
+        for (number, path) in numbered(&folder)? {
+            next = next.max(number + 1);
+            if path.extension().is_some_and(|end| end == MANIFEST) {
+                match read_manifest(&path) {
+                    Ok(manifest) => whole.push(manifest),
+                    Err(error) => damaged.push(error),
+                }
+            }
+        }
+        let found = Found { manifests: whole.clone(), damaged };
+        let names = names(graph);
+        let kept = options.kept.max(1);
+        Ok((Self { folder, kept, names, parallelism, manifests: whole, next, wants_whole: true }, found))
+    }
+
+    /// The path.
+    pub fn path(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The job goes on from this checkpoint: what comes after adds to it. Newer ones could not be read, or are not wanted.
+    pub fn go_on_from(&mut self, manifest: &Manifest) {
+        self.manifests.retain(|known| known.number <= manifest.number);
+        // The parts of a subtask can be added to by the same subtask only.
+        self.wants_whole = manifest.parallelism != self.parallelism;
+    }
+
+    /// The number of the next cut.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether the next cut has to seal all state.
+    pub fn wants_whole(&self) -> bool {
+        self.wants_whole
+    }
+
+    /// Makes a cut durable. When this returns, it is.
+    ///
+    /// # Errors
+    /// The disk is full, or does not want; then the checkpoints before stand, and the next cut has to seal all.
+    pub fn write(&mut self, cut: &Cut, is_whole: bool) -> Result<Written, CheckpointError> {
+        let number = self.next;
+        self.next += 1;
+        self.wants_whole = true;
+        let state = self.folder.join(format!("{number:08}.{STATE}"));
+        let written = self.write_files(cut, is_whole, number, &state);
+        if written.is_err() {
+            // It is in nobody's manifest; what is left of it is in the way when the disk is full.
+            let _ = fs::remove_file(&state);
+        }
+        let (manifest, bytes) = written?;
+        let state_bytes = manifest.size_bytes;
+        self.wants_whole = manifest.changes_outweigh();
+        self.manifests.push(manifest);
+        crash::point("before clean-up");
+        self.remove_old();
+        Ok(Written { bytes, state_bytes })
+    }
+
+    fn write_files(
+        &self,
+        cut: &Cut,
+        is_whole: bool,
+        number: u64,
+        state: &Path,
+    ) -> Result<(Manifest, u64), CheckpointError> {
+        let (parts, bytes) = self.write_state(cut, number, state)?;
+        let parts = if is_whole { parts } else { self.with_former(cut, parts) };
+        let manifest = Manifest::new(cut, &self.names, number, self.parallelism, parts);
+        let text = manifest.to_text().map_err(|error| CheckpointError::Damaged {
+            path: self.folder.clone(),
+            reason: format!("the manifest cannot be written: {error}"),
+        })?;
+        let path = self.folder.join(format!("{number:08}.{MANIFEST}"));
+        let part = path.with_extension("part");
+        crash::point("before the manifest");
+        File::create(&part)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+            .during("write", &part)?;
+        crash::point("before the manifest's rename");
+        fs::rename(&part, &path).during("rename", &part)?;
+        crash::point("after the manifest's rename");
+        sync_folder(&self.folder)?;
+        Ok((manifest, bytes + text.len() as u64))
+    }
+
+    /// Writes and syncs the sealed rows.
+    fn write_state(&self, cut: &Cut, number: u64, path: &Path) -> Result<(Vec<Part>, u64), CheckpointError> {
+        let file = File::create(path).during("create", path)?;
+        let mut writer = SegmentWriter::new(format!("{number:08}.{STATE}"), BufWriter::with_capacity(1 << 20, file));
+        let mut parts = Vec::with_capacity(cut.parts.len());
+        for sealed in &cut.parts {
+            let Some(owner) = self.owner(&sealed.owner) else { continue };
+            let rows = writer.write(&sealed.part.rows, path)?;
+            let changes = match &sealed.part.extent {
+                Extent::Whole => None,
+                Extent::Changes { key_count, gone } => Some((*key_count, writer.write(gone, path)?)),
+            };
+            parts.push(Part::new(owner, sealed.subtask, &sealed.part, rows, changes));
+        }
+        crash::point("before the state's sync");
+        let bytes = writer.size_bytes();
+        let file = writer.into_inner().into_inner().map_err(std::io::IntoInnerError::into_error);
+        file.and_then(|file| file.sync_all()).during("sync", path)?;
+        crash::point("after the state's sync");
+        Ok((parts, bytes))
+    }
+
+    fn owner(&self, owner: &Owner) -> Option<PartOwner> {
+        match owner {
+            Owner::Node(node) => self.names.get(*node).cloned().map(PartOwner::Operator),
+            Owner::Sink(table) => Some(PartOwner::Sink(table.clone())),
+        }
+    }
+
+    /// What the last manifest names and this cut has not replaced, each part followed by its changes.
+    fn with_former(&self, cut: &Cut, now: Vec<Part>) -> Vec<Part> {
+        let takes_part = |former: &Part| match &former.owner {
+            PartOwner::Sink(_) => true,
+            owner => cut.subtasks.iter().any(|(node, subtask)| {
+                *subtask == former.subtask && self.owner(&Owner::Node(*node)).as_ref() == Some(owner)
+            }),
+        };
+        let replaced = |former: &Part| now.iter().any(|part| part.changes.is_none() && part.is_of(former));
+        let former = self.manifests.last().map_or(&[] as &[Part], |manifest| manifest.parts.as_slice());
+        let mut all: Vec<Part> =
+            former.iter().filter(|former| takes_part(former) && !replaced(former)).cloned().collect();
+        for part in now {
+            let behind = all.iter().rposition(|known| known.is_of(&part)).map_or(all.len(), |last| last + 1);
+            all.insert(behind, part);
+        }
+        all
+    }
+
+    /// Removes checkpoints beyond those that are kept, and files that none of those needs. What cannot be removed now is
+    /// removed another time.
+    fn remove_old(&mut self) {
+        let surplus = self.manifests.len().saturating_sub(self.kept);
+        self.manifests.drain(..surplus);
+        let mut needed: HashSet<String> = HashSet::new();
+        for manifest in &self.manifests {
+            needed.insert(format!("{:08}.{MANIFEST}", manifest.number));
+            needed.extend(manifest.files().map(str::to_owned));
+        }
+        let Ok(files) = numbered(&self.folder) else { return };
+        for (_, path) in files {
+            let is_needed = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| needed.contains(name));
+            if !is_needed && let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "an old checkpoint file stays");
+            }
+        }
+    }
+}
+
+impl Manifest {
+    /// Whether the changes take more than what they change.
+    fn changes_outweigh(&self) -> bool {
+        let bytes = |is_change: bool| {
+            let parts = self.parts.iter().filter(move |part| part.changes.is_some() == is_change);
+            parts.map(|part| part.rows.length).sum::<u64>()
+        };
+        bytes(true) > bytes(false)
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
+    let bytes = fs::read(path).during("read", path)?;
+    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
+    let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is garbled: it is no text".to_owned()))?;
+    Manifest::from_text(text).map_err(damaged)
+}
+
+/// The files of a folder that are named after a cut, with its number, in order.
+fn numbered(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).during("read", folder)? {
+        let path = entry.during("read", folder)?.path();
+        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        files.extend(number.map(|number| (number, path)));
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).during("sync", folder)
+}

@@ -1,0 +1,275 @@
+//! Makes the checkpoints of a running job: asks for a cut, lets everybody go on as soon as it is sealed, writes it in the
+//! background, and then lets the sinks publish what they have staged.
+//!
+//! ```text
+//!   waiting ── interval ──▶ cutting ── every writer has the cut ──▶ writing ── durable, published ──▶ waiting
+//! ```
+//!
+//! A checkpoint that cannot be written (the disk is full) stops nothing: the ones before stand, it is said, and the next
+//! one seals everything anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use mulgil_connect::sink::Sink;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::bell::Bell;
+use crate::checkpoint::{CheckpointError, CheckpointFolder, Written};
+use crate::clock::now_ms;
+use crate::crash;
+use crate::cut::{Cut, Owner, SealedPart};
+use crate::error::JobError;
+use crate::metrics::JobMetrics;
+use crate::status::CheckpointStatus;
+use crate::writer::WriterReport;
+
+/// See the module.
+pub(crate) struct Checkpointer {
+    /// `None` while a checkpoint is written.
+    folder: Option<CheckpointFolder>,
+    interval: Duration,
+    metrics: Arc<JobMetrics>,
+    bells: Vec<Arc<Bell>>,
+    sinks: HashMap<String, Arc<dyn Sink>>,
+    asked: watch::Sender<u64>,
+    released: watch::Sender<u64>,
+    writers_left: usize,
+    state: State,
+    /// What has been staged and is in no checkpoint yet, by table.
+    staged: BTreeMap<String, Vec<String>>,
+}
+
+enum State {
+    Waiting { until: tokio::time::Instant },
+    Cutting { number: u64, whole: bool, began: Instant, reports: usize },
+    Writing { task: JoinHandle<Attempt>, is_last: bool },
+}
+
+/// What came of writing a checkpoint.
+struct Attempt {
+    folder: CheckpointFolder,
+    staged: BTreeMap<String, Vec<String>>,
+    took: Duration,
+    written: Result<Written, CheckpointError>,
+    published: Result<(), JobError>,
+}
+
+/// What has happened.
+pub(crate) enum Event {
+    /// It is time for a checkpoint.
+    Due,
+    /// One has been written, or not.
+    Attempted(Box<Result<AttemptResult, tokio::task::JoinError>>),
+}
+
+/// See [`Event::Attempted`].
+pub(crate) struct AttemptResult(Attempt);
+
+impl Checkpointer {
+    pub(crate) fn new(
+        folder: CheckpointFolder,
+        interval: Duration,
+        metrics: Arc<JobMetrics>,
+        bells: Vec<Arc<Bell>>,
+        (sinks, writers_left): (HashMap<String, Arc<dyn Sink>>, usize),
+    ) -> Self {
+        // Numbers go on where those of former runs have ended.
+        let before = folder.next() - 1;
+        metrics.cuts.release(before);
+        Self {
+            folder: Some(folder),
+            interval,
+            metrics,
+            bells,
+            sinks,
+            asked: watch::Sender::new(before),
+            released: watch::Sender::new(before),
+            writers_left,
+            state: State::Waiting { until: tokio::time::Instant::now() + interval },
+            staged: BTreeMap::new(),
+        }
+    }
+
+    /// When readers are to stop, and when they may go on.
+    pub(crate) fn for_readers(&self) -> (watch::Receiver<u64>, watch::Receiver<u64>) {
+        (self.asked.subscribe(), self.released.subscribe())
+    }
+
+    /// Waits for what happens next. May be dropped while it waits.
+    pub(crate) async fn next(&mut self) -> Event {
+        match &mut self.state {
+            State::Waiting { until } => {
+                tokio::time::sleep_until(*until).await;
+                Event::Due
+            }
+            State::Cutting { .. } => std::future::pending().await,
+            State::Writing { task, .. } => Event::Attempted(Box::new(task.await.map(AttemptResult))),
+        }
+    }
+
+    /// Goes on; whether the last checkpoint of the job is done.
+    pub(crate) async fn on(&mut self, event: Event) -> Result<bool, JobError> {
+        match event {
+            Event::Due if self.writers_left == 0 => self.complete_last().await.map(|()| false),
+            Event::Due => {
+                self.begin();
+                Ok(false)
+            }
+            Event::Attempted(attempt) => match *attempt {
+                Ok(AttemptResult(attempt)) => self.attempted(attempt),
+                Err(error) => match error.try_into_panic() {
+                    Ok(panic) => Err(JobError::panic("the writing of a checkpoint".to_owned(), panic.as_ref())),
+                    Err(_) => Err(JobError::Cancelled),
+                },
+            },
+        }
+    }
+
+    fn begin(&mut self) {
+        let Some(folder) = &self.folder else { return };
+        let (number, whole) = (folder.next(), folder.wants_whole());
+        self.metrics.cuts.ask_for_whole(whole);
+        self.state = State::Cutting { number, whole, began: Instant::now(), reports: 0 };
+        self.asked.send_replace(number);
+        crash::point("after the sources are asked to stop");
+    }
+
+    /// A writer has had the cut, or has ended.
+    pub(crate) async fn on_report(&mut self, report: WriterReport) -> Result<(), JobError> {
+        self.staged.entry(report.table).or_default().extend(report.staged);
+        if report.has_ended {
+            self.writers_left = self.writers_left.saturating_sub(1);
+        } else if let State::Cutting { reports, .. } = &mut self.state {
+            *reports += 1;
+        }
+        match self.state {
+            State::Cutting { number, whole, began, reports } if reports >= self.writers_left => {
+                let is_last = self.writers_left == 0;
+                self.complete(number, whole, began, is_last).await
+            }
+            State::Waiting { .. } if self.writers_left == 0 => self.complete_last().await,
+            _ => Ok(()),
+        }
+    }
+
+    /// All input has ended and everything is written: one more checkpoint says so.
+    async fn complete_last(&mut self) -> Result<(), JobError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let number = folder.next();
+        self.complete(number, true, Instant::now(), true).await
+    }
+
+    async fn complete(&mut self, number: u64, whole: bool, began: Instant, is_last: bool) -> Result<(), JobError> {
+        let mut cut = self.metrics.cuts.take();
+        for (table, sink) in &self.sinks {
+            let failed = |error| JobError::Sink { table: table.clone(), reason: format!("{error}") };
+            let parts = sink.seal(whole).await.map_err(failed)?.unwrap_or_default();
+            let owner = Owner::Sink(table.clone());
+            cut.parts.extend(parts.into_iter().map(|part| SealedPart { owner: owner.clone(), subtask: 0, part }));
+        }
+        cut.staged = std::mem::take(&mut self.staged);
+        crash::point("sealed");
+        self.metrics.cuts.release(number);
+        self.released.send_replace(number);
+        self.bells.iter().for_each(|bell| bell.ring());
+        self.note(|status| status.pause_ms = millis(began.elapsed()));
+        let Some(folder) = self.folder.take() else { return Ok(()) };
+        let task = tokio::spawn(write(folder, cut, whole, self.sinks.clone()));
+        self.state = State::Writing { task, is_last };
+        Ok(())
+    }
+
+    fn attempted(&mut self, attempt: Attempt) -> Result<bool, JobError> {
+        let is_last = matches!(self.state, State::Writing { is_last: true, .. });
+        self.folder = Some(attempt.folder);
+        // What has ended while this one was written waits for one more, which is due at once; but not when the disk is full.
+        let has_ended = self.writers_left == 0 && attempt.written.is_ok();
+        let rest = if has_ended { Duration::ZERO } else { self.interval };
+        self.state = State::Waiting { until: tokio::time::Instant::now() + rest };
+        match attempt.written {
+            Ok(written) => {
+                attempt.published?;
+                self.note(|status| {
+                    status.completed += 1;
+                    status.completed_ms = Some(now_ms());
+                    status.took_ms = millis(attempt.took);
+                    status.written_bytes = written.bytes;
+                    status.state_bytes = written.state_bytes;
+                    status.error = None;
+                });
+                Ok(is_last)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "checkpoint not written; the one before stands");
+                for (table, staged) in attempt.staged {
+                    self.staged.entry(table).or_default().splice(0..0, staged);
+                }
+                self.note(|status| {
+                    status.failed += 1;
+                    status.error = Some(error.to_string());
+                });
+                // A job that has ended tries again until its last checkpoint stands: what it has staged waits for that.
+                Ok(false)
+            }
+        }
+    }
+
+    /// Waits until nothing is being written: whoever opens the folder next finds it at rest.
+    pub(crate) async fn rest(&mut self) {
+        if let State::Writing { task, .. } = &mut self.state {
+            let _ = task.await;
+        }
+    }
+
+    fn note(&self, change: impl FnOnce(&mut CheckpointStatus)) {
+        // Nothing in it panics half way.
+        let mut status = self.metrics.checkpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        change(status.get_or_insert_default());
+        drop(status);
+        self.metrics.changed.notify_one();
+    }
+}
+
+/// Makes a cut durable, and publishes.
+async fn write(mut folder: CheckpointFolder, cut: Cut, whole: bool, sinks: HashMap<String, Arc<dyn Sink>>) -> Attempt {
+    let began = Instant::now();
+    let (number, staged) = (folder.next(), cut.staged.clone());
+    let writing = tokio::task::spawn_blocking(move || {
+        let written = folder.write(&cut, whole);
+        (folder, written)
+    });
+    let (folder, written) = match writing.await {
+        Ok(done) => done,
+        // A panic goes on to whoever waits for the task.
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => std::future::pending().await,
+        },
+    };
+    crash::point("before publishing");
+    let published = if written.is_ok() { publish(number, &staged, &sinks).await } else { Ok(()) };
+    crash::point("after publishing");
+    Attempt { folder, staged, took: began.elapsed(), written, published }
+}
+
+/// Publishes what sinks have staged up to cut `number`, which is durable.
+pub(crate) async fn publish(
+    number: u64,
+    staged: &BTreeMap<String, Vec<String>>,
+    sinks: &HashMap<String, Arc<dyn Sink>>,
+) -> Result<(), JobError> {
+    for (table, staged) in staged {
+        if let Some(sink) = sinks.get(table) {
+            let failed = |error| JobError::Sink { table: table.clone(), reason: format!("{error}") };
+            sink.publish(number, staged).await.map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}

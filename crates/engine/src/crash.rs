@@ -1,0 +1,22 @@
+//! Named points at which a test may let the process die, as `kill -9` would.
+//!
+//! Nothing is named unless somebody calls [`at`]; then a point costs one look at a cell that is never written again.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The point at which the process dies, and how often it may still pass it.
+static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
+
+/// Lets the process die when it comes to the point `name` for the `nth` time, from 1. Only the first call counts.
+pub fn at(name: &str, nth: u64) {
+    let _ = POINT.set((name.to_owned(), AtomicU64::new(nth)));
+}
+
+/// Here is the point `name`.
+pub(crate) fn point(name: &str) {
+    let Some((chosen, left)) = POINT.get() else { return };
+    if chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+        std::process::abort();
+    }
+}
