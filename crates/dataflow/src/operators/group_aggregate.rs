@@ -10,6 +10,7 @@
 mod changes;
 mod counted;
 mod distinct;
+mod entries;
 mod exact_sums;
 mod extremes;
 mod float_sums;
@@ -21,6 +22,7 @@ mod marked;
 mod numbers;
 mod restated;
 mod rolling;
+mod sealed;
 mod sharing;
 mod slots;
 pub(super) mod state;

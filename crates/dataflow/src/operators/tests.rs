@@ -3,11 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod counted;
+pub(super) mod cut;
 mod over;
 mod rank;
 mod sessions;
 mod stateless;
-mod windowed;
+pub(super) mod windowed;
 
 use std::sync::Arc;
 

@@ -100,11 +100,13 @@ impl Given {
         }
     }
 
-    fn read(&self, groups: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// What was given of some groups, all of which are given.
+    pub(crate) fn read(&self, groups: &[usize]) -> Result<Vec<ArrayRef>, ArrowError> {
         self.results.iter().map(|slots| slots.read(groups)).collect()
     }
 
-    fn write(&mut self, groups: &[usize], results: &[ArrayRef]) -> Result<(), ArrowError> {
+    /// From now on these results of some groups count as given.
+    pub(crate) fn write(&mut self, groups: &[usize], results: &[ArrayRef]) -> Result<(), ArrowError> {
         for (slots, column) in self.results.iter_mut().zip(results) {
             slots.write(groups, column)?;
         }

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, UInt64Array};
 use arrow::buffer::NullBuffer;
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field, UInt64Type};
 use arrow::row::{RowConverter, SortField};
 
 use super::restated::add_nothing;
-use super::state::{RollingState, failed, passes};
+use super::state::{RollingState, failed, mistyped, passes};
 use crate::aggregate::{AggregateFunction, Algebra};
 use crate::expression::EvaluationError;
 
@@ -82,6 +82,53 @@ impl Counted {
             }
             if let Some(rows) = self.groups.get_mut(*group) {
                 self.row_bytes = self.row_bytes.saturating_add_signed(each(rows, key.data()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The types of a row, and of how often it is there.
+    pub(crate) fn row_fields(&self) -> Vec<Field> {
+        let argument =
+            |(number, data_type): (usize, &DataType)| Field::new(format!("argument {number}"), data_type.clone(), true);
+        let arguments = self.argument_types.iter().enumerate().map(argument);
+        arguments.chain([Field::new("count", DataType::UInt64, false)]).collect()
+    }
+
+    /// The rows of some groups: the group of each, its columns, and how often it is there.
+    pub(crate) fn rows_of(&self, groups: &[usize]) -> Result<(Vec<usize>, Vec<ArrayRef>), EvaluationError> {
+        let (mut of_rows, mut rows, mut counts) = (Vec::new(), Vec::new(), Vec::new());
+        for group in groups {
+            for (row, count) in self.groups.get(*group).into_iter().flatten() {
+                of_rows.push(*group);
+                rows.push(row.as_ref());
+                counts.push(*count);
+            }
+        }
+        let parser = self.converter.parser();
+        let columns = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)));
+        let mut columns = columns.map_err(|error| failed(&self.function, &error))?;
+        columns.push(Arc::new(UInt64Array::from(counts)));
+        Ok((of_rows, columns))
+    }
+
+    /// Takes over rows, and how often they are there.
+    pub(crate) fn restore_rows(
+        &mut self,
+        columns: &[ArrayRef],
+        groups: &[usize],
+        group_bound: usize,
+    ) -> Result<(), EvaluationError> {
+        let (counts, arguments) = columns.split_last().ok_or_else(|| mistyped("aggregate"))?;
+        let counts = counts.as_primitive_opt::<UInt64Type>().ok_or_else(|| mistyped("aggregate"))?;
+        let encoded = self.converter.convert_columns(arguments).map_err(|error| failed(&self.function, &error))?;
+        if group_bound > self.groups.len() {
+            self.groups.resize_with(group_bound, Rows::new);
+        }
+        for ((group, row), count) in groups.iter().zip(encoded.iter()).zip(counts.values()) {
+            if let Some(rows) = self.groups.get_mut(*group) {
+                self.row_bytes += row.data().len() + ROW_OVERHEAD_BYTES;
+                rows.insert(row.data().into(), *count);
             }
         }
         Ok(())
@@ -177,6 +224,25 @@ impl RollingState for Counted {
                 *rows = Rows::new();
             }
         }
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        Vec::new()
+    }
+
+    fn seal(&mut self, _: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        Ok(Vec::new())
+    }
+
+    fn restore(&mut self, _: &[ArrayRef], _: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        if group_bound > self.groups.len() {
+            self.groups.resize_with(group_bound, Rows::new);
+        }
+        Ok(())
+    }
+
+    fn counted(&mut self) -> Option<&mut Counted> {
+        Some(self)
     }
 
     fn size_bytes(&self) -> usize {

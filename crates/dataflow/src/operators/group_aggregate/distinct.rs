@@ -7,14 +7,16 @@
 //! Values of up to eight bytes lie in the table itself, and those that were asked for lately in a small one before it, since
 //! the same few values come again and again for a while; others are encoded and boxed.
 
-use arrow::array::{Array, ArrayRef};
-use arrow::buffer::ScalarBuffer;
+use arrow::array::{Array, ArrayData, ArrayRef, make_array};
+use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
 use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use arrow::row::{RowConverter, SortField};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::entries::Entries;
 
 /// The most calls that can share a set.
 pub(crate) const CALLS_MAX: usize = 32;
@@ -31,6 +33,10 @@ pub(crate) trait DistinctSet: Send {
     fn remove(&mut self, values: &[ArrayRef], groups: &[usize], wanted: &[u32]) -> Result<Vec<u32>, ArrowError>;
     /// Forgets the values of the groups for which this is true.
     fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool);
+    /// All entries of the groups for which this is true, for `call_count` calls.
+    fn entries(&self, call_count: usize, is_wanted: &dyn Fn(usize) -> bool) -> Result<Entries, ArrowError>;
+    /// Takes over entries that it has not had.
+    fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError>;
     /// How many entries there are.
     fn len(&self) -> usize;
     /// Heap memory held, in bytes.
@@ -42,17 +48,20 @@ pub(crate) trait DistinctSet: Send {
 /// # Errors
 /// The values cannot be compared.
 pub(crate) fn distinct_set(types: &[DataType], is_updating: bool) -> Result<Box<dyn DistinctSet>, ArrowError> {
-    let is_word = matches!(types, [only] if only.primitive_width().is_some_and(|width| width <= 8));
-    Ok(match (is_word, is_updating) {
-        (true, false) => Box::new(Words::<u32>::default()),
-        (true, true) => Box::new(Words::<Counts>::default()),
-        (false, false) => Box::new(Encoded::<u32>::new(types)?),
-        (false, true) => Box::new(Encoded::<Counts>::new(types)?),
+    let word = match types {
+        [only] => Some(only).filter(|only| only.primitive_width().is_some_and(|width| width <= 8)),
+        _ => None,
+    };
+    Ok(match (word, is_updating) {
+        (Some(word), false) => Box::new(Words::<u32>::new(word)),
+        (Some(word), true) => Box::new(Words::<Counts>::new(word)),
+        (None, false) => Box::new(Encoded::<u32>::new(types)?),
+        (None, true) => Box::new(Encoded::<Counts>::new(types)?),
     })
 }
 
 /// What an entry knows of each call.
-trait Marks: Default + Send {
+pub(crate) trait Marks: Default + Send {
     /// Counts one more for the calls in `wanted`; gives those for which it is the first.
     fn add(&mut self, wanted: u32) -> u32;
     /// Counts one less; gives those for which it was the last.
@@ -61,6 +70,10 @@ trait Marks: Default + Send {
     fn settled(&self) -> u32;
     /// Whether no call has the value any more.
     fn is_empty(&self) -> bool;
+    /// How often a call has the value.
+    fn count(&self, call: usize) -> u32;
+    /// Says how often a call has the value.
+    fn set(&mut self, call: usize, count: u32);
     /// Heap memory of its own, in bytes.
     fn heap_bytes(&self) -> usize;
 }
@@ -85,6 +98,14 @@ impl Marks for u32 {
 
     fn is_empty(&self) -> bool {
         *self == 0
+    }
+
+    fn count(&self, call: usize) -> u32 {
+        self >> call & 1
+    }
+
+    fn set(&mut self, call: usize, count: u32) {
+        *self |= u32::from(count > 0) << call;
     }
 
     fn heap_bytes(&self) -> usize {
@@ -124,6 +145,19 @@ impl Marks for Counts {
         self.0.iter().all(|count| *count == 0)
     }
 
+    fn count(&self, call: usize) -> u32 {
+        self.0.get(call).copied().unwrap_or(0)
+    }
+
+    fn set(&mut self, call: usize, count: u32) {
+        if count > 0 && call >= self.0.len() {
+            self.0.resize(call + 1, 0);
+        }
+        if let Some(place) = self.0.get_mut(call) {
+            *place = count;
+        }
+    }
+
     fn heap_bytes(&self) -> usize {
         self.0.capacity() * size_of::<u32>()
     }
@@ -150,6 +184,7 @@ struct Word<M> {
 }
 
 struct Words<M> {
+    data_type: DataType,
     index: HashTable<Word<M>>,
     /// What was looked up lately, each at a place that its hash says.
     recent: Vec<Recent>,
@@ -166,9 +201,10 @@ struct Recent {
     settled: u32,
 }
 
-impl<M> Default for Words<M> {
-    fn default() -> Self {
-        Self { index: HashTable::new(), recent: vec![Recent::default(); RECENT_COUNT] }
+impl<M> Words<M> {
+    fn new(data_type: &DataType) -> Self {
+        let recent = vec![Recent::default(); RECENT_COUNT];
+        Self { data_type: data_type.clone(), index: HashTable::new(), recent }
     }
 }
 
@@ -245,6 +281,30 @@ impl<M: Marks> DistinctSet for Words<M> {
         self.index.shrink_to(self.index.len() * 2, |word| hash_of(word.value, word.group, word.is_null));
     }
 
+    fn entries(&self, call_count: usize, is_wanted: &dyn Fn(usize) -> bool) -> Result<Entries, ArrowError> {
+        let mut entries = Entries::new(call_count);
+        let (mut words, mut present) = (Vec::new(), Vec::new());
+        for word in self.index.iter().filter(|word| is_wanted(word.group as usize)) {
+            entries.push(word.group, &word.marks);
+            words.push(word.value);
+            present.push(!word.is_null);
+        }
+        entries.values.push(column_of(words, present.into(), &self.data_type)?);
+        Ok(entries)
+    }
+
+    fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError> {
+        let words = words_of(&entries.values)?;
+        let nulls = entries.values.first().and_then(|values| values.nulls());
+        for (row, (value, group)) in words.into_iter().zip(&entries.groups).enumerate() {
+            let (group, is_null) = (group_number(*group), nulls.is_some_and(|nulls| nulls.is_null(row)));
+            let word = Word { value: if is_null { 0 } else { value }, group, is_null, marks: entries.marks(row) };
+            let rehash = |word: &Word<M>| hash_of(word.value, word.group, word.is_null);
+            self.index.insert_unique(rehash(&word), word, rehash);
+        }
+        Ok(())
+    }
+
     fn len(&self) -> usize {
         self.index.len()
     }
@@ -269,6 +329,19 @@ fn words_of(values: &[ArrayRef]) -> Result<Vec<u64>, ArrowError> {
         Some(1) => ScalarBuffer::<u8>::new(buffer, offset, row_count).iter().map(|value| u64::from(*value)).collect(),
         _ => return Err(wrong()),
     })
+}
+
+/// The column of a type of fixed width whose values lie in memory so.
+fn column_of(words: Vec<u64>, present: NullBuffer, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    let row_count = words.len();
+    let buffer = match data_type.primitive_width() {
+        Some(8) => Buffer::from_vec(words),
+        Some(4) => Buffer::from_vec(words.into_iter().map(|word| word as u32).collect()),
+        Some(2) => Buffer::from_vec(words.into_iter().map(|word| word as u16).collect()),
+        _ => Buffer::from_vec(words.into_iter().map(|word| word as u8).collect()),
+    };
+    let nulls = Some(present).filter(|present| present.null_count() > 0);
+    Ok(make_array(ArrayData::builder(data_type.clone()).len(row_count).add_buffer(buffer).nulls(nulls).build()?))
 }
 
 /// A value of any type.
@@ -346,6 +419,30 @@ impl<M: Marks> DistinctSet for Encoded<M> {
             stays
         });
         self.index.shrink_to(self.index.len() * 2, |value| value.hash);
+    }
+
+    fn entries(&self, call_count: usize, is_wanted: &dyn Fn(usize) -> bool) -> Result<Entries, ArrowError> {
+        let mut entries = Entries::new(call_count);
+        let mut rows = Vec::new();
+        let parser = self.converter.parser();
+        for value in self.index.iter().filter(|value| is_wanted(value.group as usize)) {
+            entries.push(value.group, &value.marks);
+            rows.push(parser.parse(&value.bytes));
+        }
+        entries.values = self.converter.convert_rows(rows)?;
+        Ok(entries)
+    }
+
+    fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError> {
+        let rows = self.converter.convert_columns(&entries.values)?;
+        for (entry, (row, group)) in rows.iter().zip(&entries.groups).enumerate() {
+            let group = group_number(*group);
+            let hash = xxh3_64_with_seed(row.data(), u64::from(group));
+            self.value_bytes += row.data().len();
+            let value = Value { hash, bytes: row.data().into(), group, marks: entries.marks(entry) };
+            self.index.insert_unique(hash, value, |value| value.hash);
+        }
+        Ok(())
     }
 
     fn len(&self) -> usize {

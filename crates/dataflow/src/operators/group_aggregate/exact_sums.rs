@@ -7,6 +7,10 @@
 //! one vector.
 
 use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder, UInt32Array};
+use arrow::datatypes::{DataType, Field, Int64Type, UInt32Type};
 
 /// Bits of a digit.
 const DIGIT_BITS: u32 = 32;
@@ -152,6 +156,68 @@ impl ExactSums {
         if is_negative { -magnitude } else { magnitude }
     }
 
+    /// The columns of [`ExactSums::seal`].
+    pub(crate) fn sealed_fields() -> Vec<Field> {
+        let special = ["nan", "positive_infinity", "negative_infinity"];
+        let special = special.map(|name| Field::new(name, DataType::Int64, false));
+        let digits = Field::new("digits", DataType::new_list(DataType::Int64, true), false);
+        [Field::new("first_digit", DataType::UInt32, false), digits].into_iter().chain(special).collect()
+    }
+
+    /// The sums of some groups: the number of the first digit that is not 0, the digits from there, and the counts of
+    /// values that are no numbers.
+    pub(crate) fn seal(&self, groups: &[usize]) -> Vec<ArrayRef> {
+        let mut firsts = Vec::with_capacity(groups.len());
+        let mut lists = ListBuilder::new(Int64Builder::new());
+        for group in groups {
+            let digits = shortest(self.digits_of(*group));
+            let begin = digits.iter().position(|digit| *digit != 0).unwrap_or(digits.len());
+            let end = digits.iter().rposition(|digit| *digit != 0).map_or(begin, |last| last + 1);
+            firsts.push(if begin < end { (self.first_digit + begin) as u32 } else { 0 });
+            lists.values().append_slice(digits.get(begin..end).unwrap_or_default());
+            lists.append(true);
+        }
+        let special = |count: fn(&Special) -> i64| -> ArrayRef {
+            let counts = groups.iter().map(|group| self.special.get(group).map_or(0, count));
+            Arc::new(Int64Array::from_iter_values(counts))
+        };
+        vec![
+            Arc::new(UInt32Array::from(firsts)),
+            Arc::new(lists.finish()),
+            special(|special| special.nan),
+            special(|special| special.positive_infinity),
+            special(|special| special.negative_infinity),
+        ]
+    }
+
+    /// Takes over sealed sums of groups that have had no value yet; `None` if these are none.
+    pub(crate) fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize]) -> Option<()> {
+        let [firsts, lists, special @ ..] = sealed else { return None };
+        let (firsts, lists) = (firsts.as_primitive_opt::<UInt32Type>()?, lists.as_list_opt::<i32>()?);
+        let special: Vec<&Int64Array> =
+            special.iter().map(|counts| counts.as_primitive_opt::<Int64Type>()).collect::<Option<_>>()?;
+        let [nan, positive_infinity, negative_infinity] = special.as_slice() else { return None };
+        for (row, (group, first)) in groups.iter().zip(firsts.values()).enumerate() {
+            let digits = lists.value(row);
+            let digits = digits.as_primitive_opt::<Int64Type>()?.values();
+            let first = *first as usize;
+            if !digits.is_empty() {
+                self.widen(first, first + digits.len());
+                let begin = group * self.width + first - self.first_digit;
+                self.digits.get_mut(begin..begin + digits.len())?.copy_from_slice(digits);
+            }
+            let special = Special {
+                nan: nan.value(row),
+                positive_infinity: positive_infinity.value(row),
+                negative_infinity: negative_infinity.value(row),
+            };
+            if (special.nan, special.positive_infinity, special.negative_infinity) != (0, 0, 0) {
+                self.special.insert(*group, special);
+            }
+        }
+        Some(())
+    }
+
     /// Makes sums 0 again.
     pub(crate) fn forget(&mut self, group: usize) {
         self.special.remove(&group);
@@ -165,6 +231,19 @@ impl ExactSums {
     pub(crate) fn size_bytes(&self) -> usize {
         self.digits.capacity() * size_of::<i64>() + self.special.capacity() * size_of::<(usize, Special)>()
     }
+}
+
+/// The digits of a sum as nobody else writes it: however wide the sums beside it are.
+fn shortest(digits: &[i64]) -> Vec<i64> {
+    let mut digits = digits.to_vec();
+    // Room for what the greatest digit carries.
+    digits.extend([0, 0]);
+    carry(&mut digits);
+    while digits.len() > 1 && digits.last() == Some(&-1) {
+        digits.pop();
+        digits.iter_mut().last().into_iter().for_each(|greatest| *greatest -= DIGIT_MASK + 1);
+    }
+    digits
 }
 
 /// Brings all digits but the last into `0..2^32`.

@@ -9,7 +9,7 @@ use arrow::array::{
     downcast_primitive,
 };
 use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 use super::state::{RollingState, mistyped, passes};
 use crate::expression::EvaluationError;
@@ -95,6 +95,10 @@ impl<T: ArrowPrimitiveType> RollingState for Extremes<T> {
         Ok(Arc::new(PrimitiveArray::<T>::new(values, nulls).with_data_type(self.data_type.clone())))
     }
 
+    fn sealed_fields(&self) -> Vec<Field> {
+        vec![Field::new("extreme", self.data_type.clone(), true)]
+    }
+
     fn forget(&mut self, groups: &[usize]) {
         for group in groups {
             if let Some(present) = self.present.get_mut(*group) {
@@ -147,6 +151,10 @@ impl RollingState for TextExtremes {
     fn results(&mut self, groups: &[usize]) -> Result<ArrayRef, EvaluationError> {
         let value = |group: &usize| self.values.get(*group).and_then(Option::as_deref);
         Ok(Arc::new(groups.iter().map(value).collect::<StringArray>()))
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        vec![Field::new("extreme", DataType::Utf8, true)]
     }
 
     fn forget(&mut self, groups: &[usize]) {

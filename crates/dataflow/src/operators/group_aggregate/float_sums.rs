@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
-use arrow::datatypes::Float64Type;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, Int64Array};
+use arrow::datatypes::{DataType, Field, Float64Type, Int64Type};
 
 use super::exact_sums::ExactSums;
 use super::state::{RollingState, mistyped, passes};
@@ -86,6 +86,29 @@ impl RollingState for FloatSums {
                 *count = 0;
             }
         }
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        std::iter::once(Field::new("count", DataType::Int64, false)).chain(ExactSums::sealed_fields()).collect()
+    }
+
+    fn seal(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let count = |group: &usize| self.counts.get(*group).copied().unwrap_or(0);
+        let counts: ArrayRef = Arc::new(Int64Array::from_iter_values(groups.iter().map(count)));
+        Ok(std::iter::once(counts).chain(self.sums.seal(groups)).collect())
+    }
+
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        let (counts, sums) = sealed.split_first().ok_or_else(|| mistyped("sum"))?;
+        let counts = counts.as_primitive_opt::<Int64Type>().ok_or_else(|| mistyped("sum"))?;
+        self.counts.resize(group_bound.max(self.counts.len()), 0);
+        for (group, sealed) in groups.iter().zip(counts.values()) {
+            if let Some(count) = self.counts.get_mut(*group) {
+                *count = *sealed;
+            }
+        }
+        self.sums.grow(group_bound);
+        self.sums.restore(sums, groups).ok_or_else(|| mistyped("sum"))
     }
 
     fn size_bytes(&self) -> usize {

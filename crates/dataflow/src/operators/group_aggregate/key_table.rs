@@ -103,6 +103,13 @@ impl KeyTable {
         self.index.len()
     }
 
+    /// The groups, in the order of their numbers.
+    pub(crate) fn groups(&self) -> Vec<usize> {
+        let mut groups: Vec<usize> = self.index.iter().map(|(_, group)| *group).collect();
+        groups.sort_unstable();
+        groups
+    }
+
     /// Puts the group of each row into `groups`, making new groups for new keys.
     pub(crate) fn intern(
         &mut self,

@@ -4,6 +4,8 @@
 //! looked at: so a look costs little, and a group is forgotten at most that much too late. What was given out of a
 //! forgotten group stays as it is; the next row of its key begins anew, as with Flink's state TTL.
 
+use arrow::array::Int64Array;
+
 use crate::time::Watermark;
 use crate::time_to_live::TimeToLive;
 
@@ -81,7 +83,9 @@ impl Lifetime {
         self.now = now;
         let is_due = now >= self.next_look;
         if is_due {
-            self.next_look = now.saturating_add(self.length_ms() / LOOKS);
+            // At fixed times, so that who goes on from a checkpoint looks when it would have looked.
+            let between_ms = (self.length_ms() / LOOKS).max(1);
+            self.next_look = now.div_euclid(between_ms).saturating_add(1).saturating_mul(between_ms);
         }
         is_due
     }
@@ -98,6 +102,27 @@ impl Lifetime {
             }
         }
         expired
+    }
+
+    /// When groups were touched, for [`Lifetime::restore`].
+    pub(crate) fn touched(&self, groups: &[usize]) -> Int64Array {
+        let touched = groups.iter().map(|group| self.touched_at.get(*group).copied().unwrap_or(NEVER));
+        Int64Array::from_iter_values(touched)
+    }
+
+    /// Takes over when groups were touched.
+    pub(crate) fn restore(&mut self, touched: &Int64Array, groups: &[usize], group_bound: usize) {
+        self.touched_at.resize(group_bound.max(self.touched_at.len()), NEVER);
+        for (group, touched) in groups.iter().zip(touched.values()) {
+            if let Some(at) = self.touched_at.get_mut(*group) {
+                *at = *touched;
+            }
+        }
+    }
+
+    /// Goes on where event time had come so far.
+    pub(crate) fn resume(&mut self, watermark: Watermark) {
+        self.on_watermark(watermark);
     }
 
     /// Heap memory held, in bytes.

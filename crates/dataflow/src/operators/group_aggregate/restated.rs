@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, new_null_array};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, new_null_array};
+use arrow::compute::filter;
+use arrow::datatypes::{DataType, Field};
 
 use super::numbers::Numbers;
 use super::slots::{Slots, slots_for};
-use super::state::{RollingState, failed};
+use super::state::{RollingState, failed, mistyped};
 use crate::aggregate::{AggregateFunction, GroupAccumulator};
 use crate::expression::EvaluationError;
 
@@ -81,13 +82,17 @@ impl Restated {
             states = merged.take_states()?;
             touched = known_groups.into_iter().chain(new_groups).collect();
         }
-        for (slots, column) in self.states.iter_mut().zip(&states) {
-            slots.write(&touched, column).map_err(|error| failed(&self.function, &error))?;
+        self.write(&touched, &states)
+    }
+
+    fn write(&mut self, groups: &[usize], states: &[ArrayRef]) -> Result<(), EvaluationError> {
+        for (slots, column) in self.states.iter_mut().zip(states) {
+            slots.write(groups, column).map_err(|error| failed(&self.function, &error))?;
         }
-        let bound = touched.iter().max().map_or(0, |group| group + 1);
+        let bound = groups.iter().max().map_or(0, |group| group + 1);
         self.written.resize(bound.max(self.written.len()), false);
-        for group in touched {
-            if let Some(written) = self.written.get_mut(group) {
+        for group in groups {
+            if let Some(written) = self.written.get_mut(*group) {
                 *written = true;
             }
         }
@@ -140,6 +145,25 @@ impl RollingState for Restated {
     fn states(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
         self.restate()?;
         self.read(groups)
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        let states = self.function.state_fields().into_iter().map(|field| field.with_nullable(true));
+        std::iter::once(Field::new("has_state", DataType::Boolean, false)).chain(states).collect()
+    }
+
+    fn seal(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        self.restate()?;
+        let has_state: BooleanArray = groups.iter().map(|group| Some(self.has_state(*group))).collect();
+        Ok(std::iter::once(Arc::new(has_state) as ArrayRef).chain(self.read(groups)?).collect())
+    }
+
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], _: usize) -> Result<(), EvaluationError> {
+        let (has_state, states) = sealed.split_first().ok_or_else(|| mistyped("aggregate"))?;
+        let has_state = has_state.as_boolean_opt().ok_or_else(|| mistyped("aggregate"))?;
+        let states = states.iter().map(|column| filter(column, has_state)).collect::<Result<Vec<_>, _>>();
+        let with_state = groups.iter().zip(has_state.values()).filter(|(_, has)| *has).map(|(group, _)| *group);
+        self.write(&with_state.collect::<Vec<usize>>(), &states.map_err(|error| failed(&self.function, &error))?)
     }
 
     fn forget(&mut self, groups: &[usize]) {

@@ -19,6 +19,7 @@ use super::{GroupAggregate, RollingCall};
 use crate::batch::{Batch, RowKind};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::emit_in_parts;
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// What reaches the operator.
@@ -35,29 +36,29 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    fn is_updating(self) -> bool {
+    pub(super) fn is_updating(self) -> bool {
         matches!(self, Input::Changes | Input::MarkedChanges)
     }
 }
 
 /// Aggregates rows by group.
 pub(crate) struct Rolling {
-    key_count: usize,
-    calls: Vec<RollingCall>,
-    input: Input,
-    schema: SchemaRef,
-    keys: KeyTable,
-    states: Vec<Box<dyn RollingState>>,
+    pub(super) key_count: usize,
+    pub(super) calls: Vec<RollingCall>,
+    pub(super) input: Input,
+    pub(super) schema: SchemaRef,
+    pub(super) keys: KeyTable,
+    pub(super) states: Vec<Box<dyn RollingState>>,
     /// How many rows each group has, where rows are taken back: a group without any is gone.
-    row_counts: Vec<i64>,
+    pub(super) row_counts: Vec<i64>,
     /// The values of distinct arguments.
-    sets: Vec<(Sharing, Box<dyn DistinctSet>)>,
-    given: Given,
+    pub(super) sets: Vec<(Sharing, Box<dyn DistinctSet>)>,
+    pub(super) given: Given,
     /// The groups touched since the last flush.
-    touched: Numbers,
-    lifetime: Option<Lifetime>,
+    pub(super) touched: Numbers,
+    pub(super) lifetime: Option<Lifetime>,
     /// The group of each row being added: kept for its memory.
-    groups_of_rows: Vec<usize>,
+    pub(super) groups_of_rows: Vec<usize>,
 }
 
 impl Rolling {
@@ -316,6 +317,18 @@ impl Operator for Rolling {
             self.forget_expired();
         }
         Ok(())
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        self.sealed()
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.take_over(name, &rows)
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.lifetime.iter_mut().for_each(|lifetime| lifetime.resume(watermark));
     }
 
     fn state_size_bytes(&self) -> usize {

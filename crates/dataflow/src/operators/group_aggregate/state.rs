@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 use arrow::error::ArrowError;
 
 use super::counted::Counted;
@@ -58,6 +58,20 @@ pub(crate) trait RollingState: Send {
     }
     /// Forgets some groups.
     fn forget(&mut self, groups: &[usize]);
+    /// The columns that [`RollingState::seal`] gives.
+    fn sealed_fields(&self) -> Vec<Field>;
+    /// All that has to be kept of some groups, but for [`RollingState::counted`]: one element a group.
+    fn seal(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        self.states(groups)
+    }
+    /// Takes over what was sealed of groups to which nothing has been added yet.
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        self.merge(sealed, groups, group_bound)
+    }
+    /// Where a group's state is many rows: these are sealed apart.
+    fn counted(&mut self) -> Option<&mut Counted> {
+        None
+    }
     /// Heap memory held, in bytes.
     fn size_bytes(&self) -> usize;
 }

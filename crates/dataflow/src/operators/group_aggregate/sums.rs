@@ -10,7 +10,7 @@ use arrow::array::{
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::datatypes::{
     DataType, Decimal128Type, DurationMicrosecondType, DurationMillisecondType, DurationNanosecondType,
-    DurationSecondType, Float64Type, Int64Type, TimeUnit, UInt64Type,
+    DurationSecondType, Field, Float64Type, Int64Type, TimeUnit, UInt64Type,
 };
 
 use super::state::{RollingState, mistyped, passes};
@@ -73,6 +73,10 @@ impl RollingState for Counts {
     fn results(&mut self, groups: &[usize]) -> Result<ArrayRef, EvaluationError> {
         let count = |group: &usize| self.counts.get(*group).copied().unwrap_or(0);
         Ok(Arc::new(Int64Array::from_iter_values(groups.iter().map(count))))
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        vec![Field::new("count", DataType::Int64, false)]
     }
 
     fn forget(&mut self, groups: &[usize]) {
@@ -158,6 +162,32 @@ impl<T: ArrowPrimitiveType> Sums<T> {
         groups.iter().map(|group| self.counts.get(*group).copied().unwrap_or(0))
     }
 
+    fn sealed_fields(&self) -> Vec<Field> {
+        vec![Field::new("count", DataType::UInt64, false), Field::new("sum", self.data_type.clone(), false)]
+    }
+
+    fn seal(&self, groups: &[usize]) -> Vec<ArrayRef> {
+        let counts: UInt64Array = self.counts_of(groups).map(Some).collect();
+        let sums: ScalarBuffer<T::Native> =
+            groups.iter().map(|group| self.sums.get(*group).copied().unwrap_or_default()).collect();
+        let sums = PrimitiveArray::<T>::new(sums, None).with_data_type(self.data_type.clone());
+        vec![Arc::new(counts), Arc::new(sums)]
+    }
+
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        self.grow(group_bound);
+        let [counts, sums] = sealed else { return Err(mistyped("sum")) };
+        let (Some(counts), Some(sums)) = (counts.as_primitive_opt::<UInt64Type>(), sums.as_primitive_opt::<T>()) else {
+            return Err(mistyped("sum"));
+        };
+        for (group, (count, sum)) in groups.iter().zip(counts.values().iter().zip(sums.values())) {
+            if let (Some(to_sum), Some(to_count)) = (self.sums.get_mut(*group), self.counts.get_mut(*group)) {
+                (*to_sum, *to_count) = (*sum, *count);
+            }
+        }
+        Ok(())
+    }
+
     /// The sums; null where there was no value.
     fn sums_of(&self, groups: &[usize]) -> ArrayRef {
         let sums: ScalarBuffer<T::Native> =
@@ -215,6 +245,18 @@ impl<T: ArrowPrimitiveType> RollingState for Sum<T> {
 
     fn forget(&mut self, groups: &[usize]) {
         self.0.forget(groups);
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        self.0.sealed_fields()
+    }
+
+    fn seal(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        Ok(self.0.seal(groups))
+    }
+
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        self.0.restore(sealed, groups, group_bound)
     }
 
     fn size_bytes(&self) -> usize {
@@ -290,6 +332,18 @@ impl<T: ArrowPrimitiveType> RollingState for Average<T> {
 
     fn forget(&mut self, groups: &[usize]) {
         self.sums.forget(groups);
+    }
+
+    fn sealed_fields(&self) -> Vec<Field> {
+        self.sums.sealed_fields()
+    }
+
+    fn seal(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, EvaluationError> {
+        Ok(self.sums.seal(groups))
+    }
+
+    fn restore(&mut self, sealed: &[ArrayRef], groups: &[usize], group_bound: usize) -> Result<(), EvaluationError> {
+        self.sums.restore(sealed, groups, group_bound)
     }
 
     fn size_bytes(&self) -> usize {

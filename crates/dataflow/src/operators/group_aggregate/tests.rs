@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod sealing;
+
 use arrow::array::{AsArray, Int64Array, RecordBatch, UInt8Array};
 use arrow::datatypes::{Field, Int64Type, Schema};
 
 use super::*;
-use crate::batch::Batch;
+use crate::batch::{Batch, RowKind};
 use crate::native::{Count, Sum};
 use crate::operator::{LateRows, Output};
 use crate::time::Watermark;

@@ -1,0 +1,186 @@
+//! The state of a rolling aggregation as rows, for checkpoints. The same whether rows, partial states of rows, or changes
+//! (marked or not) come in, so that state goes over to another parallelism.
+//!
+//! | part | a row is | columns |
+//! |---|---|---|
+//! | `groups` | a group | keys; the results that were given out; when it was touched last, where it has a time to live; how many rows it has, where rows are taken back; the state of each aggregate |
+//! | `values N` | a distinct value of a group, of the set `N` | keys; the value; how often each call of the set has it |
+//! | `rows N` | a row of a group, counted for call `N` | keys; the arguments; how often it is there |
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+
+use super::entries::Entries;
+use super::rolling::Rolling;
+use super::sharing::Sharing;
+use crate::operator::OperatorError;
+use crate::operators::rows_of;
+use crate::state::{Extent, Lies, StatePart};
+
+const GROUPS: &str = "groups";
+const VALUES: &str = "values ";
+const ROWS: &str = "rows ";
+
+impl Rolling {
+    /// All state there is, once what was touched has been given out.
+    pub(super) fn sealed(&mut self) -> Result<Vec<StatePart>, OperatorError> {
+        let groups = self.keys.groups();
+        let rows = self.sealed_groups(&groups)?;
+        let mut parts = vec![self.part(GROUPS.to_owned(), rows)];
+        let mut is_here = vec![false; self.keys.group_bound()];
+        for group in &groups {
+            if let Some(is_here) = is_here.get_mut(*group) {
+                *is_here = true;
+            }
+        }
+        for (number, (sharing, set)) in self.sets.iter().enumerate() {
+            let is_wanted = |group: usize| is_here.get(group).copied().unwrap_or(false);
+            let (groups, columns) = set.entries(sharing.calls.len(), &is_wanted)?.into_columns();
+            let rows = self.rows_by_group(&groups, columns, value_fields(sharing))?;
+            parts.push(self.part(format!("{VALUES}{number}"), rows));
+        }
+        for number in 0..self.states.len() {
+            let Some(counted) = self.states.get_mut(number).and_then(|state| state.counted()) else { continue };
+            let ((groups, columns), fields) = (counted.rows_of(&groups)?, counted.row_fields());
+            let rows = self.rows_by_group(&groups, columns, fields)?;
+            parts.push(self.part(format!("{ROWS}{number}"), rows));
+        }
+        Ok(parts)
+    }
+
+    /// Takes over rows of a part.
+    pub(super) fn take_over(&mut self, name: &str, rows: &RecordBatch) -> Result<(), OperatorError> {
+        if name == GROUPS {
+            return self.take_over_groups(rows);
+        }
+        let unknown = || OperatorError::Unsupported(format!("it has no state of the name {name}"));
+        if let Some(number) = name.strip_prefix(VALUES) {
+            let number: usize = number.parse().map_err(|_| unknown())?;
+            let (sharing, _) = self.sets.get(number).ok_or_else(unknown)?;
+            let value_count = sharing.types.len();
+            let columns = self.columns_by_group(rows, value_fields(sharing))?;
+            let entries = Entries::of_columns(&columns, value_count, self.groups_of_rows.clone());
+            let (_, set) = self.sets.get_mut(number).ok_or_else(unknown)?;
+            return Ok(set.restore(&entries.ok_or_else(unknown)?)?);
+        }
+        let number: usize = name.strip_prefix(ROWS).and_then(|number| number.parse().ok()).ok_or_else(unknown)?;
+        let counted = self.states.get_mut(number).and_then(|state| state.counted()).ok_or_else(unknown)?;
+        let fields = counted.row_fields();
+        let columns = self.columns_by_group(rows, fields)?;
+        let bound = self.keys.group_bound();
+        let counted = self.states.get_mut(number).and_then(|state| state.counted()).ok_or_else(unknown)?;
+        Ok(counted.restore_rows(&columns, &self.groups_of_rows, bound)?)
+    }
+
+    fn part(&self, name: String, rows: RecordBatch) -> StatePart {
+        let lies = Lies::Keyed((0..self.key_count).collect());
+        StatePart { name: Cow::Owned(name), rows, lies, extent: Extent::Whole }
+    }
+
+    /// The columns of a part: the keys, and these.
+    fn part_schema(&self, fields: Vec<Field>) -> SchemaRef {
+        let keys = self.schema.fields().iter().take(self.key_count);
+        let keys = keys.map(|field| field.as_ref().clone().with_nullable(true));
+        Arc::new(Schema::new(keys.chain(fields).collect::<Vec<Field>>()))
+    }
+
+    /// Rows of groups, with the keys before their columns.
+    fn rows_by_group(
+        &self,
+        groups: &[usize],
+        columns: Vec<ArrayRef>,
+        fields: Vec<Field>,
+    ) -> Result<RecordBatch, OperatorError> {
+        let columns = self.keys.columns(groups)?.into_iter().chain(columns).collect();
+        Ok(rows_of(&self.part_schema(fields), columns, groups.len())?)
+    }
+
+    /// The columns behind the keys; `groups_of_rows` then has the group of each row.
+    fn columns_by_group(&mut self, rows: &RecordBatch, fields: Vec<Field>) -> Result<Vec<ArrayRef>, OperatorError> {
+        let schema = self.part_schema(fields);
+        let types =
+            |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
+        if types(&schema) != types(&rows.schema()) {
+            let reason = format!("its state has the columns {schema}, not {}; it is another query's", rows.schema());
+            return Err(OperatorError::Unsupported(reason));
+        }
+        let (keys, columns) = rows.columns().split_at_checked(self.key_count).unwrap_or_default();
+        self.keys.intern(keys, rows.num_rows(), &mut self.groups_of_rows)?;
+        Ok(columns.to_vec())
+    }
+
+    fn group_fields(&self) -> Vec<Field> {
+        let given = self.schema.fields().iter().skip(self.key_count);
+        let mut fields: Vec<Field> =
+            given.map(|field| Field::new(format!("given {}", field.name()), field.data_type().clone(), true)).collect();
+        if self.lifetime.is_some() {
+            fields.push(Field::new("touched_ms", DataType::Int64, false));
+        }
+        if self.input.is_updating() {
+            fields.push(Field::new("row_count", DataType::Int64, false));
+        }
+        for (number, state) in self.states.iter().enumerate() {
+            let named = |field: Field| {
+                let name = format!("{number}.{}", field.name());
+                field.with_name(name)
+            };
+            fields.extend(state.sealed_fields().into_iter().map(named));
+        }
+        fields
+    }
+
+    fn sealed_groups(&mut self, groups: &[usize]) -> Result<RecordBatch, OperatorError> {
+        let mut columns = self.given.read(groups)?;
+        if let Some(lifetime) = &self.lifetime {
+            columns.push(Arc::new(lifetime.touched(groups)));
+        }
+        if self.input.is_updating() {
+            let count = |group: &usize| self.row_counts.get(*group).copied().unwrap_or(0);
+            columns.push(Arc::new(Int64Array::from_iter_values(groups.iter().map(count))));
+        }
+        for state in &mut self.states {
+            columns.extend(state.seal(groups)?);
+        }
+        self.rows_by_group(groups, columns, self.group_fields())
+    }
+
+    fn take_over_groups(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let columns = self.columns_by_group(rows, self.group_fields())?;
+        let (groups, bound) = (&self.groups_of_rows, self.keys.group_bound());
+        let mut columns = columns.into_iter();
+        let given: Vec<ArrayRef> = columns.by_ref().take(self.schema.fields().len() - self.key_count).collect();
+        self.given.write(groups, &given)?;
+        let mut numbers = || columns.next().and_then(|column| column.as_primitive_opt::<Int64Type>().cloned());
+        if let Some(lifetime) = &mut self.lifetime
+            && let Some(touched) = numbers()
+        {
+            lifetime.restore(&touched, groups, bound);
+        }
+        if self.input.is_updating()
+            && let Some(counts) = numbers()
+        {
+            self.row_counts.resize(bound.max(self.row_counts.len()), 0);
+            for (group, sealed) in groups.iter().zip(counts.values()) {
+                if let Some(count) = self.row_counts.get_mut(*group) {
+                    *count = *sealed;
+                }
+            }
+        }
+        for state in &mut self.states {
+            let sealed: Vec<ArrayRef> = columns.by_ref().take(state.sealed_fields().len()).collect();
+            state.restore(&sealed, groups, bound)?;
+        }
+        Ok(())
+    }
+}
+
+/// The columns of a set's entries.
+fn value_fields(sharing: &Sharing) -> Vec<Field> {
+    let value =
+        |(number, data_type): (usize, &DataType)| Field::new(format!("value {number}"), data_type.clone(), true);
+    let count = |call: &usize| Field::new(format!("count {call}"), DataType::UInt32, false);
+    sharing.types.iter().enumerate().map(value).chain(sharing.calls.iter().map(count)).collect()
+}
