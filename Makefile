@@ -6,13 +6,13 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres kafka openssl clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
 	$(BINARY) demo $(DEMO_DIR)
 
-build: ui
+build: ui openssl
 	$(CARGO) build --release --locked --package mulgil-cli
 
 ui: ui/dist/index.html
@@ -26,13 +26,13 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 	@touch $@
 
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
-test: ui python browser postgres
+test: ui python browser postgres kafka openssl
 	$(CARGO) test --workspace --locked
 	npm test --prefix ui --silent
 	bash tests/e2e.sh
 
 ## Formatting, lints, layers, generated code: everything that needs no running system.
-check: ui
+check: ui openssl
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	npm run check:api --prefix ui --silent
@@ -57,6 +57,25 @@ postgres:
 	  echo "installing postgresql for the tests"; \
 	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+## Tests start a broker of their own from Apache Kafka's packages; they are fetched once.
+kafka: target/kafka/.fetched
+
+target/kafka/.fetched: tests/kafka/pom.xml
+	@command -v mvn >/dev/null || { \
+	  echo "installing maven and a Java runtime for the tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends maven default-jre-headless >/dev/null; }
+	@rm -rf target/kafka/libs
+	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/target/kafka/libs
+	@touch $@
+
+## The Kafka client is linked with the system's OpenSSL.
+openssl:
+	@pkg-config --exists openssl 2>/dev/null || { \
+	  echo "installing OpenSSL's headers"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libssl-dev pkg-config openssl >/dev/null; }
 
 clean-demo:
 	rm -rf $(DEMO_DIR)

@@ -66,13 +66,14 @@ impl Conform {
         Ok(column)
     }
 
-    fn refusal(&self, reason: String) -> ConnectError {
+    /// An error about the rows to be written.
+    pub(crate) fn refusal(&self, reason: String) -> ConnectError {
         ConnectError::Definition { table: self.table.clone(), reason }
     }
 }
 
 /// Whether a cast keeps every value, or fails where one does not fit.
-fn keeps_values(from: &DataType, to: &DataType) -> bool {
+pub(crate) fn keeps_values(from: &DataType, to: &DataType) -> bool {
     use DataType::{Binary, BinaryView, Date32, Date64, Decimal128, LargeBinary, LargeUtf8, Timestamp, Utf8, Utf8View};
     let is_text = |data_type: &DataType| matches!(data_type, Utf8 | LargeUtf8 | Utf8View);
     let is_bytes = |data_type: &DataType| matches!(data_type, Binary | LargeBinary | BinaryView);

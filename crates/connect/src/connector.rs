@@ -27,6 +27,11 @@ pub(crate) trait Connector: Send + Sync {
     /// The value of the option `connector`.
     fn name(&self) -> &'static str;
 
+    /// What the system says about a row beside the row: the keys that `METADATA FROM` may name.
+    fn metadata(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Whether the definition can be served.
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError>;
 
@@ -46,7 +51,7 @@ pub(crate) trait Connector: Send + Sync {
 
     /// The table as the target of a batch write.
     fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        let conform = Conform::new(table.name.to_string(), table.physical_schema());
+        let conform = Conform::new(table.name.to_string(), table.writable_schema());
         Ok(Arc::new(AppendOnly { definition: table.clone(), sink: self.sink(table)?, conform }))
     }
 }

@@ -11,6 +11,7 @@ use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::filesystem::FilesystemConnector;
+use crate::kafka::KafkaConnector;
 use crate::lake::Lake;
 use crate::lookup::LookupOptions;
 use crate::options::{refusal, suggestion};
@@ -54,7 +55,8 @@ impl Connectors {
                 Box::new(FilesystemConnector::new(project_dir.clone())),
                 Box::new(TopicConnector::new(log)),
                 Box::new(lake),
-                Box::new(PostgresConnector::new(project_dir)),
+                Box::new(PostgresConnector::new(project_dir.clone())),
+                Box::new(KafkaConnector::new(project_dir)),
                 Box::new(SocketConnector),
                 Box::new(PrintConnector),
                 Box::new(BlackholeConnector),
@@ -108,9 +110,28 @@ impl Connectors {
         if table.physical_schema().fields().is_empty() {
             return Err(refusal(table, "it has no physical column; add at least one"));
         }
+        check_metadata(connector.as_ref(), table)?;
         PartitionColumns::new(table)?;
         let (time, rest) = TimeOptions::split(table)?;
         let (_, rest) = LookupOptions::split(rest)?;
         Ok((connector.as_ref(), time, rest))
     }
+}
+
+/// Refuses metadata columns that the connector knows nothing about.
+fn check_metadata(connector: &dyn Connector, table: &TableDefinition) -> Result<(), ConnectError> {
+    let asked = table.columns.iter().filter_map(|column| Some((column, column.metadata.as_ref()?)));
+    for (column, metadata) in asked {
+        let known = connector.metadata();
+        if known.is_empty() {
+            let reason = format!("connector '{}' has no metadata; remove column {}", connector.name(), column.name);
+            return Err(refusal(table, reason));
+        }
+        if !known.contains(&metadata.key.as_str()) {
+            let suggestion = suggestion(&metadata.key, known);
+            let reason = format!("column {}: unknown metadata '{}'{suggestion}", column.name, metadata.key);
+            return Err(refusal(table, reason));
+        }
+    }
+    Ok(())
 }

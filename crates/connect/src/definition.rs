@@ -60,6 +60,15 @@ impl TableDefinition {
         let fields = physical.map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
+
+    /// The columns that an `INSERT` writes: the physical ones without those that can only be read.
+    pub fn writable_schema(&self) -> SchemaRef {
+        let is_virtual =
+            |column: &ColumnDefinition| column.metadata.as_ref().is_some_and(|metadata| metadata.is_virtual);
+        let written = self.columns.iter().filter(|column| column.computed.is_none() && !is_virtual(column));
+        let fields = written.map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
 }
 
 /// A column.
@@ -73,6 +82,17 @@ pub struct ColumnDefinition {
     pub nullable: bool,
     /// `name AS expression`: computed from the physical columns by `sql`, unknown to connectors.
     pub computed: Option<String>,
+    /// `name TYPE METADATA FROM 'key'`: not a part of the row but what its system says about it.
+    pub metadata: Option<MetadataDefinition>,
+}
+
+/// `METADATA [FROM 'key'] [VIRTUAL]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataDefinition {
+    /// What is asked for, in Flink's words: `timestamp`, `offset`. The column's name, unless `FROM` says another.
+    pub key: String,
+    /// Whether the column can only be read: it is no column of an `INSERT`.
+    pub is_virtual: bool,
 }
 
 /// `WATERMARK FOR column AS expression`.

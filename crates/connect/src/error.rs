@@ -74,6 +74,14 @@ pub enum ConnectError {
         /// What it said, and where it is; without any password.
         reason: String,
     },
+    /// Apache Kafka refused: it does not know the topic, or whoever asks.
+    #[error("table {table}: {reason}")]
+    Kafka {
+        /// The table.
+        table: String,
+        /// What it said, and what to do; without any password.
+        reason: String,
+    },
     /// The rows to be written could not be computed.
     #[error(transparent)]
     Query(DataFusionError),

@@ -4,6 +4,7 @@ pub(crate) mod cells;
 pub(crate) mod csv;
 pub(crate) mod json;
 pub(crate) mod parquet;
+pub(crate) mod records;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, TimeUnit};

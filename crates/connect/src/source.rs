@@ -1,6 +1,8 @@
 //! The contract of a source: partitions that can be read side by side, each from a position.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -46,9 +48,58 @@ pub trait Source: Send + Sync {
     async fn state(&self) -> Result<Option<String>, ConnectError> {
         Ok(None)
     }
+    /// How often somebody who follows the table should ask for its partitions again. New ones come last, and are opened at 0;
+    /// `None` where there never are any.
+    fn discovery_interval(&self) -> Option<Duration> {
+        None
+    }
+    /// A checkpoint that holds these positions (partition and position) is durable: the system may be told, so that its own
+    /// tools show how far the table is read. Nothing depends on it.
+    async fn acknowledge(&self, positions: &[(usize, Position)]) -> Result<(), ConnectError> {
+        let _ = positions;
+        Ok(())
+    }
     /// The same table with the partitions that it has now; `None` where this one would do.
     fn renewed(&self) -> Option<Arc<dyn Source>> {
         None
+    }
+}
+
+/// How a reader is doing, to be seen while it waits: the reader writes it, whoever shows the job reads it.
+#[derive(Debug)]
+pub struct Progress {
+    lag: AtomicU64,
+    waits_for: Mutex<Option<String>>,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { lag: AtomicU64::new(UNKNOWN), waits_for: Mutex::new(None) }
+    }
+}
+
+/// A lag that nobody knows.
+const UNKNOWN: u64 = u64::MAX;
+
+impl Progress {
+    /// Rows of the partition that are there and not read yet, as the system counts them; `None` where it does not say.
+    pub fn lag(&self) -> Option<u64> {
+        Some(self.lag.load(Relaxed)).filter(|lag| *lag != UNKNOWN)
+    }
+
+    /// What the reader waits for that should be there and is not, for people: `Kafka at 10.0.0.7:9092: connection refused`.
+    pub fn waits_for(&self) -> Option<String> {
+        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says how much is left to read.
+    pub(crate) fn set_lag(&self, lag: u64) {
+        self.lag.store(lag, Relaxed);
+    }
+
+    /// Says what is waited for, or that the wait is over.
+    pub(crate) fn set_waits_for(&self, what: Option<String>) {
+        *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 }
 
@@ -76,5 +127,9 @@ pub trait PartitionReader: Send {
     /// Rows skipped so far because they could not be decoded.
     fn skipped_rows(&self) -> u64 {
         0
+    }
+    /// How it is doing, for others to look at while `next` waits; `None` where there is nothing to say.
+    fn progress(&self) -> Option<Arc<Progress>> {
+        None
     }
 }

@@ -107,6 +107,14 @@ impl Source for TimedSource {
         self.source.state().await
     }
 
+    fn discovery_interval(&self) -> Option<Duration> {
+        self.source.discovery_interval()
+    }
+
+    async fn acknowledge(&self, positions: &[(usize, Position)]) -> Result<(), ConnectError> {
+        self.source.acknowledge(positions).await
+    }
+
     fn renewed(&self) -> Option<Arc<dyn Source>> {
         let source = self.source.renewed()?;
         Some(Arc::new(TimedSource { source, time: self.time.clone() }))

@@ -7,14 +7,14 @@ mod sink;
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use mulgil_log::{EventLog, LogError, StartAt, Topic, TopicOptions};
 
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
-use crate::format::json;
+use crate::format::records::RecordFormat;
 use crate::options::Options;
 use crate::sink::Sink;
 use crate::source::{PartitionReader, Position, Source};
@@ -54,15 +54,6 @@ impl Connector for TopicConnector {
     }
 }
 
-/// How the value of a record says a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Format {
-    /// A JSON object.
-    Json,
-    /// The whole value is the one column.
-    Raw,
-}
-
 /// A table over one topic.
 #[derive(Clone)]
 pub(crate) struct TopicTable {
@@ -71,7 +62,7 @@ pub(crate) struct TopicTable {
     topic: String,
     /// How many partitions the topic gets if there is none yet.
     partitions: u32,
-    format: Format,
+    format: RecordFormat,
     /// Whether records that cannot be read are skipped and counted.
     ignore_parse_errors: bool,
     start: StartAt,
@@ -80,15 +71,12 @@ pub(crate) struct TopicTable {
 
 impl TopicTable {
     fn new(table: &TableDefinition, log: Option<EventLog>) -> Result<Self, ConnectError> {
-        let allowed: Vec<&str> = OPTIONS.iter().chain(&json::OPTIONS).copied().collect();
+        let allowed: Vec<&str> = OPTIONS.iter().chain(&RecordFormat::OPTIONS).copied().collect();
         let options = Options::new(table, &allowed)?;
         options.required("format", "json")?;
-        let format = options.one_of("format", &[("json", Format::Json), ("raw", Format::Raw)], Format::Json)?;
+        let format = options.one_of("format", &RecordFormat::CHOICES, RecordFormat::Json)?;
         let schema = table.physical_schema();
-        let is_raw = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Binary);
-        if format == Format::Raw && !matches!(&schema.fields()[..], [field] if is_raw(field.data_type())) {
-            return Err(options.refusal("'format' = 'raw' needs exactly one physical column, a STRING or BYTES"));
-        }
+        format.check(&schema).map_err(|reason| options.refusal(reason))?;
         if !table.partitioned_by.is_empty() {
             return Err(options.refusal("a topic cannot be PARTITIONED BY columns; use 'topic.partitions' = '4'"));
         }

@@ -7,7 +7,9 @@ use arrow::datatypes::DataType;
 use datafusion::sql::sqlparser::ast::{Expr, Ident, ObjectName};
 use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan};
-use mulgil_connect::definition::{ColumnDefinition, TableDefinition, TableName, WatermarkDefinition};
+use mulgil_connect::definition::{
+    ColumnDefinition, MetadataDefinition, TableDefinition, TableName, WatermarkDefinition,
+};
 
 use crate::duration::duration_of_interval;
 use crate::problem::{Mistake, did_you_mean};
@@ -170,7 +172,8 @@ fn read_column(parser: &mut Parser<'_>, source: &SourceText<'_>, table: &mut Tab
     if table.definition.columns.iter().any(|column| column.name == name) {
         return Err(Mistake::new(at, format!("column {name} is there twice")).remedy("give one of them another name"));
     }
-    let mut column = ColumnDefinition { name, data_type: DataType::Null, nullable: true, computed: None };
+    let mut column =
+        ColumnDefinition { name, data_type: DataType::Null, nullable: true, computed: None, metadata: None };
     let mut tree = None;
     if skip_word(parser, "AS") {
         let (expression, text) = read_expression(parser, source)?;
@@ -192,8 +195,11 @@ fn read_column(parser: &mut Parser<'_>, source: &SourceText<'_>, table: &mut Tab
         } else if skip_word(parser, "COMMENT") {
             parser.parse_literal_string().map_err(|error| Mistake::from_parser(&error, at))?;
         } else if skip_word(parser, "METADATA") {
-            return Err(Mistake::new(at, "METADATA columns are not known yet")
-                .remedy("remove the column, or write the value into the rows"));
+            if column.computed.is_some() {
+                return Err(Mistake::new(at, format!("column {} is computed and no metadata", column.name))
+                    .remedy("write `name TYPE METADATA FROM 'key'`"));
+            }
+            column.metadata = Some(read_metadata(parser, &column.name)?);
         } else {
             break;
         }
@@ -202,6 +208,16 @@ fn read_column(parser: &mut Parser<'_>, source: &SourceText<'_>, table: &mut Tab
     table.places.columns.push(at);
     table.places.computed.push(tree);
     Ok(())
+}
+
+/// `[FROM 'key'] [VIRTUAL]`, behind `METADATA`.
+fn read_metadata(parser: &mut Parser<'_>, column: &str) -> Result<MetadataDefinition, Mistake> {
+    let mut key = column.to_owned();
+    if skip_word(parser, "FROM") {
+        let at = place(parser);
+        key = parser.parse_literal_string().map_err(|error| Mistake::from_parser(&error, at))?;
+    }
+    Ok(MetadataDefinition { key, is_virtual: skip_word(parser, "VIRTUAL") })
 }
 
 /// `a, b)`.

@@ -32,13 +32,13 @@ pub(crate) fn target(catalog: &Catalog, insert: &InsertDeclaration) -> Result<Ar
     )))
 }
 
-/// Puts the query's columns, by place or by the names given, under the table's physical columns, cast to their types.
+/// Puts the query's columns, by place or by the names given, under the columns that the table takes, cast to their types.
 pub(crate) fn fit_columns(
     plan: LogicalPlan,
     table: &Table,
     insert: &InsertDeclaration,
 ) -> Result<LogicalPlan, Mistake> {
-    let schema = table.definition.physical_schema();
+    let schema = table.definition.writable_schema();
     let given = plan.schema().columns();
     let expected: Vec<String> = if insert.columns.is_empty() {
         schema.fields().iter().map(|field| field.name().clone()).collect()

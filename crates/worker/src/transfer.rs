@@ -35,8 +35,9 @@ fn columns(
     target: &TableDefinition,
     partition: &[(String, String)],
 ) -> Result<Vec<String>, String> {
-    let physical = target.columns.iter().filter(|column| column.computed.is_none());
-    physical
+    let written = target.writable_schema();
+    let written = written.fields().iter().filter_map(|field| column(target, field.name()));
+    written
         .map(|wanted| {
             let name = quoted(&wanted.name);
             let value = partition.iter().find(|(column, _)| *column == wanted.name);
@@ -124,7 +125,7 @@ mod tests {
     use mulgil_flow::DataInterval;
 
     fn column(name: &str, data_type: DataType) -> ColumnDefinition {
-        ColumnDefinition { name: name.to_owned(), data_type, nullable: true, computed: None }
+        ColumnDefinition { name: name.to_owned(), data_type, nullable: true, computed: None, metadata: None }
     }
 
     fn table(

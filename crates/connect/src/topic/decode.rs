@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::RecordBatch;
 use mulgil_log::{Frame, PartitionReader};
 
-use super::{Format, TopicTable};
+use super::TopicTable;
 use crate::error::ConnectError;
-use crate::format::cells::Decoded;
-use crate::format::json::JsonDecoder;
+use crate::format::records::RecordDecoder;
 use crate::source::Position;
 
 /// Rows of a batch, about.
@@ -27,15 +25,10 @@ pub(super) struct Cursor {
     /// Records from here on are not wanted.
     end: Option<u64>,
     read_bytes: usize,
-    decoder: Decoder,
+    decoder: RecordDecoder,
     ignore_parse_errors: bool,
     /// Records passed over because they could not be decoded.
     pub(super) skipped_rows: u64,
-}
-
-enum Decoder {
-    Json(JsonDecoder),
-    Raw(SchemaRef),
 }
 
 impl Cursor {
@@ -48,10 +41,7 @@ impl Cursor {
         projection: &[usize],
     ) -> Result<Self, ConnectError> {
         let schema = Arc::new(table.schema.project(projection)?);
-        let decoder = match table.format {
-            Format::Json => Decoder::Json(JsonDecoder::new(schema)),
-            Format::Raw => Decoder::Raw(schema),
-        };
+        let decoder = RecordDecoder::new(table.format, schema);
         Ok(Self {
             topic: table.topic.clone(),
             partition,
@@ -87,7 +77,7 @@ impl Cursor {
             return Ok(None);
         }
         self.adapt_read_size(&values);
-        let decoded = self.decode(&values)?;
+        let decoded = self.decoder.decode(&values)?;
         if !self.ignore_parse_errors
             && let Some((index, reason)) = decoded.bad.first()
         {
@@ -107,34 +97,4 @@ impl Cursor {
         let wanted = bytes.saturating_mul(BATCH_ROWS) / values.len().max(1);
         self.read_bytes = wanted.clamp(*READ_BYTES.start(), *READ_BYTES.end());
     }
-
-    fn decode(&self, values: &[&[u8]]) -> Result<Decoded, ConnectError> {
-        match &self.decoder {
-            Decoder::Json(decoder) => Ok(decoder.decode(values)?),
-            Decoder::Raw(schema) => decode_raw(schema, values),
-        }
-    }
-}
-
-/// Values as they are: the one column of the table, or none of it.
-fn decode_raw(schema: &SchemaRef, values: &[&[u8]]) -> Result<Decoded, ConnectError> {
-    let mut bad = Vec::new();
-    let mut good = values.len();
-    let columns: Vec<ArrayRef> = match schema.fields().first().map(|field| field.data_type()) {
-        None => vec![],
-        Some(DataType::Binary) => vec![Arc::new(BinaryArray::from_iter_values(values))],
-        Some(_) => {
-            let mut texts = Vec::with_capacity(values.len());
-            for (index, value) in values.iter().enumerate() {
-                match std::str::from_utf8(value) {
-                    Ok(text) => texts.push(text),
-                    Err(_) => bad.push((index, "the value is not UTF-8 text".to_owned())),
-                }
-            }
-            good = texts.len();
-            vec![Arc::new(StringArray::from_iter_values(texts))]
-        }
-    };
-    let options = RecordBatchOptions::new().with_row_count(Some(good));
-    Ok(Decoded { rows: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, bad })
 }

@@ -4,17 +4,14 @@
 use std::collections::VecDeque;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use arrow::array::AsArray;
-use arrow::datatypes::DataType;
 use async_trait::async_trait;
-use bytes::Bytes;
 use mulgil_dataflow::batch::Batch;
 use mulgil_log::{Appended, Record, Topic};
 
-use super::{Format, TopicTable};
+use super::TopicTable;
 use crate::conform::Conform;
 use crate::error::ConnectError;
-use crate::format::json::write_lines;
+use crate::format::records::RecordFormat;
 use crate::sink::{Sink, SinkWriter, inserts};
 
 /// Appends that may wait for their acknowledgement.
@@ -39,7 +36,7 @@ impl Sink for TopicTable {
 
 struct TopicWriter {
     topic: Topic,
-    format: Format,
+    format: RecordFormat,
     conform: Conform,
     /// Whose turn it is among the partitions.
     turn: usize,
@@ -51,16 +48,8 @@ impl TopicWriter {
         let rows = self.conform.rows(inserts(self.topic.name(), batch)?)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let record = |value: Bytes| Record { timestamp_ms, key: None, value };
-        if self.format == Format::Raw {
-            let values = arrow::compute::cast(rows.column(0), &DataType::Binary)?;
-            let values = values.as_binary::<i32>().iter();
-            return Ok(values.map(|value| record(Bytes::copy_from_slice(value.unwrap_or_default()))).collect());
-        }
-        let text = write_lines(Vec::new(), &rows).map_err(arrow::error::ArrowError::from)?;
-        let text = Bytes::from(text);
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ok(lines.map(|line| record(text.slice_ref(line))).collect())
+        let values = self.format.encode(&rows)?;
+        Ok(values.into_iter().map(|value| Record { timestamp_ms, key: None, value }).collect())
     }
 }
 

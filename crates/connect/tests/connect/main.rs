@@ -2,10 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
 mod bad_input;
+mod broker;
 mod cluster;
 mod definitions;
 mod files;
 mod flights;
+mod kafka;
 mod lake;
 mod lake_failures;
 mod postgres;

@@ -12,7 +12,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::prelude::SessionContext;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
-use mulgil_connect::definition::{ColumnDefinition, TableDefinition, TableName};
+use mulgil_connect::definition::{ColumnDefinition, MetadataDefinition, TableDefinition, TableName};
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::source::{PartitionReader, Position, Read};
 use mulgil_log::{EventLog, LogOptions};
@@ -106,6 +106,7 @@ pub fn table(name: &str, columns: &str, options: &[(&str, &str)]) -> TableDefini
             data_type: data_type(bare),
             nullable: bare == sql_type,
             computed: None,
+            metadata: None,
         }
     });
     TableDefinition {
@@ -115,6 +116,13 @@ pub fn table(name: &str, columns: &str, options: &[(&str, &str)]) -> TableDefini
         partitioned_by: vec![],
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     }
+}
+
+/// The same table, with column `name` as metadata.
+pub fn metadata(mut table: TableDefinition, name: &str, key: &str, is_virtual: bool) -> TableDefinition {
+    let column = table.columns.iter_mut().find(|column| column.name == name).unwrap();
+    column.metadata = Some(MetadataDefinition { key: key.to_owned(), is_virtual });
+    table
 }
 
 pub fn partitioned_by(mut table: TableDefinition, columns: &[&str]) -> TableDefinition {
