@@ -105,6 +105,15 @@ impl GroupTable {
         encoder.decode(self.keys.as_ref())
     }
 
+    /// The key columns of some groups, in that order.
+    pub(crate) fn columns_of(
+        &self,
+        encoder: &KeyEncoder,
+        groups: impl Iterator<Item = usize>,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        encoder.decode_rows(self.keys.as_ref(), groups)
+    }
+
     /// Heap memory held, in bytes.
     pub fn size_bytes(&self) -> usize {
         self.index.allocation_size() + self.keys.as_ref().map_or(0, ByteRows::size_bytes)

@@ -68,6 +68,16 @@ impl KeyEncoder {
     pub(crate) fn decode(&self, keys: Option<&ByteRows>) -> Result<Vec<ArrayRef>, ArrowError> {
         self.rows.decode(keys.into_iter().flat_map(ByteRows::iter))
     }
+
+    /// The key columns of some encoded keys.
+    pub(crate) fn decode_rows(
+        &self,
+        keys: Option<&ByteRows>,
+        rows: impl Iterator<Item = usize>,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        let Some(keys) = keys else { return Ok(Vec::new()) };
+        self.rows.decode(rows.map(|row| keys.row(row)))
+    }
 }
 
 impl EncodedKeys {

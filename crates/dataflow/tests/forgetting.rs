@@ -104,6 +104,7 @@ fn join(kind: JoinKind, time_to_live: TimeToLive) -> Arc<dyn OperatorDefinition>
         time_to_live: Some(time_to_live),
         is_lookup: false,
         is_right_everywhere: false,
+        left_by: Vec::new(),
         contest: None,
     })
 }

@@ -13,10 +13,12 @@ mod changes;
 mod condition;
 mod fingerprint;
 mod instance;
+mod journal;
 mod keys;
 mod kind;
 mod lookup;
 mod retention;
+mod sealed;
 mod side;
 mod temporal;
 mod timely;
@@ -61,6 +63,9 @@ pub struct Join {
     /// Whether every subtask holds all of the right side, which is small, and left rows stay where they are. For joins
     /// without keys of which no right row comes out alone.
     pub is_right_everywhere: bool,
+    /// The columns by which left rows lie then, where they may be taken back: a row's changes must find it also after a
+    /// restart with another parallelism.
+    pub left_by: Vec<usize>,
     /// What is asked of the pairs, by the columns that come out: those that are sure to lose may be left out.
     pub contest: Option<Contest>,
 }
@@ -101,7 +106,11 @@ impl OperatorDefinition for Join {
 
     fn distribution(&self, port: usize) -> Distribution {
         if self.is_lookup || self.is_right_everywhere {
-            return if port == 0 { Distribution::Any } else { Distribution::Broadcast };
+            return match (port, self.left_by.is_empty()) {
+                (0, true) => Distribution::Any,
+                (0, false) => Distribution::Keyed(self.left_by.clone()),
+                _ => Distribution::Broadcast,
+            };
         }
         Distribution::Keyed(self.keys.of(Side::of_port(port)).clone())
     }

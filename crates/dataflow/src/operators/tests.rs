@@ -4,6 +4,7 @@
 
 mod counted;
 pub(super) mod cut;
+pub(in crate::operators) mod cuts;
 mod over;
 mod rank;
 mod sessions;

@@ -69,6 +69,7 @@ mod tests {
             time_to_live: None,
             is_lookup: false,
             is_right_everywhere: false,
+            left_by: Vec::new(),
             contest: None,
         }
     }

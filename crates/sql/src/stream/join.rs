@@ -49,6 +49,8 @@ impl Translation {
         let condition = join.filter.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let outputs = outputs(kind, widths, needed);
         let schema = output_schema(&join.schema, needed)?;
+        let is_everywhere = join.on.is_empty() && !kind.shows_alone(Side::Right) && is_small(&join.right);
+        let left_by = if is_everywhere { self.lies_by(&left) } else { None };
         let operator = JoinOperator {
             kind,
             keys: Sides { left: left_keys, right: right_keys },
@@ -59,7 +61,8 @@ impl Translation {
             retention,
             time_to_live: self.time_to_live,
             is_lookup: false,
-            is_right_everywhere: join.on.is_empty() && !kind.shows_alone(Side::Right) && is_small(&join.right),
+            is_right_everywhere: left_by.is_some(),
+            left_by: left_by.unwrap_or_default(),
             contest: None,
         };
         let operator = LogicalOperator::Apply(Arc::new(operator));
@@ -73,6 +76,15 @@ impl Translation {
             }
             None => Ok(rows),
         }
+    }
+
+    /// The columns by which rows that are joined with a few rows are to lie: none, as they lie already, where no row is taken
+    /// back, else those of their key. `None` where they have no key, or are one row.
+    fn lies_by(&self, rows: &Rows) -> Option<Vec<usize>> {
+        if !self.graph.is_updating(rows.node) {
+            return Some(Vec::new());
+        }
+        rows.key.columns().filter(|columns| !columns.is_empty())
     }
 
     /// The rows with each key expression as a column: its own where it is one, else a new one at the end.

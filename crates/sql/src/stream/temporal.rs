@@ -66,6 +66,7 @@ impl Translation {
                 time_to_live: None,
                 is_lookup,
                 is_right_everywhere: false,
+                left_by: Vec::new(),
                 contest: None,
             })),
         };

@@ -146,11 +146,17 @@ impl BoundContest {
     }
 }
 
-/// The input columns that must be kept of a side's rows, in order: those that come out and those that are judged.
-pub(super) fn stored_columns(outputs: &Sides<Vec<usize>>, condition: Option<&Condition>, side: Side) -> Vec<usize> {
+/// The input columns that must be kept of a side's rows, in order: those that come out, those that are judged, and those by
+/// which rows lie.
+pub(super) fn stored_columns(
+    outputs: &Sides<Vec<usize>>,
+    condition: Option<&Condition>,
+    lies_by: &[usize],
+    side: Side,
+) -> Vec<usize> {
     let seen = condition.into_iter().flat_map(|condition| &condition.columns);
     let seen = seen.filter(|(of, _)| *of == side).map(|(_, column)| *column);
-    let mut columns: Vec<usize> = outputs.of(side).iter().copied().chain(seen).collect();
+    let mut columns: Vec<usize> = outputs.of(side).iter().chain(lies_by).copied().chain(seen).collect();
     columns.sort_unstable();
     columns.dedup();
     columns

@@ -18,6 +18,7 @@ use crate::coalesce::{BATCH_ROWS, Coalescer};
 use crate::definition::Port;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::{emit_in_parts, rows_of};
+use crate::state::StatePart;
 use crate::time::Watermark;
 use crate::time_to_live::TimeToLive;
 
@@ -34,7 +35,7 @@ const LOOKUP_BYTES_MAX: usize = 1 << 30;
 pub(super) struct JoinInstance {
     pub(super) kind: JoinKind,
     key_columns: Sides<Vec<usize>>,
-    keys: KeyNumbers,
+    pub(super) keys: KeyNumbers,
     /// The input columns that are stored.
     stored_columns: Sides<Vec<usize>>,
     pub(super) sides: Sides<StoredSide>,
@@ -43,7 +44,11 @@ pub(super) struct JoinInstance {
     contest: Option<BoundContest>,
     pub(super) layout: Layout,
     pub(super) pending: Coalescer,
-    is_lookup: bool,
+    pub(super) is_lookup: bool,
+    /// Whether all subtasks hold the same right rows, and the left ones lie anywhere.
+    pub(super) is_right_everywhere: bool,
+    /// The columns by which the left ones lie then, if they do, among those that are stored.
+    pub(super) left_by: Vec<usize>,
     /// The sides of which no more rows come.
     ended: Sides<bool>,
     pub(super) retention: Option<Sides<Retention>>,
@@ -95,7 +100,10 @@ impl JoinInstance {
         if types(Side::Left) != types(Side::Right) {
             return Err(OperatorError::Unsupported("the keys of a join's sides must have the same types".to_owned()));
         }
-        let kept = |side: Side| stored_columns(&join.outputs, join.condition.as_ref(), side);
+        let kept = |side: Side| {
+            let lies_by = if side == Side::Left { join.left_by.as_slice() } else { &[] };
+            stored_columns(&join.outputs, join.condition.as_ref(), lies_by, side)
+        };
         let stored_columns = Sides { left: kept(Side::Left), right: kept(Side::Right) };
         let stored_output = |side: Side| -> Vec<usize> {
             let stored = stored_columns.of(side);
@@ -135,6 +143,8 @@ impl JoinInstance {
             layout,
             pending: Coalescer::new(GIVEN_ROWS_MIN),
             is_lookup: join.is_lookup,
+            is_right_everywhere: join.is_lookup || join.is_right_everywhere,
+            left_by: join.left_by.iter().filter_map(|column| kept(Side::Left).binary_search(column).ok()).collect(),
             ended: Sides::default(),
             retention: join.retention,
             time_to_live: join.time_to_live,
@@ -164,10 +174,7 @@ impl JoinInstance {
         let stored = columns_of(&batch.rows, self.stored_columns.of(side));
         let schema = batch.rows.schema().project(self.stored_columns.of(side))?;
         let stored = rows_of(&Arc::new(schema), stored, row_count)?;
-        let fingerprints = match self.fingerprinters.of(side) {
-            Some(fingerprinter) => fingerprinter.of_rows(&stored)?,
-            None => Vec::new(),
-        };
+        let fingerprints = self.fingerprints(side, &stored)?;
         let is_stored = |row: &usize| !passes && keys.get(*row) != Some(&NONE) && !takes_back(&kinds, *row);
         let inserted: Vec<u32> = (0..row_count).filter(is_stored).map(|row| row as u32).collect();
         let sides = self.sides.of_mut(side);
@@ -201,6 +208,12 @@ impl JoinInstance {
         }
         let matches = if self.kind.alone(side).counts() { vec![0; row_count] } else { Vec::new() };
         Ok((Incoming { side, rows: &batch.rows, keys, kinds, void, matches }, first, inserted))
+    }
+
+    /// What stored rows are, to find them again; empty where no row is taken back.
+    pub(super) fn fingerprints(&self, side: Side, stored: &RecordBatch) -> Result<Vec<u128>, OperatorError> {
+        let fingerprinter = self.fingerprinters.of(side).as_ref();
+        Ok(fingerprinter.map(|fingerprinter| fingerprinter.of_rows(stored)).transpose()?.unwrap_or_default())
     }
 
     /// Whether rows of a side are joined and not stored: because the other side is all there. Rows that may be taken back,
@@ -421,6 +434,18 @@ impl Operator for JoinInstance {
             self.outlive(Side::Right, now_ms, ttl_ms);
         }
         self.compact()
+    }
+
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        self.sealed(whole)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.restore_side(name, rows)
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -3,7 +3,9 @@
 //!
 //! A key of one integer or time column is looked up by its bits; every other key by its row encoding.
 
-use arrow::array::{Array, ArrayRef, AsArray, UInt32Array};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, UInt32Array};
 use arrow::buffer::NullBuffer;
 use arrow::compute::{cast, take_arrays};
 use arrow::datatypes::{DataType, Int64Type};
@@ -106,6 +108,25 @@ impl KeyNumbers {
         }
     }
 
+    /// The columns of the keys of some numbers.
+    pub(super) fn columns(&self, numbers: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        match &self.table {
+            Table::Narrow { keys, .. } => {
+                let key = |number: &u32| keys.get(*number as usize).copied();
+                let keys: ArrayRef = Arc::new(numbers.iter().map(key).collect::<Int64Array>());
+                self.types.iter().map(|data_type| from_number(&keys, data_type)).collect()
+            }
+            Table::Encoded { encoder, groups } => {
+                groups.columns_of(encoder, numbers.iter().map(|number| *number as usize))
+            }
+        }
+    }
+
+    /// The types of the keys' columns.
+    pub(super) fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
     /// Keeps the keys that `kept` names, in this order, and numbers them anew.
     pub(super) fn keep(&mut self, kept: &[u32]) -> Result<(), ArrowError> {
         let old = std::mem::replace(&mut self.table, Self::empty_table(&self.types, self.nulls_match)?);
@@ -150,6 +171,14 @@ fn narrow(columns: &[ArrayRef], mut number: impl FnMut(i64) -> u32) -> Result<Ve
     })
 }
 
+/// Numbers as the narrow keys that they were.
+fn from_number(keys: &ArrayRef, data_type: &DataType) -> Result<ArrayRef, ArrowError> {
+    match data_type {
+        DataType::Time32(_) => cast(&cast(keys, &DataType::Int32)?, data_type),
+        _ => cast(keys, data_type),
+    }
+}
+
 fn intern(index: &mut HashTable<(i64, u32)>, keys: &mut Vec<i64>, key: i64) -> u32 {
     let next = keys.len() as u32;
     let entry = index.entry(hash_of(key), |(other, _)| *other == key, |(key, _)| hash_of(*key));
@@ -172,9 +201,7 @@ fn any_null(columns: &[ArrayRef]) -> Option<NullBuffer> {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-    use std::sync::Arc;
-
-    use arrow::array::{Int64Array, StringArray, TimestampMillisecondArray};
+    use arrow::array::{StringArray, TimestampMillisecondArray};
     use arrow::datatypes::TimeUnit;
 
     use super::*;
@@ -215,8 +242,42 @@ mod tests {
             assert_eq!(numbers.find(&columns(kind, &[None, Some(6)]), 2).unwrap(), [1, NONE], "{kind}");
         }
         let mut numbers = KeyNumbers::new(Vec::new(), false).unwrap();
+        assert!(numbers.columns(&[0, 0]).unwrap().is_empty());
         assert_eq!(numbers.find(&[], 3).unwrap(), [NONE; 3]);
         assert_eq!(numbers.number(&[], 3).unwrap(), [0, 0, 0]);
         assert_eq!(numbers.find(&[], 3).unwrap(), [0, 0, 0]);
+    }
+
+    #[test]
+    fn keys_give_their_columns_again() {
+        use DataType::{
+            Boolean, Date32, Date64, Duration, Float64, Int8, Int16, Int32, Int64, Time32, Time64, Timestamp, UInt8,
+            UInt16, UInt32, UInt64, Utf8,
+        };
+        let types = [Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64, Float64, Boolean, Utf8, Date32, Date64];
+        let times = [
+            Time32(TimeUnit::Second),
+            Time32(TimeUnit::Millisecond),
+            Time64(TimeUnit::Microsecond),
+            Time64(TimeUnit::Nanosecond),
+            Timestamp(TimeUnit::Second, None),
+            Timestamp(TimeUnit::Nanosecond, Some("Europe/Paris".into())),
+            Duration(TimeUnit::Millisecond),
+        ];
+        for data_type in types.into_iter().chain(times) {
+            for nulls_match in [false, true] {
+                let days: ArrayRef = Arc::new(Int64Array::from(vec![1, 0, 1, 100]));
+                let days = match data_type {
+                    Date64 => cast(&cast(&days, &Int32).unwrap(), &Date32),
+                    Time32(_) => cast(&days, &Int32),
+                    _ => Ok(days),
+                };
+                let column = cast(&days.unwrap(), &data_type).unwrap();
+                let mut numbers = KeyNumbers::new(vec![data_type.clone()], nulls_match).unwrap();
+                let found = numbers.number(std::slice::from_ref(&column), 4).unwrap();
+                let columns = numbers.columns(&found).unwrap();
+                assert_eq!(columns, [column], "{data_type}");
+            }
+        }
     }
 }

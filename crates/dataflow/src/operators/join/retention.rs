@@ -30,7 +30,8 @@ pub struct Retention {
 /// The stored rows by the time at which they are forgotten.
 #[derive(Debug, Default)]
 pub(super) struct Expiry {
-    /// By the last moment of the bucket: the rows.
+    /// By the last moment of the bucket: the rows. With a time to live, by the moment at which they came: those that were
+    /// there before a restart, which come back in any order.
     buckets: BTreeMap<i64, Vec<u32>>,
     /// Rows below a number came at a time, or [`Watermark::UNKNOWN`] where it was not known yet.
     arrivals: VecDeque<(u32, i64)>,
@@ -71,6 +72,32 @@ impl Expiry {
         let first = self.buckets.first_entry()?;
         let is_over = *first.key() < watermark.0 || watermark == Watermark::END;
         is_over.then(|| first.remove())
+    }
+
+    /// Some rows that were there before a restart, and came more than `ttl_ms` ago; `None` when there are none left.
+    pub(super) fn next_outlived(&mut self, now: i64, ttl_ms: i64) -> Option<Vec<u32>> {
+        if let Some(rows) = self.buckets.remove(&Watermark::UNKNOWN.0) {
+            self.buckets.entry(now).or_default().extend(rows);
+        }
+        self.next_expired(Watermark(now.saturating_sub(ttl_ms)))
+    }
+
+    /// By row: the last moment of its bucket, or else when it came; where neither is known [`Watermark::UNKNOWN`].
+    pub(super) fn moments(&self, row_count: u32) -> Vec<i64> {
+        let mut moments = vec![Watermark::UNKNOWN.0; row_count as usize];
+        let mut begin = 0;
+        for (end, at) in &self.arrivals {
+            moments.get_mut(begin..*end as usize).into_iter().flatten().for_each(|moment| *moment = *at);
+            begin = *end as usize;
+        }
+        for (bucket, rows) in &self.buckets {
+            for row in rows {
+                if let Some(moment) = moments.get_mut(*row as usize) {
+                    *moment = *bucket;
+                }
+            }
+        }
+        moments
     }
 
     /// The rows below this number came more than `ttl_ms` ago.

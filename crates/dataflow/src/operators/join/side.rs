@@ -4,6 +4,8 @@
 //! walks by. A block without living rows is freed at once. When most rows are dead, those that live are numbered anew: the
 //! blocks that they fill stay as they are, and only the few rows of the others are copied.
 
+mod sealing;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch, new_null_array};
@@ -11,6 +13,7 @@ use arrow::compute::{concat_batches, interleave};
 use arrow::datatypes::{DataType, SchemaRef};
 use arrow::error::ArrowError;
 
+use super::journal::Journal;
 use super::keys::NONE;
 use crate::batch::Batch;
 use crate::operator::OperatorError;
@@ -20,6 +23,9 @@ const BLOCK_ROWS_MAX: usize = 4_096;
 
 /// So many dead rows are not worth the work of writing the living anew.
 const DEAD_ROWS_MIN: usize = 4_096;
+
+/// Set in a row's number of matches when that has changed since it was sealed.
+const CHANGED: u32 = 1 << 31;
 
 /// A set of rows, each under its key.
 #[derive(Debug)]
@@ -34,11 +40,13 @@ pub(super) struct StoredSide {
     next: Vec<u32>,
     /// By row: its key; [`NONE`] once it is dead.
     keys: Vec<u32>,
-    /// By row: how many rows of the other side match it. Only where that is asked for.
+    /// By row: how many rows of the other side match it, and whether that is news. Only where that is asked for.
     matches: Option<Vec<u32>>,
     /// By row: what it is, to find it again. Only where rows may be taken back.
     fingerprints: Option<Vec<u128>>,
     live_count: usize,
+    /// What has changed since the rows were sealed; `None` until they are.
+    journal: Option<Journal>,
 }
 
 /// Rows with consecutive numbers.
@@ -65,12 +73,25 @@ impl StoredSide {
             matches: counts_matches.then(Vec::new),
             fingerprints: takes_back.then(Vec::new),
             live_count: 0,
+            journal: None,
         }
+    }
+
+    /// An empty one of the same kind.
+    fn emptied(&mut self) -> Self {
+        let empty = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+        Self { journal: self.journal.as_mut().map(Journal::emptied), ..empty }
     }
 
     /// Forgets all rows.
     pub(super) fn clear(&mut self) {
-        *self = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+        *self = self.emptied();
+        self.journal.iter_mut().for_each(Journal::lose_count);
+    }
+
+    /// The columns of its rows.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// Rows to come have numbers from this one on.
@@ -101,6 +122,9 @@ impl StoredSide {
         }
         if let Some(matches) = &mut self.matches {
             matches.resize(self.next.len(), 0);
+        }
+        if let Some(journal) = &mut self.journal {
+            journal.added(row_count);
         }
         self.live_count += row_count;
         self.push_block(Block { first, row_count, live_count: row_count, size_bytes: 0, rows: own_memory(rows)? })
@@ -186,10 +210,14 @@ impl StoredSide {
     /// Marks a row dead. Says whether it had been alive.
     pub(super) fn remove(&mut self, row: u32) -> bool {
         let Some(key) = self.keys.get_mut(row as usize) else { return false };
-        if std::mem::replace(key, NONE) == NONE {
+        let key = std::mem::replace(key, NONE);
+        if key == NONE {
             return false;
         }
         self.live_count -= 1;
+        if let Some(journal) = &mut self.journal {
+            journal.removed(row, key, self.live_count);
+        }
         let block = self.block_of(row);
         if let Some(block) = self.blocks.get_mut(block) {
             block.live_count -= 1;
@@ -207,12 +235,12 @@ impl StoredSide {
 
     /// How many rows of the other side match a row.
     pub(super) fn matches(&self, row: u32) -> u32 {
-        self.matches.as_ref().and_then(|matches| matches.get(row as usize)).copied().unwrap_or(0)
+        self.matches.as_ref().and_then(|matches| matches.get(row as usize)).map_or(0, |count| count & !CHANGED)
     }
 
     pub(super) fn set_matches(&mut self, row: u32, count: u32) {
         if let Some(known) = self.matches.as_mut().and_then(|matches| matches.get_mut(row as usize)) {
-            *known = count;
+            *known = count | CHANGED;
         }
     }
 
@@ -253,7 +281,7 @@ impl StoredSide {
 
     /// Numbers the living rows anew, in their order. Returns by old number the new one, or [`NONE`].
     pub(super) fn compact(&mut self) -> Result<Vec<u32>, OperatorError> {
-        let mut compacted = Self::new(Arc::clone(&self.schema), self.matches.is_some(), self.fingerprints.is_some());
+        let mut compacted = self.emptied();
         let mut numbers = vec![NONE; self.next.len()];
         let mut scattered: Vec<u32> = Vec::new();
         let begin_of = |block: usize| self.blocks.get(block).map(|block| block.first as u32);
@@ -301,7 +329,10 @@ impl StoredSide {
             self.link(key);
             self.live_count += usize::from(key != NONE);
             if let Some(matches) = &mut self.matches {
-                matches.push(from.matches(row));
+                matches.extend(from.matches.as_ref().and_then(|known| known.get(old)));
+            }
+            if let (Some(journal), Some(from)) = (&mut self.journal, &from.journal) {
+                journal.adopt(from, row);
             }
             if let Some(fingerprints) = &mut self.fingerprints {
                 let known = from.fingerprints.as_ref().and_then(|known| known.get(old));
@@ -310,10 +341,10 @@ impl StoredSide {
         }
     }
 
-    /// Marks the keys of the living rows.
+    /// Marks the keys of the living rows, and of those of which it is still to be said that they have gone.
     pub(super) fn mark_keys(&self, used: &mut [bool]) {
-        for key in &self.keys {
-            if let Some(used) = used.get_mut(*key as usize) {
+        for key in self.keys.iter().copied().chain(self.journal.iter().flat_map(Journal::keys)) {
+            if let Some(used) = used.get_mut(key as usize) {
                 *used = true;
             }
         }
@@ -329,7 +360,7 @@ impl StoredSide {
             }
         }
         self.heads = heads;
-        for key in &mut self.keys {
+        for key in self.keys.iter_mut().chain(self.journal.iter_mut().flat_map(Journal::keys_mut)) {
             *key = numbers.get(*key as usize).copied().unwrap_or(NONE);
         }
     }
@@ -340,7 +371,8 @@ impl StoredSide {
         let numbers = self.heads.capacity() + self.next.capacity() + self.keys.capacity();
         let matches = self.matches.as_ref().map_or(0, Vec::capacity);
         let fingerprints = self.fingerprints.as_ref().map_or(0, Vec::capacity);
-        blocks + (numbers + matches) * size_of::<u32>() + fingerprints * size_of::<u128>()
+        let journal = self.journal.as_ref().map_or(0, Journal::size_bytes);
+        blocks + journal + (numbers + matches) * size_of::<u32>() + fingerprints * size_of::<u128>()
     }
 }
 

@@ -5,6 +5,7 @@
 mod contested;
 mod lookup;
 mod oracle;
+mod sealed;
 mod timely;
 mod versions;
 
@@ -107,6 +108,7 @@ pub(super) fn join(kind: JoinKind, keys: Vec<usize>, with_condition: bool, nulls
         time_to_live: None,
         is_lookup: false,
         is_right_everywhere: false,
+        left_by: Vec::new(),
         contest: None,
     }
 }

@@ -84,6 +84,10 @@ impl JoinInstance {
 
     /// Forgets the rows that came more than `ttl_ms` before `now`.
     pub(super) fn outlive(&mut self, side: Side, now: i64, ttl_ms: i64) {
+        while let Some(rows) = self.expiry.of_mut(side).next_outlived(now, ttl_ms) {
+            let stored = self.sides.of_mut(side);
+            rows.iter().for_each(|row| _ = stored.remove(*row));
+        }
         let end = self.expiry.of_mut(side).outlived(now, ttl_ms);
         let begin = self.outlived.of_mut(side);
         let stored = self.sides.of_mut(side);

@@ -80,7 +80,7 @@ impl LookupInstance {
         if types != join.keys.right.iter().filter_map(|key| type_of(&join.right, key)).collect::<Vec<_>>() {
             return Err(OperatorError::Unsupported("the keys of a join's sides must have the same types".to_owned()));
         }
-        let kept_columns = stored_columns(&join.outputs, join.condition.as_ref(), Side::Right);
+        let kept_columns = stored_columns(&join.outputs, join.condition.as_ref(), &[], Side::Right);
         let kept_schema = Arc::new(join.right.project(&kept_columns)?);
         let stored = |column: &usize| kept_columns.binary_search(column).ok();
         let layout = Layout {

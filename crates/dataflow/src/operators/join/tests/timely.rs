@@ -26,7 +26,7 @@ pub(super) fn timed_batch(side: &str, rows: &[Row]) -> Batch {
     Batch::append(RecordBatch::try_new(timed_schema(side), columns).unwrap())
 }
 
-fn timed_join(kind: JoinKind, time_to_live: Option<TimeToLive>) -> Join {
+pub(super) fn timed_join(kind: JoinKind, time_to_live: Option<TimeToLive>) -> Join {
     let mut join = join(kind, vec![0], false, false);
     join.condition = Some(Condition {
         columns: vec![(Side::Left, 2), (Side::Right, 2)],
@@ -40,15 +40,19 @@ fn timed_join(kind: JoinKind, time_to_live: Option<TimeToLive>) -> Join {
     join
 }
 
-fn instance(join: &Join) -> Box<dyn Operator> {
-    let ports = ["l", "r"].map(|side| Port { schema: timed_schema(side), is_updating: false });
+pub(super) fn timed_output(join: &Join) -> SchemaRef {
     let mut schema = output_schema(join).fields().iter().map(|field| field.as_ref().clone()).collect::<Vec<_>>();
     for field in &mut schema {
         if field.name().ends_with('v') {
             *field = field.clone().with_data_type(DataType::Timestamp(TimeUnit::Millisecond, None));
         }
     }
-    join.instance(&ports, &Arc::new(Schema::new(schema))).unwrap()
+    Arc::new(Schema::new(schema))
+}
+
+fn instance(join: &Join) -> Box<dyn Operator> {
+    let ports = ["l", "r"].map(|side| Port { schema: timed_schema(side), is_updating: false });
+    join.instance(&ports, &timed_output(join)).unwrap()
 }
 
 fn check(seed: u64) {
