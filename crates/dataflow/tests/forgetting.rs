@@ -155,6 +155,7 @@ fn aggregate(distinct: bool, time_to_live: TimeToLive) -> Arc<dyn OperatorDefini
         calls: vec![sum, count],
         key_texts: vec!["k".to_owned()],
         time_to_live: Some(time_to_live),
+        windows: None,
     })
 }
 

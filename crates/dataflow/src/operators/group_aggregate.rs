@@ -27,6 +27,7 @@ mod sharing;
 mod slots;
 pub(super) mod state;
 mod sums;
+mod windows;
 
 use std::fmt;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use arrow::error::ArrowError;
 
 use self::key_table::KeyTable;
 use self::rolling::{Input, Rolling};
+pub use self::windows::GroupWindows;
 use crate::aggregate::AggregateFunction;
 use crate::definition::{Distribution, LocalPart, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError};
@@ -69,6 +71,8 @@ pub struct GroupAggregate {
     pub key_texts: Vec<String>,
     /// How long a group that no row touches is kept.
     pub time_to_live: Option<TimeToLive>,
+    /// How groups are windows, where they are those of a changelog.
+    pub windows: Option<GroupWindows>,
 }
 
 impl fmt::Display for GroupAggregate {
@@ -79,6 +83,9 @@ impl fmt::Display for GroupAggregate {
             (calls, []) => write!(f, "aggregate {}", calls.join(", ")),
             (calls, keys) => write!(f, "aggregate {} by {}", calls.join(", "), keys.join(", ")),
         }?;
+        if let Some(windows) = &self.windows {
+            write!(f, "{windows}")?;
+        }
         match self.time_to_live {
             Some(TimeToLive::EventTime(ms)) => write!(f, ", forgetting groups after {ms} ms of event time"),
             Some(TimeToLive::ProcessingTime(ms)) => write!(f, ", forgetting groups after {ms} ms"),
@@ -102,11 +109,13 @@ impl OperatorDefinition for GroupAggregate {
 
     /// Keys alone never change.
     fn is_updating(&self, inputs: &[bool]) -> bool {
-        !self.calls.is_empty() || inputs.contains(&true)
+        let gives_once = self.windows.is_some_and(|windows| windows.gives_once());
+        !gives_once && (!self.calls.is_empty() || self.windows.is_some() || inputs.contains(&true))
     }
 
     fn warning(&self) -> Option<String> {
-        (self.key_count > 0 && self.time_to_live.is_none()).then(|| {
+        let closes = self.windows.is_some_and(|windows| windows.closes_after_ms.is_some());
+        (self.key_count > 0 && self.time_to_live.is_none() && !closes).then(|| {
             format!(
                 "the {self} keeps a state for every key for ever; aggregate per window if there are ever more keys, or set \
                  'state-ttl'"
@@ -115,6 +124,9 @@ impl OperatorDefinition for GroupAggregate {
     }
 
     fn local_part(&self, input: &Port) -> Option<LocalPart> {
+        if self.windows.is_some() {
+            return None;
+        }
         // Rows that are taken back have to find their states: they travel as they are.
         match (input.is_updating, self.key_count) {
             (false, _) => Some(local::split(self, &input.schema)),
@@ -125,7 +137,7 @@ impl OperatorDefinition for GroupAggregate {
 
     fn instance(&self, inputs: &[Port], schema: &SchemaRef) -> Result<Box<dyn Operator>, OperatorError> {
         let is_updating = inputs.iter().any(|port| port.is_updating);
-        let input = if is_updating { Input::Changes } else { Input::Rows };
+        let input = if is_updating || self.windows.is_some() { Input::Changes } else { Input::Rows };
         Ok(Box::new(Rolling::new(self, input, Arc::clone(schema))?))
     }
 }

@@ -34,7 +34,7 @@ fn random_nested(random: &mut Random) -> String {
     let having = ["", "HAVING count(*) < 3", "HAVING max(v) < 900"][random.below(3)];
     let inner = [
         "SELECT k, max(v) AS v, sum(d) AS d, max(ts) AS ts, count(*) % 3 AS c FROM events GROUP BY k, v % 5",
-        "SELECT min(k) AS k, count(*) AS v, avg(d) AS d, max(ts) AS ts, v % 4 AS c FROM events GROUP BY v % 4",
+        "SELECT min(k) AS k, count(*) AS v, sum(d) AS d, max(ts) AS ts, v % 4 AS c FROM events GROUP BY v % 4",
         "SELECT k, sum(v) AS v, max(d) AS d, window_start AS ts, count(*) % 3 AS c \
          FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '10' SECOND) GROUP BY k, window_start, window_end",
     ][random.below(3)];

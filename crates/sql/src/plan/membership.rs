@@ -81,7 +81,7 @@ impl Questions {
         let Subquery { subquery, outer_ref_columns, .. } = &member.subquery;
         let [field] = subquery.schema().fields().as_ref() else { return Ok(None) };
         let may_be_null = field.is_nullable() || member.expr.nullable(&self.schema)?;
-        let Some(one) = self.from_within(&member.expr)? else { return Ok(None) };
+        let Some(one) = self.seen_from_within(&member.expr)? else { return Ok(None) };
         if !may_be_null {
             return Ok(None);
         }
@@ -100,7 +100,7 @@ impl Questions {
     }
 
     /// An expression over the rows outside, as one within a subquery. `None` where it is over something else.
-    fn from_within(&self, expression: &Expr) -> Result<Option<Expr>> {
+    fn seen_from_within(&self, expression: &Expr) -> Result<Option<Expr>> {
         let mut is_known = true;
         let inner = expression.clone().transform(|part| {
             Ok(match part {

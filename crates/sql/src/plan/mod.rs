@@ -16,7 +16,7 @@ pub(crate) mod late_rows;
 mod lateral;
 mod membership;
 pub(crate) mod processing_time;
-mod session_islands;
+pub(crate) mod session_islands;
 pub(crate) mod stamp;
 mod state;
 mod table_call;

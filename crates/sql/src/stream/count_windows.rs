@@ -89,7 +89,7 @@ impl Translation {
         let input = self.rows(&aggregate.input)?;
         if self.graph.is_updating(input.node) {
             // A window that was full may not stay so.
-            return self.rolling_aggregate_over(input, aggregate).map(Some);
+            return self.rolling_aggregate_over(input, aggregate, None).map(Some);
         }
         let mut columns = Columns::default();
         let is_key = |(group, _): &(usize, &Expr)| *group != place;

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod calculation;
+mod changing_windows;
 mod count_windows;
 mod expression;
 mod finish;

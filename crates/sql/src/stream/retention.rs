@@ -79,7 +79,7 @@ fn last_value_ms(join: &Join, (side, column): (Side, usize)) -> Option<i64> {
 }
 
 /// How long after the watermark rows of windows below are still corrected.
-fn patience_ms(plan: &LogicalPlan) -> i64 {
+pub(super) fn patience_ms(plan: &LogicalPlan) -> i64 {
     let own = match plan {
         LogicalPlan::Extension(extension) => {
             let call = extension.node.as_any().downcast_ref::<WindowAssignNode>();

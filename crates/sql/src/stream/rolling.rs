@@ -8,7 +8,7 @@ use datafusion::logical_expr::utils::grouping_set_to_exprlist;
 use datafusion::logical_expr::{Aggregate, Expr, LogicalPlan};
 use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{AggregateCall, LogicalOperator};
-use mulgil_dataflow::operators::group_aggregate::{GroupAggregate, RollingCall};
+use mulgil_dataflow::operators::group_aggregate::{GroupAggregate, GroupWindows, RollingCall};
 
 use super::aggregate::bind_aggregate;
 use super::expression::{BoundExpression, normalized_key, text_of};
@@ -20,11 +20,16 @@ impl Translation {
     /// `GROUP BY` without a window: keys, arguments and filters become columns, which are then aggregated.
     pub(super) fn rolling_aggregate(&mut self, aggregate: &Aggregate) -> Result<Rows, SqlError> {
         let input = self.rows(&aggregate.input)?;
-        self.rolling_aggregate_over(input, aggregate)
+        self.rolling_aggregate_over(input, aggregate, None)
     }
 
-    /// The same over rows that are there already.
-    pub(super) fn rolling_aggregate_over(&mut self, input: Rows, aggregate: &Aggregate) -> Result<Rows, SqlError> {
+    /// The same over rows that are there already; with `windows`, per window.
+    pub(super) fn rolling_aggregate_over(
+        &mut self,
+        input: Rows,
+        aggregate: &Aggregate,
+        windows: Option<GroupWindows>,
+    ) -> Result<Rows, SqlError> {
         let keys = grouping_set_to_exprlist(&aggregate.group_expr)?;
         let mut columns = Columns::default();
         let has_sets = matches!(aggregate.group_expr.as_slice(), [Expr::GroupingSet(_)]);
@@ -42,7 +47,7 @@ impl Translation {
         let calls = calls.collect::<Result<Vec<RollingCall>, SqlError>>()?;
         let key_count = keys.len();
         let prepared = columns.project(self, &input)?;
-        let definition = GroupAggregate { key_count, calls, key_texts, time_to_live: self.time_to_live };
+        let definition = GroupAggregate { key_count, calls, key_texts, time_to_live: self.time_to_live, windows };
         match aggregate.group_expr.as_slice() {
             [Expr::GroupingSet(sets)] => self.grouping_sets(prepared, definition, sets, &aggregate.schema),
             _ => Ok(self.group(prepared, definition, &aggregate.schema)),
@@ -65,6 +70,7 @@ impl Translation {
             calls: Vec::new(),
             key_texts: input.schema.fields().iter().map(|field| field.name().clone()).collect(),
             time_to_live: self.time_to_live,
+            windows: None,
         };
         let schema = Arc::clone(&input.schema);
         Ok(self.group(input, definition, &schema))

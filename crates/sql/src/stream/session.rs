@@ -35,7 +35,12 @@ impl Translation {
         calls: &[Expr],
         gap_ms: i64,
     ) -> Result<Rows, SqlError> {
+        let nodes_before = self.graph.nodes.len();
         let input = self.rows(&windowed.call.input)?;
+        if self.graph.is_updating(input.node) {
+            self.forget_from(nodes_before);
+            return self.changing_windows(aggregate, windowed, groups);
+        }
         let mut columns = Columns::default();
         let keys: Vec<&Expr> = groups.iter().filter(|group| windowed.window_column(group).is_none()).collect();
         for key in &keys {

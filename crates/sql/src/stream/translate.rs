@@ -14,6 +14,7 @@ use mulgil_dataflow::expression::{Expression, NamedExpression};
 use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::time_to_live::TimeToLive;
 
+use super::changing_windows::is_overtaken;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use super::processing_time::is_processing_time;
@@ -229,7 +230,16 @@ impl Translation {
             return self.watermark(watermark);
         }
         if let Some(call) = node.as_any().downcast_ref::<WindowAssignNode>() {
+            let is_session = matches!(call.window, CallWindow::Session { .. });
+            if is_session && is_overtaken(call) {
+                return self.changing_sessions(call);
+            }
+            let nodes_before = self.graph.nodes.len();
             let input = self.rows(&call.input)?;
+            if is_session && self.graph.is_updating(input.node) {
+                self.forget_from(nodes_before);
+                return self.changing_sessions(call);
+            }
             return self.window_assign(input, call);
         }
         if let Some(mark) = node.as_any().downcast_ref::<LateInputNode>() {

@@ -9,6 +9,7 @@ use mulgil_dataflow::expression::NamedExpression;
 use mulgil_dataflow::graph::{LogicalOperator, Window};
 
 use super::aggregate::bind_aggregate;
+use super::changing_windows::is_overtaken;
 use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use super::session::is_parted_by;
@@ -35,6 +36,9 @@ impl Translation {
             let calls = rewritten(&windowed, &aggregate.aggr_expr)?;
             let names_window = windowed.names_window(&groups);
             if names_window {
+                if is_overtaken(windowed.call) {
+                    return self.changing_windows(aggregate, &windowed, &groups);
+                }
                 check_event_time(windowed.call)?;
             }
             let is_key = |group: &&Expr| windowed.window_column(group).is_none();
@@ -76,9 +80,8 @@ impl Translation {
         let nodes_before = self.graph.nodes.len();
         let mut input = self.rows(&windowed.call.input)?;
         if self.graph.is_updating(input.node) {
-            // A window that has fired cannot take rows back: so its result rolls.
             self.forget_from(nodes_before);
-            return self.rolling_aggregate(aggregate);
+            return self.changing_windows(aggregate, windowed, groups);
         }
         let mut column = column_index(&windowed.call.time, &input.schema)?;
         if needs_columns {

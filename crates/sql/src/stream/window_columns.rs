@@ -43,8 +43,9 @@ impl Translation {
     ) -> Result<Rows, SqlError> {
         let input = self.rows(&aggregate.input)?;
         if self.graph.is_updating(input.node) {
-            // Whether a window is complete says little where its rows may still change.
-            return self.rolling_aggregate_over(input, aggregate);
+            let is_closing = |group: &Expr| group.clone().unalias_nested().data == closing;
+            let key = aggregate.group_expr.iter().position(is_closing);
+            return self.rolling_windows(input, aggregate, key.map(|key| (key, until_complete_ms)));
         }
         let input = self.with_window_time(input, closing, until_complete_ms)?;
         let column = input.schema.fields().len() - 1;

@@ -15,6 +15,7 @@ use super::marked::take_marks;
 use super::numbers::Numbers;
 use super::sharing::{Changed, Sharing, sharing};
 use super::state::{RollingState, growing_state, updating_state};
+use super::windows::OpenWindows;
 use super::{GroupAggregate, RollingCall};
 use crate::batch::{Batch, RowKind};
 use crate::operator::{Operator, OperatorError, Output};
@@ -57,6 +58,9 @@ pub(crate) struct Rolling {
     /// The groups touched since the last flush.
     pub(super) touched: Numbers,
     pub(super) lifetime: Option<Lifetime>,
+    pub(super) windows: Option<OpenWindows>,
+    /// Whether groups give one result each, which is final.
+    gives_once: bool,
     /// The group of each row being added: kept for its memory.
     pub(super) groups_of_rows: Vec<usize>,
 }
@@ -80,6 +84,8 @@ impl Rolling {
             schema,
             touched: Numbers::default(),
             lifetime: definition.time_to_live.map(Lifetime::new),
+            windows: definition.windows.map(OpenWindows::new),
+            gives_once: definition.windows.is_some_and(|windows| windows.gives_once()),
             groups_of_rows: Vec::new(),
         })
     }
@@ -109,7 +115,10 @@ impl Rolling {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.touch(&self.groups_of_rows, self.keys.group_bound());
         }
-        Ok(())
+        match &mut self.windows {
+            Some(windows) => windows.note(keys, &self.groups_of_rows, self.keys.group_bound()),
+            None => Ok(()),
+        }
     }
 
     /// The batch without rows that are taken back from groups that have none: what they changed has been forgotten.
@@ -208,11 +217,16 @@ impl Rolling {
     /// Forgets groups that have not been touched for long, with all that is kept of them.
     fn forget_expired(&mut self) {
         let expired = self.lifetime.as_mut().map(Lifetime::expired).unwrap_or_default();
+        self.forget_with_rows(&expired);
+    }
+
+    /// Forgets groups that may have rows, with all that is kept of them.
+    fn forget_with_rows(&mut self, expired: &[usize]) {
         if expired.is_empty() {
             return;
         }
         let mut is_expired = vec![false; self.keys.group_bound()];
-        for group in &expired {
+        for group in expired {
             if let Some(is_expired) = is_expired.get_mut(*group) {
                 *is_expired = true;
             }
@@ -220,12 +234,12 @@ impl Rolling {
         for (_, set) in &mut self.sets {
             set.forget(&|group| is_expired.get(group).copied().unwrap_or(false));
         }
-        for group in &expired {
+        for group in expired {
             if let Some(row_count) = self.row_counts.get_mut(*group) {
                 *row_count = 0;
             }
         }
-        self.forget(&expired);
+        self.forget(expired);
     }
 
     /// Forgets groups, which are no longer given either.
@@ -233,16 +247,48 @@ impl Rolling {
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.forget(groups);
         }
+        if let Some(windows) = &mut self.windows {
+            windows.forget(groups);
+        }
         for state in &mut self.states {
             state.forget(groups);
         }
         self.given.forget(groups);
         self.keys.forget(groups);
     }
+
+    /// Gives out how the results of some groups differ from what was given of them before.
+    fn give(&mut self, groups: Vec<usize>, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let (gone, here): (Vec<usize>, Vec<usize>) = groups.into_iter().partition(|group| self.is_gone(*group));
+        let (mut groups, new): (Vec<usize>, Vec<usize>) =
+            here.into_iter().partition(|group| self.given.is_given(*group));
+        let known_count = groups.len();
+        groups.extend(new);
+        // Some functions fail where they have no group at all.
+        if !groups.is_empty() {
+            let results = self.states.iter_mut().map(|state| state.results(&groups)).collect::<Result<Vec<_>, _>>()?;
+            let present = Present { keys: self.keys.columns(&groups)?, groups, known_count, results };
+            if let Some(batch) = self.given.replace(&present, &self.schema, self.input.is_updating())? {
+                let kinds = batch.kinds.filter(|_| !self.gives_once);
+                emit_in_parts(&Batch { rows: batch.rows, kinds }, out);
+            }
+        }
+        if !gone.is_empty() {
+            let given: Vec<usize> = gone.iter().copied().filter(|group| self.given.is_given(*group)).collect();
+            if let Some(batch) = self.given.deletions(&given, self.keys.columns(&given)?, &self.schema)? {
+                emit_in_parts(&batch, out);
+            }
+            match &self.windows {
+                Some(windows) if windows.keeps_empty() => self.given.forget(&gone),
+                _ => self.forget(&gone),
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Operator for Rolling {
-    fn process(&mut self, _port: usize, batch: Batch, _out: &mut dyn Output) -> Result<(), OperatorError> {
+    fn process(&mut self, _port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
         let batch = match self.input {
             Input::MarkedChanges => {
                 let (batch, has_mark) = take_marks(batch)?;
@@ -252,6 +298,13 @@ impl Operator for Rolling {
                 batch
             }
             _ => batch,
+        };
+        let batch = match &self.windows {
+            Some(windows) => {
+                let keys = batch.rows.columns().get(..self.key_count).unwrap_or_default().to_vec();
+                windows.in_time(&keys, batch, out)?
+            }
+            None => batch,
         };
         self.find_groups(&batch)?;
         let batch = if self.lifetime.is_some() { self.without_orphans(batch)? } else { batch };
@@ -272,27 +325,11 @@ impl Operator for Rolling {
             return Ok(());
         }
         let touched = self.touched.take();
-        let (gone, here): (Vec<usize>, Vec<usize>) = touched.into_iter().partition(|group| self.is_gone(*group));
-        let (mut groups, new): (Vec<usize>, Vec<usize>) =
-            here.into_iter().partition(|group| self.given.is_given(*group));
-        let known_count = groups.len();
-        groups.extend(new);
-        // Some functions fail where they have no group at all.
-        if !groups.is_empty() {
-            let results = self.states.iter_mut().map(|state| state.results(&groups)).collect::<Result<Vec<_>, _>>()?;
-            let present = Present { keys: self.keys.columns(&groups)?, groups, known_count, results };
-            if let Some(batch) = self.given.replace(&present, &self.schema, self.input.is_updating())? {
-                emit_in_parts(&batch, out);
-            }
-        }
-        if !gone.is_empty() {
-            let given: Vec<usize> = gone.iter().copied().filter(|group| self.given.is_given(*group)).collect();
-            if let Some(batch) = self.given.deletions(&given, self.keys.columns(&given)?, &self.schema)? {
-                emit_in_parts(&batch, out);
-            }
-            self.forget(&gone);
-        }
-        Ok(())
+        let due = match &mut self.windows {
+            Some(windows) => windows.due(touched),
+            None => touched,
+        };
+        self.give(due, out)
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
@@ -303,6 +340,12 @@ impl Operator for Rolling {
         }
         if self.lifetime.as_mut().is_some_and(|lifetime| lifetime.on_watermark(watermark)) {
             self.forget_expired();
+        }
+        if let Some(windows) = &mut self.windows {
+            let due = windows.pass(watermark);
+            self.give(due, out)?;
+            let closed = self.windows.as_mut().map(OpenWindows::closed).unwrap_or_default();
+            self.forget_with_rows(&closed);
         }
         Ok(())
     }
@@ -329,6 +372,7 @@ impl Operator for Rolling {
 
     fn resume(&mut self, watermark: Watermark) {
         self.lifetime.iter_mut().for_each(|lifetime| lifetime.resume(watermark));
+        self.windows.iter_mut().for_each(|windows| windows.resume(watermark));
     }
 
     fn state_size_bytes(&self) -> usize {
@@ -338,6 +382,7 @@ impl Operator for Rolling {
             + self.sets.iter().map(|(_, set)| set.size_bytes()).sum::<usize>()
             + self.touched.size_bytes()
             + self.lifetime.as_ref().map_or(0, Lifetime::size_bytes)
+            + self.windows.as_ref().map_or(0, OpenWindows::size_bytes)
             + self.groups_of_rows.capacity() * size_of::<usize>()
             + self.row_counts.capacity() * size_of::<i64>()
     }

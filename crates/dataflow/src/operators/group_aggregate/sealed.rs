@@ -3,7 +3,7 @@
 //!
 //! | part | a row is | columns |
 //! |---|---|---|
-//! | `groups` | a group | keys; the results that were given out; when it was touched last, where it has a time to live; how many rows it has, where rows are taken back; the state of each aggregate |
+//! | `groups` | a group | keys; the results that were given out; when it was touched last, where it has a time to live; how many rows it has, where rows are taken back; whether its results were given out and whether it has others to give, where it is a window; the state of each aggregate |
 //! | `values N` | a distinct value of a group, of the set `N` | keys; the value; how often each call of the set has it |
 //! | `rows N` | a row of a group, counted for call `N` | keys; the arguments; how often it is there |
 
@@ -122,6 +122,9 @@ impl Rolling {
         if self.input.is_updating() {
             fields.push(Field::new("row_count", DataType::Int64, false));
         }
+        if self.windows.is_some() {
+            fields.extend(["is_given", "has_news"].map(|name| Field::new(name, DataType::Int64, false)));
+        }
         for (number, state) in self.states.iter().enumerate() {
             let named = |field: Field| {
                 let name = format!("{number}.{}", field.name());
@@ -140,6 +143,11 @@ impl Rolling {
         if self.input.is_updating() {
             let count = |group: &usize| self.row_counts.get(*group).copied().unwrap_or(0);
             columns.push(Arc::new(Int64Array::from_iter_values(groups.iter().map(count))));
+        }
+        if let Some(windows) = &self.windows {
+            let is_given = |group: &usize| self.given.is_given(*group).into();
+            columns.push(Arc::new(Int64Array::from_iter_values(groups.iter().map(is_given))));
+            columns.push(Arc::new(windows.news(groups)));
         }
         for state in &mut self.states {
             columns.extend(state.seal(groups)?);
@@ -168,6 +176,17 @@ impl Rolling {
                     *count = *sealed;
                 }
             }
+        }
+        if let Some(windows) = &mut self.windows
+            && let (Some(is_given), Some(has_news)) = (numbers(), numbers())
+        {
+            let with = |flags: &Int64Array, flag: i64| -> Vec<usize> {
+                groups.iter().zip(flags.values()).filter(|(_, is)| **is == flag).map(|(group, _)| *group).collect()
+            };
+            self.given.forget(&with(&is_given, 0));
+            let keys = rows.columns().get(..self.key_count).unwrap_or_default();
+            windows.note(keys, groups, bound)?;
+            windows.wait(with(&has_news, 1));
         }
         for state in &mut self.states {
             let sealed: Vec<ArrayRef> = columns.by_ref().take(state.sealed_fields().len()).collect();

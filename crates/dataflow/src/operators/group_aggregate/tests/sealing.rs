@@ -153,7 +153,7 @@ fn script(random: &mut Random, is_updating: bool) -> Vec<Event> {
 
 fn aggregate(calls: Vec<RollingCall>, key_count: usize, time_to_live: Option<TimeToLive>) -> GroupAggregate {
     let key_texts = ["k".to_owned()].into_iter().take(key_count).collect();
-    GroupAggregate { key_count, calls, key_texts, time_to_live }
+    GroupAggregate { key_count, calls, key_texts, time_to_live, windows: None }
 }
 
 fn output_schema(definition: &GroupAggregate) -> SchemaRef {
