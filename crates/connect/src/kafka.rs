@@ -16,6 +16,7 @@ mod reader;
 mod sink;
 mod source;
 mod span;
+mod transaction;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ use source::KafkaSource;
 use span::{Start, Stop};
 
 /// The options beside `properties.*` and those of the formats.
-const OPTIONS: [&str; 17] = [
+const OPTIONS: [&str; 19] = [
     "connector",
     "topic",
     "format",
@@ -57,6 +58,8 @@ const OPTIONS: [&str; 17] = [
     "scan.topic-partition-discovery.interval",
     "sink.partitioner",
     "sink.delivery-guarantee",
+    "sink.transactional-id-prefix",
+    "sink.epoch-topic",
 ];
 
 /// How often new partitions are looked for, where the table does not say: as in Flink.

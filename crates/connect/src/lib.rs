@@ -24,4 +24,5 @@ mod socket;
 pub mod source;
 pub mod time;
 mod topic;
+pub mod transaction;
 pub mod writer;

@@ -1,5 +1,7 @@
 //! The contract of a sink: it takes batches of changes, and makes them visible when told to.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
 use mulgil_dataflow::batch::{Batch, RowKind};
@@ -7,12 +9,17 @@ use mulgil_dataflow::state::StatePart;
 use mulgil_dataflow::time::Watermark;
 
 use crate::error::ConnectError;
+use crate::transaction::Transaction;
 
 /// A table or view that can be written.
 #[async_trait]
 pub trait Sink: Send + Sync {
     /// Whether it takes updates and deletes, or inserts only.
     fn accepts_changes(&self) -> bool;
+    /// How it takes part in exactly-once, end to end; `None` where the system cannot.
+    fn transaction(&self) -> Option<Arc<dyn Transaction>> {
+        None
+    }
     /// A writer for one subtask.
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError>;
     /// At a cut, when every writer has sealed: what has to be kept so that the sink goes on from here, with `whole` all of

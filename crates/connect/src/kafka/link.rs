@@ -10,7 +10,7 @@ use std::time::Duration;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaError, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use tokio::sync::watch;
 
@@ -106,9 +106,20 @@ impl Link {
     pub(super) fn judge(&self, error: &KafkaError) -> Result<(), ConnectError> {
         use RDKafkaErrorCode as Code;
         let Self { servers, topic, .. } = self;
+        let ends = |error: &RDKafkaError| error.is_fatal() || error.txn_requires_abort();
         let reason = match error.rdkafka_error_code() {
             Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
                 format!("there is no topic '{topic}' at {servers}; create it, or mend 'topic'")
+            }
+            Some(Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch) => {
+                format!(
+                    "another writer of the same pipeline has taken over topic '{topic}' at {servers}; this one ends"
+                )
+            }
+            _ if matches!(error, KafkaError::Transaction(error) if ends(error)) => {
+                format!(
+                    "the transaction on topic '{topic}' at {servers} has failed, and nothing of it is visible: {error}"
+                )
             }
             Some(Code::InvalidTopic) => format!("'{topic}' is no name of a topic"),
             Some(code) if is_refusal(code) => format!("Kafka at {servers} refuses: {code}"),

@@ -70,10 +70,7 @@ impl Producer {
     pub(super) fn new(table: &KafkaTable, transactional_id: Option<&str>) -> Result<Self, ConnectError> {
         let link = Link::new(table);
         let count = Arc::new(Count::default());
-        let mut config = table.properties.producer()?;
-        if let Some(id) = transactional_id {
-            config.set("transactional.id", id);
-        }
+        let config = table.properties.producer(transactional_id)?;
         let context = Deliveries { link: LinkContext(Arc::clone(&link)), count: Arc::clone(&count) };
         let client = config.create_with_context(context).map_err(|error| table.properties.refusal(&error))?;
         Ok(Self { client: Arc::new(client), link, topic: table.topic.clone(), count, sent: 0 })
@@ -124,10 +121,30 @@ impl Producer {
                     outgoing = back;
                     let under_way = self.sent - self.count.done.load(Ordering::Acquire);
                     self.wait_for_less_than((under_way / 4 * 3).max(1)).await?;
+                    self.check()?;
                 }
                 Err((error, _)) => return Err(self.failure(&error)),
             }
         }
+    }
+
+    /// Ends what an older producer of this identity has left open, and shuts it out.
+    pub(super) async fn begin_transactions(&self) -> Result<(), ConnectError> {
+        let client = Arc::clone(&self.client);
+        self.link.ask(move || client.init_transactions(ANSWER_TIMEOUT)).await
+    }
+
+    /// What is sent from here on belongs to one transaction.
+    pub(super) fn begin_transaction(&self) -> Result<(), ConnectError> {
+        self.client.begin_transaction().map_err(|error| self.failure(&error))
+    }
+
+    /// Makes what was sent since visible. Asks until the brokers have decided.
+    pub(super) async fn commit_transaction(&self) -> Result<(), ConnectError> {
+        // The client would look for it ten times a second only. If a record has failed, it says why the transaction has.
+        self.wait_for_less_than(1).await?;
+        let client = Arc::clone(&self.client);
+        self.link.ask(move || client.commit_transaction(ANSWER_TIMEOUT)).await
     }
 
     /// Whether anything has failed so far.
@@ -140,7 +157,8 @@ impl Producer {
 
     /// Waits until every record has arrived where it must.
     pub(super) async fn delivered(&self) -> Result<(), ConnectError> {
-        self.wait_for_less_than(1).await
+        self.wait_for_less_than(1).await?;
+        self.check()
     }
 
     /// Waits until fewer than so many records are under way.
@@ -150,7 +168,6 @@ impl Producer {
             tokio::pin!(moved);
             // From here on no delivery is missed.
             moved.as_mut().enable();
-            self.check()?;
             let under_way = self.sent - self.count.done.load(Ordering::Acquire);
             if under_way < records {
                 return Ok(());
@@ -164,7 +181,9 @@ impl Producer {
 
     /// What a record's failure says.
     pub(super) fn failure(&self, error: &KafkaError) -> ConnectError {
-        match self.link.judge(error) {
+        // When the client as a whole has failed, its records say only that they were thrown away.
+        let fatal = self.client.client().fatal_error().map(|(code, _)| KafkaError::Global(code));
+        match self.link.judge(fatal.as_ref().unwrap_or(error)) {
             Err(judged) => judged,
             Ok(()) => self.link.failure(format!("a record was not written to topic '{}': {error}", self.topic)),
         }

@@ -16,12 +16,14 @@ use crate::options::refusal;
 const PREFIX: &str = "properties.";
 /// What readers are, where the table does not say otherwise. A position lost is an error, not a jump; what is fetched ahead
 /// of a partition stays within some megabytes.
-const CONSUMER: [(&str, &str); 10] = [
+const CONSUMER: [(&str, &str); 11] = [
     ("group.id", "mulgil"),
     ("enable.partition.eof", "true"),
     ("statistics.interval.ms", "1000"),
     ("queued.max.messages.kbytes", "8192"),
     ("fetch.queue.backoff.ms", "20"),
+    // Questions wait behind a fetch that waits for records: they share a connection.
+    ("fetch.wait.max.ms", "100"),
     ("socket.timeout.ms", "10000"),
     ("reconnect.backoff.max.ms", "2000"),
     ("enable.auto.commit", "false"),
@@ -40,6 +42,10 @@ const PRODUCER: [(&str, &str); 6] = [
     ("linger.ms", "5"),
     ("reconnect.backoff.max.ms", "2000"),
 ];
+
+/// How long a transaction may stay open: readers of committed rows wait behind one that a crash has left, until it is begun
+/// again or this is over.
+const TRANSACTION_TIMEOUT_MS: &str = "120000";
 
 /// The properties of one table.
 #[derive(Clone)]
@@ -95,9 +101,20 @@ impl Properties {
         self.with_password(self.with(defaults, fixed))
     }
 
-    /// How a writer connects.
-    pub(super) fn producer(&self) -> Result<ClientConfig, ConnectError> {
-        self.with_password(self.with(&PRODUCER, &[]))
+    /// How a writer connects; with an identity, one of transactions.
+    pub(super) fn producer(&self, transactional_id: Option<&str>) -> Result<ClientConfig, ConnectError> {
+        let mut config = self.with(&PRODUCER, &[]);
+        if let Some(id) = transactional_id {
+            config.set("transactional.id", id);
+            if self.get("transaction.timeout.ms").is_none() {
+                config.set("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS);
+            }
+            // A record waits as long as its transaction may take.
+            if self.get("message.timeout.ms").is_none() {
+                config.remove("message.timeout.ms");
+            }
+        }
+        self.with_password(config)
     }
 
     fn with(&self, defaults: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {

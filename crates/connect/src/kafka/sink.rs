@@ -2,6 +2,8 @@
 //! say so: `commit` waits for that.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use mulgil_dataflow::batch::Batch;
@@ -9,15 +11,21 @@ use mulgil_dataflow::batch::Batch;
 use super::KafkaTable;
 use super::encode::Encoder;
 use super::producer::Producer;
+use super::transaction::{EPOCH_TOPIC, ID_PREFIX, KafkaTransaction};
 use crate::error::ConnectError;
 use crate::options::Options;
 use crate::sink::{Sink, SinkWriter, inserts};
+use crate::transaction::Transaction;
 
 /// `sink.*`.
 #[derive(Clone)]
 pub(super) struct SinkOptions {
     pub(super) partitioner: Partitioner,
     pub(super) guarantee: Guarantee,
+    /// What transactional ids begin with.
+    pub(super) id_prefix: String,
+    /// Where the markers of epochs are.
+    pub(super) epoch_topic: String,
 }
 
 /// To which partition a row goes.
@@ -38,6 +46,8 @@ pub(super) enum Guarantee {
     None,
     /// Every row is there when `commit` returns.
     AtLeastOnce,
+    /// And none of them is visible before.
+    ExactlyOnce,
 }
 
 impl SinkOptions {
@@ -48,21 +58,32 @@ impl SinkOptions {
             ("fixed", Partitioner::Fixed),
             ("round-robin", Partitioner::RoundRobin),
         ];
-        let guarantees = [("at-least-once", Guarantee::AtLeastOnce), ("none", Guarantee::None)];
+        let guarantees = [
+            ("at-least-once", Guarantee::AtLeastOnce),
+            ("exactly-once", Guarantee::ExactlyOnce),
+            ("none", Guarantee::None),
+        ];
         let guarantee = options.one_of("sink.delivery-guarantee", &guarantees, Guarantee::AtLeastOnce)?;
-        Ok(Self { partitioner: options.one_of("sink.partitioner", &partitioners, Partitioner::Default)?, guarantee })
+        Ok(Self {
+            partitioner: options.one_of("sink.partitioner", &partitioners, Partitioner::Default)?,
+            guarantee,
+            id_prefix: options.optional("sink.transactional-id-prefix").unwrap_or(ID_PREFIX).to_owned(),
+            epoch_topic: options.optional("sink.epoch-topic").unwrap_or(EPOCH_TOPIC).to_owned(),
+        })
     }
 }
 
 /// A table that is written.
 pub(super) struct KafkaSink {
     table: Arc<KafkaTable>,
+    transaction: Arc<KafkaTransaction>,
 }
 
 impl KafkaSink {
     /// Connects to nothing.
     pub(super) fn new(table: KafkaTable) -> Self {
-        Self { table: Arc::new(table) }
+        let table = Arc::new(table);
+        Self { transaction: Arc::new(KafkaTransaction::new(Arc::clone(&table))), table }
     }
 }
 
@@ -72,11 +93,21 @@ impl Sink for KafkaSink {
         false
     }
 
+    fn transaction(&self) -> Option<Arc<dyn Transaction>> {
+        Some(Arc::<KafkaTransaction>::clone(&self.transaction))
+    }
+
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
-        let producer = Producer::new(&self.table, None)?;
+        let is_exact = self.table.sink.guarantee == Guarantee::ExactlyOnce;
+        // Nobody goes on with this writer's transaction: its identity is its own.
+        let id = is_exact.then(|| format!("{}-{}-{}", self.table.sink.id_prefix, self.table.name, unique(subtask)));
+        let producer = Producer::new(&self.table, id.as_deref())?;
         let route = Route::new(&self.table, &producer, subtask).await?;
+        if is_exact {
+            producer.begin_transactions().await?;
+        }
         let encoder = Encoder::new(&self.table);
-        Ok(Box::new(KafkaWriter { table: Arc::clone(&self.table), encoder, producer, route }))
+        Ok(Box::new(KafkaWriter { table: Arc::clone(&self.table), encoder, producer, route, is_open: false }))
     }
 }
 
@@ -116,16 +147,29 @@ impl Route {
     }
 }
 
+/// A word that no other writer has, here or elsewhere.
+fn unique(subtask: usize) -> String {
+    static WRITERS: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("{now:x}-{}-{}-{subtask}", std::process::id(), WRITERS.fetch_add(1, Relaxed))
+}
+
 struct KafkaWriter {
     table: Arc<KafkaTable>,
     encoder: Encoder,
     producer: Producer,
     route: Route,
+    /// Whether a transaction is open.
+    is_open: bool,
 }
 
 #[async_trait]
 impl SinkWriter for KafkaWriter {
     async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
+        if self.table.sink.guarantee == Guarantee::ExactlyOnce && !self.is_open {
+            self.producer.begin_transaction()?;
+            self.is_open = true;
+        }
         for record in self.encoder.encode(inserts(&self.table.name, &batch)?)? {
             self.producer.send(self.route.next(), record).await?;
         }
@@ -136,6 +180,12 @@ impl SinkWriter for KafkaWriter {
         match self.table.sink.guarantee {
             Guarantee::None => self.producer.check(),
             Guarantee::AtLeastOnce => self.producer.delivered().await,
+            Guarantee::ExactlyOnce if !self.is_open => Ok(()),
+            Guarantee::ExactlyOnce => {
+                self.producer.commit_transaction().await?;
+                self.is_open = false;
+                Ok(())
+            }
         }
     }
 }

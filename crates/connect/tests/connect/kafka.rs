@@ -17,17 +17,17 @@ use super::broker::{Broker, PASSWORD};
 use super::project::{Project, drain, metadata, select, table, text};
 
 /// Nothing here takes this long.
-const LONG: Duration = Duration::from_secs(120);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// Options of a table.
-type Given<'a> = Vec<(&'a str, &'a str)>;
+pub type Given<'a> = Vec<(&'a str, &'a str)>;
 
 /// A table over `topic` of the broker that all tests share.
-fn kafka(topic: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
+pub fn kafka(topic: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
     on(Broker::shared(), topic, columns, more)
 }
 
-fn on(broker: &Broker, topic: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
+pub fn on(broker: &Broker, topic: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
     let servers = broker.servers();
     let options =
         [("connector", "kafka"), ("topic", topic), ("format", "json"), ("properties.bootstrap.servers", &servers)];
@@ -54,12 +54,12 @@ fn numbers(topic: &str, partition: i32, range: std::ops::Range<i64>) {
     produce(topic, partition, &records);
 }
 
-fn values(batches: &[RecordBatch]) -> Vec<i64> {
+pub fn values(batches: &[RecordBatch]) -> Vec<i64> {
     batches.iter().flat_map(|batch| batch.column(0).as_primitive::<Int64Type>().values().to_vec()).collect()
 }
 
 /// Reads until `rows` rows have come.
-async fn read(reader: &mut dyn PartitionReader, rows: usize) -> (Vec<i64>, Position) {
+pub async fn read(reader: &mut dyn PartitionReader, rows: usize) -> (Vec<i64>, Position) {
     let (mut found, mut position) = (Vec::new(), 0);
     while found.len() < rows {
         let next = timeout(LONG, reader.next()).await.unwrap_or_else(|_| panic!("only {} rows came", found.len()));

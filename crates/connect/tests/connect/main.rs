@@ -8,6 +8,7 @@ mod definitions;
 mod files;
 mod flights;
 mod kafka;
+mod kafka_epochs;
 mod lake;
 mod lake_failures;
 mod postgres;

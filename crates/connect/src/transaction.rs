@@ -1,0 +1,24 @@
+//! The contract of systems that can take part in exactly-once: the rows of one epoch become visible together with a note of the
+//! epoch.
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use mulgil_dataflow::batch::Batch;
+
+use crate::error::ConnectError;
+
+/// A system that takes the rows of one epoch (what came between two checkpoints) as one transaction, together with a note of
+/// the epoch.
+#[async_trait]
+pub trait Transaction: Send + Sync {
+    /// The last epoch of `pipeline` whose rows are in; `None` before the first.
+    async fn last_epoch(&self, pipeline: &str) -> Result<Option<u64>, ConnectError>;
+    /// Puts the rows of `epoch` in, with the note, at once or not at all. Called with epochs in order, again with the same one
+    /// after a crash: the caller asks `last_epoch` first.
+    async fn apply(
+        &self,
+        pipeline: &str,
+        epoch: u64,
+        rows: BoxStream<'_, Result<Batch, ConnectError>>,
+    ) -> Result<(), ConnectError>;
+}
