@@ -246,6 +246,11 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
+    /// Start a CONTINUOUS view again from the beginning of its sources, and forget its checkpoints
+    Replay {
+        /// The view
+        view: String,
+    },
     /// How a view is computed
     Explain {
         /// The view

@@ -32,6 +32,7 @@ use crate::exit::Exit;
 pub async fn run() -> ExitCode {
     let arguments = Arguments::parse();
     listen_to_traces(&arguments.command);
+    crash_where_told();
     match execute(&arguments).await {
         Ok(exit) => exit.into(),
         Err(error) => {
@@ -66,6 +67,15 @@ async fn execute(arguments: &Arguments) -> Result<Exit> {
         Command::Explain(explain) => return explain::execute(arguments, explain),
     }
     Ok(Exit::Done)
+}
+
+/// `MULGIL_CRASH_AT=point:3` lets the process die when it comes to a named point for the third time: for tests of what
+/// outlives a crash. The points are named in `docs/reliability.md`.
+fn crash_where_told() {
+    if let Ok(told) = std::env::var("MULGIL_CRASH_AT") {
+        let (point, nth) = told.rsplit_once(':').unwrap_or((&told, "1"));
+        mulgil_engine::crash::at(point, nth.parse().unwrap_or(1));
+    }
 }
 
 /// What the program is doing goes to standard error: a server tells its story, other commands only what is amiss.

@@ -82,7 +82,10 @@ impl Node {
             scheduler: scheduler.clone(),
             history,
             log: log.clone(),
-            views: ViewsOptions::default(),
+            views: ViewsOptions {
+                checkpoints_dir: Some(project_dir.join(".mulgil/checkpoints")),
+                ..ViewsOptions::default()
+            },
         };
         let server = Server::start(parts, ServerOptions { address: options.listen, token: options.token }).await?;
         let worker_options = WorkerOptions {

@@ -28,6 +28,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
     let exit = tokio::task::spawn_blocking(move || match command {
         ViewCommand::Show { view } => show(&client, format, &view),
         ViewCommand::Refresh { view } => refresh(&client, format, &view),
+        ViewCommand::Replay { view } => replay(&client, format, &view),
         ViewCommand::List | ViewCommand::Explain { .. } => list(&client, format),
     })
     .await?;
@@ -79,6 +80,16 @@ fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
         print_json(&detail)?;
     } else {
         remark(&format!("{view} is refreshed: {} rows", detail.summary.rows));
+    }
+    Ok(Exit::Done)
+}
+
+fn replay(client: &Client, format: Format, view: &str) -> Result<Exit> {
+    let detail = client.replay_view(view).with_context(|| format!("failed to replay the view {view}"))?;
+    if format == Format::Json {
+        print_json(&detail)?;
+    } else {
+        remark(&format!("{view} reads its sources again from the beginning"));
     }
     Ok(Exit::Done)
 }

@@ -30,6 +30,7 @@ use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::lookup::{LookupService, serve};
 use crate::metrics::JobMetrics;
 use crate::reader::{ReaderCuts, read_partition};
+use crate::tasklet::operator_failed;
 use crate::view::JobView;
 use crate::wiring::{PartitionRead, SinkWrite, WiringOptions, wire};
 use crate::worker::Worker;
@@ -57,7 +58,13 @@ pub(crate) fn start(
         alignments,
         restored,
     };
-    let wiring = wire(graph, wiring_options)?;
+    let mut wiring = wire(graph, wiring_options)?;
+    if folder.is_some() {
+        // An operator that cannot seal its state says so now, not at the first checkpoint.
+        for tasklet in wiring.workers.iter_mut().flatten() {
+            tasklet.chain.seal(false).map_err(operator_failed)?;
+        }
+    }
     let view = Arc::new(JobView {
         name: options.name.clone(),
         metrics: Arc::clone(&wiring.metrics),
@@ -97,7 +104,13 @@ pub(crate) fn start(
     let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
     let checkpointer = folder.map(|folder| {
         let sinks = (connections.sinks.clone(), writers_left);
-        Checkpointer::new(folder, interval, Arc::clone(&wiring.metrics), threads.bells.clone(), sinks)
+        Checkpointer::new(
+            folder,
+            interval,
+            (Arc::clone(&wiring.metrics), view.partitions.clone()),
+            threads.bells.clone(),
+            sinks,
+        )
     });
     let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();

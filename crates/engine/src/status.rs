@@ -70,6 +70,8 @@ pub struct CheckpointStatus {
     pub failed: u64,
     /// When the last one was made, on the machine's clock, in milliseconds since the epoch.
     pub completed_ms: Option<i64>,
+    /// How many rows, read since the job's start, the last one covers.
+    pub covered_rows: u64,
     /// How long rows stood still for the last cut.
     pub pause_ms: f64,
     /// How long it took to write and publish the last one, while rows went on.

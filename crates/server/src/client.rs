@@ -244,7 +244,18 @@ impl Client {
         self.get(&format!("/views/{}/rows{}", segment(view), query(page)))
     }
 
+    /// Starts a continuous view again from the beginning of its sources.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn replay_view(&self, view: &str) -> Answer<ViewDetail> {
+        self.post(&format!("/views/{}/replay", segment(view)), &())
+    }
+
     /// Computes a view anew.
+    ///
+    /// # Errors
+    /// As all of them.
     pub fn refresh_view(&self, view: &str) -> Answer<ViewDetail> {
         self.post(&format!("/views/{}/refresh", segment(view)), &())
     }

@@ -245,6 +245,19 @@ pub(crate) async fn refresh_view(
     Ok(Json(ViewDetail::of(status, &loaded)))
 }
 
+/// Starts a continuous view again from the beginning of its sources, and forgets its checkpoints.
+#[utoipa::path(post, path = "/views/{view}/replay", tag = "views",
+    params(("view" = String, Path, description = "The view's name.")),
+    responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
+pub(crate) async fn replay_view(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+) -> Result<Json<ViewDetail>, ApiError> {
+    let loaded = node.loaded();
+    let status = loaded.views.replay(&TableName::parse(&name)).await?;
+    Ok(Json(ViewDetail::of(status, &loaded)))
+}
+
 /// Views whose file is broken, so that there is no such view.
 fn broken_names(loaded: &Loaded) -> BTreeSet<String> {
     let names = loaded.problems.iter().filter(|problem| problem.kind == ProblemKind::View);
@@ -412,4 +425,5 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(show_view))
         .routes(routes!(read_view))
         .routes(routes!(refresh_view))
+        .routes(routes!(replay_view))
 }

@@ -4,12 +4,16 @@
 //! that watermark. So a reader never sees half of what one moment of event time changed.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::state::{Lies, StatePart};
 use mulgil_dataflow::time::Watermark;
 use tokio::sync::Notify;
 
@@ -24,6 +28,8 @@ pub(crate) struct ResultSink {
     table: Arc<ResultTable>,
     subtasks: Arc<Mutex<Vec<Subtask>>>,
     changed: Arc<Notify>,
+    /// The version of the result that was sealed last.
+    sealed_version: AtomicU64,
 }
 
 /// What one subtask has handed over.
@@ -35,7 +41,11 @@ struct Subtask {
 impl ResultSink {
     /// A sink into `table`; `changed` is told when readers would see something new.
     pub(crate) fn new(name: String, table: Arc<ResultTable>, changed: Arc<Notify>) -> Self {
-        Self { name, table, subtasks: Arc::new(Mutex::new(Vec::new())), changed }
+        Self { name, table, subtasks: Arc::new(Mutex::new(Vec::new())), changed, sealed_version: u64::MAX.into() }
+    }
+
+    fn failed(&self, error: &ResultError) -> ConnectError {
+        ConnectError::Definition { table: self.name.clone(), reason: error.to_string() }
     }
 }
 
@@ -61,7 +71,28 @@ impl Sink for ResultSink {
             collected_rows: 0,
         }))
     }
+
+    /// The writers have handed everything over: the result is that of the cut.
+    async fn seal(&self, whole: bool) -> Result<Option<Vec<StatePart>>, ConnectError> {
+        let snapshot = self.table.snapshot().map_err(|error| self.failed(&error))?;
+        let sealed = self.sealed_version.swap(snapshot.version, Ordering::Relaxed);
+        if !whole && sealed == snapshot.version {
+            return Ok(None);
+        }
+        let schema = snapshot.batches.first().map_or_else(|| Arc::clone(self.table.schema()), RecordBatch::schema);
+        let rows = concat_batches(&schema, &snapshot.batches)?;
+        Ok(Some(vec![StatePart::whole(ROWS, rows, Lies::Anywhere)]))
+    }
+
+    async fn restore(&self, _name: &str, rows: RecordBatch) -> Result<(), ConnectError> {
+        self.table.apply(&[Batch::append(rows)]).map_err(|error| self.failed(&error))?;
+        self.changed.notify_one();
+        Ok(())
+    }
 }
+
+/// The part of a sink's state that holds the result.
+const ROWS: &str = "rows";
 
 struct ResultWriter {
     name: String,

@@ -1,7 +1,7 @@
 //! The views of a project: started, stopped, refreshed, queried, watched.
 //!
-//! A `CONTINUOUS` view is one engine job whose sink is a result in memory. A restart reads its sources from the beginning
-//! again, and so comes to exactly the same rows. A `FULL` view is computed in batch when asked, and its result replaced
+//! A `CONTINUOUS` view is one engine job whose sink is a result in memory. Its checkpoints hold the state of its operators
+//! and the result; a restart goes on from the last one, and so comes to exactly the same rows. A `FULL` view is computed in batch when asked, and its result replaced
 //! as a whole.
 
 mod cell;
@@ -24,8 +24,10 @@ use mulgil_connect::definition::TableName;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::batch::Batch;
+use mulgil_engine::checkpoint::CheckpointOptions;
+use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle, JobOptions};
-use mulgil_sql::catalog::Catalog;
+use mulgil_sql::catalog::{Catalog, View};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::RefreshMode;
@@ -54,6 +56,9 @@ pub struct ViewsOptions {
     pub results_dir: Option<PathBuf>,
     /// Limits of each query.
     pub session: SessionOptions,
+    /// Where the jobs of `CONTINUOUS` views keep their checkpoints, each in a folder of its own; `None` for nowhere: then
+    /// each start reads the sources from the beginning.
+    pub checkpoints_dir: Option<PathBuf>,
     /// How often [`Views::subscribe`] tells of a view at most.
     pub news_interval: Duration,
 }
@@ -64,6 +69,7 @@ impl Default for ViewsOptions {
             parallelism: 1,
             results_dir: None,
             session: SessionOptions::default(),
+            checkpoints_dir: None,
             news_interval: Duration::from_millis(250),
         }
     }
@@ -128,7 +134,8 @@ impl Views {
         }
     }
 
-    /// Starts a view, from the beginning of its sources. A running view is left alone.
+    /// Starts a view: from its last checkpoint, or from the beginning of its sources where there is none. A running view is
+    /// left alone.
     ///
     /// # Errors
     /// See [`ViewError`]. The view is then `failed`, with the error.
@@ -180,15 +187,51 @@ impl Views {
             parallelism: self.shared.options.parallelism,
             follow: true,
             commit_interval: Some(COMMIT_INTERVAL),
+            checkpoints: self.checkpoints_of(view),
             ..JobOptions::default()
         };
         sinks.insert(name.clone(), sink);
-        let job = Job::start(plan.graph, options, sources, sinks, &Handle::current())
-            .await
-            .map_err(|error| refused(error.to_string()))?;
+        let job =
+            Job::start(plan.graph, options, sources, sinks, &Handle::current()).await.map_err(|error| match error {
+                JobError::Checkpoint(_) => refused(format!("{error}: `mulgil view replay {}` does that", view.name)),
+                error => refused(error.to_string()),
+            })?;
         let number = cell.started(table, job.clone());
         tokio::spawn(watch_job(Arc::clone(cell), number, job, Arc::clone(&self.shared.changed)));
         Ok(())
+    }
+
+    fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
+        let folder = self.shared.options.checkpoints_dir.as_ref()?;
+        let folder = folder.join(format!("{}.{}", view.name.namespace, view.name.name));
+        let options = CheckpointOptions::new(folder);
+        Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
+    }
+
+    /// Starts a `CONTINUOUS` view again from the beginning of its sources, and forgets its checkpoints: after its query has
+    /// been changed in a way that its state does not fit.
+    ///
+    /// # Errors
+    /// See [`ViewError`].
+    pub async fn replay(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
+        let cell = self.cell(view)?;
+        if cell.view.mode != RefreshMode::Continuous {
+            return Err(cell.wrong_mode("it keeps no state that could be replayed; refresh it"));
+        }
+        self.stop(view).await?;
+        if let Some(checkpoints) = self.checkpoints_of(&cell.view) {
+            let _one_at_a_time = cell.turn.lock().await;
+            let path = checkpoints.folder;
+            match tokio::fs::remove_dir_all(&path).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let (name, reason) = (view.to_string(), error.to_string());
+                    return Err(ViewError::Store { name, action: "remove", path, reason });
+                }
+                _ => {}
+            }
+        }
+        self.start(view).await?;
+        Ok(cell.status())
     }
 
     /// Stops a view; its result stays readable.

@@ -46,6 +46,8 @@ pub struct View {
     pub options: BTreeMap<String, String>,
     /// How it runs as a stream, where its options say so.
     pub stream: StreamOptions,
+    /// How long from one checkpoint of its job to the next: option `checkpoint-interval`; ten seconds where nothing is said.
+    pub checkpoint_interval: Option<Duration>,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
     /// Its columns.

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::tree_node::{Transformed, TreeNode};
@@ -13,6 +14,7 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
 
 use crate::catalog::{Catalog, Table, View};
+use crate::duration::duration_of_text;
 use crate::options::{STREAM_OPTIONS, StreamOptions};
 use crate::plan::processing_time::PROCTIME;
 use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, unread, window_call_input};
@@ -205,7 +207,7 @@ pub(crate) fn view(
     file: &Path,
 ) -> Result<View, Mistake> {
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
-    let known: Vec<&str> = STREAM_OPTIONS.into_iter().chain(["rows-max"]).collect();
+    let known: Vec<&str> = STREAM_OPTIONS.into_iter().chain(["checkpoint-interval", "rows-max"]).collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
             .remedy(did_you_mean(key, &known, "options")));
@@ -216,6 +218,7 @@ pub(crate) fn view(
         freshness: declaration.freshness,
         options: declaration.options.clone(),
         stream: StreamOptions::read(&declaration.options, option_at)?,
+        checkpoint_interval: checkpoint_interval(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
         reads: Vec::new(),
@@ -269,6 +272,15 @@ fn check_column_names(view: &View, at: Location) -> Result<(), Mistake> {
         }
     }
     Ok(())
+}
+
+fn checkpoint_interval(declaration: &ViewDeclaration) -> Result<Option<Duration>, Mistake> {
+    let Some(text) = declaration.options.get("checkpoint-interval") else { return Ok(None) };
+    let interval = duration_of_text(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+    interval.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
+        let at = declaration.option_places.get("checkpoint-interval").copied().unwrap_or(declaration.name_at);
+        Mistake::new(at, format!("'{text}' is not a duration")).remedy("write for example '10 s'")
+    })
 }
 
 fn rows_max(declaration: &ViewDeclaration) -> Result<usize, Mistake> {

@@ -40,6 +40,64 @@ fn views(project: &Project) -> Views {
     Views::new(project.catalog(PROJECT), project.connectors.clone(), options)
 }
 
+/// Views that keep checkpoints, and make one as often as they can.
+fn lasting(project: &Project, query: &str) -> Views {
+    let declared = format!(
+        "CREATE TABLE events (k VARCHAR, n INT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
+         WITH ('connector' = 'log', 'topic' = 'events', 'format' = 'json');
+         CREATE MATERIALIZED TABLE kept WITH ('checkpoint-interval' = '1 ms') REFRESH_MODE = CONTINUOUS AS {query};"
+    );
+    let options = ViewsOptions {
+        parallelism: 2,
+        checkpoints_dir: Some(project.dir.path().join("checkpoints")),
+        news_interval: Duration::from_millis(10),
+        ..ViewsOptions::default()
+    };
+    Views::new(project.catalog(&declared), project.connectors.clone(), options)
+}
+
+async fn until_checkpoint(views: &Views, rows: u64) {
+    until(views, "kept", |_| {
+        let job = views.job_status(&name("kept")).unwrap().unwrap();
+        job.rows_in >= rows && job.checkpoints.is_some_and(|made| made.covered_rows >= rows)
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_goes_on_from_its_last_checkpoint() {
+    let project = Project::new();
+    let query = "SELECT k, count(*) AS c, sum(n) AS s FROM events GROUP BY k";
+    let mut sums = (0, 0);
+    for start in 0..3 {
+        let views = lasting(&project, query);
+        views.start_all().await;
+        // What was there before is there at once.
+        let before = rows(&views, "SELECT c, s FROM kept").await;
+        assert_eq!(before, if start == 0 { vec![] } else { vec![[sums.0.to_string(), sums.1.to_string()]] });
+        for n in 1..=3 {
+            insert(&project, &format!("events VALUES ('a', {n}, TIMESTAMP '2013-01-01 09:00:00')")).await;
+        }
+        sums = (sums.0 + 3, sums.1 + 6);
+        until_checkpoint(&views, 3).await;
+        assert_eq!(views.status(&name("kept")).unwrap().rows_in, 3, "only what is new is read");
+        until_rows(&views, "SELECT c, s FROM kept", &[&[&sums.0.to_string(), &sums.1.to_string()]]).await;
+        views.shutdown().await;
+    }
+
+    // Another query does not take this state; a replay forgets it.
+    let changed = lasting(&project, "SELECT k, max(n) AS m FROM events GROUP BY k");
+    changed.start_all().await;
+    let status = changed.status(&name("kept")).unwrap();
+    assert_eq!(status.state, ViewState::Failed);
+    let error = status.error.unwrap();
+    assert!(error.contains("aggregate count(*)") && error.contains("mulgil view replay kept"), "{error}");
+    changed.replay(&name("kept")).await.unwrap();
+    until_rows(&changed, "SELECT m FROM kept", &[&["3"]]).await;
+    assert_eq!(changed.status(&name("kept")).unwrap().rows_in, 9);
+    changed.shutdown().await;
+}
+
 /// Waits for news until the view is as wanted.
 async fn until(views: &Views, view: &str, wanted: impl Fn(&ViewStatus) -> bool) -> ViewStatus {
     let mut news = views.subscribe();
