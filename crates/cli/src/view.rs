@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
-use mulgil_server::views::{HeldBackBy, ViewDetail};
+use mulgil_server::views::{Checkpoints, HeldBackBy, ViewDetail};
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format, ViewCommand};
@@ -101,6 +101,13 @@ fn held_back(by: &HeldBackBy) -> String {
     format!("{} {}, {at}{since}", by.source, by.partition)
 }
 
+fn checkpoint(made: &Checkpoints) -> String {
+    let at = made.completed_at.map_or_else(|| "none yet".to_owned(), |at| at.to_string());
+    let error = made.error.as_ref().map_or_else(String::new, |error| format!("; the next one failed: {error}"));
+    let (pause_ms, took_ms) = (made.pause_ms, made.took_ms);
+    format!("{at}: {} bytes in {took_ms:.0} ms, rows stood still for {pause_ms:.1} ms{error}", made.written_bytes)
+}
+
 fn latency(latency: &Latency) -> String {
     let Latency { p50_ms, p95_ms, p99_ms, .. } = latency;
     format!("{p50_ms:.1} ms for half of the rows, {p95_ms:.1} ms for 95 %, {p99_ms:.1} ms for 99 %")
@@ -122,6 +129,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("late rows dropped", json!(view.late_rows_dropped)),
         ("rows without event time", json!(detail.null_event_times)),
         ("rows skipped", json!(detail.skipped_rows)),
+        ("last checkpoint", json!(detail.checkpoints.as_ref().map(checkpoint))),
     ];
     if let Some(error) = &view.error {
         facts.push(("error", json!(error)));

@@ -1,6 +1,6 @@
 //! What can be seen of a view from outside, as plain values that serialise.
 
-use mulgil_engine::status::{HeldBackBy, PartitionStatus};
+use mulgil_engine::status::{CheckpointStatus, HeldBackBy, PartitionStatus};
 use mulgil_sql::statement::RefreshMode;
 use serde::Serialize;
 
@@ -43,6 +43,8 @@ pub struct ViewStatus {
     pub skipped_rows: u64,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// How its checkpoints go; `None` before the first, and where there are none.
+    pub checkpoints: Option<CheckpointStatus>,
     /// The partitions that it reads.
     pub partitions: Vec<PartitionStatus>,
     /// The partition that holds event time back: the answer to "why is there no output?".

@@ -25,6 +25,11 @@ pub(super) fn declare(page: &mut Page) {
     page.counter("mulgil_view_subtask_seconds_total", "How a subtask spends its time: busy, blocked or idle.");
     page.gauge("mulgil_view_subtask_state_bytes", "Memory that a subtask holds as state.");
     page.gauge("mulgil_view_subtask_input_watermark_seconds", "How far an input of a subtask has come in event time.");
+    page.counter("mulgil_view_checkpoints_total", "Checkpoints of a view: completed or failed.");
+    page.gauge("mulgil_view_checkpoint_pause_seconds", "How long rows stood still for the last checkpoint.");
+    page.gauge("mulgil_view_checkpoint_seconds", "How long the last checkpoint took to write, while rows went on.");
+    page.gauge("mulgil_view_checkpoint_bytes", "What the last checkpoint has written.");
+    page.gauge("mulgil_view_checkpoint_state_bytes", "What a view's state takes on disk.");
     page.gauge("mulgil_view_edge_queued_bytes", "What waits in the queues of an edge.");
     page.gauge("mulgil_view_edge_fullness", "How full the fullest queue of an edge is; at 1 whoever fills it waits.");
 }
@@ -39,12 +44,25 @@ pub(super) fn write(page: &mut Page, view: &str, job: &JobStatus) {
         page.value("mulgil_view_sink_bytes_total", &labels, sink.bytes as f64);
     }
     subtasks(page, view, job);
+    checkpoints(page, view, job);
     for edge in &job.edges {
         let labels =
             [("view", view), ("from", edge.from.as_str()), ("to", edge.to.as_str()), ("exchange", &edge.exchange)];
         page.value("mulgil_view_edge_queued_bytes", &labels, edge.queued_bytes as f64);
         page.value("mulgil_view_edge_fullness", &labels, edge.fullness);
     }
+}
+
+fn checkpoints(page: &mut Page, view: &str, job: &JobStatus) {
+    let Some(checkpoints) = &job.checkpoints else { return };
+    for (outcome, count) in [("completed", checkpoints.completed), ("failed", checkpoints.failed)] {
+        page.value("mulgil_view_checkpoints_total", &[("view", view), ("outcome", outcome)], count as f64);
+    }
+    let labels = [("view", view)];
+    page.value("mulgil_view_checkpoint_pause_seconds", &labels, checkpoints.pause_ms / 1_000.0);
+    page.value("mulgil_view_checkpoint_seconds", &labels, checkpoints.took_ms / 1_000.0);
+    page.value("mulgil_view_checkpoint_bytes", &labels, checkpoints.written_bytes as f64);
+    page.value("mulgil_view_checkpoint_state_bytes", &labels, checkpoints.state_bytes as f64);
 }
 
 fn latency(page: &mut Page, view: &str, job: &JobStatus) {
