@@ -7,6 +7,7 @@ pub mod filter;
 pub mod group_aggregate;
 pub mod join;
 mod kept_rows;
+mod keyed_part;
 mod late;
 mod merged_slices;
 pub mod over;

@@ -2,19 +2,24 @@
 //!
 //! The rows of a key come numbered, and each says which window it is in; so a window is full when as many rows have come
 //! for it as it holds. Windows that are not full when the input ends give what they have.
+//!
+//! A checkpoint holds the part `windows`: for each that is not full its key, its number, how many rows have come, and the
+//! state of each aggregate. It is always sealed whole: a key has about one such window.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray};
-use arrow::datatypes::SchemaRef;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array};
+use arrow::datatypes::{DataType, Field, SchemaRef, UInt64Type};
 
 use super::group_aggregate::RollingCall;
 use super::group_aggregate::key_table::KeyTable;
-use super::group_aggregate::state::{RollingState, growing_state};
+use super::group_aggregate::state::{RollingState, growing_state, restore_states, sealed_fields};
+use super::keyed_part::KeyedPart;
 use super::{emit_in_parts, rows_of};
 use crate::batch::Batch;
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// An aggregation per count window with everything bound. Input columns: the keys, the window's number, then those that the
@@ -70,6 +75,9 @@ impl OperatorDefinition for CountAggregate {
     }
 }
 
+/// The part that holds the windows.
+const WINDOWS: &str = "windows";
+
 struct Instance {
     definition: CountAggregate,
     schema: SchemaRef,
@@ -81,6 +89,17 @@ struct Instance {
 }
 
 impl Instance {
+    /// The state that is sealed: it lies by the keys alone.
+    fn part(&self) -> KeyedPart {
+        let mut fields = self.schema.fields().iter().take(self.definition.key_count + 1);
+        let keys = fields.by_ref().take(self.definition.key_count);
+        let keys: Vec<Arc<Field>> = keys.cloned().collect();
+        let mut others: Vec<Field> = fields.map(|field| field.as_ref().clone().with_nullable(true)).collect();
+        others.push(Field::new("row_count", DataType::UInt64, false));
+        others.extend(sealed_fields(&self.states));
+        KeyedPart::new(keys.iter(), others)
+    }
+
     fn add(&mut self, batch: &Batch, windows: &[usize]) -> Result<(), OperatorError> {
         let column = |index: &usize| -> Result<ArrayRef, OperatorError> {
             let missing = || OperatorError::Unsupported(format!("there is no column {index}"));
@@ -143,6 +162,34 @@ impl Operator for Instance {
         let begun = self.row_counts.iter().enumerate().filter(|(_, count)| **count > 0);
         let begun: Vec<usize> = begun.map(|(window, _)| window).collect();
         self.give_out(&begun, out)
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let windows = self.windows.groups();
+        let mut columns = self.windows.columns(&windows)?;
+        let count = |window: &usize| self.row_counts.get(*window).copied().unwrap_or(0);
+        columns.push(Arc::new(UInt64Array::from_iter_values(windows.iter().map(count))));
+        for state in &mut self.states {
+            columns.extend(state.seal(&windows)?);
+        }
+        Ok(vec![self.part().whole(WINDOWS, columns, windows.len())?])
+    }
+
+    fn restore(&mut self, _name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.part().columns(&rows)?;
+        let (windows, columns) = rows.columns().split_at_checked(self.definition.key_count + 1).unwrap_or_default();
+        let (counts, states) = columns.split_first().unzip();
+        let mut numbers = Vec::new();
+        self.windows.intern(windows, rows.num_rows(), &mut numbers)?;
+        let bound = self.windows.group_bound();
+        self.row_counts.resize(bound, 0);
+        let counts = counts.and_then(|counts| counts.as_primitive_opt::<UInt64Type>());
+        for (window, sealed) in numbers.iter().zip(counts.into_iter().flat_map(|counts| counts.values())) {
+            if let Some(count) = self.row_counts.get_mut(*window) {
+                *count = *sealed;
+            }
+        }
+        Ok(restore_states(&mut self.states, states.unwrap_or_default(), &numbers, bound)?)
     }
 
     fn state_size_bytes(&self) -> usize {

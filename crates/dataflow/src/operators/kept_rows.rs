@@ -81,6 +81,11 @@ impl KeptRows {
         interleave_record_batch(&self.batches.iter().map(|(_, batch)| batch).collect::<Vec<_>>(), &indices)
     }
 
+    /// The slot and the place of each row of some slots.
+    pub(crate) fn all(&self, slots: impl Iterator<Item = usize>) -> (Vec<usize>, Vec<usize>) {
+        slots.flat_map(|slot| self.places(slot).iter().map(move |place| (slot, *place))).unzip()
+    }
+
     /// Forgets the rows of some slots.
     pub(crate) fn forget(&mut self, slots: impl Iterator<Item = usize>) {
         for slot in slots {

@@ -5,21 +5,27 @@
 //! the other's. With an allowed lateness a session is kept after it was given out, and a late row corrects it; with early
 //! results sessions give what they have so far. What was given out is replaced by what is so now: see
 //! [`super::session_changes`].
+//!
+//! A checkpoint holds the parts `sessions` (key, first and last row's time, whether it is given as it is, the state of each
+//! aggregate) and `withdrawn` (results that have been given and are to be replaced, each with the beginning of the session
+//! that replaces it). Both are always sealed whole.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::group_aggregate::RollingCall;
-use super::group_aggregate::state::{RollingState, growing_state};
+use super::group_aggregate::state::{RollingState, growing_state, restore_states, sealed_fields};
+use super::keyed_part::KeyedPart;
 use super::session_changes::Withdrawn;
-use super::sessions::{Assigned, Complete, Sessions, final_moves};
+use super::sessions::{Assigned, Complete, SESSIONS, Sessions, final_moves, no_sessions, starts_of};
 use super::window_assign::timed_rows;
 use super::{emit_in_parts, rows_of};
 use crate::batch::{Batch, take_rows};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::StatePart;
 use crate::time::{Watermark, timestamps};
 use crate::trigger::{Pace, Trigger};
 
@@ -79,6 +85,9 @@ impl OperatorDefinition for SessionAggregate {
         }))
     }
 }
+
+/// The part that holds results to be replaced.
+const WITHDRAWN: &str = "withdrawn";
 
 struct Instance {
     definition: SessionAggregate,
@@ -148,6 +157,53 @@ impl Instance {
         Ok(())
     }
 
+    fn keys(&self) -> impl Iterator<Item = &Arc<Field>> {
+        self.schema.fields().iter().take(self.definition.key_count)
+    }
+
+    fn sessions_part(&self) -> KeyedPart {
+        KeyedPart::new(self.keys(), Sessions::sealed_fields().into_iter().chain(sealed_fields(&self.states)).collect())
+    }
+
+    fn withdrawn_part(&self) -> KeyedPart {
+        let results = self.schema.fields().iter().skip(self.definition.key_count);
+        let results = results.map(|field| field.as_ref().clone().with_nullable(true));
+        let start = Field::new("session_start_ms", DataType::Int64, false);
+        KeyedPart::new(self.keys(), results.chain([start]).collect())
+    }
+
+    fn sealed_sessions(&mut self, all: &[Complete]) -> Result<StatePart, OperatorError> {
+        let slots: Vec<usize> = all.iter().map(|session| session.slot).collect();
+        let mut columns = self.sessions.key_columns(all)?;
+        columns.extend(self.sessions.seal(all));
+        for state in &mut self.states {
+            columns.extend(state.seal(&slots)?);
+        }
+        self.sessions_part().whole(SESSIONS, columns, all.len())
+    }
+
+    fn sealed_withdrawn(&self, all: &[Complete]) -> Result<StatePart, OperatorError> {
+        let (slots, results) = self.withdrawn.all(all.iter().map(|session| session.slot))?;
+        let mut columns = results.columns().to_vec();
+        columns.push(Arc::new(self.sessions.starts(&slots)));
+        self.withdrawn_part().whole(WITHDRAWN, columns, slots.len())
+    }
+
+    fn restore_sessions(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let (keys, columns) = self.sessions_part().columns(rows)?;
+        let (sessions, states) = columns.split_at_checked(Sessions::sealed_fields().len()).unwrap_or_default();
+        let slots = self.sessions.restore(keys, sessions)?.ok_or_else(no_sessions)?;
+        Ok(restore_states(&mut self.states, states, &slots, self.sessions.slot_bound())?)
+    }
+
+    fn restore_withdrawn(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let (keys, columns) = self.withdrawn_part().columns(rows)?;
+        let slots = self.sessions.find(keys, &starts_of(columns)?)?;
+        let results = rows.columns().iter().take(self.schema.fields().len()).cloned().collect();
+        let results = rows_of(&self.schema, results, rows.num_rows())?;
+        Ok(self.withdrawn.add(results, slots.into_iter())?)
+    }
+
     fn give_early(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
         let changed = self.sessions.take_news();
         self.give_out(&changed, out)
@@ -194,6 +250,25 @@ impl Operator for Instance {
 
     fn wants_clock(&self) -> bool {
         self.pace.wants_clock()
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let all = self.sessions.all();
+        let mut parts = vec![self.sealed_sessions(&all)?];
+        if self.definition.trigger.is_updating() {
+            parts.push(self.sealed_withdrawn(&all)?);
+        }
+        Ok(parts)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        if name == SESSIONS { self.restore_sessions(&rows) } else { self.restore_withdrawn(&rows) }
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.sessions.advance(watermark);
+        // Early results that were due by then have been given out.
+        self.pace.on_watermark(watermark);
     }
 
     fn state_size_bytes(&self) -> usize {

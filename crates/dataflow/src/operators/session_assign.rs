@@ -3,19 +3,24 @@
 //!
 //! Until then rows are kept. With an allowed lateness they are kept on, and a late row that changes a session takes its rows
 //! back (`-D`) and gives them out with the new bounds (`+I`).
+//!
+//! A checkpoint holds the parts `sessions` (key, first and last row's time, whether its rows are given out as it is) and
+//! `rows` (the rows, each with the beginning of its session). Both are always sealed whole.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt8Array, UInt32Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
 use super::kept_rows::KeptRows;
-use super::sessions::{Complete, Sessions, final_moves};
+use super::keyed_part::KeyedPart;
+use super::sessions::{Complete, SESSIONS, Sessions, final_moves, no_sessions, starts_of};
 use super::window_assign::timed_rows;
 use super::{emit_in_parts, rows_of};
 use crate::batch::{Batch, RowKind, take_rows};
 use crate::definition::{Distribution, OperatorDefinition, Port};
 use crate::operator::{Operator, OperatorError, Output};
+use crate::state::{Lies, StatePart};
 use crate::time::{Watermark, timestamps};
 use crate::trigger::Trigger;
 
@@ -78,6 +83,9 @@ impl OperatorDefinition for SessionAssign {
     }
 }
 
+/// The part that holds the rows of sessions.
+const ROWS: &str = "rows";
+
 struct Instance {
     definition: SessionAssign,
     schema: SchemaRef,
@@ -118,6 +126,24 @@ impl Instance {
         Ok(())
     }
 
+    fn sessions_part(&self) -> KeyedPart {
+        let keys = self.definition.keys.iter().filter_map(|key| self.definition.input.fields().get(*key));
+        KeyedPart::new(keys, Sessions::sealed_fields())
+    }
+
+    /// The input's columns, and behind them the beginning of the session.
+    fn rows_part(&self) -> KeyedPart {
+        let start = Field::new("session_start_ms", DataType::Int64, false);
+        KeyedPart::new(self.definition.input.fields().iter(), vec![start])
+    }
+
+    fn restore_rows(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        let (columns, starts) = self.rows_part().columns(rows)?;
+        let slots = self.sessions.find(&self.keys(rows), &starts_of(starts)?)?;
+        let rows = rows_of(&self.definition.input, columns.to_vec(), rows.num_rows())?;
+        Ok(self.rows.add(rows, slots.into_iter())?)
+    }
+
     fn keys(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
         self.definition.keys.iter().filter_map(|key| rows.columns().get(*key).cloned()).collect()
     }
@@ -140,6 +166,32 @@ impl Operator for Instance {
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.sessions.advance(watermark);
         self.fire(out)
+    }
+
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let all = self.sessions.all();
+        let mut columns = self.sessions.key_columns(&all)?;
+        columns.extend(self.sessions.seal(&all));
+        let sessions = self.sessions_part().whole(SESSIONS, columns, all.len())?;
+        let (slots, places) = self.rows.all(all.iter().map(|session| session.slot));
+        let mut columns = self.rows.rows(&places)?.columns().to_vec();
+        columns.push(Arc::new(self.sessions.starts(&slots)));
+        let mut rows = self.rows_part().whole(ROWS, columns, slots.len())?;
+        rows.lies = Lies::Keyed(self.definition.keys.clone());
+        Ok(vec![sessions, rows])
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        if name == ROWS {
+            return self.restore_rows(&rows);
+        }
+        let (keys, sessions) = self.sessions_part().columns(&rows)?;
+        self.sessions.restore(keys, sessions)?.ok_or_else(no_sessions)?;
+        Ok(())
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.sessions.advance(watermark);
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -34,6 +34,12 @@ impl Withdrawn {
         self.rows.merge(from, to);
     }
 
+    /// All results of some slots, and the slot of each.
+    pub(crate) fn all(&self, slots: impl Iterator<Item = usize>) -> Result<(Vec<usize>, RecordBatch), ArrowError> {
+        let (slots, places) = self.rows.all(slots);
+        Ok((slots, self.rows.rows(&places)?))
+    }
+
     /// What is to be told when the sessions of `slots` have these results now.
     pub(crate) fn changes(&mut self, results: &RecordBatch, slots: &[usize]) -> Result<Option<Batch>, ArrowError> {
         let mut places = Vec::new();

@@ -9,20 +9,23 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array};
-use arrow::datatypes::DataType;
+use arrow::array::{ArrayRef, AsArray, BooleanArray, Int64Array};
+use arrow::datatypes::{DataType, Field, Int64Type};
 use arrow::error::ArrowError;
 use hashbrown::HashMap;
 
 use super::group_aggregate::key_table::KeyTable;
 use super::late::{Lateness, report_late};
 use crate::batch::Batch;
-use crate::operator::Output;
+use crate::operator::{OperatorError, Output};
 use crate::time::{EventTimeMs, Watermark};
 use crate::trigger::Trigger;
 use crate::window::Span;
 
+/// The part of a checkpoint that holds sessions.
+pub(crate) const SESSIONS: &str = "sessions";
 /// No session.
 const NONE: usize = usize::MAX;
 
@@ -372,6 +375,79 @@ impl Sessions {
         self.release(gone);
     }
 
+    /// All sessions, the oldest first.
+    pub(crate) fn all(&self) -> Vec<Complete> {
+        let here = self.sessions.iter().enumerate().filter(|(_, session)| session.entry != 0);
+        let of = |(slot, session): (usize, &Session)| Complete { slot, key: session.key, span: self.span_of(slot) };
+        let mut all: Vec<Complete> = here.map(of).collect();
+        all.sort_unstable_by_key(|session| session.span.start_ms);
+        all
+    }
+
+    /// When the sessions of some slots begin.
+    pub(crate) fn starts(&self, slots: &[usize]) -> Int64Array {
+        Int64Array::from_iter_values(slots.iter().map(|slot| self.span_of(*slot).start_ms))
+    }
+
+    /// The columns of [`Sessions::seal`].
+    pub(crate) fn sealed_fields() -> Vec<Field> {
+        let time = |name: &str| Field::new(name, DataType::Int64, false);
+        vec![time("start_ms"), time("last_ms"), Field::new("is_given", DataType::Boolean, false)]
+    }
+
+    /// What is kept of sessions, but for their keys.
+    pub(crate) fn seal(&self, sessions: &[Complete]) -> Vec<ArrayRef> {
+        let of = |session: &Complete| self.sessions.get(session.slot).copied();
+        let sealed: Vec<Session> = sessions.iter().filter_map(of).collect();
+        let given: BooleanArray = sealed.iter().map(|session| Some(session.is_given)).collect();
+        vec![
+            Arc::new(Int64Array::from_iter_values(sealed.iter().map(|session| session.start_ms))),
+            Arc::new(Int64Array::from_iter_values(sealed.iter().map(|session| session.last_ms))),
+            Arc::new(given),
+        ]
+    }
+
+    /// Takes over sealed sessions, the oldest of a key first; gives the slot of each. `None` if these are none.
+    pub(crate) fn restore(&mut self, keys: &[ArrayRef], sealed: &[ArrayRef]) -> Result<Option<Vec<usize>>, ArrowError> {
+        let [starts, lasts, given] = sealed else { return Ok(None) };
+        let times = |column: &ArrayRef| column.as_primitive_opt::<Int64Type>().cloned();
+        let (Some(starts), Some(lasts), Some(given)) = (times(starts), times(lasts), given.as_boolean_opt()) else {
+            return Ok(None);
+        };
+        let mut keys_of_rows = Vec::new();
+        self.keys.intern(keys, starts.len(), &mut keys_of_rows)?;
+        self.youngest.resize(self.keys.group_bound(), NONE);
+        let mut slots = Vec::with_capacity(starts.len());
+        let times = starts.values().iter().zip(lasts.values());
+        for ((key, (start_ms, last_ms)), is_given) in keys_of_rows.iter().zip(times).zip(given.values()) {
+            let (younger, older) = self.around(*key, *start_ms);
+            let slot = self.begin(*key, *start_ms, younger, older);
+            if let Some(session) = self.sessions.get_mut(slot) {
+                (session.last_ms, session.is_given) = (*last_ms, is_given);
+            }
+            let due_ms = self.due_of(slot);
+            self.queue(slot, due_ms);
+            slots.push(slot);
+        }
+        Ok(Some(slots))
+    }
+
+    /// The sessions of a key between which one that begins then belongs: the next younger and the next older.
+    fn around(&self, key: usize, start_ms: EventTimeMs) -> (usize, usize) {
+        let (mut younger, mut slot) = (NONE, self.youngest.get(key).copied().unwrap_or(NONE));
+        while let Some(session) = self.sessions.get(slot).filter(|session| session.start_ms > start_ms) {
+            (younger, slot) = (slot, session.older);
+        }
+        (younger, slot)
+    }
+
+    /// The slots of the sessions of keys that begin at these times.
+    pub(crate) fn find(&mut self, keys: &[ArrayRef], starts: &Int64Array) -> Result<Vec<usize>, ArrowError> {
+        let mut keys_of_rows = Vec::new();
+        self.keys.intern(keys, starts.len(), &mut keys_of_rows)?;
+        Ok(keys_of_rows.iter().zip(starts.values()).map(|(key, start_ms)| self.around(*key, *start_ms).1).collect())
+    }
+
     /// Gives slots back that hold nothing any more.
     pub(crate) fn release(&mut self, slots: &[usize]) {
         for slot in slots {
@@ -400,6 +476,17 @@ impl Sessions {
             + self.due.capacity() * size_of::<Reverse<(EventTimeMs, usize, u64)>>()
             + self.news.as_ref().map_or(0, |news| news.capacity() * size_of::<usize>())
     }
+}
+
+/// The times in the last of some columns, which say where sessions begin.
+pub(crate) fn starts_of(columns: &[ArrayRef]) -> Result<Int64Array, OperatorError> {
+    let starts = columns.last().and_then(|starts| starts.as_primitive_opt::<Int64Type>());
+    starts.cloned().ok_or_else(no_sessions)
+}
+
+/// What was sealed is not what sessions seal.
+pub(crate) fn no_sessions() -> OperatorError {
+    OperatorError::Unsupported("these rows are no sessions; the checkpoint is another query's".to_owned())
 }
 
 /// Slots that move, and for each the one in which it ends up, also over several moves.

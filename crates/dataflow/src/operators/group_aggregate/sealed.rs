@@ -7,18 +7,18 @@
 //! | `values N` | a distinct value of a group, of the set `N` | keys; the value; how often each call of the set has it |
 //! | `rows N` | a row of a group, counted for call `N` | keys; the arguments; how often it is there |
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::entries::Entries;
 use super::rolling::Rolling;
 use super::sharing::Sharing;
+use super::state::{restore_states, sealed_fields};
 use crate::operator::OperatorError;
-use crate::operators::rows_of;
-use crate::state::{Extent, Lies, StatePart};
+use crate::operators::keyed_part::KeyedPart;
+use crate::state::StatePart;
 
 const GROUPS: &str = "groups";
 const VALUES: &str = "values ";
@@ -28,8 +28,7 @@ impl Rolling {
     /// All state there is, once what was touched has been given out.
     pub(super) fn sealed(&mut self) -> Result<Vec<StatePart>, OperatorError> {
         let groups = self.keys.groups();
-        let rows = self.sealed_groups(&groups)?;
-        let mut parts = vec![self.part(GROUPS.to_owned(), rows)];
+        let mut parts = vec![self.sealed_groups(&groups)?];
         let mut is_here = vec![false; self.keys.group_bound()];
         for group in &groups {
             if let Some(is_here) = is_here.get_mut(*group) {
@@ -39,14 +38,12 @@ impl Rolling {
         for (number, (sharing, set)) in self.sets.iter().enumerate() {
             let is_wanted = |group: usize| is_here.get(group).copied().unwrap_or(false);
             let (groups, columns) = set.entries(sharing.calls.len(), &is_wanted)?.into_columns();
-            let rows = self.rows_by_group(&groups, columns, value_fields(sharing))?;
-            parts.push(self.part(format!("{VALUES}{number}"), rows));
+            parts.push(self.rows_by_group(format!("{VALUES}{number}"), &groups, columns, value_fields(sharing))?);
         }
         for number in 0..self.states.len() {
             let Some(counted) = self.states.get_mut(number).and_then(|state| state.counted()) else { continue };
             let ((groups, columns), fields) = (counted.rows_of(&groups)?, counted.row_fields());
-            let rows = self.rows_by_group(&groups, columns, fields)?;
-            parts.push(self.part(format!("{ROWS}{number}"), rows));
+            parts.push(self.rows_by_group(format!("{ROWS}{number}"), &groups, columns, fields)?);
         }
         Ok(parts)
     }
@@ -62,7 +59,7 @@ impl Rolling {
             let (sharing, _) = self.sets.get(number).ok_or_else(unknown)?;
             let value_count = sharing.types.len();
             let columns = self.columns_by_group(rows, value_fields(sharing))?;
-            let entries = Entries::of_columns(&columns, value_count, self.groups_of_rows.clone());
+            let entries = Entries::of_columns(columns, value_count, self.groups_of_rows.clone());
             let (_, set) = self.sets.get_mut(number).ok_or_else(unknown)?;
             return Ok(set.restore(&entries.ok_or_else(unknown)?)?);
         }
@@ -72,44 +69,35 @@ impl Rolling {
         let columns = self.columns_by_group(rows, fields)?;
         let bound = self.keys.group_bound();
         let counted = self.states.get_mut(number).and_then(|state| state.counted()).ok_or_else(unknown)?;
-        Ok(counted.restore_rows(&columns, &self.groups_of_rows, bound)?)
+        Ok(counted.restore_rows(columns, &self.groups_of_rows, bound)?)
     }
 
-    fn part(&self, name: String, rows: RecordBatch) -> StatePart {
-        let lies = Lies::Keyed((0..self.key_count).collect());
-        StatePart { name: Cow::Owned(name), rows, lies, extent: Extent::Whole }
+    /// A part with these columns behind the keys.
+    fn part(&self, fields: Vec<Field>) -> KeyedPart {
+        KeyedPart::new(self.schema.fields().iter().take(self.key_count), fields)
     }
 
-    /// The columns of a part: the keys, and these.
-    fn part_schema(&self, fields: Vec<Field>) -> SchemaRef {
-        let keys = self.schema.fields().iter().take(self.key_count);
-        let keys = keys.map(|field| field.as_ref().clone().with_nullable(true));
-        Arc::new(Schema::new(keys.chain(fields).collect::<Vec<Field>>()))
-    }
-
-    /// Rows of groups, with the keys before their columns.
+    /// A part of rows of groups.
     fn rows_by_group(
         &self,
+        name: String,
         groups: &[usize],
         columns: Vec<ArrayRef>,
         fields: Vec<Field>,
-    ) -> Result<RecordBatch, OperatorError> {
+    ) -> Result<StatePart, OperatorError> {
         let columns = self.keys.columns(groups)?.into_iter().chain(columns).collect();
-        Ok(rows_of(&self.part_schema(fields), columns, groups.len())?)
+        self.part(fields).whole(name, columns, groups.len())
     }
 
     /// The columns behind the keys; `groups_of_rows` then has the group of each row.
-    fn columns_by_group(&mut self, rows: &RecordBatch, fields: Vec<Field>) -> Result<Vec<ArrayRef>, OperatorError> {
-        let schema = self.part_schema(fields);
-        let types =
-            |schema: &SchemaRef| schema.fields().iter().map(|field| field.data_type().clone()).collect::<Vec<_>>();
-        if types(&schema) != types(&rows.schema()) {
-            let reason = format!("its state has the columns {schema}, not {}; it is another query's", rows.schema());
-            return Err(OperatorError::Unsupported(reason));
-        }
-        let (keys, columns) = rows.columns().split_at_checked(self.key_count).unwrap_or_default();
+    fn columns_by_group<'a>(
+        &mut self,
+        rows: &'a RecordBatch,
+        fields: Vec<Field>,
+    ) -> Result<&'a [ArrayRef], OperatorError> {
+        let (keys, columns) = self.part(fields).columns(rows)?;
         self.keys.intern(keys, rows.num_rows(), &mut self.groups_of_rows)?;
-        Ok(columns.to_vec())
+        Ok(columns)
     }
 
     fn group_fields(&self) -> Vec<Field> {
@@ -125,17 +113,11 @@ impl Rolling {
         if self.windows.is_some() {
             fields.extend(["is_given", "has_news"].map(|name| Field::new(name, DataType::Int64, false)));
         }
-        for (number, state) in self.states.iter().enumerate() {
-            let named = |field: Field| {
-                let name = format!("{number}.{}", field.name());
-                field.with_name(name)
-            };
-            fields.extend(state.sealed_fields().into_iter().map(named));
-        }
+        fields.extend(sealed_fields(&self.states));
         fields
     }
 
-    fn sealed_groups(&mut self, groups: &[usize]) -> Result<RecordBatch, OperatorError> {
+    fn sealed_groups(&mut self, groups: &[usize]) -> Result<StatePart, OperatorError> {
         let mut columns = self.given.read(groups)?;
         if let Some(lifetime) = &self.lifetime {
             columns.push(Arc::new(lifetime.touched(groups)));
@@ -152,13 +134,13 @@ impl Rolling {
         for state in &mut self.states {
             columns.extend(state.seal(groups)?);
         }
-        self.rows_by_group(groups, columns, self.group_fields())
+        self.rows_by_group(GROUPS.to_owned(), groups, columns, self.group_fields())
     }
 
     fn take_over_groups(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
         let columns = self.columns_by_group(rows, self.group_fields())?;
         let (groups, bound) = (&self.groups_of_rows, self.keys.group_bound());
-        let mut columns = columns.into_iter();
+        let mut columns = columns.iter().cloned();
         let given: Vec<ArrayRef> = columns.by_ref().take(self.schema.fields().len() - self.key_count).collect();
         self.given.write(groups, &given)?;
         let mut numbers = || columns.next().and_then(|column| column.as_primitive_opt::<Int64Type>().cloned());
@@ -188,11 +170,8 @@ impl Rolling {
             windows.note(keys, groups, bound)?;
             windows.wait(with(&has_news, 1));
         }
-        for state in &mut self.states {
-            let sealed: Vec<ArrayRef> = columns.by_ref().take(state.sealed_fields().len()).collect();
-            state.restore(&sealed, groups, bound)?;
-        }
-        Ok(())
+        let sealed: Vec<ArrayRef> = columns.collect();
+        Ok(restore_states(&mut self.states, &sealed, groups, bound)?)
     }
 }
 

@@ -120,6 +120,34 @@ pub(crate) fn updating_state(
     }
 }
 
+/// The columns in which the states of several calls are sealed.
+pub(crate) fn sealed_fields(states: &[Box<dyn RollingState>]) -> Vec<Field> {
+    let mut fields = Vec::new();
+    for (number, state) in states.iter().enumerate() {
+        fields.extend(state.sealed_fields().into_iter().map(|field| {
+            let name = format!("{number}.{}", field.name());
+            field.with_name(name)
+        }));
+    }
+    fields
+}
+
+/// Gives the states of several calls back what was sealed of them.
+pub(crate) fn restore_states(
+    states: &mut [Box<dyn RollingState>],
+    sealed: &[ArrayRef],
+    groups: &[usize],
+    group_bound: usize,
+) -> Result<(), EvaluationError> {
+    let mut rest = sealed;
+    for state in states {
+        let (own, others) = rest.split_at_checked(state.sealed_fields().len()).unwrap_or_default();
+        state.restore(own, groups, group_bound)?;
+        rest = others;
+    }
+    Ok(())
+}
+
 /// An error of a columnar kernel, as one of the function.
 pub(crate) fn failed(function: &dyn std::fmt::Display, error: &ArrowError) -> EvaluationError {
     EvaluationError { expression: function.to_string(), reason: error.to_string() }

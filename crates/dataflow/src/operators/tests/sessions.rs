@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use super::cut::{Event, Form, check_cuts};
 use super::windowed::{Random, apply_changes, random_early, random_row};
 use super::*;
 use crate::definition::{OperatorDefinition, Port};
 use crate::native::{Count, Sum};
 use crate::operators::group_aggregate::RollingCall;
 use crate::operators::session_aggregate::SessionAggregate;
+use crate::operators::session_assign::SessionAssign;
 use crate::trigger::{EarlyFire, Trigger};
 
 fn sessions(gap_ms: i64, trigger: Trigger) -> Box<dyn Operator> {
@@ -157,4 +159,45 @@ fn random_rows_give_their_islands() {
         assert_eq!(apply_changes(lines(&out.batches)), islands(&all, gap_ms), "seed {seed}");
         assert_eq!(operator.state_size_bytes(), 0, "seed {seed}");
     }
+}
+
+/// Rows near a moment that goes on, and the time that follows it.
+fn script(random: &mut Random) -> Vec<Event> {
+    let (mut around, mut watermark) = (0, -50);
+    let event = |_| {
+        around += random.below(25) as i64;
+        if random.below(3) > 0 {
+            return Event::Rows(input(
+                &(0..1 + random.below(8)).map(|_| random_row(random, around)).collect::<Vec<InputRow>>(),
+            ));
+        }
+        watermark = watermark.max(around - random.below(40) as i64);
+        Event::Watermark(watermark)
+    };
+    (0..14).map(event).chain([Event::Watermark(i64::MAX)]).collect()
+}
+
+#[test]
+fn sessions_go_on_from_any_cut() {
+    let mut row_count = 0;
+    for seed in 0..12 {
+        let mut random = Random(seed);
+        let early = [None, Some(EarlyFire::EventTime(7))][random.below(2) as usize];
+        let allowed_lateness_ms = [0, 30, 10_000][random.below(3) as usize];
+        let gap_ms = 1 + random.below(12) as i64;
+        let events = script(&mut random);
+        let trigger = Trigger { early, allowed_lateness_ms };
+        let aggregate = Form { make: &|_| vec![sessions(gap_ms, trigger)], keys: vec![0] };
+        row_count += check_cuts([&aggregate, &aggregate], &events);
+
+        let definition = SessionAssign { input: input_schema(), keys: vec![0], column: 1, gap_ms, allowed_lateness_ms };
+        let mut fields: Vec<Field> = input_schema().fields().iter().map(|field| field.as_ref().clone()).collect();
+        fields.extend(["start", "end", "time"].map(|name| Field::new(name, time_type(), true)));
+        let schema = Arc::new(Schema::new(fields));
+        let port = Port { schema: input_schema(), is_updating: false };
+        let make = |_| vec![definition.instance(std::slice::from_ref(&port), &schema).unwrap()];
+        let assign = Form { make: &make, keys: vec![0] };
+        row_count += check_cuts([&assign, &assign], &events);
+    }
+    assert!(row_count > 100, "too little happens to see anything");
 }
