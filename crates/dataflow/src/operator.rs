@@ -144,7 +144,8 @@ pub trait Operator: Send {
     fn state_size_bytes(&self) -> usize {
         0
     }
-    /// A cut is coming: gives out what need not be kept, as a pre-aggregation does with what it has added up so far. Comes
+    /// A cut is coming, or the subtask falls idle: gives out what need not be kept, as a pre-aggregation does with what it
+    /// has added up so far. Comes
     /// before [`Operator::flush`] and [`Operator::seal`], when all rows before the cut have come.
     fn before_cut(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
         let _ = out;

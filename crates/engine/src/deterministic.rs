@@ -5,6 +5,7 @@
 //! every interleaving that threads could make can be found, and found again.
 
 mod answering;
+mod turns;
 
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
 use self::answering::Answering;
+pub use self::turns::Before;
+use self::turns::Turns;
 use crate::cut::Cut;
 use crate::error::JobError;
 use crate::job::JobSummary;
@@ -35,6 +38,9 @@ pub enum Step {
     /// The machine's clock has come to this time, in milliseconds since the epoch: once everything read so far has been
     /// worked off, so that a script says what comes before it and what after.
     Clock(i64),
+    /// From here on it is this turn, counted from 1: everything that all partitions give in the turns before has been worked
+    /// off. So a script says in which order partitions act.
+    Turn(usize),
 }
 
 /// The rows of a source: the steps of each partition.
@@ -45,6 +51,8 @@ pub type Script = Vec<Vec<Step>>;
 pub struct Outcome {
     /// The batches that each sink got, in order.
     pub batches: HashMap<String, Vec<Batch>>,
+    /// What had come out when the last turn of the scripts began, where they have turns.
+    pub before_last_turn: Option<Before>,
     /// What was counted.
     pub summary: JobSummary,
     /// The largest number of bytes that waited in one queue at any time.
@@ -138,6 +146,7 @@ fn wired<'a>(
 impl Outcome {
     /// What two runs gave, one after the other.
     fn followed_by(mut self, next: Self) -> Self {
+        self.before_last_turn = self.and_before(next.before_last_turn).or(self.before_last_turn);
         for (sink, batches) in next.batches {
             self.batches.entry(sink).or_default().extend(batches);
         }
@@ -168,6 +177,7 @@ struct Run<'a> {
     answering: Vec<Answering>,
     view: JobView,
     batches: HashMap<String, Vec<Batch>>,
+    turns: Turns,
     /// Whether nobody can do anything but let the clock go on.
     stands_still: bool,
     queued_bytes_peak: usize,
@@ -212,6 +222,7 @@ impl<'a> Run<'a> {
             wiring,
             view,
             batches: HashMap::new(),
+            turns: Turns::default(),
             stands_still: false,
             queued_bytes_peak: 0,
             drift_ms_peak: 0,
@@ -252,8 +263,8 @@ impl<'a> Run<'a> {
 
     fn outcome(self) -> Outcome {
         let summary = self.view.summary();
-        let Self { batches, queued_bytes_peak, drift_ms_peak, .. } = self;
-        Outcome { batches, summary, queued_bytes_peak, drift_ms_peak }
+        let Self { batches, queued_bytes_peak, drift_ms_peak, turns, .. } = self;
+        Outcome { batches, before_last_turn: turns.before, summary, queued_bytes_peak, drift_ms_peak }
     }
 
     /// Lets the clock go on although rows wait: an operator does not take them yet, so nothing more can be worked off.
@@ -374,6 +385,9 @@ impl<'a> Run<'a> {
     }
 
     fn read_on(&mut self, reader: usize) -> Result<bool, JobError> {
+        if let Some(acted) = self.take_turn(reader) {
+            return Ok(acted);
+        }
         let waits_for_quiet =
             self.steps.get(reader).is_some_and(|s| matches!(s.as_slice().first(), Some(Step::Clock(_))));
         let is_quiet = waits_for_quiet && (self.stands_still || self.is_quiet());
@@ -398,7 +412,7 @@ impl<'a> Run<'a> {
             return Ok(is_quiet);
         }
         let message = match steps.next() {
-            Some(Step::Clock(_)) => return Ok(false),
+            Some(Step::Clock(_) | Step::Turn(_)) => return Ok(false),
             Some(Step::Rows(rows)) => {
                 let rows = rows.project(&read.projection);
                 Message::Read(rows.map_err(|error| JobError::Plan(format!("table {}: {error}", read.table)))?, 0)

@@ -380,7 +380,12 @@ impl Tasklet {
         let read_ns = std::mem::replace(&mut self.oldest_ns, u64::MAX).min(self.now_ns);
         let is_news = now.watermark > self.told.watermark;
         let told = self.told.watermark;
+        // Who is idle holds time back no longer: what it has added up so far would come too late.
+        let falls_idle = now.state == InputState::Idle && self.told.state == InputState::Active;
         let (chain, mut out) = self.outgoing(read_ns);
+        if falls_idle && let Err(error) = chain.before_cut(&mut out) {
+            return Err(operator_failed(error));
+        }
         let result =
             if is_news { chain.on_watermark(now.watermark, &mut out) } else { chain.flush(&mut out).map(|()| told) };
         let reached = out.finish(result)?;

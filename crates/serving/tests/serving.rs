@@ -41,6 +41,8 @@ mod ranks;
 mod rolling;
 #[path = "serving/scalar_functions.rs"]
 mod scalar_functions;
+#[path = "serving/scripted.rs"]
+mod scripted;
 #[path = "serving/slt.rs"]
 mod slt;
 #[path = "serving/views.rs"]

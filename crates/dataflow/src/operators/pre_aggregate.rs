@@ -2,7 +2,8 @@
 //! hot key is hot no longer.
 //!
 //! States are held while their slice is open, since nothing fires before. They go on when the watermark passes the end
-//! of the slice, at once when the slice has been passed already (late rows), and all of them when there are too many.
+//! of the slice, at once when the slice has been passed already (late rows), and all of them when there are too many, at a
+//! cut, and when the subtask falls idle, for time then goes on without it.
 //! Where windows give early results, everything goes on at the end of each turn, for the results are to be of all that has
 //! come.
 //!

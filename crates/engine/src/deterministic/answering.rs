@@ -23,7 +23,7 @@ impl Answering {
         let steps = scripts.get(&service.read.table).into_iter().flatten().flatten();
         let rows = steps.filter_map(|step| match step {
             Step::Rows(rows) => Some(rows.project(&service.read.projection)),
-            Step::Idle | Step::Clock(_) => None,
+            Step::Idle | Step::Clock(_) | Step::Turn(_) => None,
         });
         let rows = rows.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
         let whole = || (0..service.ports.len()).map(|subtask| (subtask, Answer::Table(rows.clone()))).collect();
