@@ -132,20 +132,7 @@ impl<'a> Planner<'a> {
                 let stage = self.new_stage(format!("read {table}"), Some(source), &node.schema, false);
                 Place { stage, operator: None, keyed_by: None }
             }
-            LogicalOperator::ProcessingTime => {
-                let place = self.input_place(node, 0);
-                let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
-                let stage = self.physical.stages.get(place.stage);
-                if shared || !stage.is_some_and(|stage| stage.source.is_some() && stage.operators.is_empty()) {
-                    return Err(error(
-                        id,
-                        node,
-                        "processing time is taken where rows are read, so it stands on a source",
-                    ));
-                }
-                self.push(place.stage, node, OperatorKind::ProcessingTime);
-                place
-            }
+            LogicalOperator::ProcessingTime => self.place_processing_time(id, node)?,
             LogicalOperator::Watermark { bound, is_clock, .. } => {
                 let place = self.input_place(node, 0);
                 let watermark = SourceWatermark { after: 0, bound: Arc::clone(bound), is_clock: *is_clock };
@@ -193,6 +180,18 @@ impl<'a> Planner<'a> {
         }
         self.places.push(place);
         Ok(())
+    }
+
+    fn place_processing_time(&mut self, id: NodeId, node: &Node) -> Result<Place, PlanError> {
+        let place = self.input_place(node, 0);
+        let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
+        let stage = self.physical.stages.get(place.stage);
+        if shared || !stage.is_some_and(|stage| stage.source.is_some() && stage.operators.is_empty()) {
+            let reason = "processing time is taken where rows are read, so it stands on a source";
+            return Err(error(id, node, reason));
+        }
+        self.push(place.stage, node, OperatorKind::ProcessingTime);
+        Ok(place)
     }
 
     /// A watermark belongs to its source: it must see every row read, and know the partition.
