@@ -72,4 +72,4 @@ fn emit_in_parts(batch: &Batch, out: &mut dyn Output) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

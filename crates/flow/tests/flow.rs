@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use mulgil_flow::{Flow, Project, Quote, SqlText, TaskKind, json_schema, lint, project_json_schema, template};
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 fn project() -> Project {
     Project::parse("mulgil.yaml", "timezone: Asia/Seoul\npools: {heavy: 1}\nconnections: {ops_chat: http://chat}")
@@ -121,8 +122,15 @@ fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
     insta::assert_snapshot!(lines.join("\n"));
 }
 
+/// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
+fn seeded(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(256))]
 
     /// Damage to a good file never panics, and whatever it does is either a flow or a reason with a place.
     #[test]

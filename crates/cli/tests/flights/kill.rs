@@ -5,7 +5,7 @@ use std::io::Write;
 use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
 use std::process::Child;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -19,8 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 
 #[test]
 fn killed_again_and_again_the_year_is_complete_and_nothing_is_doubled() {
-    let seed = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_nanos() as u64;
-    let seed = std::env::var("MULGIL_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(seed);
+    let seed: u64 = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().expect("a number"));
     println!("MULGIL_SEED={seed}");
     let mut random = Random(seed);
     let project = Project::new();

@@ -16,9 +16,33 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, TimeUnit, TimestampMillisecondType, UInt64Type};
 
+use crate::aggregate::AggregateFunction;
 use crate::batch::Batch;
+use crate::native::{Count, Sum};
 use crate::operator::{LateRows, Operator, Output};
+use crate::operators::group_aggregate::RollingCall;
 use crate::time::Watermark;
+
+/// The seed from which random cases go on: always the same, so that a change is judged by what it changes; `MULGIL_SEED`
+/// looks at others.
+pub(crate) fn first_seed() -> u64 {
+    let first = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("first seed {first}");
+    first
+}
+
+/// `count(*)` and the sum of column 2.
+fn count_and_sum() -> Vec<RollingCall> {
+    let call = |function: Arc<dyn AggregateFunction>, arguments: Vec<usize>, text: &str| RollingCall {
+        function,
+        argument_types: arguments.iter().map(|_| DataType::Int64).collect(),
+        arguments,
+        is_distinct: false,
+        filter: None,
+        text: text.to_owned(),
+    };
+    vec![call(Arc::new(Count), vec![], "count(*)"), call(Arc::new(Sum), vec![2], "sum(v)")]
+}
 
 /// What an operator gave out.
 #[derive(Debug, Default)]

@@ -5,6 +5,7 @@
 use std::process::Command;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 use serde_json::json;
 
 use super::*;
@@ -55,8 +56,15 @@ fn statements_and_raw_text_work() {
     assert_eq!(render(template, &variables(), Quote::Shell).unwrap(), "'8','9',{{ x }}");
 }
 
+/// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
+fn seeded(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(60))]
+    #![proptest_config(seeded(60))]
 
     /// What a real shell makes of a quoted value is the value.
     #[test]
@@ -80,7 +88,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(seeded(150))]
 
     /// Whatever stands around an expression: if it is accepted, a hostile value runs nothing.
     #[test]

@@ -36,8 +36,8 @@ fn child() {
 
 #[test]
 fn acknowledged_records_survive_kill_9() {
-    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos() as usize;
-    println!("seed {seed}");
+    let seed: usize = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
     for durability in ["Fsync", "Os"] {
         let dir = tempfile::tempdir().unwrap();
         let mut before = 0;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::{ProptestConfig, any, proptest};
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -73,8 +74,15 @@ fn followed_by_anything() {
     }
 }
 
+/// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
+fn seeded(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(64))]
 
     /// Any bytes at all instead of a segment: opening neither panics nor invents records.
     #[test]

@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::{Admission, Lane, QueuedRun, ReadyTask};
 use crate::id::{AttemptId, BackfillId, RunId};
@@ -88,7 +89,16 @@ fn a_resumed_run_counts_as_active() {
     assert_eq!(admission.admit_runs(), [RunId(2)]);
 }
 
+/// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
+fn seeded(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
+    #![proptest_config(seeded(256))]
+
     #[test]
     fn slots_are_never_exceeded(steps in prop::collection::vec((0u8..3, 0usize..3, any::<bool>()), 1..200)) {
         let pools = ["a", "b", "unknown"];

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::Retries;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::{Action, Ending, Event, step};
 use crate::graph::{Graph, TaskNode};
@@ -109,9 +110,15 @@ fn drive_to_the_end(run: &mut RunState) {
     assert!(run.status.is_terminal(), "the run never ends: {run:?}");
 }
 
+/// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
+fn seeded(cases: u32) -> ProptestConfig {
+    let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
+    ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    // A failure prints the case and its seed, and proptest keeps it in `proptest-regressions`.
-    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+    #![proptest_config(seeded(500))]
 
     #[test]
     fn invariants_hold_whatever_happens(mut run in any_run(), events in prop::collection::vec(any_event(), 0..120)) {

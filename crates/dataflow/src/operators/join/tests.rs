@@ -180,8 +180,7 @@ fn check(seed: u64) {
 
 #[test]
 fn joins_of_changelogs_are_joins_of_their_rows() {
-    let first = u64::from(std::process::id()) * 10_000;
-    println!("first seed {first}");
+    let first = crate::operators::tests::first_seed();
     (first..first + 3_000).for_each(check);
 }
 

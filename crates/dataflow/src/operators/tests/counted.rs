@@ -3,25 +3,11 @@
 use super::cut::{Event, Form, check_cuts};
 use super::*;
 use crate::definition::{Distribution, OperatorDefinition, Port};
-use crate::native::{Count, Sum};
 use crate::operators::count_aggregate::CountAggregate;
-use crate::operators::group_aggregate::RollingCall;
 
 fn windows_of_two() -> Box<dyn Operator> {
-    let call = |function, arguments: Vec<usize>, text: &str| RollingCall {
-        function,
-        argument_types: arguments.iter().map(|_| DataType::Int64).collect(),
-        arguments,
-        is_distinct: false,
-        filter: None,
-        text: text.to_owned(),
-    };
-    let definition = CountAggregate {
-        key_count: 1,
-        calls: vec![call(Arc::new(Count), vec![], "count(*)"), call(Arc::new(Sum), vec![2], "sum(v)")],
-        key_texts: vec!["key".to_owned()],
-        size: 2,
-    };
+    let definition =
+        CountAggregate { key_count: 1, calls: count_and_sum(), key_texts: vec!["key".to_owned()], size: 2 };
     assert_eq!(definition.describe(), "aggregate count(*), sum(v) by key per window of 2 rows");
     assert_eq!(definition.distribution(0), Distribution::Keyed(vec![0]));
     assert!(definition.check(&[true]).is_err());

@@ -86,7 +86,7 @@ fn expected(rows: &[InputRow], ahead: bool) -> Vec<String> {
 
 #[test]
 fn changes_add_up_to_the_windows_at_every_turn() {
-    let first = u64::from(std::process::id());
+    let first = first_seed();
     for seed in first..first + 200 {
         let mut random = Random(seed);
         let (ahead, is_updating) = [(true, false), (true, true), (false, true)][random.below(3) as usize];
@@ -118,7 +118,7 @@ fn changes_add_up_to_the_windows_at_every_turn() {
 
 #[test]
 fn rows_come_out_in_event_time_once_the_watermark_has_passed_them() {
-    let first = u64::from(std::process::id());
+    let first = first_seed();
     for seed in first..first + 200 {
         let mut random = Random(seed);
         let mut operator = instance(false, false);

@@ -93,7 +93,7 @@ pub(super) fn random_row(random: &mut Random) -> InputRow {
 
 #[test]
 fn changes_add_up_to_the_ranked_rows_at_every_turn() {
-    let first = u64::from(std::process::id());
+    let first = first_seed();
     for seed in first..first + 400 {
         let mut random = Random(seed);
         let function = [RankFunction::RowNumber, RankFunction::Rank, RankFunction::DenseRank][random.below(3) as usize];
@@ -171,7 +171,7 @@ fn rows_that_are_ranked_no_longer_are_let_go() {
 
 #[test]
 fn a_window_is_ranked_once_when_the_watermark_passes_its_end() {
-    let first = u64::from(std::process::id());
+    let first = first_seed();
     for seed in first..first + 100 {
         let mut random = Random(seed);
         let definition = definition(

@@ -6,28 +6,13 @@ use super::cut::{Event, Form, check_cuts};
 use super::windowed::{Random, apply_changes, random_early, random_row};
 use super::*;
 use crate::definition::{OperatorDefinition, Port};
-use crate::native::{Count, Sum};
-use crate::operators::group_aggregate::RollingCall;
 use crate::operators::session_aggregate::SessionAggregate;
 use crate::operators::session_assign::SessionAssign;
 use crate::trigger::{EarlyFire, Trigger};
 
 fn sessions(gap_ms: i64, trigger: Trigger) -> Box<dyn Operator> {
-    let call = |function, arguments: Vec<usize>, text: &str| RollingCall {
-        function,
-        argument_types: arguments.iter().map(|_| DataType::Int64).collect(),
-        arguments,
-        is_distinct: false,
-        filter: None,
-        text: text.to_owned(),
-    };
-    let definition = SessionAggregate {
-        key_count: 1,
-        calls: vec![call(Arc::new(Count), vec![], "count(*)"), call(Arc::new(Sum), vec![2], "sum(v)")],
-        key_texts: vec!["key".to_owned()],
-        gap_ms,
-        trigger,
-    };
+    let definition =
+        SessionAggregate { key_count: 1, calls: count_and_sum(), key_texts: vec!["key".to_owned()], gap_ms, trigger };
     assert!(definition.check(&[true]).is_err());
     let port = Port { schema: input_schema(), is_updating: false };
     let types = [

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use mulgil_history::History;
 use mulgil_history::read::RunQuery;
@@ -85,9 +85,8 @@ fn random(seed: &mut u64) -> u64 {
 
 #[tokio::test]
 async fn killing_the_server_again_and_again_loses_nothing_and_doubles_nothing() {
-    let given = std::env::var("MULGIL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = given.unwrap_or_else(|| SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64);
-    println!("MULGIL_TEST_SEED={seed}");
+    let seed: u64 = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
+    println!("MULGIL_SEED={seed}");
     let mut random_state = seed;
     let folder = tempfile::tempdir().unwrap();
     let mut in_the_middle = 0;

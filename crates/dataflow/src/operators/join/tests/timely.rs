@@ -89,8 +89,7 @@ fn check(seed: u64) {
 
 #[test]
 fn interval_joins_forget_rows_and_give_the_same() {
-    let first = u64::from(std::process::id()) * 10_000;
-    println!("first seed {first}");
+    let first = crate::operators::tests::first_seed();
     (first..first + 1_000).for_each(check);
 }
 

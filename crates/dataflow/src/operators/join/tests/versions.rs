@@ -65,8 +65,7 @@ fn check(seed: u64) {
 
 #[test]
 fn each_row_gets_the_version_of_its_time() {
-    let first = u64::from(std::process::id()) * 10_000;
-    println!("first seed {first}");
+    let first = crate::operators::tests::first_seed();
     (first..first + 1_000).for_each(check);
 }
 
