@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, Int64Array, new_null_array};
 use arrow::error::ArrowError;
 
 use super::aggregation::Contribution;
@@ -142,8 +142,22 @@ impl SliceTable {
     }
 
     /// Gives keys numbers, in their order, before anything is added to them: it has to be before results are asked for.
-    pub(crate) fn number(&mut self, keys: &EncodedKeys, key_count: usize) {
-        self.groups.intern(keys, 0..key_count, &mut Vec::new());
+    pub(crate) fn number(
+        &mut self,
+        keys: &EncodedKeys,
+        key_count: usize,
+        aggregates: &[AggregateCall],
+    ) -> Result<(), EvaluationError> {
+        let mut groups = Vec::with_capacity(key_count);
+        self.groups.intern(keys, 0..key_count, &mut groups);
+        // An accumulator takes it that groups of which it has not heard have a value in what is added next: so it hears of
+        // them now, by rows that do not count.
+        let no_row = BooleanArray::from(vec![false; key_count]);
+        for (accumulator, call) in self.accumulators.iter_mut().zip(aggregates) {
+            let columns = call.arguments.iter().map(|argument| new_null_array(&argument.data_type(), key_count));
+            accumulator.update(&columns.collect::<Vec<ArrayRef>>(), &groups, Some(&no_row), self.groups.len())?;
+        }
+        Ok(())
     }
 
     /// The groups alone.

@@ -154,8 +154,9 @@ impl WindowAggregate {
             let (keys, rest) = rows.columns().split_at(key_count);
             let encoded = self.input.encoder.encode(keys, rows.num_rows())?;
             let results = rest.get(2..).unwrap_or_default().to_vec();
+            let aggregation = Arc::clone(&self.input.aggregation);
             let slice = self.slice_at(start_ms)?;
-            slice.table.number(&encoded, rows.num_rows());
+            slice.table.number(&encoded, rows.num_rows(), &aggregation.aggregates)?;
             slice.given = Some(Given::extend(slice.given.take(), results, rows.num_rows())?);
         }
         Ok(())
