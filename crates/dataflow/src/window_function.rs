@@ -40,12 +40,23 @@ pub trait WindowFunction: fmt::Debug + fmt::Display + Send + Sync {
     fn running(&self) -> Option<Box<dyn RunningFunction>> {
         None
     }
+    /// The types of the columns of [`RunningFunction::state`]; none where nothing runs.
+    ///
+    /// # Errors
+    /// The function cannot be kept.
+    fn state_types(&self) -> Result<Vec<DataType>, EvaluationError> {
+        Ok(Vec::new())
+    }
 }
 
 /// A window function over one partition that grows at its end.
 pub trait RunningFunction: Send {
     /// The results of the next rows. Rows that are equal in the order come together.
     fn advance(&mut self, rows: &RecordBatch) -> Result<ArrayRef, EvaluationError>;
+    /// Its state so far, to go on from: an array of one element for each of [`WindowFunction::state_types`]. It goes on after.
+    fn state(&mut self) -> Result<Vec<ArrayRef>, EvaluationError>;
+    /// Goes on from a state, before any row has come.
+    fn restore(&mut self, state: &[ArrayRef]) -> Result<(), EvaluationError>;
     /// Heap memory held, in bytes.
     fn size_bytes(&self) -> usize;
 }

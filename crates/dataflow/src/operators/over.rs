@@ -78,6 +78,13 @@ impl OperatorDefinition for OverDefinition {
     }
 }
 
+/// The part of the state that holds rows.
+const ROWS: &str = "rows";
+
+fn no_part(name: &str) -> OperatorError {
+    OperatorError::Unsupported(format!("OVER windows have no state of the name {name}"))
+}
+
 /// The result of each function for each row.
 fn evaluate(
     functions: &[Arc<dyn WindowFunction>],

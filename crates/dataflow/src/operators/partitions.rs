@@ -3,12 +3,15 @@
 //! Over inserts only, its owner puts rows where they belong one by one, and may forget some. Over a changelog, a turn's
 //! changes are gathered, netted and merged: equal rows that came and went in one turn have not happened.
 
+mod sealing;
+
 use std::cmp::Ordering;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt8Array, UInt32Array};
 use arrow::compute::take_arrays;
 use arrow::datatypes::{DataType, SchemaRef};
 
+use self::sealing::Journal;
 use super::group_aggregate::lifetime::Lifetime;
 use super::partition::Partition;
 use super::row_store::{Entry, OrderColumn, Place, RowStore};
@@ -38,6 +41,8 @@ pub(crate) struct Partitions {
     is_look_due: bool,
     /// How many have been forgotten whose numbers are still taken.
     forgotten: usize,
+    /// Which have changed since they were sealed; `None` until they are.
+    journal: Option<Journal>,
 }
 
 /// So many numbers of forgotten partitions are not worth the work of numbering the others anew.
@@ -79,6 +84,7 @@ impl Partitions {
             store: RowStore::new(schema, order)?,
             row_count: 0,
             pending: Vec::new(),
+            journal: None,
         })
     }
 
@@ -103,6 +109,7 @@ impl Partitions {
         let former = list.len();
         edit(&self.store, list);
         self.row_count = self.row_count + list.len() - former;
+        self.mark(group);
     }
 
     /// Keeps the rows of a batch, without putting them anywhere yet; gives the partition of each.
@@ -114,6 +121,9 @@ impl Partitions {
         self.lists.resize_with(self.groups.len(), Partition::default);
         if let Some(lifetime) = &mut self.lifetime {
             lifetime.touch(&groups, self.lists.len());
+            if let Some(journal) = &mut self.journal {
+                groups.iter().for_each(|group| journal.mark(*group));
+            }
         }
         Ok((groups, self.store.add(rows.clone())?))
     }
@@ -159,6 +169,9 @@ impl Partitions {
             let former = list.len();
             merge(&self.store, list, changes, self.lifetime.is_some())?;
             self.row_count = self.row_count + list.len() - former;
+            if let Some(journal) = &mut self.journal {
+                journal.mark(group);
+            }
         }
         Ok(())
     }
@@ -240,6 +253,7 @@ impl Partitions {
                 self.row_count -= list.len();
                 *list = Partition::Empty;
             }
+            self.mark(*group);
         }
         self.forgotten += expired.len();
         expired
@@ -252,7 +266,19 @@ impl Partitions {
         if self.forgotten < FORGOTTEN_MIN.max(self.lists.len() / 2) {
             return Ok(None);
         }
-        let kept: Vec<usize> = (0..self.lists.len()).filter(|group| !lifetime.is_forgotten(*group)).collect();
+        let is_living = |group: &usize| !lifetime.is_forgotten(*group);
+        let mut kept: Vec<usize> = (0..self.lists.len()).filter(is_living).collect();
+        if let Some(journal) = &mut self.journal {
+            // Of those that have been sealed it is still to be said that they are gone; if these are not too many.
+            let all = 0..self.lists.len();
+            let known: Vec<usize> = all.filter(|group| is_living(group) || journal.is_dirty(*group)).collect();
+            if known.len() > 2 * kept.len().max(FORGOTTEN_MIN) {
+                self.journal = None;
+            } else {
+                kept = known;
+                journal.keep(&kept);
+            }
+        }
         let indices = UInt32Array::from_iter_values(kept.iter().map(|group| *group as u32));
         let columns = take_arrays(&self.groups.key_columns(&self.encoder)?, &indices, None)?;
         let keys = self.encoder.encode(&columns, kept.len())?;

@@ -113,6 +113,11 @@ impl RowStore {
         Ok(Self { schema, keys, ties, batches: Vec::new(), free: Vec::new(), row_count: 0, size_bytes: 0 })
     }
 
+    /// The columns of its rows.
+    pub(crate) fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
     /// Keeps a batch, and gives an entry for each of its rows.
     pub(crate) fn add(&mut self, rows: RecordBatch) -> Result<Vec<Entry>, ArrowError> {
         let batch = match self.free.pop() {

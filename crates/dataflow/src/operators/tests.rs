@@ -7,6 +7,7 @@ pub(super) mod cut;
 pub(in crate::operators) mod cuts;
 mod over;
 mod rank;
+mod sealed;
 mod sessions;
 mod stateless;
 pub(super) mod windowed;

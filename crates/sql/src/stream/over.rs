@@ -4,9 +4,9 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt64Array, new_empty_array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt64Array, new_empty_array};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, IntervalUnit};
+use arrow::datatypes::{DataType, IntervalUnit, UInt64Type};
 use datafusion::common::{DFSchema, DFSchemaRef, DataFusionError, ScalarValue};
 use datafusion::execution::context::ExecutionProps;
 use datafusion::logical_expr::WindowFunctionDefinition;
@@ -220,13 +220,31 @@ impl WindowFunction for BoundWindowFunction {
         match self.running.as_ref()? {
             Running::RowNumber => Some(Box::new(RowNumber(0))),
             Running::Aggregate { by_rows } => {
-                let accumulator = aggregate_of(&self.physical)?.get_aggregate_expr().create_accumulator().ok()?;
+                let accumulator = accumulator_of(&self.physical).ok()?;
                 let physical = Arc::clone(&self.physical);
                 let text = self.text.clone();
                 Some(Box::new(RunningAggregate { physical, accumulator, by_rows: *by_rows, text }))
             }
         }
     }
+
+    fn state_types(&self) -> Result<Vec<DataType>, EvaluationError> {
+        match (&self.running, aggregate_of(&self.physical)) {
+            (None, _) => Ok(Vec::new()),
+            (Some(Running::RowNumber), _) => Ok(vec![DataType::UInt64]),
+            (Some(Running::Aggregate { .. }), aggregate) => {
+                let fields = aggregate.map(|aggregate| aggregate.get_aggregate_expr().state_fields()).transpose();
+                let fields = fields.map_err(|error| failed(&self.text, &error))?.unwrap_or_default();
+                Ok(fields.iter().map(|field| field.data_type().clone()).collect())
+            }
+        }
+    }
+}
+
+/// A new accumulator of an aggregate.
+fn accumulator_of(physical: &Arc<dyn WindowExpr>) -> Result<Box<dyn Accumulator>, DataFusionError> {
+    let no_aggregate = || DataFusionError::Internal("the window function is no aggregate".to_owned());
+    aggregate_of(physical).ok_or_else(no_aggregate)?.get_aggregate_expr().create_accumulator()
 }
 
 /// Functions over all rows before that can go on from where they were.
@@ -271,6 +289,16 @@ impl RunningFunction for RowNumber {
         Ok(Arc::new(UInt64Array::from_iter_values(first..=self.0)))
     }
 
+    fn state(&mut self) -> Result<Vec<ArrayRef>, EvaluationError> {
+        Ok(vec![Arc::new(UInt64Array::from(vec![self.0]))])
+    }
+
+    fn restore(&mut self, state: &[ArrayRef]) -> Result<(), EvaluationError> {
+        let count = state.first().and_then(|count| count.as_primitive_opt::<UInt64Type>()).map(|count| count.value(0));
+        self.0 = count.unwrap_or(0);
+        Ok(())
+    }
+
     fn size_bytes(&self) -> usize {
         0
     }
@@ -285,6 +313,10 @@ struct RunningAggregate {
 }
 
 impl RunningAggregate {
+    fn taken_state(&mut self) -> Result<Vec<ArrayRef>, DataFusionError> {
+        self.accumulator.state()?.iter().map(ScalarValue::to_array).collect()
+    }
+
     fn results(&mut self, rows: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
         let arguments = self.physical.evaluate_args(rows)?;
         let frames = if self.by_rows {
@@ -309,6 +341,22 @@ impl RunningAggregate {
 impl RunningFunction for RunningAggregate {
     fn advance(&mut self, rows: &RecordBatch) -> Result<ArrayRef, EvaluationError> {
         self.results(rows).map_err(|error| failed(&self.text, &error))
+    }
+
+    fn state(&mut self) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let state = self.taken_state().map_err(|error| failed(&self.text, &error))?;
+        // Giving its state out may leave an accumulator without.
+        self.restore(&state)?;
+        Ok(state)
+    }
+
+    fn restore(&mut self, state: &[ArrayRef]) -> Result<(), EvaluationError> {
+        let restored = accumulator_of(&self.physical).and_then(|mut accumulator| {
+            accumulator.merge_batch(state)?;
+            Ok(accumulator)
+        });
+        self.accumulator = restored.map_err(|error| failed(&self.text, &error))?;
+        Ok(())
     }
 
     fn size_bytes(&self) -> usize {

@@ -120,6 +120,11 @@ impl Lifetime {
         }
     }
 
+    /// Whether groups were touched at a time that was not known, and is going to be.
+    pub(crate) fn has_unknown(&self) -> bool {
+        self.touched_at.contains(&UNKNOWN)
+    }
+
     /// Goes on where event time had come so far.
     pub(crate) fn resume(&mut self, watermark: Watermark) {
         self.on_watermark(watermark);

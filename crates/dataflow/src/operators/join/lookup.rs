@@ -6,6 +6,8 @@
 //! behind them. What was answered may be kept, for a time and up to a number of rows; that a key has no rows is an answer
 //! too. A table that cannot be asked for single keys comes as a whole, before the first row is taken, and again when it
 //! has changed: then the new one takes the place of the old between two batches.
+//!
+//! Nothing of it is kept in checkpoints. A cut waits until no row does, and after a restart what was known is asked again.
 
 mod instance;
 mod known;

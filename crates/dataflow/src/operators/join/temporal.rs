@@ -5,6 +5,8 @@
 //! that ended before the watermark are forgotten. Of several versions of one time the one whose columns are largest, in
 //! their order, counts: so the answer does not depend on who came first.
 
+mod sealing;
+
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
@@ -25,6 +27,7 @@ use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::emit_in_parts;
 use crate::operators::group_aggregate::lifetime::Lifetime;
 use crate::operators::late::{Lateness, report_late_of};
+use crate::state::StatePart;
 use crate::time::{Watermark, event_times};
 use crate::time_to_live::TimeToLive;
 
@@ -96,6 +99,8 @@ struct Waiting {
 
 struct TemporalInstance {
     join: TemporalJoin,
+    /// The columns of the left rows.
+    left: SchemaRef,
     keys: KeyNumbers,
     /// All columns of the right rows.
     versions: StoredSide,
@@ -145,6 +150,7 @@ impl TemporalInstance {
             gives_mark: false,
         };
         Ok(Self {
+            left: Arc::clone(&left.schema),
             keys: KeyNumbers::new(types, false)?,
             versions: StoredSide::new(Arc::clone(&right.schema), false, false),
             by_key: Vec::new(),
@@ -328,8 +334,9 @@ impl TemporalInstance {
         if self.keys.len() < self.forget_keys_at {
             return Ok(());
         }
-        let has_versions = |key: &u32| self.by_key.get(*key as usize).is_some_and(|versions| !versions.is_empty());
-        let kept: Vec<u32> = (0..self.keys.len() as u32).filter(has_versions).collect();
+        let mut used = vec![false; self.keys.len()];
+        self.versions.mark_keys(&mut used);
+        let kept: Vec<u32> = (0..used.len() as u32).filter(|key| used.get(*key as usize) == Some(&true)).collect();
         self.forget_keys_at = (2 * kept.len()).max(PRUNE_MIN);
         let mut numbers = vec![NONE; self.keys.len()];
         for (new, old) in kept.iter().enumerate() {
@@ -342,8 +349,8 @@ impl TemporalInstance {
             lifetime.keep(&kept.iter().map(|key| *key as usize).collect::<Vec<usize>>());
         }
         self.versions.renumber_keys(&numbers, kept.len());
-        self.by_key.retain(|versions| !versions.is_empty());
-        self.by_key.shrink_to(2 * self.by_key.len());
+        let versions = |key: &u32| self.by_key.get_mut(*key as usize).map(std::mem::take).unwrap_or_default();
+        self.by_key = kept.iter().map(versions).collect();
         Ok(())
     }
 }
@@ -397,6 +404,21 @@ impl Operator for TemporalInstance {
             emit_in_parts(&batch, out);
         }
         Ok(())
+    }
+
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        self.sealed(whole)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.restore_part(name, rows)
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
+        if let Some(lifetime) = &mut self.lifetime {
+            lifetime.resume(watermark);
+        }
     }
 
     fn state_size_bytes(&self) -> usize {

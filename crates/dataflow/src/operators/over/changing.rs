@@ -3,17 +3,18 @@
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use arrow::array::{ArrayRef, DynComparator, UInt8Array, UInt32Array, make_comparator};
+use arrow::array::{ArrayRef, DynComparator, RecordBatch, UInt8Array, UInt32Array, make_comparator};
 use arrow::compute::{SortOptions, interleave, take};
 use arrow::datatypes::SchemaRef;
 
-use super::{OverDefinition, evaluate};
+use super::{OverDefinition, ROWS, evaluate, no_part};
 use crate::batch::{Batch, RowKind};
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::partitions::Partitions;
 use crate::operators::row_store::{Entry, Place};
 use crate::operators::rows_of;
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// Computes window functions over partitions that change.
@@ -21,7 +22,8 @@ pub(super) struct Changing {
     definition: OverDefinition,
     schema: SchemaRef,
     partitions: Partitions,
-    /// What was last given out for each partition: one array a function, one element a row.
+    /// What was last given out for each partition: one array a function, one element a row. Empty where the partition has
+    /// been restored, and what was given out is computed again when it is needed.
     given: Vec<Vec<ArrayRef>>,
 }
 
@@ -66,7 +68,7 @@ impl Changing {
         let mut changes = Vec::new();
         let mut sources = vec![results.clone()];
         for partition in dirty.iter() {
-            let given = self.given.get(partition.group).cloned().unwrap_or_default();
+            let given = self.given_of(partition)?;
             let now = entries.get(partition.now.clone()).unwrap_or_default();
             let same = comparators(&given, &results)?;
             self.compare(partition, now, &same, sources.len(), &mut changes);
@@ -87,6 +89,19 @@ impl Changing {
             }
         }
         Ok(())
+    }
+
+    /// What was given out for a partition before it changed.
+    fn given_of(&self, partition: &Dirty) -> Result<Vec<ArrayRef>, OperatorError> {
+        match self.given.get(partition.group).filter(|given| !given.is_empty()) {
+            None if !partition.before.is_empty() => {
+                let places: Vec<Place> = partition.before.iter().map(|entry| entry.place).collect();
+                let columns = self.partitions.store().gather(&places)?;
+                let rows = rows_of(&self.definition.input, columns, places.len())?;
+                evaluate(&self.definition.functions, &rows, &[Range { start: 0, end: places.len() }])
+            }
+            given => Ok(given.cloned().unwrap_or_default()),
+        }
     }
 
     /// Walks through a partition's rows before and now, both in order.
@@ -126,6 +141,21 @@ impl Changing {
                 new += 1;
             }
         }
+    }
+
+    /// Forgets partitions that have outlived their time, and rows that nobody wants.
+    fn forget(&mut self) -> Result<(), OperatorError> {
+        for group in self.partitions.forget(|_, _| false) {
+            if let Some(given) = self.given.get_mut(group) {
+                *given = Vec::new();
+            }
+        }
+        if let Some(kept) = self.partitions.renumber()? {
+            let given = |group: &usize| self.given.get_mut(*group).map(std::mem::take).unwrap_or_default();
+            self.given = kept.iter().map(given).collect();
+        }
+        self.partitions.tidy(&mut [])?;
+        Ok(())
     }
 
     fn batch_of(&self, changes: &[Change], sources: &[Vec<ArrayRef>]) -> Result<Batch, OperatorError> {
@@ -180,17 +210,7 @@ impl Operator for Changing {
             self.compute(now, out)?;
             rest = later;
         }
-        for group in self.partitions.forget(|_, _| false) {
-            if let Some(given) = self.given.get_mut(group) {
-                *given = Vec::new();
-            }
-        }
-        if let Some(kept) = self.partitions.renumber()? {
-            let given = |group: &usize| self.given.get_mut(*group).map(std::mem::take).unwrap_or_default();
-            self.given = kept.iter().map(given).collect();
-        }
-        self.partitions.tidy(&mut [])?;
-        Ok(())
+        self.forget()
     }
 
     fn on_watermark(&mut self, watermark: Watermark, _: &mut dyn Output) -> Result<(), OperatorError> {
@@ -205,6 +225,26 @@ impl Operator for Changing {
     fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
         self.partitions.on_clock(now_ms);
         Ok(())
+    }
+
+    /// Only the rows: the same rows in the same order give the same results.
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        // What time has done may still be to be done.
+        self.forget()?;
+        let part = self.partitions.sealed(ROWS, &self.partitions.to_seal(whole), None)?;
+        self.partitions.note_sealed();
+        Ok(vec![part])
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        if name != ROWS {
+            return Err(no_part(name));
+        }
+        self.partitions.restore(&rows, false).map(|_| ())
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.partitions.resume(watermark);
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -1,8 +1,10 @@
 //! Rows in the order of event time: each comes out once, when the watermark has passed it.
 
+mod sealing;
+
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{concat, take};
 use arrow::datatypes::SchemaRef;
 
@@ -15,6 +17,7 @@ use crate::operators::partitions::Partitions;
 use crate::operators::row_store::Place;
 use crate::operators::window_assign::time_column;
 use crate::operators::{emit_in_parts, rows_of};
+use crate::state::StatePart;
 use crate::time::{EventTimeMs, Watermark, event_times};
 use crate::window_function::{Reach, RunningFunction};
 
@@ -51,6 +54,17 @@ struct State {
     given: usize,
     /// By function; `None` for one that looks at the rows themselves.
     running: Vec<Option<Box<dyn RunningFunction>>>,
+    /// Whether the functions' states have been sealed.
+    is_sealed: bool,
+}
+
+impl State {
+    /// Lets the functions that go on from where they were begin, if they have not.
+    fn begin(&mut self, definition: &OverDefinition) {
+        if self.running.is_empty() {
+            self.running = definition.functions.iter().map(|function| function.running()).collect();
+        }
+    }
 }
 
 /// A partition with rows that are due.
@@ -162,7 +176,7 @@ impl InTime {
     /// The result of each function for the rows that are due.
     fn results(
         &mut self,
-        rows: &arrow::array::RecordBatch,
+        rows: &RecordBatch,
         partitions: &[Due],
         due: &UInt32Array,
     ) -> Result<Vec<ArrayRef>, OperatorError> {
@@ -178,9 +192,7 @@ impl InTime {
             let mut parts: Vec<ArrayRef> = Vec::with_capacity(partitions.len());
             for due in partitions {
                 let Some(state) = self.states.get_mut(due.group) else { continue };
-                if state.running.is_empty() {
-                    state.running = self.definition.functions.iter().map(|function| function.running()).collect();
-                }
+                state.begin(&self.definition);
                 let Some(Some(running)) = state.running.get_mut(number) else { continue };
                 parts.push(running.advance(&rows.slice(due.from, due.rows.end - due.from))?);
             }
@@ -213,7 +225,7 @@ impl InTime {
         let waits = |group: usize, list: &Partition| list.len() > states.get(group).map_or(0, |state| state.given);
         for group in self.partitions.forget(waits) {
             if let Some(state) = self.states.get_mut(group) {
-                *state = State::default();
+                *state = State { is_sealed: state.is_sealed, ..State::default() };
             }
         }
         let group_count = self.partitions.len();
@@ -281,6 +293,19 @@ impl Operator for InTime {
     fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
         self.partitions.on_clock(now_ms);
         self.forget()
+    }
+
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        self.sealed(whole)
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.restore_part(name, &rows)
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.watermark = watermark;
+        self.partitions.resume(watermark);
     }
 
     fn state_size_bytes(&self) -> usize {

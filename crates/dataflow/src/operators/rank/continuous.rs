@@ -12,6 +12,7 @@ use crate::batch::Batch;
 use crate::coalesce::BATCH_ROWS;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::operators::rows_of;
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// Keeps the first rows of every partition, as a changelog.
@@ -80,6 +81,20 @@ impl Operator for ContinuousRank {
     fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
         self.ranking.partitions_mut().on_clock(now_ms);
         Ok(())
+    }
+
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        // What time has done may still be to be done.
+        self.ranking.tidy()?;
+        Ok(vec![self.ranking.seal(whole, false)?])
+    }
+
+    fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
+        self.ranking.restore(name, &rows)
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.ranking.partitions_mut().resume(watermark);
     }
 
     fn state_size_bytes(&self) -> usize {

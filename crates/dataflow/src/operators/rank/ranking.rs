@@ -12,6 +12,16 @@ use crate::operator::OperatorError;
 use crate::operators::partition::Partition;
 use crate::operators::partitions::Partitions;
 use crate::operators::row_store::{Entry, RowStore};
+use crate::state::StatePart;
+
+/// The part of the state of a ranking.
+const ROWS: &str = "rows";
+
+/// That a part is the ranking's.
+fn is_rows(name: &str) -> Result<(), OperatorError> {
+    let refused = || Err(OperatorError::Unsupported(format!("a ranking has no state of the name {name}")));
+    if name == ROWS { Ok(()) } else { refused() }
+}
 
 /// All partitions of one ranking on one subtask.
 pub(super) struct Ranking {
@@ -159,6 +169,40 @@ impl Ranking {
         }
         self.partitions.tidy(&mut [])?;
         Ok(())
+    }
+
+    /// Seals the rows: of all partitions, or of those that have changed, where that is known or `as_changes`: what is not
+    /// known is new then. The turn is over.
+    pub(super) fn seal(&mut self, whole: bool, as_changes: bool) -> Result<StatePart, OperatorError> {
+        let (groups, is_all) = self.partitions.to_seal(whole);
+        let groups = (groups, is_all && !as_changes);
+        let part = self.partitions.sealed(ROWS, &groups, None)?;
+        self.partitions.note_sealed();
+        Ok(part)
+    }
+
+    /// Takes over sealed rows, which have been given out.
+    pub(super) fn restore(&mut self, name: &str, rows: &RecordBatch) -> Result<(), OperatorError> {
+        is_rows(name)?;
+        self.partitions.restore(rows, false).map(|_| ())
+    }
+
+    /// The rows of a part, which are to be taken over one window at a time: see [`Ranking::restore_new`].
+    pub(super) fn rows_of_part(&self, name: &str, rows: &RecordBatch) -> Result<RecordBatch, OperatorError> {
+        is_rows(name)?;
+        self.partitions.rows_of_part(rows)
+    }
+
+    /// Takes over rows that were sealed and have not been given out.
+    pub(super) fn restore_new(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {
+        self.insert(rows)?;
+        self.partitions.note_sealed();
+        Ok(())
+    }
+
+    /// The names of all rows that have been sealed, which now go; `None` where there are none.
+    pub(super) fn gone(&self) -> Result<Option<RecordBatch>, OperatorError> {
+        self.partitions.sealed_names()
     }
 
     /// The partitions, to be told of time: what it does to them it does with the next [`Ranking::tidy`].

@@ -20,6 +20,7 @@ use crate::operators::join::condition::{BoundCondition, Pairs, stored_columns};
 use crate::operators::join::keys::NONE;
 use crate::operators::join::kind::{JoinKind, Side, Sides};
 use crate::operators::{emit_in_parts, rows_of};
+use crate::state::StatePart;
 use crate::time::Watermark;
 
 /// So many pairs are gathered at a time: a bound on memory where many rows match many.
@@ -372,6 +373,16 @@ impl Operator for LookupInstance {
     fn on_clock(&mut self, now_ms: i64, _: &mut dyn Output) -> Result<(), OperatorError> {
         self.now_ms = now_ms;
         self.known.tidy(self.join.cache, now_ms)
+    }
+
+    /// Nothing: no row waits at a cut, rows that came out are never taken back, and what was answered is asked for again:
+    /// each row is joined with what the table holds when the row is processed.
+    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        Ok(Vec::new())
+    }
+
+    fn resume(&mut self, watermark: Watermark) {
+        self.passed = watermark;
     }
 
     fn state_size_bytes(&self) -> usize {

@@ -1,6 +1,7 @@
 //! Joins that are cut anywhere, and go on with other subtasks, give what they would have given.
 
 use super::timely::{timed_batch, timed_join, timed_output, timed_schema};
+use super::versions::temporal;
 use super::*;
 use crate::operators::tests::cuts::{Dice, Script, Step, check_changes, check_cuts};
 use crate::time::Watermark;
@@ -129,4 +130,34 @@ fn state_of_another_join_is_refused() {
         let refused = other.restore(name, rows.clone()).unwrap_err().to_string();
         assert!(refused.contains("of this join") || refused.contains("no state of the name middle"), "{refused}");
     }
+}
+
+#[test]
+fn temporal_joins_go_on_from_a_cut() {
+    let times_to_live = [None, Some(TimeToLive::EventTime(20)), Some(TimeToLive::ProcessingTime(20))];
+    for (seed, time_to_live) in times_to_live.into_iter().cycle().take(6).enumerate() {
+        let join = TemporalJoin { time_to_live, ..temporal([JoinKind::Inner, JoinKind::Left][seed % 2]) };
+        let steps = timed_steps(&mut Dice(seed as u64), matches!(time_to_live, Some(TimeToLive::ProcessingTime(_))));
+        let inputs = ["l", "r"].map(|side| Port { schema: timed_schema(side), is_updating: false }).to_vec();
+        let fields = ["l", "r"].map(|side| [2, 0].map(|column| timed_schema(side).field(column).clone()));
+        let script = Script { definition: &join, inputs, schema: Arc::new(Schema::new(fields.concat())), steps };
+        check_cuts(&script, &join.describe());
+    }
+}
+
+/// Versions end and keys are forgotten between two cuts, and numbered anew.
+#[test]
+fn versions_are_known_by_what_they_were_sealed_as_when_they_are_numbered_anew() {
+    let join = temporal(JoinKind::Left);
+    let rows = |keys: std::ops::Range<i64>, time: i64| keys.map(|key| (Some(key), Some(time))).collect::<Vec<Row>>();
+    let mut steps = Vec::new();
+    for round in 0..6_i64 {
+        steps.push(Step::Rows(1, timed_batch("r", &rows(0..900, round * 10))));
+        steps.push(Step::Rows(0, timed_batch("l", &rows(round * 1_000 + 890..round * 1_000 + 1_700, round * 10 + 5))));
+        steps.push(Step::Watermark(round * 10 + 8));
+    }
+    let inputs = ["l", "r"].map(|side| Port { schema: timed_schema(side), is_updating: false }).to_vec();
+    let fields = ["l", "r"].map(|side| [2, 0].map(|column| timed_schema(side).field(column).clone()));
+    let script = Script { definition: &join, inputs, schema: Arc::new(Schema::new(fields.concat())), steps };
+    check_changes(&script, 4, &join.describe());
 }

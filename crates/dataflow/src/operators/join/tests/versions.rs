@@ -5,7 +5,7 @@ use super::*;
 use crate::operator::Operator;
 use crate::time::Watermark;
 
-fn temporal(kind: JoinKind) -> TemporalJoin {
+pub(super) fn temporal(kind: JoinKind) -> TemporalJoin {
     TemporalJoin {
         kind,
         keys: Sides { left: vec![0], right: vec![0] },
