@@ -19,6 +19,7 @@ pub(super) mod lifetime;
 mod lists;
 mod local;
 mod marked;
+mod marks;
 mod numbers;
 mod restated;
 mod rolling;

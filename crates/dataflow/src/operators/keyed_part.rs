@@ -37,6 +37,20 @@ impl KeyedPart {
         Ok(StatePart { name: name.into(), rows, lies, extent: Extent::Whole })
     }
 
+    /// The rows that have changed, and the keys of those that are gone, which name a row.
+    pub(crate) fn changes(
+        &self,
+        name: impl Into<Cow<'static, str>>,
+        (columns, row_count): (Vec<ArrayRef>, usize),
+        (gone, gone_count): (Vec<ArrayRef>, usize),
+    ) -> Result<StatePart, OperatorError> {
+        let key_count = gone.len();
+        let mut part = self.whole(name, columns, row_count)?;
+        let keys = self.schema.project(&(0..key_count).collect::<Vec<usize>>())?;
+        part.extent = Extent::Changes { key_count, gone: rows_of(&Arc::new(keys), gone, gone_count)? };
+        Ok(part)
+    }
+
     /// The keys of sealed rows, and their other columns.
     ///
     /// # Errors

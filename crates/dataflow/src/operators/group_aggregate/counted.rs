@@ -12,15 +12,31 @@ use arrow::datatypes::{DataType, Field, UInt64Type};
 use arrow::row::{RowConverter, SortField};
 
 use super::restated::add_nothing;
+use super::sealed::OfGroups;
 use super::state::{RollingState, failed, mistyped, passes};
 use crate::aggregate::{AggregateFunction, Algebra};
 use crate::expression::EvaluationError;
 
 /// What one counted row costs beside its bytes: its count, and its share of a tree node.
-const ROW_OVERHEAD_BYTES: usize = 48;
+const ROW_OVERHEAD_BYTES: usize = 56;
 
 /// The rows of a group, encoded so that their order is that of the values, and how often each is there.
-type Rows = BTreeMap<Box<[u8]>, u64>;
+type Rows = BTreeMap<Box<[u8]>, Times>;
+
+/// How often a row is there.
+#[derive(Clone, Copy)]
+struct Times {
+    count: u64,
+    /// Whether it is known to have changed since it was sealed.
+    is_noted: bool,
+}
+
+impl Times {
+    /// Notes a change where changes are; whether that is news.
+    fn note(&mut self, notes: bool) -> bool {
+        notes && !std::mem::replace(&mut self.is_noted, true)
+    }
+}
 
 /// Counted rows by group.
 pub(crate) struct Counted {
@@ -31,6 +47,8 @@ pub(crate) struct Counted {
     /// Where in the order of a group's rows its result stands.
     reading: Reading,
     row_bytes: usize,
+    /// Group and row of those that have changed since they were sealed, some of them twice.
+    changed: Option<Vec<(usize, Box<[u8]>)>>,
 }
 
 /// Which rows a result is made of.
@@ -59,16 +77,18 @@ impl Counted {
             groups: Vec::new(),
             reading,
             row_bytes: 0,
+            changed: None,
         })
     }
 
-    /// Calls `each` with the rows that pass and the rows of their groups.
+    /// Calls `each` with the rows that pass, the rows of their groups, and whether changes are noted. It gives how much longer
+    /// these have become, and whether the change is to be noted.
     fn for_each(
         &mut self,
         arguments: &[ArrayRef],
         groups: &[usize],
         filter: Option<&BooleanArray>,
-        each: impl Fn(&mut Rows, &[u8]) -> isize,
+        each: impl Fn(&mut Rows, &[u8], bool) -> (isize, bool),
     ) -> Result<(), EvaluationError> {
         let encoded = self.converter.convert_columns(arguments).map_err(|error| failed(&self.function, &error))?;
         // Extremes are those of values; other functions decide on nulls for themselves.
@@ -81,7 +101,11 @@ impl Counted {
                 continue;
             }
             if let Some(rows) = self.groups.get_mut(*group) {
-                self.row_bytes = self.row_bytes.saturating_add_signed(each(rows, key.data()));
+                let (bytes, is_news) = each(rows, key.data(), self.changed.is_some());
+                self.row_bytes = self.row_bytes.saturating_add_signed(bytes);
+                if let Some(changed) = self.changed.as_mut().filter(|_| is_news) {
+                    changed.push((*group, key.data().into()));
+                }
             }
         }
         Ok(())
@@ -96,20 +120,59 @@ impl Counted {
     }
 
     /// The rows of some groups: the group of each, its columns, and how often it is there.
-    pub(crate) fn rows_of(&self, groups: &[usize]) -> Result<(Vec<usize>, Vec<ArrayRef>), EvaluationError> {
+    pub(crate) fn rows_of(&self, groups: &[usize]) -> Result<OfGroups, EvaluationError> {
         let (mut of_rows, mut rows, mut counts) = (Vec::new(), Vec::new(), Vec::new());
         for group in groups {
-            for (row, count) in self.groups.get(*group).into_iter().flatten() {
+            for (row, times) in self.groups.get(*group).into_iter().flatten() {
                 of_rows.push(*group);
                 rows.push(row.as_ref());
-                counts.push(*count);
+                counts.push(times.count);
             }
         }
-        let parser = self.converter.parser();
-        let columns = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)));
-        let mut columns = columns.map_err(|error| failed(&self.function, &error))?;
+        let mut columns = self.decode(rows)?;
         columns.push(Arc::new(UInt64Array::from(counts)));
         Ok((of_rows, columns))
+    }
+
+    fn decode(&self, rows: Vec<&[u8]>) -> Result<Vec<ArrayRef>, EvaluationError> {
+        let parser = self.converter.parser();
+        let columns = self.converter.convert_rows(rows.into_iter().map(|row| parser.parse(row)));
+        columns.map_err(|error| failed(&self.function, &error))
+    }
+
+    /// Says whether it is noted from now on which rows change; what has been noted is forgotten.
+    pub(crate) fn keep_changes(&mut self, keeps: bool) {
+        for (group, row) in std::mem::replace(&mut self.changed, keeps.then(Vec::new)).into_iter().flatten() {
+            if let Some(times) = self.groups.get_mut(group).and_then(|rows| rows.get_mut(&row)) {
+                times.is_noted = false;
+            }
+        }
+    }
+
+    /// The rows that have changed since [`Counted::keep_changes`], as [`Counted::rows_of`] gives them, and those that are
+    /// gone, without counts.
+    pub(crate) fn changes(&self) -> Result<[OfGroups; 2], EvaluationError> {
+        let (mut here, mut gone) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        let mut counts = Vec::new();
+        let mut changed: Vec<&(usize, Box<[u8]>)> = self.changed.iter().flatten().collect();
+        changed.sort_unstable();
+        changed.dedup();
+        for (group, row) in changed {
+            let times = self.groups.get(*group).and_then(|rows| rows.get(row));
+            counts.extend(times.map(|times| times.count));
+            let (groups, rows) = if times.is_some() { &mut here } else { &mut gone };
+            groups.push(*group);
+            rows.push(row.as_ref());
+        }
+        let mut columns = self.decode(here.1)?;
+        columns.push(Arc::new(UInt64Array::from(counts)));
+        Ok([(here.0, columns), (gone.0, self.decode(gone.1)?)])
+    }
+
+    /// Whether about as many changes have been noted as there are rows, and many.
+    pub(crate) fn is_mostly_changed(&self, changes_min: usize) -> bool {
+        let changes = self.changed.as_ref().map_or(0, Vec::len);
+        changes > changes_min + self.row_bytes / ROW_OVERHEAD_BYTES
     }
 
     /// Takes over rows, and how often they are there.
@@ -128,7 +191,7 @@ impl Counted {
         for ((group, row), count) in groups.iter().zip(encoded.iter()).zip(counts.values()) {
             if let Some(rows) = self.groups.get_mut(*group) {
                 self.row_bytes += row.data().len() + ROW_OVERHEAD_BYTES;
-                rows.insert(row.data().into(), *count);
+                rows.insert(row.data().into(), Times { count: *count, is_noted: false });
             }
         }
         Ok(())
@@ -141,8 +204,8 @@ impl Counted {
             Reading::First => rows.extend(counted.first_key_value().map(|(row, _)| row.as_ref())),
             Reading::Last => rows.extend(counted.last_key_value().map(|(row, _)| row.as_ref())),
             Reading::All => {
-                for (row, count) in counted {
-                    rows.extend((0..*count).map(|_| row.as_ref()));
+                for (row, times) in counted {
+                    rows.extend((0..times.count).map(|_| row.as_ref()));
                 }
             }
         }
@@ -160,14 +223,14 @@ impl RollingState for Counted {
         if group_bound > self.groups.len() {
             self.groups.resize_with(group_bound, Rows::new);
         }
-        self.for_each(arguments, groups, filter, |rows, key| match rows.get_mut(key) {
-            Some(count) => {
-                *count += 1;
-                0
+        self.for_each(arguments, groups, filter, |rows, key, notes| match rows.get_mut(key) {
+            Some(times) => {
+                times.count += 1;
+                (0, times.note(notes))
             }
             None => {
-                rows.insert(key.into(), 1);
-                (key.len() + ROW_OVERHEAD_BYTES).cast_signed()
+                rows.insert(key.into(), Times { count: 1, is_noted: notes });
+                ((key.len() + ROW_OVERHEAD_BYTES).cast_signed(), notes)
             }
         })
     }
@@ -178,14 +241,15 @@ impl RollingState for Counted {
         groups: &[usize],
         filter: Option<&BooleanArray>,
     ) -> Result<(), EvaluationError> {
-        self.for_each(arguments, groups, filter, |rows, key| {
-            let Some(count) = rows.get_mut(key) else { return 0 };
-            *count -= 1;
-            if *count > 0 {
-                return 0;
+        self.for_each(arguments, groups, filter, |rows, key, notes| {
+            let Some(times) = rows.get_mut(key) else { return (0, false) };
+            times.count -= 1;
+            let is_news = times.note(notes);
+            if times.count > 0 {
+                return (0, is_news);
             }
             rows.remove(key);
-            -(key.len() + ROW_OVERHEAD_BYTES).cast_signed()
+            (-(key.len() + ROW_OVERHEAD_BYTES).cast_signed(), is_news)
         })
     }
 
@@ -221,7 +285,10 @@ impl RollingState for Counted {
             if let Some(rows) = self.groups.get_mut(*group) {
                 let bytes: usize = rows.keys().map(|row| row.len() + ROW_OVERHEAD_BYTES).sum();
                 self.row_bytes -= bytes;
-                *rows = Rows::new();
+                let rows = std::mem::take(rows);
+                if let Some(changed) = &mut self.changed {
+                    changed.extend(rows.into_keys().map(|row| (*group, row)));
+                }
             }
         }
     }
@@ -246,6 +313,7 @@ impl RollingState for Counted {
     }
 
     fn size_bytes(&self) -> usize {
-        self.groups.capacity() * size_of::<Rows>() + self.row_bytes
+        let changed = self.changed.as_ref().map_or(0, Vec::capacity) * size_of::<(usize, Box<[u8]>)>();
+        self.groups.capacity() * size_of::<Rows>() + self.row_bytes + changed
     }
 }

@@ -17,6 +17,7 @@ use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::entries::Entries;
+use super::marks::{Counts, Marks};
 
 /// The most calls that can share a set.
 pub(crate) const CALLS_MAX: usize = 32;
@@ -35,6 +36,12 @@ pub(crate) trait DistinctSet: Send {
     fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool);
     /// All entries of the groups for which this is true, for `call_count` calls.
     fn entries(&self, call_count: usize, is_wanted: &dyn Fn(usize) -> bool) -> Result<Entries, ArrowError>;
+    /// Says whether it is noted from now on which entries change; what has been noted is forgotten.
+    fn keep_changes(&mut self, keeps: bool);
+    /// The entries that have changed since [`DistinctSet::keep_changes`], and the values of those that are gone.
+    fn changes(&self, call_count: usize) -> Result<(Entries, Entries), ArrowError>;
+    /// How many changes have been noted.
+    fn change_count(&self) -> usize;
     /// Takes over entries that it has not had.
     fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError>;
     /// How many entries there are.
@@ -60,121 +67,6 @@ pub(crate) fn distinct_set(types: &[DataType], is_updating: bool) -> Result<Box<
     })
 }
 
-/// What an entry knows of each call.
-pub(crate) trait Marks: Default + Send {
-    /// Counts one more for the calls in `wanted`; gives those for which it is the first.
-    fn add(&mut self, wanted: u32) -> u32;
-    /// Counts one less; gives those for which it was the last.
-    fn remove(&mut self, wanted: u32) -> u32;
-    /// The calls for which adding changes nothing, until something is removed.
-    fn settled(&self) -> u32;
-    /// Whether no call has the value any more.
-    fn is_empty(&self) -> bool;
-    /// How often a call has the value.
-    fn count(&self, call: usize) -> u32;
-    /// Says how often a call has the value.
-    fn set(&mut self, call: usize, count: u32);
-    /// Heap memory of its own, in bytes.
-    fn heap_bytes(&self) -> usize;
-}
-
-/// One bit a call: nothing is taken back.
-impl Marks for u32 {
-    fn add(&mut self, wanted: u32) -> u32 {
-        let new = wanted & !*self;
-        *self |= wanted;
-        new
-    }
-
-    fn remove(&mut self, wanted: u32) -> u32 {
-        let gone = wanted & *self;
-        *self &= !wanted;
-        gone
-    }
-
-    fn settled(&self) -> u32 {
-        *self
-    }
-
-    fn is_empty(&self) -> bool {
-        *self == 0
-    }
-
-    fn count(&self, call: usize) -> u32 {
-        self >> call & 1
-    }
-
-    fn set(&mut self, call: usize, count: u32) {
-        *self |= u32::from(count > 0) << call;
-    }
-
-    fn heap_bytes(&self) -> usize {
-        0
-    }
-}
-
-/// How often the value is there, by call.
-#[derive(Default)]
-struct Counts(Vec<u32>);
-
-impl Marks for Counts {
-    fn add(&mut self, wanted: u32) -> u32 {
-        let needed = (u32::BITS - wanted.leading_zeros()) as usize;
-        if needed > self.0.len() {
-            self.0.resize(needed, 0);
-        }
-        self.change(wanted, |count| {
-            *count += 1;
-            *count == 1
-        })
-    }
-
-    fn remove(&mut self, wanted: u32) -> u32 {
-        self.change(wanted, |count| {
-            let was_last = *count == 1;
-            *count = count.saturating_sub(1);
-            was_last
-        })
-    }
-
-    fn settled(&self) -> u32 {
-        0
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|count| *count == 0)
-    }
-
-    fn count(&self, call: usize) -> u32 {
-        self.0.get(call).copied().unwrap_or(0)
-    }
-
-    fn set(&mut self, call: usize, count: u32) {
-        if count > 0 && call >= self.0.len() {
-            self.0.resize(call + 1, 0);
-        }
-        if let Some(place) = self.0.get_mut(call) {
-            *place = count;
-        }
-    }
-
-    fn heap_bytes(&self) -> usize {
-        self.0.capacity() * size_of::<u32>()
-    }
-}
-
-impl Counts {
-    fn change(&mut self, wanted: u32, mut each: impl FnMut(&mut u32) -> bool) -> u32 {
-        let mut changed = 0;
-        for (call, count) in self.0.iter_mut().enumerate() {
-            if wanted >> call & 1 == 1 && each(count) {
-                changed |= 1 << call;
-            }
-        }
-        changed
-    }
-}
-
 /// A value of up to eight bytes; null where `is_null`.
 struct Word<M> {
     value: u64,
@@ -188,6 +80,8 @@ struct Words<M> {
     index: HashTable<Word<M>>,
     /// What was looked up lately, each at a place that its hash says.
     recent: Vec<Recent>,
+    /// Value, group and whether it is null of the entries that have changed since they were sealed, some of them twice.
+    changed: Option<Vec<(u64, u32, bool)>>,
 }
 
 /// So many values are remembered as looked up lately: they fit into the nearest cache.
@@ -204,7 +98,7 @@ struct Recent {
 impl<M> Words<M> {
     fn new(data_type: &DataType) -> Self {
         let recent = vec![Recent::default(); RECENT_COUNT];
-        Self { data_type: data_type.clone(), index: HashTable::new(), recent }
+        Self { data_type: data_type.clone(), index: HashTable::new(), recent, changed: None }
     }
 }
 
@@ -245,7 +139,13 @@ impl<M: Marks> DistinctSet for Words<M> {
             let new = || Word { value, group, is_null, marks: M::default() };
             let mut entry = self.index.entry(hash, same, rehash).or_insert_with(new);
             let marks = &mut entry.get_mut().marks;
-            changed.push(marks.add(*wanted));
+            let new = marks.add(*wanted);
+            changed.push(new);
+            if let Some(list) = &mut self.changed
+                && marks.note(new)
+            {
+                list.push((value, group, is_null));
+            }
             if let Some(recent) = recent {
                 *recent = Recent { value, group, settled: marks.settled() };
             }
@@ -267,7 +167,13 @@ impl<M: Marks> DistinctSet for Words<M> {
                 changed.push(0);
                 continue;
             };
-            changed.push(found.get_mut().marks.remove(*wanted));
+            let gone = found.get_mut().marks.remove(*wanted);
+            changed.push(gone);
+            if let Some(list) = &mut self.changed
+                && found.get_mut().marks.note(gone)
+            {
+                list.push((value, group, is_null));
+            }
             if found.get().marks.is_empty() {
                 found.remove();
             }
@@ -277,7 +183,13 @@ impl<M: Marks> DistinctSet for Words<M> {
 
     fn forget(&mut self, is_gone: &dyn Fn(usize) -> bool) {
         self.recent.fill(Recent::default());
-        self.index.retain(|word| !is_gone(word.group as usize));
+        self.index.retain(|word| {
+            let stays = !is_gone(word.group as usize);
+            if let Some(changed) = self.changed.as_mut().filter(|_| !stays) {
+                changed.push((word.value, word.group, word.is_null));
+            }
+            stays
+        });
         self.index.shrink_to(self.index.len() * 2, |word| hash_of(word.value, word.group, word.is_null));
     }
 
@@ -291,6 +203,44 @@ impl<M: Marks> DistinctSet for Words<M> {
         }
         entries.values.push(column_of(words, present.into(), &self.data_type)?);
         Ok(entries)
+    }
+
+    fn keep_changes(&mut self, keeps: bool) {
+        for (value, group, is_null) in std::mem::replace(&mut self.changed, keeps.then(Vec::new)).into_iter().flatten()
+        {
+            let same = |word: &Word<M>| word.value == value && word.group == group && word.is_null == is_null;
+            if let Some(word) = self.index.find_mut(hash_of(value, group, is_null), same) {
+                word.marks.settle();
+            }
+        }
+    }
+
+    fn changes(&self, call_count: usize) -> Result<(Entries, Entries), ArrowError> {
+        let (mut here, mut gone) = (Entries::new(call_count), Entries::new(0));
+        let (mut words_here, mut words_gone) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
+        for (value, group, is_null) in once_each(self.changed.as_deref()) {
+            let same = |word: &Word<M>| word.value == value && word.group == group && word.is_null == is_null;
+            let (words, present) = match self.index.find(hash_of(value, group, is_null), same) {
+                Some(word) => {
+                    here.push(group, &word.marks);
+                    &mut words_here
+                }
+                None => {
+                    gone.push_gone(group);
+                    &mut words_gone
+                }
+            };
+            words.push(value);
+            present.push(!is_null);
+        }
+        for (entries, (words, present)) in [(&mut here, words_here), (&mut gone, words_gone)] {
+            entries.values.push(column_of(words, present.into(), &self.data_type)?);
+        }
+        Ok((here, gone))
+    }
+
+    fn change_count(&self) -> usize {
+        self.changed.as_ref().map_or(0, Vec::len)
     }
 
     fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError> {
@@ -311,8 +261,19 @@ impl<M: Marks> DistinctSet for Words<M> {
 
     fn size_bytes(&self) -> usize {
         let marks = self.index.iter().next().map_or(0, |word| word.marks.heap_bytes());
-        self.index.allocation_size() + marks * self.index.len() + self.recent.capacity() * size_of::<Recent>()
+        self.index.allocation_size()
+            + marks * self.index.len()
+            + self.recent.capacity() * size_of::<Recent>()
+            + self.changed.as_ref().map_or(0, Vec::capacity) * size_of::<(u64, u32, bool)>()
     }
+}
+
+/// What is in a list, in order, each once.
+fn once_each<T: Clone + Ord>(list: Option<&[T]>) -> Vec<T> {
+    let mut list = list.unwrap_or_default().to_vec();
+    list.sort_unstable();
+    list.dedup();
+    list
 }
 
 /// The values of a column of fixed width, as they lie in memory.
@@ -352,16 +313,30 @@ struct Value<M> {
     marks: M,
 }
 
+/// A group, and an encoded value of it.
+type GroupValue = (u32, Box<[u8]>);
+
 struct Encoded<M> {
     converter: RowConverter,
     index: HashTable<Value<M>>,
     value_bytes: usize,
+    /// Group and value of the entries that have changed since they were sealed, some of them twice.
+    changed: Option<Vec<GroupValue>>,
 }
 
 impl<M> Encoded<M> {
     fn new(types: &[DataType]) -> Result<Self, ArrowError> {
         let fields = types.iter().map(|data_type| SortField::new(data_type.clone())).collect();
-        Ok(Self { converter: RowConverter::new(fields)?, index: HashTable::new(), value_bytes: 0 })
+        Ok(Self { converter: RowConverter::new(fields)?, index: HashTable::new(), value_bytes: 0, changed: None })
+    }
+}
+
+/// Notes that the last of some changes was one of a value, where changes are noted.
+fn note<M: Marks>(list: &mut Option<Vec<GroupValue>>, marks: &mut M, changes: &[u32], group: u32, value: &[u8]) {
+    if let Some(list) = list
+        && marks.note(changes.last().copied().unwrap_or(0))
+    {
+        list.push((group, value.into()));
     }
 }
 
@@ -378,11 +353,16 @@ impl<M: Marks> DistinctSet for Encoded<M> {
             let hash = xxh3_64_with_seed(row.data(), u64::from(group));
             let same = |value: &Value<M>| value.hash == hash && value.group == group && *value.bytes == *row.data();
             match self.index.entry(hash, same, |value| value.hash) {
-                Entry::Occupied(mut found) => changed.push(found.get_mut().marks.add(*wanted)),
+                Entry::Occupied(mut found) => {
+                    let marks = &mut found.get_mut().marks;
+                    changed.push(marks.add(*wanted));
+                    note(&mut self.changed, marks, &changed, group, row.data());
+                }
                 Entry::Vacant(vacant) => {
                     self.value_bytes += row.data().len();
                     let mut marks = M::default();
                     changed.push(marks.add(*wanted));
+                    note(&mut self.changed, &mut marks, &changed, group, row.data());
                     vacant.insert(Value { hash, bytes: row.data().into(), group, marks });
                 }
             }
@@ -402,6 +382,7 @@ impl<M: Marks> DistinctSet for Encoded<M> {
                 continue;
             };
             changed.push(found.get_mut().marks.remove(*wanted));
+            note(&mut self.changed, &mut found.get_mut().marks, &changed, group, row.data());
             if found.get().marks.is_empty() {
                 self.value_bytes -= found.get().bytes.len();
                 found.remove();
@@ -415,6 +396,9 @@ impl<M: Marks> DistinctSet for Encoded<M> {
             let stays = !is_gone(value.group as usize);
             if !stays {
                 self.value_bytes -= value.bytes.len();
+                if let Some(changed) = &mut self.changed {
+                    changed.push((value.group, value.bytes.clone()));
+                }
             }
             stays
         });
@@ -431,6 +415,42 @@ impl<M: Marks> DistinctSet for Encoded<M> {
         }
         entries.values = self.converter.convert_rows(rows)?;
         Ok(entries)
+    }
+
+    fn keep_changes(&mut self, keeps: bool) {
+        for (group, bytes) in std::mem::replace(&mut self.changed, keeps.then(Vec::new)).into_iter().flatten() {
+            let same = |value: &Value<M>| value.group == group && value.bytes == bytes;
+            if let Some(value) = self.index.find_mut(xxh3_64_with_seed(&bytes, u64::from(group)), same) {
+                value.marks.settle();
+            }
+        }
+    }
+
+    fn changes(&self, call_count: usize) -> Result<(Entries, Entries), ArrowError> {
+        let (mut here, mut gone) = (Entries::new(call_count), Entries::new(0));
+        let (mut rows_here, mut rows_gone) = (Vec::new(), Vec::new());
+        let changed = once_each(self.changed.as_deref());
+        let parser = self.converter.parser();
+        for (group, bytes) in &changed {
+            let same = |value: &Value<M>| value.group == *group && value.bytes == *bytes;
+            match self.index.find(xxh3_64_with_seed(bytes, u64::from(*group)), same) {
+                Some(value) => {
+                    here.push(*group, &value.marks);
+                    rows_here.push(parser.parse(bytes));
+                }
+                None => {
+                    gone.push_gone(*group);
+                    rows_gone.push(parser.parse(bytes));
+                }
+            }
+        }
+        here.values = self.converter.convert_rows(rows_here)?;
+        gone.values = self.converter.convert_rows(rows_gone)?;
+        Ok((here, gone))
+    }
+
+    fn change_count(&self) -> usize {
+        self.changed.as_ref().map_or(0, Vec::len)
     }
 
     fn restore(&mut self, entries: &Entries) -> Result<(), ArrowError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, AsArray, UInt32Array};
 use arrow::datatypes::UInt32Type;
 
-use super::distinct::Marks;
+use super::marks::Marks;
 
 /// Entries of a set as columns.
 pub(crate) struct Entries {
@@ -20,6 +20,11 @@ pub(crate) struct Entries {
 impl Entries {
     pub(crate) fn new(call_count: usize) -> Self {
         Self { groups: Vec::new(), values: Vec::new(), counts: vec![Vec::new(); call_count] }
+    }
+
+    /// Adds an entry that is no more, but for its value.
+    pub(crate) fn push_gone(&mut self, group: u32) {
+        self.groups.push(group as usize);
     }
 
     /// Adds an entry, but for its value.

@@ -19,6 +19,9 @@ pub(crate) struct KeyTable {
     keys: Keys,
     /// Numbers of groups that are gone.
     free: Vec<usize>,
+    /// Where it is sealed which keys are gone: the groups of those of which it has not been yet. Their numbers are not given
+    /// to others, and their keys are kept.
+    gone: Option<Vec<usize>>,
 }
 
 /// The encoded key of each group.
@@ -90,7 +93,7 @@ impl KeyTable {
             Some(width) if width > 0 => Keys::Wide { width, bytes: Vec::new() },
             _ => Keys::Boxed { keys: Vec::new(), size_bytes: 0 },
         };
-        Ok(Self { encoder, index: HashTable::new(), keys, free: Vec::new() })
+        Ok(Self { encoder, index: HashTable::new(), keys, free: Vec::new(), gone: None })
     }
 
     /// All group numbers are below this.
@@ -169,8 +172,10 @@ impl KeyTable {
             let hash = xxh3_64(self.keys.get(*group));
             if let Ok(entry) = self.index.find_entry(hash, |(_, other)| other == group) {
                 entry.remove();
-                self.keys.remove(*group);
-                self.free.push(*group);
+                match &mut self.gone {
+                    Some(gone) => gone.push(*group),
+                    None => self.release(*group),
+                }
             }
         }
         if self.index.len() * 4 < self.index.capacity() {
@@ -178,8 +183,26 @@ impl KeyTable {
         }
     }
 
+    /// Makes the number of a group that is gone free for another key.
+    fn release(&mut self, group: usize) {
+        self.keys.remove(group);
+        self.free.push(group);
+    }
+
+    /// The groups that are gone since [`KeyTable::keep_gone`].
+    pub(crate) fn gone(&self) -> &[usize] {
+        self.gone.as_deref().unwrap_or_default()
+    }
+
+    /// Says whether the keys that go are kept from now on; those kept so far are not any more.
+    pub(crate) fn keep_gone(&mut self, keeps: bool) {
+        let gone = std::mem::replace(&mut self.gone, keeps.then(Vec::new));
+        gone.into_iter().flatten().for_each(|group| self.release(group));
+    }
+
     /// Heap memory held, in bytes.
     pub(crate) fn size_bytes(&self) -> usize {
-        self.index.allocation_size() + self.keys.size_bytes() + self.free.capacity() * size_of::<usize>()
+        let numbers = self.free.capacity() + self.gone.as_ref().map_or(0, Vec::capacity);
+        self.index.allocation_size() + self.keys.size_bytes() + numbers * size_of::<usize>()
     }
 }

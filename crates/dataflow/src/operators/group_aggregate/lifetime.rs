@@ -90,6 +90,12 @@ impl Lifetime {
         is_due
     }
 
+    /// The groups that were touched when the time was not known yet: the next look sets it.
+    pub(crate) fn undated(&self) -> Vec<usize> {
+        let undated = self.touched_at.iter().enumerate().filter(|(_, at)| **at == UNKNOWN);
+        undated.map(|(group, _)| group).collect()
+    }
+
     /// The groups that were not touched for longer than the time to live.
     pub(crate) fn expired(&mut self) -> Vec<usize> {
         let oldest = self.now.saturating_sub(self.length_ms());

@@ -55,6 +55,8 @@ pub(crate) struct Rolling {
     /// The values of distinct arguments.
     pub(super) sets: Vec<(Sharing, Box<dyn DistinctSet>)>,
     pub(super) given: Given,
+    /// The groups that have changed since they were sealed or restored; `None` where that is not noted.
+    pub(super) changed: Option<Numbers>,
     /// The groups touched since the last flush.
     pub(super) touched: Numbers,
     pub(super) lifetime: Option<Lifetime>,
@@ -82,6 +84,7 @@ impl Rolling {
             row_counts: Vec::new(),
             given: Given::new(&schema, definition.key_count)?,
             schema,
+            changed: None,
             touched: Numbers::default(),
             lifetime: definition.time_to_live.map(Lifetime::new),
             windows: definition.windows.map(OpenWindows::new),
@@ -216,6 +219,10 @@ impl Rolling {
 
     /// Forgets groups that have not been touched for long, with all that is kept of them.
     fn forget_expired(&mut self) {
+        if self.changed.is_some() {
+            let undated = self.lifetime.as_ref().map(Lifetime::undated).unwrap_or_default();
+            self.note_changed(&undated);
+        }
         let expired = self.lifetime.as_mut().map(Lifetime::expired).unwrap_or_default();
         self.forget_with_rows(&expired);
     }
@@ -325,6 +332,7 @@ impl Operator for Rolling {
             return Ok(());
         }
         let touched = self.touched.take();
+        self.note_changed(&touched);
         let due = match &mut self.windows {
             Some(windows) => windows.due(touched),
             None => touched,
@@ -343,6 +351,7 @@ impl Operator for Rolling {
         }
         if let Some(windows) = &mut self.windows {
             let due = windows.pass(watermark);
+            self.note_changed(&due);
             self.give(due, out)?;
             let closed = self.windows.as_mut().map(OpenWindows::closed).unwrap_or_default();
             self.forget_with_rows(&closed);
@@ -362,8 +371,8 @@ impl Operator for Rolling {
         Ok(())
     }
 
-    fn seal(&mut self, _whole: bool) -> Result<Vec<StatePart>, OperatorError> {
-        self.sealed()
+    fn seal(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        self.sealed(whole)
     }
 
     fn restore(&mut self, name: &str, rows: RecordBatch) -> Result<(), OperatorError> {
@@ -381,6 +390,7 @@ impl Operator for Rolling {
             + self.states.iter().map(|state| state.size_bytes()).sum::<usize>()
             + self.sets.iter().map(|(_, set)| set.size_bytes()).sum::<usize>()
             + self.touched.size_bytes()
+            + self.changed.as_ref().map_or(0, Numbers::size_bytes)
             + self.lifetime.as_ref().map_or(0, Lifetime::size_bytes)
             + self.windows.as_ref().map_or(0, OpenWindows::size_bytes)
             + self.groups_of_rows.capacity() * size_of::<usize>()

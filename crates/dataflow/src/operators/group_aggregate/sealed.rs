@@ -6,6 +6,11 @@
 //! | `groups` | a group | keys; the results that were given out; when it was touched last, where it has a time to live; how many rows it has, where rows are taken back; whether its results were given out and whether it has others to give, where it is a window; the state of each aggregate |
 //! | `values N` | a distinct value of a group, of the set `N` | keys; the value; how often each call of the set has it |
 //! | `rows N` | a row of a group, counted for call `N` | keys; the arguments; how often it is there |
+//!
+//! All parts are sealed by what has changed, once they have been sealed or restored: the groups that were touched, and the
+//! values and rows that came, went, or are there more or less often. What goes is told by its key, so the number of a group
+//! that is gone is not given to another before that has been sealed. A row costs nothing more for it but its first change
+//! after a cut.
 
 use std::sync::Arc;
 
@@ -13,6 +18,7 @@ use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Int64Type};
 
 use super::entries::Entries;
+use super::numbers::Numbers;
 use super::rolling::Rolling;
 use super::sharing::Sharing;
 use super::state::{restore_states, sealed_fields};
@@ -23,33 +29,93 @@ use crate::state::StatePart;
 const GROUPS: &str = "groups";
 const VALUES: &str = "values ";
 const ROWS: &str = "rows ";
+/// Fewer changes than this are always noted.
+const CHANGES_MIN: usize = 65_536;
+
+/// Rows of a part, but for the keys: the group of each, and their columns.
+pub(super) type OfGroups = (Vec<usize>, Vec<ArrayRef>);
 
 impl Rolling {
-    /// All state there is, once what was touched has been given out.
-    pub(super) fn sealed(&mut self) -> Result<Vec<StatePart>, OperatorError> {
-        let groups = self.keys.groups();
-        let mut parts = vec![self.sealed_groups(&groups)?];
-        let mut is_here = vec![false; self.keys.group_bound()];
-        for group in &groups {
-            if let Some(is_here) = is_here.get_mut(*group) {
-                *is_here = true;
-            }
-        }
+    /// All state there is, or what has changed since it was sealed, where that is known and `whole` is not asked for. What was
+    /// touched has been given out before.
+    pub(super) fn sealed(&mut self, whole: bool) -> Result<Vec<StatePart>, OperatorError> {
+        let changed = self.changed.as_mut().map(Numbers::take).filter(|_| !whole);
+        let is_whole = changed.is_none();
+        let mut gone = self.keys.gone().to_vec();
+        gone.sort_unstable();
+        let is_here = |group: &usize| gone.binary_search(group).is_err();
+        let groups = changed.map(|changed| changed.into_iter().filter(is_here).collect::<Vec<usize>>());
+        let groups = groups.unwrap_or_else(|| self.keys.groups());
+        let columns = self.group_columns(&groups)?;
+        let gone = (!is_whole).then_some((gone, Vec::new()));
+        let mut parts = vec![self.part_of(GROUPS.to_owned(), self.group_fields(), (groups.clone(), columns), gone)?];
+        let are_here = if is_whole { self.flags_of(&groups) } else { Vec::new() };
         for (number, (sharing, set)) in self.sets.iter().enumerate() {
-            let is_wanted = |group: usize| is_here.get(group).copied().unwrap_or(false);
-            let (groups, columns) = set.entries(sharing.calls.len(), &is_wanted)?.into_columns();
-            parts.push(self.rows_by_group(format!("{VALUES}{number}"), &groups, columns, value_fields(sharing))?);
+            let is_wanted = |group: usize| are_here.get(group).copied().unwrap_or(false);
+            let (here, gone) = match is_whole {
+                true => (set.entries(sharing.calls.len(), &is_wanted)?, None),
+                false => set.changes(sharing.calls.len()).map(|(here, gone)| (here, Some(gone.into_columns())))?,
+            };
+            parts.push(self.part_of(format!("{VALUES}{number}"), value_fields(sharing), here.into_columns(), gone)?);
         }
         for number in 0..self.states.len() {
             let Some(counted) = self.states.get_mut(number).and_then(|state| state.counted()) else { continue };
-            let ((groups, columns), fields) = (counted.rows_of(&groups)?, counted.row_fields());
-            parts.push(self.rows_by_group(format!("{ROWS}{number}"), &groups, columns, fields)?);
+            let fields = counted.row_fields();
+            let (here, gone) = match is_whole {
+                true => (counted.rows_of(&groups)?, None),
+                false => counted.changes().map(|[here, gone]| (here, Some(gone)))?,
+            };
+            parts.push(self.part_of(format!("{ROWS}{number}"), fields, here, gone)?);
         }
+        self.keep_changes(true);
         Ok(parts)
+    }
+
+    /// By group: whether it is one of these.
+    fn flags_of(&self, groups: &[usize]) -> Vec<bool> {
+        let mut flags = vec![false; self.keys.group_bound()];
+        for group in groups {
+            if let Some(flag) = flags.get_mut(*group) {
+                *flag = true;
+            }
+        }
+        flags
+    }
+
+    /// Says whether it is noted from now on what changes; what has been noted is forgotten.
+    fn keep_changes(&mut self, keeps: bool) {
+        match (&mut self.changed, keeps) {
+            (Some(changed), true) => drop(changed.take()),
+            (changed, _) => *changed = keeps.then(Numbers::default),
+        }
+        self.keys.keep_gone(keeps);
+        self.sets.iter_mut().for_each(|(_, set)| set.keep_changes(keeps));
+        let counted = self.states.iter_mut().filter_map(|state| state.counted());
+        counted.for_each(|counted| counted.keep_changes(keeps));
+    }
+
+    /// Notes that groups have changed, where that is noted. Where more has been noted than there is to seal, that ends: all is
+    /// as quickly sealed.
+    pub(super) fn note_changed(&mut self, groups: &[usize]) {
+        let Some(changed) = &mut self.changed else { return };
+        changed.touch(groups, self.keys.group_bound());
+        let are_too_many = self.keys.gone().len() > self.keys.len() + CHANGES_MIN
+            || self.sets.iter().any(|(_, set)| set.change_count() > set.len() + CHANGES_MIN)
+            || self
+                .states
+                .iter_mut()
+                .filter_map(|state| state.counted())
+                .any(|counted| counted.is_mostly_changed(CHANGES_MIN));
+        if are_too_many {
+            self.keep_changes(false);
+        }
     }
 
     /// Takes over rows of a part.
     pub(super) fn take_over(&mut self, name: &str, rows: &RecordBatch) -> Result<(), OperatorError> {
+        if self.changed.is_none() {
+            self.keep_changes(true);
+        }
         if name == GROUPS {
             return self.take_over_groups(rows);
         }
@@ -77,16 +143,23 @@ impl Rolling {
         KeyedPart::new(self.schema.fields().iter().take(self.key_count), fields)
     }
 
-    /// A part of rows of groups.
-    fn rows_by_group(
+    /// A part of rows of groups, whose first columns behind the keys, as many as those of `gone`, name a row of the group.
+    fn part_of(
         &self,
         name: String,
-        groups: &[usize],
-        columns: Vec<ArrayRef>,
         fields: Vec<Field>,
+        (groups, columns): OfGroups,
+        gone: Option<OfGroups>,
     ) -> Result<StatePart, OperatorError> {
-        let columns = self.keys.columns(groups)?.into_iter().chain(columns).collect();
-        self.part(fields).whole(name, columns, groups.len())
+        let with_keys = |groups: &[usize], columns: Vec<ArrayRef>| -> Result<Vec<ArrayRef>, OperatorError> {
+            Ok(self.keys.columns(groups)?.into_iter().chain(columns).collect())
+        };
+        let part = self.part(fields);
+        let columns = with_keys(&groups, columns)?;
+        match gone {
+            None => part.whole(name, columns, groups.len()),
+            Some((gone, names)) => part.changes(name, (columns, groups.len()), (with_keys(&gone, names)?, gone.len())),
+        }
     }
 
     /// The columns behind the keys; `groups_of_rows` then has the group of each row.
@@ -117,7 +190,7 @@ impl Rolling {
         fields
     }
 
-    fn sealed_groups(&mut self, groups: &[usize]) -> Result<StatePart, OperatorError> {
+    fn group_columns(&mut self, groups: &[usize]) -> Result<Vec<ArrayRef>, OperatorError> {
         let mut columns = self.given.read(groups)?;
         if let Some(lifetime) = &self.lifetime {
             columns.push(Arc::new(lifetime.touched(groups)));
@@ -134,7 +207,7 @@ impl Rolling {
         for state in &mut self.states {
             columns.extend(state.seal(groups)?);
         }
-        self.rows_by_group(GROUPS.to_owned(), groups, columns, self.group_fields())
+        Ok(columns)
     }
 
     fn take_over_groups(&mut self, rows: &RecordBatch) -> Result<(), OperatorError> {

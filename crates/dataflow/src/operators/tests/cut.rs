@@ -31,7 +31,14 @@ pub(in crate::operators) struct Form<'a> {
     pub(in crate::operators) keys: Vec<usize>,
 }
 
-/// The parts that have been sealed, in this order.
+/// How far time has come.
+#[derive(Clone, Copy)]
+struct Now {
+    watermark: i64,
+    clock_ms: i64,
+}
+
+/// The parts that a subtask has sealed, in this order.
 type Store = Vec<(String, Lies, RecordBatch)>;
 
 struct Running {
@@ -55,27 +62,34 @@ impl Form<'_> {
         Running { chains: (0..parallelism).map(chain).collect(), keys: self.keys.clone() }
     }
 
-    /// Starts from what was sealed when event time had come to `watermark`.
-    fn restore(&self, store: &Store, watermark: i64, parallelism: usize) -> Running {
+    /// Starts from what subtasks sealed when time had come so far.
+    fn restore(&self, stores: &[Store], now: Now, parallelism: usize) -> Running {
         let mut running = self.start(parallelism);
-        for (name, lies, rows) in store {
-            let Lies::Keyed(columns) = lies else { panic!("all state here lies by key") };
-            for (subtask, part) in scattered(rows, columns, parallelism) {
-                running.chains[subtask].restore(0, name, part.rows).unwrap();
+        let names: Vec<&String> = stores[0].iter().map(|(name, ..)| name).collect();
+        for name in names {
+            for (_, lies, rows) in stores.iter().flatten().filter(|(known, ..)| known == name) {
+                let Lies::Keyed(columns) = lies else { panic!("all state here lies by key") };
+                for (subtask, part) in scattered(Batch::append(rows.clone()), columns, parallelism) {
+                    running.chains[subtask].restore(0, name, part.rows).unwrap();
+                }
             }
         }
-        if watermark > i64::MIN {
-            running.chains.iter_mut().for_each(|chain| chain.resume(Watermark(watermark)));
+        let mut out = Recorder::default();
+        for chain in &mut running.chains {
+            if now.watermark > i64::MIN {
+                chain.resume(Watermark(now.watermark));
+            }
+            // The clock is not waited for long.
+            if now.clock_ms > i64::MIN {
+                chain.on_clock(now.clock_ms, &mut out).unwrap();
+            }
         }
+        assert!(out.batches.is_empty(), "nothing has happened");
         running
     }
 }
 
-fn scattered(rows: &RecordBatch, columns: &[usize], parallelism: usize) -> Vec<(usize, Batch)> {
-    scattered_batch(Batch::append(rows.clone()), columns, parallelism)
-}
-
-fn scattered_batch(batch: Batch, columns: &[usize], parallelism: usize) -> Vec<(usize, Batch)> {
+fn scattered(batch: Batch, columns: &[usize], parallelism: usize) -> Vec<(usize, Batch)> {
     let scatter = HashScatter::new(&batch.rows.schema(), columns.to_vec(), parallelism).unwrap();
     scatter.scatter(batch).unwrap()
 }
@@ -86,7 +100,7 @@ impl Running {
         let mut out = Recorder::default();
         match event {
             Event::Rows(batch) => {
-                for (subtask, part) in scattered_batch(batch.clone(), &self.keys, self.chains.len()) {
+                for (subtask, part) in scattered(batch.clone(), &self.keys, self.chains.len()) {
                     self.chains[subtask].process(0, part, &mut out).unwrap();
                 }
             }
@@ -104,47 +118,37 @@ impl Running {
         lines
     }
 
-    fn seal_into(&mut self, store: &mut Store, whole: bool) {
+    /// Seals each subtask's state on top of what it has sealed before.
+    fn seal_into(&mut self, stores: &mut Vec<Store>, whole: bool) {
         let mut out = Recorder::default();
-        let mut sealed: Vec<(String, Vec<StatePart>)> = Vec::new();
-        for chain in &mut self.chains {
+        stores.resize_with(self.chains.len(), Store::new);
+        for (chain, store) in self.chains.iter_mut().zip(stores) {
             chain.before_cut(&mut out).unwrap();
-            for (_, parts) in chain.seal(whole).unwrap() {
-                for part in parts {
-                    match sealed.iter_mut().find(|(name, _)| *name == part.name) {
-                        Some((_, parts)) => parts.push(part),
-                        None => sealed.push((part.name.to_string(), vec![part])),
-                    }
-                }
+            let before = std::mem::take(store);
+            for part in chain.seal(whole).unwrap().into_iter().flat_map(|(_, parts)| parts) {
+                let known = before.iter().find(|(name, ..)| *name == part.name);
+                store.push((part.name.to_string(), part.lies.clone(), merged(known.map(|(.., rows)| rows), &part)));
             }
         }
         assert!(out.batches.is_empty(), "a turn's end has given all out");
-        let before = std::mem::take(store);
-        for (name, parts) in sealed {
-            let adds = matches!(parts[0].extent, Extent::Changes { .. });
-            let before = before.iter().find(|(known, ..)| *known == name).filter(|_| adds);
-            let rows = merged(before.map(|(.., rows)| rows), &parts);
-            store.push((name, parts[0].lies.clone(), rows));
-        }
+    }
+
+    fn seal(&mut self) -> Vec<Store> {
+        let mut stores = Vec::new();
+        self.seal_into(&mut stores, true);
+        stores
     }
 }
 
 /// What was sealed before, brought up to date.
-fn merged(before: Option<&RecordBatch>, parts: &[StatePart]) -> RecordBatch {
-    let mut batches = Vec::new();
-    if let Some(before) = before {
-        let mut replaced: Vec<String> = Vec::new();
-        let mut width = 0;
-        for part in parts {
-            let Extent::Changes { key_count, gone } = &part.extent else { panic!("changes of one, all of another") };
-            width = *key_count;
-            replaced.extend(texts(gone, width).into_iter().chain(texts(&part.rows, width)));
-        }
-        let stays = texts(before, width).iter().map(|key| Some(!replaced.contains(key))).collect();
-        batches.push(arrow::compute::filter_record_batch(before, &stays).unwrap());
-    }
-    batches.extend(parts.iter().map(|part| part.rows.clone()));
-    concat_batches(&parts[0].rows.schema(), &batches).unwrap()
+fn merged(before: Option<&RecordBatch>, part: &StatePart) -> RecordBatch {
+    let Extent::Changes { key_count, gone } = &part.extent else { return part.rows.clone() };
+    let before = before.expect("changes come after a whole");
+    let mut replaced = texts(gone, *key_count);
+    replaced.extend(texts(&part.rows, *key_count));
+    let stays = texts(before, *key_count).iter().map(|key| Some(!replaced.contains(key))).collect();
+    let stays = arrow::compute::filter_record_batch(before, &stays).unwrap();
+    concat_batches(&part.rows.schema(), [&stays, &part.rows]).unwrap()
 }
 
 /// The first columns of each row as text.
@@ -163,13 +167,13 @@ fn lines(batch: &Batch) -> Vec<String> {
 }
 
 /// The rows of each part, in order.
-fn contents(store: &Store) -> BTreeMap<String, Vec<String>> {
-    let sorted = |rows: &RecordBatch| {
-        let mut rows = texts(rows, rows.num_columns());
-        rows.sort();
-        rows
-    };
-    store.iter().map(|(name, _, rows)| (name.clone(), sorted(rows))).collect()
+fn contents(stores: &[Store]) -> BTreeMap<String, Vec<String>> {
+    let mut contents: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, _, rows) in stores.iter().flatten() {
+        contents.entry(name.clone()).or_default().extend(texts(rows, rows.num_columns()));
+    }
+    contents.values_mut().for_each(|rows| rows.sort());
+    contents
 }
 
 /// Cuts a run of `events` after each of them. `forms` has two forms of one operator: what one sealed, the other restores.
@@ -178,26 +182,29 @@ pub(in crate::operators) fn check_cuts(forms: [&Form<'_>; 2], events: &[Event]) 
     let mut whole = forms[0].start(1);
     let expected: Vec<Vec<String>> = events.iter().map(|event| whole.run(event)).collect();
     let (mut sealed_whole, mut sealed_by_bits) = (forms[0].start(3), forms[0].start(3));
-    let mut by_bits = Store::new();
-    let mut watermark = i64::MIN;
+    let mut by_bits = Vec::new();
+    let mut now = Now { watermark: i64::MIN, clock_ms: i64::MIN };
     for (at, event) in events.iter().enumerate() {
-        let mut all = Store::new();
-        sealed_whole.seal_into(&mut all, true);
+        let all = sealed_whole.seal();
         sealed_by_bits.seal_into(&mut by_bits, at % 7 == 5);
         assert_eq!(contents(&all), contents(&by_bits), "before event {at}");
-        for (form, store, parallelism) in [(0, &all, 1), (1, &all, 3), (1, &by_bits, 1), (0, &by_bits, 3)] {
-            let mut restored = forms[form].restore(store, watermark, parallelism);
-            // What was restored can be sealed again, and goes on.
-            let mut again = Store::new();
-            restored.seal_into(&mut again, true);
-            assert_eq!(contents(&again), contents(&all), "restored before event {at} into {parallelism}");
+        for (form, stores, parallelism) in [(0, &all, 1), (1, &all, 3), (1, &by_bits, 1), (0, &by_bits, 3)] {
+            let mut restored = forms[form].restore(stores, now, parallelism);
+            let again = contents(&restored.seal());
+            assert_eq!(again, contents(&all), "restored before event {at} into {parallelism}");
             for (offset, event) in events[at..].iter().enumerate() {
                 let found = restored.run(event);
                 assert_eq!(found, expected[at + offset], "cut before event {at} into {parallelism}, at +{offset}");
             }
         }
-        if let Event::Watermark(to) = event {
-            watermark = *to;
+        // One that was restored goes on to seal what changes.
+        if at % 5 == 3 {
+            sealed_by_bits = forms[0].restore(&by_bits, now, 3);
+        }
+        match event {
+            Event::Watermark(to) => now.watermark = *to,
+            Event::Clock(to) => now.clock_ms = *to,
+            Event::Rows(_) => {}
         }
         for running in [&mut sealed_whole, &mut sealed_by_bits] {
             assert_eq!(running.run(event), expected[at], "it goes on after it was sealed before event {at}");

@@ -9,6 +9,7 @@ use crate::aggregate::{Algebra, GroupAccumulator};
 use crate::expression::EvaluationError;
 use crate::operators::tests::cut::{Event, Form, check_cuts};
 use crate::operators::tests::windowed::Random;
+use crate::state::{Extent, StatePart};
 
 /// A function of which only what kind it is is known: its states are kept in place.
 #[derive(Debug)]
@@ -125,14 +126,14 @@ fn batch_of(rows: &[Row], kinds: Option<Vec<u8>>) -> Batch {
 }
 
 /// Rows come, and go again where `is_updating`; time goes on, so that groups are forgotten.
-fn script(random: &mut Random, is_updating: bool) -> Vec<Event> {
+fn script(random: &mut Random, is_updating: bool, by_clock: bool) -> Vec<Event> {
     let mut here: Vec<Row> = Vec::new();
     let mut now = 1_000;
     let mut events = Vec::new();
     for _ in 0..10 {
         if random.below(4) == 0 {
-            now += random.below(90) as i64;
-            events.push(if random.below(2) == 0 { Event::Watermark(now) } else { Event::Clock(now) });
+            now += 10 + random.below(80) as i64;
+            events.push(if by_clock { Event::Clock(now) } else { Event::Watermark(now) });
             continue;
         }
         let (mut rows, mut kinds) = (Vec::new(), Vec::new());
@@ -186,7 +187,8 @@ fn groups_go_on_from_any_cut() {
         let mut random = Random(seed);
         let is_updating = seed % 2 == 1;
         let time_to_live = lives[random.below(3) as usize];
-        let events = script(&mut random, is_updating);
+        let by_clock = matches!(time_to_live, Some(TimeToLive::ProcessingTime(_)));
+        let events = script(&mut random, is_updating, by_clock);
         let definition = aggregate(in_place(is_updating), 1, time_to_live);
         let form = Form { make: &|_| whole(&definition, is_updating), keys: vec![0] };
         row_count += check_cuts([&form, &form], &events);
@@ -200,7 +202,7 @@ fn a_part_before_the_exchange_changes_nothing_in_what_is_sealed() {
     for seed in 0..4 {
         let mut random = Random(seed);
         let definition = aggregate(common_calls(), 1, None);
-        let events = script(&mut random, false);
+        let events = script(&mut random, false, false);
         let one = Form { make: &|_| whole(&definition, false), keys: vec![0] };
         let two = Form { make: &|_| split(&definition, false), keys: vec![0] };
         row_count += check_cuts([&one, &two], &events);
@@ -216,12 +218,64 @@ fn the_only_group_without_keys_goes_on_from_any_cut() {
         let mut random = Random(seed);
         let is_updating = seed % 2 == 1;
         let definition = aggregate(common_calls(), 0, None);
-        let events = script(&mut random, is_updating);
+        let events = script(&mut random, is_updating, false);
         let one = Form { make: &|_| whole(&definition, is_updating), keys: vec![] };
         let two = Form { make: &|_| split(&definition, is_updating), keys: vec![] };
         row_count += check_cuts([&one, &two], &events);
     }
     assert!(row_count > 40, "too little happens to see anything");
+}
+
+/// How many rows each part has, and how many are gone; `None` for a part that is sealed whole.
+fn sealed(operator: &mut dyn Operator, whole: bool) -> Vec<(usize, Option<usize>)> {
+    let of = |part: &StatePart| match &part.extent {
+        Extent::Whole => (part.rows.num_rows(), None),
+        Extent::Changes { gone, .. } => (part.rows.num_rows(), Some(gone.num_rows())),
+    };
+    operator.seal(whole).unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn what_has_not_changed_is_not_sealed_again() {
+    let names: Vec<String> = (0..100).map(|key| format!("{key}")).collect();
+    let rows = |keys: std::ops::Range<usize>, value: i64, kind: RowKind| {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(names[keys.clone()].iter().map(Some).collect::<StringArray>()),
+            Arc::new(Int64Array::from_value(value, keys.len())),
+            Arc::new(Float64Array::from(vec![1.5; keys.len()])),
+            Arc::new(StringArray::from(vec!["x"; keys.len()])),
+            Arc::new(BooleanArray::from(vec![true; keys.len()])),
+        ];
+        let rows = RecordBatch::try_new(input_schema(), columns).unwrap();
+        Batch { rows, kinds: Some(UInt8Array::from_value(kind as u8, keys.len())) }
+    };
+    let calls = vec![on(Sum, &[1], false, false), on(Count, &[1], true, false), on(Count, &[3], true, false)];
+    let mut operator = whole(&aggregate(calls, 1, None), true).remove(0);
+    let add = |operator: &mut dyn Operator, batch| {
+        operator.process(0, batch, &mut Nobody).unwrap();
+        operator.flush(&mut Nobody).unwrap();
+    };
+    add(&mut *operator, rows(0..100, 1, RowKind::Insert));
+    // Groups, the values of two sets, counted rows.
+    assert_eq!(sealed(&mut *operator, false), [(100, None); 4]);
+    assert_eq!(sealed(&mut *operator, false), [(0, Some(0)); 4]);
+    add(&mut *operator, rows(7..9, 2, RowKind::Insert));
+    assert_eq!(sealed(&mut *operator, false), [(2, Some(0)); 4]);
+    add(&mut *operator, rows(7..8, 2, RowKind::Delete));
+    add(&mut *operator, rows(20..23, 1, RowKind::Delete));
+    assert_eq!(sealed(&mut *operator, false), [(1, Some(3)), (0, Some(4)), (1, Some(3)), (0, Some(4))]);
+    assert_eq!(sealed(&mut *operator, true), [(97, None), (98, None), (97, None), (98, None)]);
+    assert_eq!(sealed(&mut *operator, false), [(0, Some(0)); 4]);
+}
+
+struct Nobody;
+
+impl Output for Nobody {
+    fn emit(&mut self, _: Batch) {}
+
+    fn late(&mut self, _: LateRows<'_>) {}
+
+    fn null_time(&mut self, _: u64) {}
 }
 
 #[test]
