@@ -574,6 +574,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Starts a continuous view again from the beginning of its sources, and forgets its checkpoints. */
+        post: operations["replay_view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/views/{view}/rows": {
         parameters: {
             query?: never;
@@ -813,6 +830,46 @@ export interface components {
          * @enum {string}
          */
         BackfillStatus: "running" | "succeeded" | "failed" | "cancelled";
+        /** @description How the checkpoints of a view go. */
+        Checkpoints: {
+            /**
+             * Format: int64
+             * @description How many have been made since the view was started.
+             */
+            completed: number;
+            /**
+             * Format: date-time
+             * @description When the last one was made.
+             */
+            completed_at?: string | null;
+            /** @description Why the last one could not be written. */
+            error?: string | null;
+            /**
+             * Format: int64
+             * @description How many could not be written.
+             */
+            failed: number;
+            /**
+             * Format: double
+             * @description How long rows stood still for the last one, in milliseconds.
+             */
+            pause_ms: number;
+            /**
+             * Format: int64
+             * @description What the state takes on disk, in bytes.
+             */
+            state_bytes: number;
+            /**
+             * Format: double
+             * @description How long it took to write the last one, while rows went on, in milliseconds.
+             */
+            took_ms: number;
+            /**
+             * Format: int64
+             * @description What the last one has written, in bytes.
+             */
+            written_bytes: number;
+        };
         /** @description A column of an answer. */
         Column: {
             /** @description Its name. */
@@ -1725,6 +1782,7 @@ export interface components {
         };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
+            checkpoints?: components["schemas"]["Checkpoints"] | null;
             /** @description Its columns. */
             columns: components["schemas"]["Column"][];
             dataflow?: components["schemas"]["Dataflow"] | null;
@@ -2776,6 +2834,36 @@ export interface operations {
         };
     };
     refresh_view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    replay_view: {
         parameters: {
             query?: never;
             header?: never;
