@@ -276,6 +276,18 @@ pub(crate) struct SqlArguments {
     /// Which executor computes it: both give the same rows
     #[arg(long, value_enum, default_value_t = Mode::Batch)]
     pub(crate) mode: Mode,
+    /// In stream mode: read on for ever instead of up to now
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// In stream mode: keep checkpoints of each INSERT in this folder, and go on from the last one when run again
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) checkpoints: Option<PathBuf>,
+    /// How long from one checkpoint to the next, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "checkpoints")]
+    pub(crate) checkpoint_interval_ms: u64,
+    /// In stream mode: how many subtasks each stage has; as many as the machine has cores where nothing is said
+    #[arg(long)]
+    pub(crate) parallelism: Option<usize>,
 }
 
 /// Which executor computes a query.

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
+use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_server::client::{Client, RowFormat};
 use mulgil_server::sql::{SqlAsk, SqlMode};
 use mulgil_serving::run::{self, RunOptions, StatementResult, run_statements};
@@ -35,9 +37,12 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
     // A long query says that it is at work; a short one is done before anybody sees it.
     let spinner = ProgressBar::new_spinner().with_message("running");
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
-    let result = match running(&arguments.project).await? {
+    // What is followed, or goes on after a crash, belongs to this process.
+    let is_own = sql.follow || sql.checkpoints.is_some() || sql.parallelism.is_some();
+    let server = if is_own { None } else { running(&arguments.project).await? };
+    let result = match server {
         Some(client) => by_server(client, text, sql.mode, arguments.format, spinner.clone()).await,
-        None => by_myself(&arguments.project, &file, &text, sql.mode, arguments.format, &spinner).await,
+        None => by_myself(arguments, sql, (&file, &text), &spinner).await,
     };
     spinner.finish_and_clear();
     result?;
@@ -75,20 +80,25 @@ fn pass_on(mut rows: impl Read, spinner: &ProgressBar) -> Result<()> {
 }
 
 async fn by_myself(
-    project: &Path,
-    file: &Path,
-    text: &str,
-    mode: Mode,
-    format: Format,
+    arguments: &Arguments,
+    sql: &SqlArguments,
+    (file, text): (&Path, &str),
     spinner: &ProgressBar,
 ) -> Result<()> {
-    let offline = Offline::open(project)?;
+    let (format, offline) = (arguments.format, Offline::open(&arguments.project)?);
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    let checkpoints = sql.checkpoints.as_ref().map(|folder| CheckpointOptions {
+        interval: Duration::from_millis(sql.checkpoint_interval_ms.max(1)),
+        ..CheckpointOptions::new(folder.clone())
+    });
     let options = RunOptions {
-        mode: match mode {
+        mode: match sql.mode {
             Mode::Batch => run::Mode::Batch,
             Mode::Stream => run::Mode::Stream,
         },
-        parallelism: std::thread::available_parallelism().map_or(1, usize::from),
+        parallelism: sql.parallelism.unwrap_or_else(cores),
+        follow: sql.follow,
+        checkpoints,
         ..RunOptions::default()
     };
     let mut failure = None;

@@ -33,6 +33,12 @@ pub trait Sink: Send + Sync {
         let _ = rows;
         Err(ConnectError::Definition { table: name.to_owned(), reason: "this sink keeps no state".to_owned() })
     }
+    /// A job begins, from checkpoint `number` if there is one, and what that has staged is published: whatever else has been
+    /// staged is of no use. Refuses where rows are published already that the job would write again.
+    async fn begin(&self, number: Option<u64>) -> Result<(), ConnectError> {
+        let _ = number;
+        Ok(())
+    }
     /// The checkpoint of cut `number` is durable: publishes what its writers have staged up to there. After a crash it is
     /// called again for the last checkpoint, so what has been published already stays as it is.
     async fn publish(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {

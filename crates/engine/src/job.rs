@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, watch};
 use crate::checkpoint::{CheckpointError, CheckpointFolder, CheckpointOptions};
 use crate::checkpointer::publish;
 use crate::coordinator;
+use crate::crash;
 use crate::cut::{Cut, Owner};
 use crate::error::JobError;
+use crate::spool::SpooledSink;
 use crate::status::JobStatus;
 use crate::view::JobView;
 
@@ -99,11 +101,12 @@ impl Job {
         let logical = graph;
         let graph = plan(&logical, options.parallelism).map_err(|error| JobError::Plan(error.to_string()))?;
         crate::memory::keep_freed();
-        let connections = Connections { sources, sinks };
+        let mut connections = Connections { sources, sinks };
         connections.check(&graph)?;
         let partitions = connections.partitions(&graph).await?;
         let (folder, restored) = match &options.checkpoints {
             Some(checkpoints) => {
+                connections.spool(&options.name, checkpoints);
                 let (folder, cut) = go_on(checkpoints, &logical, options.parallelism, &connections).await?;
                 (Some(folder), cut)
             }
@@ -125,7 +128,10 @@ async fn go_on(
     for error in &found.damaged {
         tracing::warn!(%error, "a checkpoint is damaged; the one before it is used");
     }
-    let Some((manifest, cut)) = found.newest(folder.path(), graph).map_err(failed)? else { return Ok((folder, None)) };
+    let Some((manifest, cut)) = found.newest(folder.path(), graph).map_err(failed)? else {
+        connections.begin(None).await?;
+        return Ok((folder, None));
+    };
     folder.go_on_from(&manifest);
     for sealed in &cut.parts {
         let Owner::Sink(table) = &sealed.owner else { continue };
@@ -133,7 +139,10 @@ async fn go_on(
         let refused = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
         sink.restore(&sealed.part.name, sealed.part.rows.clone()).await.map_err(refused)?;
     }
+    crash::point("in the middle of recovery");
     publish(manifest.number, &cut.staged, &connections.sinks).await?;
+    connections.begin(Some(manifest.number)).await?;
+    crash::point("after recovery");
     Ok((folder, Some(cut)))
 }
 
@@ -144,6 +153,30 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// Tells the sinks that a job begins.
+    async fn begin(&self, number: Option<u64>) -> Result<(), JobError> {
+        for (table, sink) in &self.sinks {
+            let failed = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
+            sink.begin(number).await.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Lets the rows of sinks that can take them epoch by epoch wait for checkpoints.
+    fn spool(&mut self, pipeline: &str, checkpoints: &CheckpointOptions) {
+        for (table, sink) in &mut self.sinks {
+            if let Some(transaction) = sink.transaction() {
+                *sink = Arc::new(SpooledSink {
+                    sink: Arc::clone(sink),
+                    transaction,
+                    pipeline: pipeline.to_owned(),
+                    folder: checkpoints.folder.clone(),
+                    table: table.clone(),
+                });
+            }
+        }
+    }
+
     /// Whether every table of the graph is there, and every sink can take what it would get.
     fn check(&self, graph: &PhysicalGraph) -> Result<(), JobError> {
         if graph.stages.is_empty() {

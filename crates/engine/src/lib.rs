@@ -25,6 +25,7 @@ mod metrics;
 mod queue;
 mod reader;
 mod route;
+mod spool;
 pub mod status;
 mod tasklet;
 mod throughput;

@@ -7,6 +7,7 @@ mod frame;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,6 +18,7 @@ use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::EarlyFire;
+use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobOptions};
 use mulgil_sql::catalog::Catalog;
@@ -36,6 +38,9 @@ use crate::sink::ResultSink;
 /// The most final rows, or changes, that a streaming `SELECT` may gather in memory.
 const GATHERED_ROWS_MAX: usize = 50_000_000;
 
+/// How long what a stream without end has written may wait until it is seen.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+
 /// How statements run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -52,6 +57,10 @@ pub struct RunOptions {
     pub mode: Mode,
     /// Worker threads of a stream.
     pub parallelism: usize,
+    /// Whether a stream reads on for ever, instead of up to now.
+    pub follow: bool,
+    /// Where `INSERT`s in stream mode keep their checkpoints, each in a folder of its own, and go on from the last one.
+    pub checkpoints: Option<CheckpointOptions>,
     /// Limits of a batch query.
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
@@ -91,6 +100,8 @@ impl Default for RunOptions {
         Self {
             mode: Mode::Batch,
             parallelism: 1,
+            follow: false,
+            checkpoints: None,
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
             early_fire: None,
@@ -259,7 +270,13 @@ async fn run_job(
     let job_options = JobOptions {
         name: sink_name.clone(),
         parallelism: options.parallelism,
-        follow: false,
+        follow: options.follow,
+        // Without checkpoints, what a stream that does not end has written is to be seen all the same.
+        commit_interval: (options.follow && options.checkpoints.is_none()).then_some(COMMIT_INTERVAL),
+        checkpoints: options.checkpoints.clone().filter(|_| sink_name != RESULT_SINK).map(|checkpoints| {
+            let folder = checkpoints.folder.join(&sink_name);
+            CheckpointOptions { folder, ..checkpoints }
+        }),
         ..JobOptions::default()
     };
     let mut sinks = side_sinks(session, &plan)?;

@@ -184,7 +184,7 @@ impl Views {
             Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed)));
         let options = JobOptions {
             name: name.clone(),
-            parallelism: self.shared.options.parallelism,
+            parallelism: view.parallelism.unwrap_or(self.shared.options.parallelism),
             follow: true,
             commit_interval: Some(COMMIT_INTERVAL),
             checkpoints: self.checkpoints_of(view),

@@ -12,6 +12,7 @@ use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_dataflow::key::KEY_GROUP_COUNT;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;
@@ -207,7 +208,8 @@ pub(crate) fn view(
     file: &Path,
 ) -> Result<View, Mistake> {
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
-    let known: Vec<&str> = STREAM_OPTIONS.into_iter().chain(["checkpoint-interval", "rows-max"]).collect();
+    let known: Vec<&str> =
+        STREAM_OPTIONS.into_iter().chain(["checkpoint-interval", "parallelism", "rows-max"]).collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
             .remedy(did_you_mean(key, &known, "options")));
@@ -219,6 +221,7 @@ pub(crate) fn view(
         options: declaration.options.clone(),
         stream: StreamOptions::read(&declaration.options, option_at)?,
         checkpoint_interval: checkpoint_interval(declaration)?,
+        parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
         reads: Vec::new(),
@@ -280,6 +283,14 @@ fn checkpoint_interval(declaration: &ViewDeclaration) -> Result<Option<Duration>
     interval.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
         let at = declaration.option_places.get("checkpoint-interval").copied().unwrap_or(declaration.name_at);
         Mistake::new(at, format!("'{text}' is not a duration")).remedy("write for example '10 s'")
+    })
+}
+
+fn parallelism(declaration: &ViewDeclaration) -> Result<Option<usize>, Mistake> {
+    let Some(text) = declaration.options.get("parallelism") else { return Ok(None) };
+    text.parse().ok().filter(|count| (1..=KEY_GROUP_COUNT).contains(count)).map(Some).ok_or_else(|| {
+        let at = declaration.option_places.get("parallelism").copied().unwrap_or(declaration.name_at);
+        Mistake::new(at, format!("'{text}' is not a number of subtasks")).remedy("write a number from 1 to 256")
     })
 }
 

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod backfill;
+mod crash;
 mod kill;
 mod oracle;
 mod program;

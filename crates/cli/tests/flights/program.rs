@@ -70,6 +70,48 @@ impl Project {
     }
 }
 
+/// An empty project folder.
+pub(crate) struct Folder(tempfile::TempDir);
+
+impl Folder {
+    pub(crate) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.0.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder can be made");
+        std::fs::write(path, text).expect("a file can be written");
+    }
+
+    /// A command that is yet to run.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = mulgil();
+        command.arg("--project").arg(self.0.path()).args(arguments);
+        command
+    }
+
+    /// Runs a command that must succeed; gives its standard output.
+    pub(crate) fn succeed(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("mulgil runs");
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "mulgil {arguments:?}: {}\n{text}\n{errors}", output.status);
+        text.into_owned()
+    }
+
+    /// Waits until a server has said where it listens.
+    pub(crate) fn wait_for_server(&self, server: &mut Child) {
+        let pid = server.id().to_string();
+        let says_so = || std::fs::read_to_string(self.0.path().join(".mulgil/server.json")).unwrap_or_default();
+        let began = std::time::Instant::now();
+        while !says_so().contains(&pid) {
+            assert!(began.elapsed().as_secs() < 120, "the server does not start");
+            assert!(server.try_wait().expect("a child").is_none(), "the server has ended");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+}
+
 /// CSV text without its header, sorted.
 pub(crate) fn sorted_rows(csv: &str) -> Vec<String> {
     let mut rows: Vec<String> = csv.lines().skip(1).map(str::to_owned).collect();

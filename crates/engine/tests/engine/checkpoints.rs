@@ -7,16 +7,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_connect::source::Source;
+use mulgil_connect::transaction::Transaction;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::Graph;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::deterministic::Random;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle, JobOptions};
-use mulgil_engine::status::JobState;
+use mulgil_engine::status::{CheckpointStatus, JobState};
 use tokio::sync::Semaphore;
 
 use crate::graphs::{Event, event, lines, pass_on, per_key, rows};
@@ -86,6 +89,109 @@ impl SinkWriter for LedgerWriter {
     }
 }
 
+/// A system that takes epochs as transactions, and fails now and then in the middle of one or right after it.
+#[derive(Default)]
+struct Database {
+    lines: Mutex<Vec<String>>,
+    last: Mutex<Option<u64>>,
+    /// Of the applications to come: `Some(true)` fails after it, `Some(false)` before.
+    faults: Mutex<Vec<Option<bool>>>,
+}
+
+#[derive(Clone, Default)]
+struct DatabaseHandle(Arc<Database>);
+
+#[async_trait]
+impl Transaction for DatabaseHandle {
+    async fn last_epoch(&self, pipeline: &str) -> Result<Option<u64>, ConnectError> {
+        assert_eq!(pipeline, "test");
+        Ok(*self.0.last.lock().unwrap())
+    }
+
+    async fn apply(
+        &self,
+        _pipeline: &str,
+        epoch: u64,
+        mut rows: BoxStream<'_, Result<Batch, ConnectError>>,
+    ) -> Result<(), ConnectError> {
+        let mut batches = Vec::new();
+        while let Some(batch) = rows.next().await {
+            batches.push(batch?);
+        }
+        let fault = self.0.faults.lock().unwrap().pop().flatten();
+        let gone = || ConnectError::Definition { table: "results".to_owned(), reason: "connection lost".to_owned() };
+        if fault == Some(false) {
+            return Err(gone());
+        }
+        let before = self.0.last.lock().unwrap().replace(epoch);
+        assert!(before.is_none_or(|before| before < epoch), "epoch {epoch} after {before:?}");
+        self.0.lines.lock().unwrap().extend(lines(&batches));
+        if fault == Some(true) { Err(gone()) } else { Ok(()) }
+    }
+}
+
+#[async_trait]
+impl Sink for DatabaseHandle {
+    fn transaction(&self) -> Option<Arc<dyn Transaction>> {
+        Some(Arc::new(self.clone()))
+    }
+
+    fn accepts_changes(&self) -> bool {
+        true
+    }
+
+    async fn writer(&self, _subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
+        panic!("with checkpoints, rows go into the system epoch by epoch")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_an_epoch_are_applied_once_whenever_the_system_fails() {
+    for seed in 1..=8 {
+        let mut random = Random::new(seed);
+        let graph = [per_key(8, 0), per_key(3, 1_000_000), pass_on()][random.below(3)].clone();
+        let (scripts, _) = gated(&mut random, &gate());
+        let scripts = ungated(&scripts);
+        let undisturbed = Arc::new(MemorySink::default());
+        let job = start(graph.clone(), options(2), &MemorySource::new(scripts.clone()), &undisturbed).await.unwrap();
+        within("the end", job.join()).await.unwrap();
+
+        let (folder, database) = (tempfile::tempdir().unwrap(), DatabaseHandle::default());
+        let faults = (0..6).map(|_| [None, Some(true), Some(false)][random.below(3)]);
+        *database.0.faults.lock().unwrap() = faults.collect();
+        loop {
+            let source: Arc<dyn Source> = MemorySource::new(scripts.clone());
+            let sinks: HashMap<String, Arc<dyn Sink>> =
+                HashMap::from([("results".to_owned(), Arc::new(database.clone()) as Arc<dyn Sink>)]);
+            let options = checkpointed(1 + random.below(4), folder.path());
+            let sources = HashMap::from([("events".to_owned(), source)]);
+            let io = tokio::runtime::Handle::current();
+            let Ok(job) = Job::start(graph.clone(), options, sources, sinks, &io).await else { continue };
+            match within("the end", job.join()).await {
+                Ok(_) => break,
+                Err(error) => assert!(error.to_string().contains("connection lost"), "{error}"),
+            }
+        }
+        let found = database.0.lines.lock().unwrap().clone();
+        assert_eq!(added_up(&found), added_up(&undisturbed.lines()), "seed {seed}");
+        let left = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        assert_eq!(left.filter(|path| path.extension().is_some_and(|end| end == "spool")).count(), 0, "seed {seed}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_that_is_ahead_of_the_checkpoints_is_refused() {
+    let (folder, database) = (tempfile::tempdir().unwrap(), DatabaseHandle::default());
+    *database.0.last.lock().unwrap() = Some(7);
+    let source: Arc<dyn Source> = MemorySource::new(vec![vec![]]);
+    let sinks: HashMap<String, Arc<dyn Sink>> =
+        HashMap::from([("results".to_owned(), Arc::new(database) as Arc<dyn Sink>)]);
+    let sources = HashMap::from([("events".to_owned(), source)]);
+    let io = tokio::runtime::Handle::current();
+    let refused = Job::start(pass_on(), checkpointed(1, folder.path()), sources, sinks, &io).await.unwrap_err();
+    assert!(refused.to_string().contains("rows of checkpoint 7"), "{refused}");
+}
+
 fn checkpointed(parallelism: usize, folder: &Path) -> JobOptions {
     let checkpoints =
         CheckpointOptions { interval: Duration::from_millis(1), ..CheckpointOptions::new(folder.to_owned()) };
@@ -105,12 +211,13 @@ async fn begin(
     Job::start(graph.clone(), options, sources, sinks, &tokio::runtime::Handle::current()).await
 }
 
-/// Waits until as many more checkpoints have been made.
-async fn checkpoints(job: &JobHandle, more: u64) {
-    let made = |job: &JobHandle| job.status().checkpoints.map_or(0, |checkpoints| checkpoints.completed);
-    let before = made(job);
-    let is_over = |job: &JobHandle| job.status().state != JobState::Running;
-    wait_for_status(job, "a checkpoint", |_| made(job) >= before + more || is_over(job)).await;
+/// Waits until a checkpoint covers so many rows, or all there are.
+async fn covered(job: &JobHandle, rows: u64) {
+    let is_covered = |made: &CheckpointStatus| made.completed > 0 && made.error.is_none() && made.covered_rows >= rows;
+    wait_for_status(job, "a checkpoint", |status| {
+        status.checkpoints.as_ref().is_some_and(is_covered) || status.state != JobState::Running
+    })
+    .await;
 }
 
 /// Partitions of random events, each before a gate that opens step by step.
@@ -159,7 +266,8 @@ async fn whatever_happens_in_between_everything_is_published_once() {
                 let open = random.below(6).min(closed);
                 gate.add_permits(open);
                 closed -= open;
-                checkpoints(&job, random.below(3) as u64).await;
+                let read = job.status().rows_in;
+                covered(&job, read * random.below(2) as u64).await;
             }
             job.cancel().await;
             assert_eq!(job.status().late_dropped, 0, "seed {seed}: within a partition little is out of order");
@@ -188,22 +296,23 @@ fn added_up(lines: &[String]) -> BTreeMap<String, i64> {
     counts
 }
 
-/// A job over eight batches that has made some checkpoints with some rows between them, and has been stopped.
+/// A job over eight batches that has made some checkpoints with some rows between them, and has been stopped before it
+/// published anything: what is published cannot be taken back by a checkpoint before it.
 async fn stopped(folder: &Path, ledger: &Ledger) -> (Graph, Arc<MemorySource>, Arc<Semaphore>) {
     let (graph, gate) = (per_key(0, 0), gate());
-    let batch = |n: i64| [Step::Wait(gate.clone()), Step::Rows(rows(&[event("a", n * 4, n), event("b", n * 4, n)]))];
+    let batch = |n: i64| [Step::Wait(gate.clone()), Step::Rows(rows(&[event("a", n * 3, n), event("b", n * 3, n)]))];
     let source = MemorySource::new(vec![(0..8).flat_map(batch).collect()]);
     let job = begin(&graph, checkpointed(2, folder), &source, ledger).await.unwrap();
-    for _ in 0..4 {
+    for batch in 1..=4 {
         gate.add_permits(1);
-        checkpoints(&job, 2).await;
+        covered(&job, 2 * batch).await;
     }
     job.cancel().await;
     (graph, source, gate)
 }
 
 /// What the job over eight batches publishes.
-const RESULT: [&str; 6] = ["a 0 10 3 3", "a 10 20 2 7", "a 20 30 3 18", "b 0 10 3 3", "b 10 20 2 7", "b 20 30 3 18"];
+const RESULT: [&str; 6] = ["a 0 10 4 6", "a 10 20 3 15", "a 20 30 1 7", "b 0 10 4 6", "b 10 20 3 15", "b 20 30 1 7"];
 
 async fn comes_to_its_end(graph: &Graph, source: &Arc<MemorySource>, gate: &Semaphore, folder: &Path, ledger: &Ledger) {
     let job = begin(graph, checkpointed(3, folder), source, ledger).await.unwrap();
@@ -284,7 +393,7 @@ async fn a_job_whose_checkpoints_cannot_be_written_goes_on_and_says_so() {
     let folder = parent.path().join("checkpoints");
     let (graph, source, gate) = stopped(&folder, &ledger).await;
     let job = begin(&graph, checkpointed(2, &folder), &source, &ledger).await.unwrap();
-    checkpoints(&job, 1).await;
+    covered(&job, 0).await;
     std::fs::rename(&folder, parent.path().join("elsewhere")).unwrap();
     let failures = |job: &JobHandle| job.status().checkpoints.map_or(0, |checkpoints| checkpoints.failed);
     gate.add_permits(1);
@@ -293,7 +402,7 @@ async fn a_job_whose_checkpoints_cannot_be_written_goes_on_and_says_so() {
     let error = status.checkpoints.unwrap().error.unwrap();
     assert!(error.contains("cannot create"), "{error}");
     std::fs::rename(parent.path().join("elsewhere"), &folder).unwrap();
-    checkpoints(&job, 1).await;
+    covered(&job, 2).await;
     assert_eq!(job.status().checkpoints.unwrap().error, None);
     job.cancel().await;
     comes_to_its_end(&graph, &source, &gate, &folder, &ledger).await;
