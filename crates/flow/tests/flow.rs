@@ -1,6 +1,6 @@
 //! Every file of `flows/good` becomes a snapshot of its definition, every file of `flows/bad` one of its diagnostics.
 //! Adding a case needs no Rust: `INSTA_UPDATE=always` writes its snapshot.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The event log from outside: what is acknowledged is there, in order, whatever happens.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod append;
 mod crash;
