@@ -3,6 +3,9 @@
 
 #[path = "serving/bad_input.rs"]
 mod bad_input;
+#[path = "../../connect/tests/connect/broker.rs"]
+#[allow(dead_code, reason = "passwords and pauses are for the tests of `connect`")]
+mod broker;
 #[path = "serving/changes.rs"]
 mod changes;
 #[path = "../../connect/tests/connect/cluster.rs"]
@@ -25,6 +28,8 @@ mod functions;
 mod generated;
 #[path = "serving/joins.rs"]
 mod joins;
+#[path = "serving/kafka.rs"]
+mod kafka;
 #[path = "serving/late_rows.rs"]
 mod late_rows;
 #[path = "serving/lookups.rs"]

@@ -1,0 +1,134 @@
+//! Topics of Apache Kafka through SQL: written by `INSERT`, read in both modes with the same rows, followed by a view while the
+//! broker is killed.
+
+use std::time::Duration;
+
+use mulgil_connect::definition::TableName;
+use mulgil_serving::run::{Mode, RunOptions, collect};
+use mulgil_serving::views::{Views, ViewsOptions};
+
+use crate::broker::Broker;
+use crate::fixture::{Project, sorted, text_rows};
+
+/// Long enough for a broker that starts on a slow machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+fn tables(servers: &str) -> String {
+    let kafka = format!("'connector' = 'kafka', 'format' = 'json', 'properties.bootstrap.servers' = '{servers}'");
+    format!(
+        "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'numbers.csv', 'format' = 'csv');
+         CREATE TABLE clicks (
+           id BIGINT, page STRING, ts TIMESTAMP(3),
+           written TIMESTAMP(3) METADATA FROM 'timestamp', part INT METADATA FROM 'partition' VIRTUAL, offset BIGINT METADATA VIRTUAL,
+           WATERMARK FOR ts AS ts - INTERVAL '1' MINUTE
+         ) WITH ({kafka}, 'topic' = 'clicks', 'key.format' = 'raw', 'key.fields' = 'page');
+         CREATE TABLE per_page (page STRING, window_end TIMESTAMP(3), clicks BIGINT)
+         WITH ({kafka}, 'topic' = 'per-page', 'sink.delivery-guarantee' = 'exactly-once');
+         CREATE MATERIALIZED TABLE pages REFRESH_MODE = CONTINUOUS AS SELECT page, count(*) AS clicks FROM clicks GROUP BY page;"
+    )
+}
+
+fn insert(range: &str) -> String {
+    format!(
+        "INSERT INTO clicks SELECT n, 'page ' || (n % 7), to_timestamp_millis(n * 1000), to_timestamp_millis(n * 1000 + 5000)
+         FROM numbers WHERE {range}"
+    )
+}
+
+fn project(rows: std::ops::Range<u32>) -> Project {
+    let project = Project::new();
+    let numbers: String = rows.map(|n| format!("{n}\n")).collect();
+    std::fs::write(project.dir.path().join("numbers.csv"), format!("n\n{numbers}")).unwrap();
+    project
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_gives_the_same_rows_in_batch_and_stream() {
+    let project = project(0..20_000);
+    Broker::shared().topic("clicks", 3);
+    Broker::shared().topic("per-page", 2);
+    let catalog = project.catalog(&tables(&Broker::shared().servers()));
+    // Half is written by a batch, half by streams.
+    project.batch(&catalog, &insert("n < 10000")).await;
+    project.stream(&catalog, &insert("n >= 10000"), 2).await;
+    let queries = [
+        "SELECT count(*) AS n, count(DISTINCT id) AS ids, sum(id) AS total, count(DISTINCT part) AS parts FROM clicks",
+        "SELECT id, page, ts, written FROM clicks WHERE id % 1000 = 3",
+        "SELECT part, count(*) AS n, min(offset) AS low, max(offset) AS high FROM clicks GROUP BY part",
+        "SELECT page, window_end, count(*) AS clicks, max(written) AS last
+         FROM TUMBLE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '1' HOUR) GROUP BY page, window_start, window_end",
+        "SELECT a.id, b.id FROM clicks AS a JOIN clicks AS b ON a.id = b.id + 1 WHERE a.id < 100",
+    ];
+    for query in queries {
+        let batch = sorted(project.batch(&catalog, query).await);
+        assert!(!batch.is_empty(), "{query}");
+        for parallelism in [1, 3] {
+            assert_eq!(sorted(project.stream(&catalog, query, parallelism).await), batch, "{query}, {parallelism}");
+        }
+    }
+    let whole = project.batch(&catalog, queries[0]).await;
+    assert_eq!(whole, [["20000", "20000", "199990000", "3"]]);
+    let first = project.batch(&catalog, "SELECT page, ts, written FROM clicks WHERE id = 8").await;
+    assert_eq!(first, [["page 1", "1970-01-01T00:00:08", "1970-01-01T00:00:13"]]);
+
+    // What a stream has computed goes back in, as one transaction of each writer.
+    let windows =
+        "SELECT page, window_end, count(*) AS clicks FROM TUMBLE(TABLE clicks, DESCRIPTOR(ts), INTERVAL '1' HOUR)
+                   GROUP BY page, window_start, window_end";
+    project.stream(&catalog, &format!("INSERT INTO per_page {windows}"), 2).await;
+    let expected = sorted(project.batch(&catalog, windows).await);
+    let shown = tokio::time::timeout(PATIENCE, async {
+        // The broker finishes a commit a moment after it has answered.
+        loop {
+            let found = sorted(project.batch(&catalog, "SELECT * FROM per_page").await);
+            if found.len() >= expected.len() {
+                break found;
+            }
+        }
+    });
+    assert_eq!(shown.await.unwrap(), expected);
+    // What cannot be written, and what is not there, is said.
+    let options = RunOptions { mode: Mode::Stream, ..RunOptions::default() };
+    let error = project.run(&catalog, "INSERT INTO clicks (id, part) SELECT n, 1 FROM numbers", &options).await;
+    assert!(error.unwrap_err().to_string().contains("table clicks has no column part to write"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_follows_a_topic_while_the_broker_is_killed() {
+    let project = project(0..3_000);
+    let broker = Broker::start();
+    broker.topic("clicks", 3);
+    let catalog = project.catalog(&tables(&broker.servers()));
+    let options = ViewsOptions { parallelism: 2, news_interval: Duration::from_millis(10), ..ViewsOptions::default() };
+    let views = Views::new(catalog.clone(), project.connectors.clone(), options);
+    let mut news = views.subscribe();
+    views.start(&TableName::parse("pages")).await.unwrap();
+    let mut written = 0;
+    for round in 0..3 {
+        let range = format!("n >= {} AND n < {}", round * 1000, (round + 1) * 1000);
+        if round == 1 {
+            // While the broker is away the rows wait, and so does the view.
+            broker.kill();
+            let insert = insert(&range);
+            tokio::join!(project.batch(&catalog, &insert), async {
+                tokio::task::block_in_place(|| broker.start_again());
+            });
+        } else {
+            project.batch(&catalog, &insert(&range)).await;
+        }
+        written += 1000;
+        let total = async {
+            loop {
+                let rows = collect(views.query("SELECT sum(clicks) AS n, count(*) AS pages FROM pages").await.unwrap());
+                let rows = text_rows(&rows.await.unwrap().1);
+                if rows == [[written.to_string(), "7".to_owned()]] {
+                    return;
+                }
+                let _ = news.recv().await;
+            }
+        };
+        let status = || views.status(&TableName::parse("pages")).unwrap();
+        tokio::time::timeout(PATIENCE, total).await.unwrap_or_else(|_| panic!("{written}: {:#?}", status()));
+    }
+    views.stop(&TableName::parse("pages")).await.unwrap();
+}
