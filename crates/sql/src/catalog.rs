@@ -2,7 +2,7 @@
 //!
 //! A broken declaration stops only itself and the views that read it; the rest of the project stays usable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -76,6 +76,16 @@ pub struct Catalog {
     pub(crate) functions: Functions,
     /// Declared, but wrong.
     pub(crate) broken: BTreeMap<TableName, SqlProblem>,
+}
+
+impl Catalog {
+    /// By table with a primary key: that, by the indices of its columns.
+    pub(crate) fn primary_keys(&self) -> HashMap<String, Vec<usize>> {
+        let place = |table: &Table, name: &String| table.definition.columns.iter().position(|c| c.name == *name);
+        let key = |table: &Table| table.primary_key.iter().map(|name| place(table, name)).collect::<Option<Vec<_>>>();
+        let keys = self.tables.iter().filter_map(|(name, table)| Some((name.to_string(), key(table)?)));
+        keys.filter(|(_, key)| !key.is_empty()).collect()
+    }
 }
 
 /// A declaration that is read, but not checked yet.

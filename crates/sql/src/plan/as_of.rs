@@ -2,6 +2,7 @@
 //! the query is planned, the join of which it is the right side becomes a temporal join.
 
 use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, Relati
 use datafusion::logical_expr::{Expr, Extension, Join, LogicalPlan, SubqueryAlias, UserDefinedLogicalNodeCore};
 use datafusion::sql::sqlparser::ast::{self, Spanned, TableFactor, TableVersion};
 use datafusion::sql::sqlparser::tokenizer::Location;
+use mulgil_connect::definition::TableName;
 
 use super::temporal::TemporalJoinNode;
 use crate::ddl::{fold, last_part};
@@ -30,6 +32,8 @@ pub(super) enum AsOf {
 struct AsOfNode {
     input: LogicalPlan,
     time: AsOf,
+    /// The primary key of the table, by the indices of its columns; empty where none is declared.
+    primary_key: Vec<usize>,
 }
 
 impl PartialOrd for AsOfNode {
@@ -61,7 +65,7 @@ impl UserDefinedLogicalNodeCore for AsOfNode {
 
     fn with_exprs_and_inputs(&self, _: Vec<Expr>, inputs: Vec<LogicalPlan>) -> Result<Self> {
         match inputs.into_iter().next() {
-            Some(input) => Ok(Self { input, time: self.time.clone() }),
+            Some(input) => Ok(Self { input, ..self.clone() }),
             None => plan_err!("a version is of one table"),
         }
     }
@@ -69,7 +73,10 @@ impl UserDefinedLogicalNodeCore for AsOfNode {
 
 /// Plans tables with a version.
 #[derive(Debug)]
-pub(crate) struct AsOfPlanner;
+pub(crate) struct AsOfPlanner {
+    /// By table: its primary key, by the indices of its columns.
+    pub(crate) primary_keys: HashMap<String, Vec<usize>>,
+}
 
 impl RelationPlanner for AsOfPlanner {
     fn plan_relation(
@@ -78,14 +85,17 @@ impl RelationPlanner for AsOfPlanner {
         context: &mut dyn RelationPlannerContext,
     ) -> Result<RelationPlanning> {
         let at = relation.span().start;
-        let TableFactor::Table { version, alias, .. } = &mut relation else {
+        let TableFactor::Table { name, version, alias, .. } = &mut relation else {
             return Ok(RelationPlanning::Original(Box::new(relation)));
         };
         let Some(version) = version.take() else { return Ok(RelationPlanning::Original(Box::new(relation))) };
         let alias = alias.take();
+        let parts = name.0.iter().filter_map(|part| part.as_ident()).map(fold);
+        let name = TableName::parse(&parts.collect::<Vec<String>>().join(".")).to_string();
+        let primary_key = self.primary_keys.get(&name).cloned().unwrap_or_default();
         let time = time_of(&version, at)?;
         let input = context.plan(relation)?;
-        let plan = LogicalPlan::Extension(Extension { node: Arc::new(AsOfNode { input, time }) });
+        let plan = LogicalPlan::Extension(Extension { node: Arc::new(AsOfNode { input, time, primary_key }) });
         Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))))
     }
 }
@@ -117,7 +127,7 @@ const PROCTIME: &str = "proctime";
 pub(crate) fn resolve_versions(plan: LogicalPlan, at: Location) -> Result<LogicalPlan> {
     let resolved = plan.transform_up_with_subqueries(|node| match &node {
         LogicalPlan::Join(join) => match versioned(&join.right)? {
-            Some((right, time)) => temporal_join(join, right, &time, at).map(Transformed::yes),
+            Some(right) => temporal_join(join, right, at).map(Transformed::yes),
             None => Ok(Transformed::no(node)),
         },
         _ => Ok(Transformed::no(node)),
@@ -131,27 +141,28 @@ pub(crate) fn resolve_versions(plan: LogicalPlan, at: Location) -> Result<Logica
     Ok(resolved.data)
 }
 
-/// A table without its version, and that version.
-fn versioned(plan: &LogicalPlan) -> Result<Option<(LogicalPlan, AsOf)>> {
+/// A table without its mark, and what that says.
+fn versioned(plan: &LogicalPlan) -> Result<Option<AsOfNode>> {
     match plan {
         LogicalPlan::SubqueryAlias(alias) => match versioned(&alias.input)? {
-            Some((input, time)) => {
-                let input = SubqueryAlias::try_new(Arc::new(input), alias.alias.clone())?;
-                Ok(Some((LogicalPlan::SubqueryAlias(input), time)))
+            Some(node) => {
+                let input = SubqueryAlias::try_new(Arc::new(node.input), alias.alias.clone())?;
+                Ok(Some(AsOfNode { input: LogicalPlan::SubqueryAlias(input), ..node }))
             }
             None => Ok(None),
         },
         LogicalPlan::Extension(extension) => {
             let node = extension.node.as_any().downcast_ref::<AsOfNode>();
-            Ok(node.map(|node| (node.input.clone(), node.time.clone())))
+            Ok(node.cloned())
         }
         _ => Ok(None),
     }
 }
 
-fn temporal_join(join: &Join, right: LogicalPlan, time: &AsOf, at: Location) -> Result<LogicalPlan> {
+fn temporal_join(join: &Join, right: AsOfNode, at: Location) -> Result<LogicalPlan> {
+    let AsOfNode { input, time, primary_key } = right;
     let left = join.left.as_ref();
-    let time = match time {
+    let time = match &time {
         AsOf::Processing => None,
         AsOf::Column(column) => {
             let index = left.schema().maybe_index_of_column(column);
@@ -164,7 +175,8 @@ fn temporal_join(join: &Join, right: LogicalPlan, time: &AsOf, at: Location) -> 
             }
         }
     };
-    let node = TemporalJoinNode::of(join, right, time).map_err(|error| wrong(at, error.strip_backtrace()))?;
+    let node =
+        TemporalJoinNode::of(join, input, time, &primary_key).map_err(|error| wrong(at, error.strip_backtrace()))?;
     Ok(LogicalPlan::Extension(Extension { node: Arc::new(node) }))
 }
 

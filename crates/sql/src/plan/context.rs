@@ -145,7 +145,7 @@ impl<'a> Planner<'a> {
         let late_tables = LateTable::find_all(catalog, &options.late_rows);
         let for_windows = late_tables.clone().unwrap_or_default();
         let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
-            Arc::new(AsOfPlanner),
+            Arc::new(AsOfPlanner { primary_keys: catalog.primary_keys() }),
             Arc::new(WindowCallPlanner { trigger: options.trigger, late_tables: for_windows }),
             Arc::new(TableCallPlanner { functions }),
         ];

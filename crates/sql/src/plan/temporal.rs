@@ -41,6 +41,8 @@ pub(crate) struct TemporalJoinNode {
     pub(crate) condition: Option<Expr>,
     /// `None` for a lookup join.
     pub(crate) versions: Option<Versions>,
+    /// Whether `on` names the right table's primary key.
+    pub(crate) is_by_primary_key: bool,
     schema: DFSchemaRef,
 }
 
@@ -48,8 +50,9 @@ pub(crate) struct TemporalJoinNode {
 const VALID_TO: &str = "valid_to #";
 
 impl TemporalJoinNode {
-    /// The join of `join`'s left side with the versions of `right`: at `time`, or as it is.
-    pub(super) fn of(join: &Join, right: LogicalPlan, time: Option<Column>) -> Result<Self> {
+    /// The join of `join`'s left side with the versions of `right`: at `time`, or as it is. Of a table with a primary key
+    /// (by the indices of its columns) a version is one of that key, whatever else the condition compares.
+    pub(super) fn of(join: &Join, right: LogicalPlan, time: Option<Column>, primary_key: &[usize]) -> Result<Self> {
         let left = join.left.as_ref().clone();
         if !matches!(join.join_type, JoinType::Inner | JoinType::Left) {
             return plan_err!("FOR SYSTEM_TIME AS OF is for JOIN and LEFT JOIN");
@@ -71,6 +74,7 @@ impl TemporalJoinNode {
         if on.is_empty() {
             return plan_err!("FOR SYSTEM_TIME AS OF needs a key: ON o.key = t.key");
         }
+        let is_by_primary_key = keep_primary_key(&mut on, &mut rest, &right, primary_key);
         let right = match &time {
             Some(_) => as_versions(right, &on)?,
             None => right,
@@ -87,7 +91,8 @@ impl TemporalJoinNode {
                 Some(Versions { time, from: Column::from(right.schema().qualified_field(from)) })
             }
         };
-        Self::new(left, right, join.join_type, on, conjunction(rest), versions)
+        let node = Self::new(left, right, join.join_type, on, conjunction(rest), versions)?;
+        Ok(Self { is_by_primary_key, ..node })
     }
 
     fn new(
@@ -99,7 +104,7 @@ impl TemporalJoinNode {
         versions: Option<Versions>,
     ) -> Result<Self> {
         let schema = build_join_schema(left.schema(), right.schema(), &join_type)?.into();
-        Ok(Self { left, right, join_type, on, condition, versions, schema })
+        Ok(Self { left, right, join_type, on, condition, versions, is_by_primary_key: false, schema })
     }
 
     /// A plan of DataFusion's that gives the same.
@@ -133,6 +138,31 @@ impl TemporalJoinNode {
         let refs = expressions.iter().flat_map(Expr::column_refs);
         refs.filter_map(|column| schema.maybe_index_of_column(column)).collect()
     }
+}
+
+/// Keeps the pairs that name the primary key, where all of it is named; what else must be equal is a condition.
+fn keep_primary_key(
+    on: &mut Vec<(Expr, Expr)>,
+    rest: &mut Vec<Expr>,
+    right: &LogicalPlan,
+    primary_key: &[usize],
+) -> bool {
+    let place = |expression: &Expr| match expression {
+        Expr::Column(column) => {
+            right.schema().maybe_index_of_column(column).and_then(|index| primary_key.iter().position(|k| *k == index))
+        }
+        _ => None,
+    };
+    let mut named: Vec<usize> = on.iter().filter_map(|(_, key)| place(key)).collect();
+    named.sort_unstable();
+    named.dedup();
+    if primary_key.is_empty() || named.len() < primary_key.len() {
+        return false;
+    }
+    let (keys, others): (Vec<_>, Vec<_>) = std::mem::take(on).into_iter().partition(|(_, key)| place(key).is_some());
+    *on = keys;
+    rest.extend(others.into_iter().map(|(left, right)| left.eq(right)));
+    true
 }
 
 /// A table's versions, where `right` keeps the last ones of the keys that are joined; else `right`.
@@ -219,7 +249,10 @@ impl UserDefinedLogicalNodeCore for TemporalJoinNode {
         };
         let mut inputs = inputs.into_iter();
         match (inputs.next(), inputs.next()) {
-            (Some(left), Some(right)) => Self::new(left, right, self.join_type, on, exprs.next(), versions),
+            (Some(left), Some(right)) => {
+                let node = Self::new(left, right, self.join_type, on, exprs.next(), versions)?;
+                Ok(Self { is_by_primary_key: self.is_by_primary_key, ..node })
+            }
             _ => plan_err!("a temporal join has two inputs"),
         }
     }

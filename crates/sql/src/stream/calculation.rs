@@ -45,7 +45,7 @@ impl Translation {
     }
 
     /// Projections and filters above the place of `input`, from the lowest to the highest.
-    fn steps(&mut self, input: Rows, plan: &LogicalPlan) -> Result<Rows, SqlError> {
+    pub(super) fn steps(&mut self, input: Rows, plan: &LogicalPlan) -> Result<Rows, SqlError> {
         match plan {
             LogicalPlan::Projection(projection) => {
                 let input = self.steps(input, &projection.input)?;
@@ -66,7 +66,7 @@ impl Translation {
 }
 
 /// Stands for the rows in a plan of one step.
-fn place_of(input: &Rows) -> LogicalPlan {
+pub(super) fn place_of(input: &Rows) -> LogicalPlan {
     LogicalPlan::EmptyRelation(EmptyRelation { produce_one_row: false, schema: Arc::clone(&input.schema) })
 }
 
@@ -100,7 +100,7 @@ fn either(condition: Expr, then: Expr, otherwise: Expr) -> Expr {
 }
 
 /// Whether it costs much more a row than copying the row's columns.
-fn is_costly(expression: &Expr) -> bool {
+pub(super) fn is_costly(expression: &Expr) -> bool {
     match expression {
         Expr::ScalarFunction(call) => call.func.name().starts_with("regexp"),
         Expr::SimilarTo(_) => true,

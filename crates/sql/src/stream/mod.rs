@@ -20,7 +20,9 @@ mod processing_time;
 mod rank;
 mod retention;
 mod rolling;
+mod scalar_subquery;
 mod session;
+mod shared_calculation;
 mod temporal;
 pub(crate) mod time_attribute;
 mod translate;
@@ -49,6 +51,7 @@ use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::time_to_live::TimeToLive;
 
 pub use self::finish::Finish;
+use self::scalar_subquery::{joined_values, with_joined_values};
 use crate::check::volatile_function;
 use crate::plan::late_input::{LateRowsTo, mark};
 use crate::plan::planning_state;
@@ -93,11 +96,12 @@ pub(crate) fn plan(
     }
     let plan = stamped_where_read(plan)?;
     let (plan, finish) = if sink == RESULT_SINK { Finish::split(plan)? } else { (plan, None) };
+    let plan = with_joined_values(plan)?;
     let plan = match late_rows.filter(|to| !to.tables.is_empty()) {
-        Some(to) => mark(run_rules(plan, without_subqueries())?, to)?,
+        Some(to) => mark(run_rules(plan, without_subqueries(), joined_values())?, to)?,
         None => plan,
     };
-    let plan = optimize(plan)?;
+    let plan = run_rules(plan, all_rules(), joined_values())?;
     let (mut graph, rows) = translate::translate(&plan, time_to_live)?;
     let schema: SchemaRef = Arc::new(Schema::new(rows.schema.fields().clone()));
     let end = graph.push(LogicalOperator::Sink { table: sink }, vec![rows.node], Arc::clone(&schema));
@@ -135,6 +139,10 @@ fn side_sinks(graph: &Graph, end: NodeId) -> Vec<TableName> {
 
 /// Applies the rules that leave every construct recognisable.
 pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
+    run_rules(plan, all_rules(), OptimizerContext::new())
+}
+
+fn all_rules() -> Vec<Rule> {
     let mut rules = without_subqueries();
     rules.extend::<[Rule; 5]>([
         Arc::new(ExtractEquijoinPredicate::new()),
@@ -143,7 +151,7 @@ pub(crate) fn optimize(plan: LogicalPlan) -> Result<LogicalPlan, SqlError> {
         Arc::new(PushDownFilter::new()),
         Arc::new(OptimizeProjections::new()),
     ]);
-    run_rules(plan, rules)
+    rules
 }
 
 type Rule = Arc<dyn OptimizerRule + Send + Sync>;
@@ -159,10 +167,10 @@ fn without_subqueries() -> Vec<Rule> {
     ]
 }
 
-fn run_rules(plan: LogicalPlan, rules: Vec<Rule>) -> Result<LogicalPlan, SqlError> {
+fn run_rules(plan: LogicalPlan, rules: Vec<Rule>, context: OptimizerContext) -> Result<LogicalPlan, SqlError> {
     let state = planning_state();
     let plan = state.analyzer().execute_and_check(plan, state.config_options(), |_, _| {})?;
-    Ok(Optimizer::with_rules(rules).optimize(plan, &OptimizerContext::new(), |_, _| {})?)
+    Ok(Optimizer::with_rules(rules).optimize(plan, &context, |_, _| {})?)
 }
 
 #[cfg(test)]

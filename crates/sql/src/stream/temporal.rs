@@ -30,7 +30,8 @@ impl Translation {
         let (right, right_keys) = self.with_keys(right, &right_keys)?;
         let condition = join.condition.as_ref().map(|filter| condition(filter, &left, &right)).transpose()?;
         let keys = Sides { left: left_keys, right: right_keys };
-        let on = on_text(&join.on);
+        let primary_key = if join.is_by_primary_key { ", the primary key" } else { "" };
+        let on = on_text(&join.on) + primary_key;
         let kind = kind_of(join.join_type);
         let operator = match &join.versions {
             Some(versions) => {

@@ -66,6 +66,21 @@ fn graphs_read_only_what_they_need() {
     insta::assert_snapshot!(graphs.join("\n\n"));
 }
 
+/// The regular expression stands in one place, but for rows that pass without it.
+#[test]
+fn what_is_costly_is_computed_once_for_filter_and_projection() {
+    let value = "regexp_replace(origin, 'I', 'J')";
+    for (condition, expected) in [
+        (format!("{value} <> 'JCN'"), 1),
+        (format!("{value} <> 'JCN' AND flight > 3"), 1),
+        (format!("{value} <> 'JCN' OR flight > 3"), 2),
+        ("flight > 3".to_owned(), 1),
+    ] {
+        let graph = text(&format!("SELECT flight, concat({value}, dest) AS c FROM departures WHERE {condition}"));
+        assert_eq!(graph.matches("regexp_replace").count(), expected, "{condition}: {graph}");
+    }
+}
+
 #[test]
 fn what_a_stream_cannot_do_is_named_with_a_remedy() {
     let remedy = "run it with --mode batch, or as a view with REFRESH_MODE = FULL";

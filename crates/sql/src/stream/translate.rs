@@ -165,6 +165,9 @@ impl Translation {
         if let Some(stamped) = self.stamped(projection)? {
             return Ok(stamped);
         }
+        if let Some(shared) = self.shared_calculation(projection)? {
+            return Ok(shared);
+        }
         let input = match projection.input.as_ref() {
             LogicalPlan::Join(join) => self.join(join, Some(&columns_named(projection)?))?,
             input => self.rows(input)?,
@@ -304,7 +307,13 @@ fn refuse_subqueries(plan: &LogicalPlan) -> Result<(), SqlError> {
             Ok(matches!(part, Expr::ScalarSubquery(_) | Expr::InSubquery(_) | Expr::Exists(_) | Expr::SetComparison(_)))
         };
         if expression.exists(is_subquery)? {
-            return Err(SqlError::not_in_stream("a subquery inside an expression"));
+            return Err(SqlError::NotInStream {
+                construct: format!("a sub-query within {}", text_of(&expression)),
+                remedy:
+                    "make it a column first, SELECT ... FROM (SELECT *, (SELECT max(v) FROM t) AS m FROM s), or run it \
+                         with --mode batch"
+                        .to_owned(),
+            });
         }
     }
     Ok(())
