@@ -297,8 +297,11 @@ impl<'a> Run<'a> {
             Actor::Subtask(worker, number) => {
                 let tasklet = self.wiring.workers.get_mut(worker).and_then(|tasklets| tasklets.get_mut(number));
                 let Some(tasklet) = tasklet else { return Ok(false) };
-                let unsettled = tasklet.unsettled;
-                tasklet.run(1 + random.below(4))? == Turn::Worked || (unsettled && !tasklet.unsettled)
+                let (unsettled, was_done) = (tasklet.unsettled, tasklet.done);
+                let turn = tasklet.run(1 + random.below(4))?;
+                // Coming to the end is something too: others may go on for that.
+                let has_ended = turn == Turn::Done && !was_done;
+                turn == Turn::Worked || has_ended || (unsettled && !tasklet.unsettled)
             }
         };
         if acted {
