@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 
 /// The password of the user `mulgil` on the secure listener; it must never be seen in a message.
@@ -108,6 +108,15 @@ impl Broker {
         let topic = [NewTopic::new(name, partitions, TopicReplication::Fixed(1))];
         let made = futures::executor::block_on(admin.create_topics(&topic, &options)).unwrap();
         made.into_iter().for_each(|made| assert_eq!(made.unwrap(), name));
+    }
+
+    /// Gives a topic more partitions: so many in all.
+    pub(crate) fn grow(&self, name: &str, partitions: usize) {
+        let admin: AdminClient<DefaultClientContext> = self.client().create().unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(LONG)).request_timeout(Some(LONG));
+        let wanted = [NewPartitions::new(name, partitions)];
+        let grown = futures::executor::block_on(admin.create_partitions(&wanted, &options)).unwrap();
+        grown.into_iter().for_each(|grown| assert_eq!(grown.unwrap(), name));
     }
 
     /// How a client finds it.

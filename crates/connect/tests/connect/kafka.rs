@@ -240,6 +240,23 @@ async fn where_reading_began_is_a_position_before_anything_has_come() {
 }
 
 #[tokio::test]
+async fn a_partition_that_comes_later_is_read_from_its_first_record() {
+    let project = Project::new();
+    Broker::shared().topic("growing", 1);
+    let options = [("scan.startup.mode", "latest-offset"), ("scan.topic-partition-discovery.interval", "30 s")];
+    let source = project.connectors.source(&kafka("growing", "x BIGINT", &options)).unwrap();
+    assert_eq!(source.discovery_interval(), Some(Duration::from_secs(30)));
+    assert_eq!(source.partitions().await.unwrap().len(), 1);
+    Broker::shared().grow("growing", 2);
+    while source.partitions().await.unwrap().len() < 2 {}
+    // It may have records before anybody has seen it.
+    numbers("growing", 1, 10..13);
+    let mut old = source.open(0, 0, &[0], true).await.unwrap();
+    assert!(matches!(old.next().await.unwrap(), Read::Rows(none, 1) if none.num_rows() == 0));
+    assert_eq!(read(source.open(1, 0, &[0], true).await.unwrap().as_mut(), 3).await, (vec![10, 11, 12], 4));
+}
+
+#[tokio::test]
 async fn bad_records_are_fatal_with_their_place_or_counted() {
     let project = Project::new();
     Broker::shared().topic("bad", 1);
