@@ -14,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use mulgil_connect::source::Source;
 use mulgil_dataflow::physical::PhysicalGraph;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -32,7 +31,7 @@ use crate::metrics::JobMetrics;
 use crate::reader::{ReaderCuts, read_partition};
 use crate::tasklet::operator_failed;
 use crate::view::JobView;
-use crate::wiring::{PartitionRead, SinkWrite, WiringOptions, wire};
+use crate::wiring::{PartitionRead, SinkWrite, Wiring, WiringOptions, wire};
 use crate::worker::Worker;
 use crate::writer::{WriterContext, WriterReport, write_sink};
 
@@ -48,16 +47,10 @@ pub(crate) fn start(
     io: &Handle,
 ) -> Result<JobHandle, JobError> {
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
-    let alignment =
-        |(table, source): (&String, &Arc<dyn Source>)| Some((table.clone(), source.time_options().alignment?));
-    let alignments = connections.sources.iter().filter_map(alignment).collect();
-    let wiring_options = WiringOptions {
-        queue_bytes_max: options.queue_bytes_max,
-        bells: Some(bells.clone()),
-        partitions,
-        alignments,
-        restored,
-    };
+    let alignments = connections.alignments();
+    let queue_bytes_max = options.queue_bytes_max;
+    let wiring_options =
+        WiringOptions { queue_bytes_max, bells: Some(bells.clone()), partitions, alignments, restored };
     let mut wiring = wire(graph, wiring_options)?;
     if folder.is_some() {
         // An operator that cannot seal its state says so now, not at the first checkpoint.
@@ -65,14 +58,7 @@ pub(crate) fn start(
             tasklet.chain.seal(false).map_err(operator_failed)?;
         }
     }
-    let view = Arc::new(JobView {
-        name: options.name.clone(),
-        metrics: Arc::clone(&wiring.metrics),
-        partitions: wiring.reads.iter().map(|read| Arc::clone(&read.metrics)).collect(),
-        subtasks: wiring.workers.iter().flatten().map(|tasklet| Arc::clone(&tasklet.metrics)).collect(),
-        writers: wiring.writes.iter().map(|write| Arc::clone(&write.metrics)).collect(),
-        edges: wiring.edges,
-    });
+    let view = Arc::new(view_of(&options.name, &mut wiring));
 
     let (cancel, cancelled) = mpsc::channel(1);
     let (result_sender, result) = watch::channel(None);
@@ -101,16 +87,11 @@ pub(crate) fn start(
         commit_interval: options.commit_interval,
     };
     let writers_left = wiring.writes.len();
-    let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
     let checkpointer = folder.map(|folder| {
+        let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
+        let counted = (Arc::clone(&wiring.metrics), view.partitions.clone());
         let sinks = (connections.sinks.clone(), writers_left);
-        Checkpointer::new(
-            folder,
-            interval,
-            (Arc::clone(&wiring.metrics), view.partitions.clone()),
-            threads.bells.clone(),
-            sinks,
-        )
+        Checkpointer::new(folder, interval, counted, threads.bells.clone(), sinks)
     });
     let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();
@@ -123,14 +104,22 @@ pub(crate) fn start(
     io.spawn(pass_on_changes(Arc::clone(&wiring.metrics), changes_sender, result.clone()));
     io.spawn(async move {
         let outcome = coordinator.run().await;
-        coordinator.tasks.shutdown().await;
-        coordinator.lookups.shutdown().await;
-        if let Some(checkpointer) = &mut coordinator.checkpointer {
-            checkpointer.rest().await;
-        }
+        coordinator.rest().await;
         ending.end(outcome).await;
     });
     Ok(JobHandle { view, cancel, result, changes })
+}
+
+/// The counters of a job; its edges move there.
+fn view_of(name: &str, wiring: &mut Wiring) -> JobView {
+    JobView {
+        name: name.to_owned(),
+        metrics: Arc::clone(&wiring.metrics),
+        partitions: wiring.reads.iter().map(|read| Arc::clone(&read.metrics)).collect(),
+        subtasks: wiring.workers.iter().flatten().map(|tasklet| Arc::clone(&tasklet.metrics)).collect(),
+        writers: wiring.writes.iter().map(|write| Arc::clone(&write.metrics)).collect(),
+        edges: std::mem::take(&mut wiring.edges),
+    }
 }
 
 fn spawn_readers(
@@ -198,6 +187,15 @@ struct Coordinator {
 }
 
 impl Coordinator {
+    /// Ends all tasks, and waits for a checkpoint that is being written.
+    async fn rest(&mut self) {
+        self.tasks.shutdown().await;
+        self.lookups.shutdown().await;
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.rest().await;
+        }
+    }
+
     async fn on_report(&mut self, report: WriterReport) -> Result<(), JobError> {
         self.writers_left -= usize::from(report.has_ended).min(self.writers_left);
         match &mut self.checkpointer {

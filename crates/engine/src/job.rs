@@ -8,6 +8,7 @@ use std::time::Duration;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::{Position, Source};
+use mulgil_connect::time::Alignment;
 use mulgil_dataflow::graph::Graph;
 use mulgil_dataflow::key::KEY_GROUP_COUNT;
 use mulgil_dataflow::physical::{PhysicalGraph, plan};
@@ -153,6 +154,13 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
+    /// How the partitions of tables wait for each other.
+    pub(crate) fn alignments(&self) -> HashMap<String, Alignment> {
+        let alignment =
+            |(table, source): (&String, &Arc<dyn Source>)| Some((table.clone(), source.time_options().alignment?));
+        self.sources.iter().filter_map(alignment).collect()
+    }
+
     /// Tells the sinks that a job begins.
     async fn begin(&self, number: Option<u64>) -> Result<(), JobError> {
         for (table, sink) in &self.sinks {
