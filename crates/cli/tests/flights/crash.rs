@@ -67,9 +67,9 @@ fn bids(round: u64) -> String {
         let at = round * 10_000 + n * 50 - (n * 7_919 % 3_000).min(round * 10_000 + n * 50);
         let (auction, bidder, price) = (round * 7 + n * 31 % 7, n * 17 % 23, n * 13 % 101);
         let (seconds, ms) = (at / 1_000, at % 1_000);
-        let (minutes, seconds) = (seconds / 60, seconds % 60);
+        let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
         format!(
-            "{{\"auction\": {auction}, \"bidder\": {bidder}, \"price\": {price}, \"ts\": \"2024-01-01T00:{minutes:02}:{seconds:02}.{ms:03}\"}}\n"
+            "{{\"auction\": {auction}, \"bidder\": {bidder}, \"price\": {price}, \"ts\": \"2024-01-01T{hours:02}:{minutes:02}:{seconds:02}.{ms:03}\"}}\n"
         )
     };
     (0..200).map(bid).collect()
@@ -99,7 +99,10 @@ fn live_and_die(project: &Folder, point: &str, nth: u64, round: &mut u64) {
         assert!(began.elapsed() < PATIENCE && *round < LAST_ROUND, "it never came to \"{point}\"");
         // Rows until it dies; those that are not acknowledged may be there or not: the topic says what is true.
         *round += 1;
-        produce(project, *round);
+        if !produce(project, *round) {
+            // It is not up yet, or no longer.
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 }
 
