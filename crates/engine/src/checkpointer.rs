@@ -48,9 +48,21 @@ pub(crate) struct Checkpointer {
 }
 
 enum State {
-    Waiting { until: tokio::time::Instant },
-    Cutting { number: u64, whole: bool, began: Instant, reports: usize },
-    Writing { task: JoinHandle<Attempt>, is_last: bool },
+    Waiting {
+        until: tokio::time::Instant,
+    },
+    Cutting {
+        number: u64,
+        whole: bool,
+        began: Instant,
+        reports: usize,
+    },
+    Writing {
+        task: JoinHandle<Attempt>,
+        is_last: bool,
+    },
+    /// The last one stands.
+    Done,
 }
 
 /// What came of writing a checkpoint.
@@ -112,7 +124,7 @@ impl Checkpointer {
                 tokio::time::sleep_until(*until).await;
                 Event::Due
             }
-            State::Cutting { .. } => std::future::pending().await,
+            State::Cutting { .. } | State::Done => std::future::pending().await,
             State::Writing { task, .. } => Event::Attempted(Box::new(task.await.map(AttemptResult))),
         }
     }
@@ -206,6 +218,9 @@ impl Checkpointer {
         match attempt.written {
             Ok(written) => {
                 attempt.published?;
+                if is_last {
+                    self.state = State::Done;
+                }
                 let covered_rows = self.covered_rows.unwrap_or(0);
                 self.note(|status| {
                     status.completed += 1;

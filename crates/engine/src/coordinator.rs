@@ -58,6 +58,7 @@ pub(crate) fn start(
             tasklet.chain.seal(false).map_err(operator_failed)?;
         }
     }
+    wiring.leave_out_what_has_ended();
     let view = Arc::new(view_of(&options.name, &mut wiring));
 
     let (cancel, cancelled) = mpsc::channel(1);

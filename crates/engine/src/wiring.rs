@@ -8,7 +8,7 @@
 //!
 //! Partition `p` of a source is read for subtask `p % parallelism`. Subtask `s` of every stage belongs to worker `s`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mulgil_connect::time::Alignment;
@@ -126,6 +126,19 @@ pub(crate) fn wire(graph: &PhysicalGraph, options: WiringOptions) -> Result<Wiri
     Ok(wirer.wiring)
 }
 
+impl Wiring {
+    /// Lets nobody read for subtasks that had come to the end of time before the cut that the job goes on from.
+    pub(crate) fn leave_out_what_has_ended(&mut self) {
+        let subtasks = self.workers.iter().flatten();
+        let ended: HashSet<Subtask> = subtasks
+            .filter(|tasklet| tasklet.reached == Watermark::END)
+            .map(|tasklet| (tasklet.metrics.stage, tasklet.metrics.subtask))
+            .collect();
+        let parallelism = self.workers.len().max(1);
+        self.reads.retain(|read| !ended.contains(&(read.stage, read.partition % parallelism)));
+    }
+}
+
 /// A subtask: its stage and its number.
 type Subtask = (usize, usize);
 
@@ -151,11 +164,16 @@ impl Wirer<'_> {
             let queue = self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new())));
             let mine = names.iter().enumerate().filter(|(partition, _)| partition % self.graph.parallelism == subtask);
             for (sender, (partition, name)) in mine.clone().enumerate() {
+                let position = self.restored(source.node, name).map_or(0, |cut| cut.position);
+                if position > 0 {
+                    // It stands there until its reader has read on.
+                    self.wiring.metrics.cuts.add_position(source.node, name, position);
+                }
                 let metrics = Arc::new(PartitionMetrics {
                     node: source.node,
                     table: source.table.clone(),
                     partition: name.clone(),
-                    position: self.restored(source.node, name).map_or(0, |cut| cut.position).into(),
+                    position: position.into(),
                     read: Throughput::default(),
                     skipped_rows: 0.into(),
                     time: TimeMetrics::default(),

@@ -12,13 +12,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use mulgil_dataflow::batch::Batch;
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::Mutex;
 
 use super::KafkaTable;
@@ -168,8 +168,9 @@ async fn make_epoch_topic(table: &KafkaTable, link: &Link) -> Result<(), Connect
 /// records, open ones too, and not the end of what can be read now.
 fn last_marker(config: &ClientConfig, topic: &str, key: &str) -> KafkaResult<Option<Vec<u8>>> {
     let deadline = Instant::now() + ANSWER_TIMEOUT;
-    let consumer = |isolation: &str| -> KafkaResult<BaseConsumer> {
-        config.clone().set("isolation.level", isolation).remove("statistics.interval.ms").create()
+    let consumer = |isolation: &str| -> KafkaResult<BaseConsumer<Quiet>> {
+        let mut config = config.clone();
+        config.set("isolation.level", isolation).remove("statistics.interval.ms").create_with_context(Quiet)
     };
     let (_, end) = consumer("read_uncommitted")?.fetch_watermarks(topic, 0, ANSWER_TIMEOUT)?;
     let committed = consumer("read_committed")?;
@@ -192,3 +193,14 @@ fn last_marker(config: &ClientConfig, topic: &str, key: &str) -> KafkaResult<Opt
     }
     Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut))
 }
+
+/// What such a short consumer says of itself, the end of the topic for one, is no news: its caller hears what matters.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!("{error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Quiet {}

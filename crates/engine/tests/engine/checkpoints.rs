@@ -321,6 +321,18 @@ async fn comes_to_its_end(graph: &Graph, source: &Arc<MemorySource>, gate: &Sema
     assert_eq!(ledger.published(), RESULT);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_had_ended_ends_again_and_writes_nothing_more() {
+    let (folder, ledger) = (tempfile::tempdir().unwrap(), Ledger::default());
+    let (graph, source, gate) = stopped(folder.path(), &ledger).await;
+    comes_to_its_end(&graph, &source, &gate, folder.path(), &ledger).await;
+    for parallelism in [1, 2, 3, 1] {
+        let job = begin(&graph, checkpointed(parallelism, folder.path()), &source, &ledger).await.unwrap();
+        let summary = within("the end", job.join()).await.unwrap();
+        assert_eq!((summary.rows_in, ledger.published()), (0, RESULT.map(str::to_owned).to_vec()));
+    }
+}
+
 fn newest(folder: &Path, end: &str) -> std::path::PathBuf {
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     files.filter(|path| path.extension().is_some_and(|found| found == end)).max().unwrap()
