@@ -23,8 +23,9 @@ use crate::clock::now_ms;
 use crate::crash;
 use crate::cut::{Cut, Owner, SealedPart};
 use crate::error::JobError;
-use crate::metrics::{JobMetrics, PartitionMetrics};
+use crate::metrics::JobMetrics;
 use crate::status::CheckpointStatus;
+use crate::view::JobView;
 use crate::writer::WriterReport;
 
 /// See the module.
@@ -33,10 +34,11 @@ pub(crate) struct Checkpointer {
     folder: Option<CheckpointFolder>,
     interval: Duration,
     metrics: Arc<JobMetrics>,
-    /// The partitions that are read.
-    partitions: Vec<Arc<PartitionMetrics>>,
-    /// How many rows of them the last checkpoint covers; `None` before the first, and after one that could not be written.
-    covered_rows: Option<u64>,
+    /// What is read and written.
+    view: Arc<JobView>,
+    /// How many rows read and written the last checkpoint covers; `None` before the first, and after one that could not be
+    /// written.
+    covered: Option<(u64, u64)>,
     bells: Vec<Arc<Bell>>,
     sinks: HashMap<String, Arc<dyn Sink>>,
     asked: watch::Sender<u64>,
@@ -89,10 +91,11 @@ impl Checkpointer {
     pub(crate) fn new(
         folder: CheckpointFolder,
         interval: Duration,
-        (metrics, partitions): (Arc<JobMetrics>, Vec<Arc<PartitionMetrics>>),
+        view: Arc<JobView>,
         bells: Vec<Arc<Bell>>,
         (sinks, writers_left): (HashMap<String, Arc<dyn Sink>>, usize),
     ) -> Self {
+        let metrics = Arc::clone(&view.metrics);
         // Numbers go on where those of former runs have ended.
         let before = folder.next() - 1;
         metrics.cuts.release(before);
@@ -100,8 +103,8 @@ impl Checkpointer {
             folder: Some(folder),
             interval,
             metrics,
-            partitions,
-            covered_rows: None,
+            view,
+            covered: None,
             bells,
             sinks,
             asked: watch::Sender::new(before),
@@ -150,8 +153,8 @@ impl Checkpointer {
     fn begin(&mut self) {
         let Some(folder) = &self.folder else { return };
         let keeps_clock = self.metrics.clock_ms.load(Ordering::Relaxed) != i64::MIN;
-        if self.covered_rows == Some(self.rows_read()) && !keeps_clock {
-            // Nothing has been read: the last checkpoint says it all, and waiting costs nothing.
+        if self.covered == Some(self.rows()) && !keeps_clock {
+            // Nothing has been read or written: the last checkpoint says it all, and waiting costs nothing.
             self.state = State::Waiting { until: tokio::time::Instant::now() + self.interval };
             return;
         }
@@ -189,7 +192,7 @@ impl Checkpointer {
 
     async fn complete(&mut self, number: u64, whole: bool, began: Instant, is_last: bool) -> Result<(), JobError> {
         let mut cut = self.metrics.cuts.take();
-        self.covered_rows = Some(self.rows_read());
+        self.covered = Some(self.rows());
         for (table, sink) in &self.sinks {
             let failed = |error| JobError::Sink { table: table.clone(), reason: format!("{error}") };
             let parts = sink.seal(whole).await.map_err(failed)?.unwrap_or_default();
@@ -221,7 +224,7 @@ impl Checkpointer {
                 if is_last {
                     self.state = State::Done;
                 }
-                let covered_rows = self.covered_rows.unwrap_or(0);
+                let (covered_rows, _) = self.covered.unwrap_or_default();
                 self.note(|status| {
                     status.completed += 1;
                     status.covered_rows = covered_rows;
@@ -235,7 +238,7 @@ impl Checkpointer {
             }
             Err(error) => {
                 tracing::warn!(%error, "checkpoint not written; the one before stands");
-                self.covered_rows = None;
+                self.covered = None;
                 for (table, staged) in attempt.staged {
                     self.staged.entry(table).or_default().splice(0..0, staged);
                 }
@@ -249,8 +252,9 @@ impl Checkpointer {
         }
     }
 
-    fn rows_read(&self) -> u64 {
-        self.partitions.iter().map(|partition| partition.read.rows()).sum()
+    /// How many rows have been read and written.
+    fn rows(&self) -> (u64, u64) {
+        (self.view.rows_in(), self.view.rows_out())
     }
 
     /// Waits until nothing is being written: whoever opens the folder next finds it at rest.

@@ -90,9 +90,8 @@ pub(crate) fn start(
     let writers_left = wiring.writes.len();
     let checkpointer = folder.map(|folder| {
         let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
-        let counted = (Arc::clone(&wiring.metrics), view.partitions.clone());
         let sinks = (connections.sinks.clone(), writers_left);
-        Checkpointer::new(folder, interval, counted, threads.bells.clone(), sinks)
+        Checkpointer::new(folder, interval, Arc::clone(&view), threads.bells.clone(), sinks)
     });
     let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();

@@ -80,11 +80,11 @@ impl JobView {
         self.metrics.checkpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn rows_in(&self) -> u64 {
+    pub(crate) fn rows_in(&self) -> u64 {
         self.partitions.iter().map(|partition| partition.read.rows()).sum()
     }
 
-    fn rows_out(&self) -> u64 {
+    pub(crate) fn rows_out(&self) -> u64 {
         self.writers.iter().map(|writer| writer.written.rows()).sum()
     }
 

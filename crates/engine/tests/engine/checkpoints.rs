@@ -12,6 +12,7 @@ use futures::stream::BoxStream;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_connect::source::Source;
+use mulgil_connect::time::TimeOptions;
 use mulgil_connect::transaction::Transaction;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::Graph;
@@ -319,6 +320,23 @@ async fn comes_to_its_end(graph: &Graph, source: &Arc<MemorySource>, gate: &Sema
     gate.add_permits(1_000);
     within("the end", job.join()).await.unwrap();
     assert_eq!(ledger.published(), RESULT);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_time_alone_lets_out_is_published_too() {
+    let (folder, ledger, idles, never) = (tempfile::tempdir().unwrap(), Ledger::default(), gate(), gate());
+    let ahead = vec![Step::Rows(rows(&[event("a", 1, 1), event("a", 25, 2)])), Step::Wait(never.clone())];
+    let behind = vec![Step::Rows(rows(&[event("a", 2, 3)])), Step::Wait(idles.clone()), Step::Idle, Step::Wait(never)];
+    let source = MemorySource::unbounded(vec![ahead, behind], TimeOptions::default());
+    let options = JobOptions { follow: true, ..checkpointed(2, folder.path()) };
+    let job = begin(&per_key(0, 0), options, &source, &ledger).await.unwrap();
+    covered(&job, 3).await;
+    assert!(ledger.published().is_empty());
+    // No row comes, but nobody holds time back any longer.
+    idles.add_permits(1);
+    wait_for_status(&job, "the window's result", |_| !ledger.published().is_empty()).await;
+    assert_eq!(ledger.published(), ["a 0 10 2 4"]);
+    job.cancel().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
