@@ -3,7 +3,7 @@
 //! whole topic.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::{Folder, sorted_rows};
@@ -85,17 +85,28 @@ fn lay_out(project: &Folder, parallelism: u64) {
     }
 }
 
+/// A server that ends with the test, however that ends.
+struct Server(Child);
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("mulgil runs"))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// Starts a server that is to die at a point, gives it rows, and waits for its death.
 fn live_and_die(project: &Folder, point: &str, nth: u64, round: &mut u64) {
-    let mut server = project
-        .command(&["server", "--listen", "127.0.0.1:0"])
-        .env("MULGIL_CRASH_AT", format!("{point}:{nth}"))
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("mulgil runs");
+    let mut command = project.command(&["server", "--listen", "127.0.0.1:0"]);
+    let mut server = Server::start(command.env("MULGIL_CRASH_AT", format!("{point}:{nth}")));
     let began = Instant::now();
-    while server.try_wait().expect("a child").is_none() {
+    while server.0.try_wait().expect("a child").is_none() {
         assert!(began.elapsed() < PATIENCE && *round < LAST_ROUND, "it never came to \"{point}\"");
         // Rows until it dies; those that are not acknowledged may be there or not: the topic says what is true.
         *round += 1;
@@ -126,9 +137,8 @@ fn whatever_point_it_dies_at_every_view_comes_to_the_same_rows() {
         live_and_die(&project, point, 1 + number % 4, &mut round);
     }
     lay_out(&project, 2);
-    let mut server = project.command(&["server", "--listen", "127.0.0.1:0"]);
-    let mut server = server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("mulgil runs");
-    project.wait_for_server(&mut server);
+    let mut server = Server::start(&mut project.command(&["server", "--listen", "127.0.0.1:0"]));
+    project.wait_for_server(&mut server.0);
     let began = Instant::now();
     // The last rows bring event time past every window.
     while !produce(&project, LAST_ROUND) {
@@ -151,8 +161,6 @@ fn whatever_point_it_dies_at_every_view_comes_to_the_same_rows() {
             }
         }
     }
-    server.kill().expect("it can be killed");
-    server.wait().expect("it ends");
 }
 
 /// How many rows are of windows that have not ended when the last row has come: those of the last round.
