@@ -12,7 +12,6 @@ use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::physical::{PhysicalGraph, PlanOptions, plan_with};
 use mulgil_engine::deterministic::{Outcome, Random, Script, Step, run, run_cut};
-use mulgil_engine::error::JobError;
 use mulgil_serving::result::ResultTable;
 use mulgil_serving::run::collect;
 use mulgil_sql::catalog::Catalog;
@@ -124,13 +123,8 @@ fn run_with_cuts(
     queue_bytes_max: usize,
     seed: u64,
 ) -> Result<Outcome, String> {
-    let failed = |error: JobError| error.to_string();
-    match run_cut(graphs, scripts, queue_bytes_max, seed) {
-        Err(error) if error.to_string().contains("cannot be kept in a checkpoint yet") => {
-            run(&graphs[0], scripts, queue_bytes_max, seed).map_err(failed)
-        }
-        result => result.map(|(outcome, _)| outcome).map_err(|error| format!("with cuts: {error}")),
-    }
+    let result = run_cut(graphs, scripts, queue_bytes_max, seed);
+    result.map(|(outcome, _)| outcome).map_err(|error| format!("with cuts: {error}"))
 }
 
 /// Cuts rows into partitions, and those into batches: rows next to each other go the same way for a while.
