@@ -276,7 +276,7 @@ pub(crate) struct SqlArguments {
     /// Which executor computes it: both give the same rows
     #[arg(long, value_enum, default_value_t = Mode::Batch)]
     pub(crate) mode: Mode,
-    /// In stream mode: read on for ever instead of up to now
+    /// In stream mode: let an INSERT read on for ever instead of up to now
     #[arg(long)]
     pub(crate) follow: bool,
     /// In stream mode: keep checkpoints of each INSERT in this folder, and go on from the last one when run again

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
@@ -39,6 +39,9 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
     // What is followed, or goes on after a crash, belongs to this process.
     let is_own = sql.follow || sql.checkpoints.is_some() || sql.parallelism.is_some();
+    if is_own && matches!(sql.mode, Mode::Batch) {
+        bail!("--follow, --checkpoints and --parallelism are for streams: add --mode stream");
+    }
     let server = if is_own { None } else { running(&arguments.project).await? };
     let result = match server {
         Some(client) => by_server(client, text, sql.mode, arguments.format, spinner.clone()).await,

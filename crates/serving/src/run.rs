@@ -57,7 +57,7 @@ pub struct RunOptions {
     pub mode: Mode,
     /// Worker threads of a stream.
     pub parallelism: usize,
-    /// Whether a stream reads on for ever, instead of up to now.
+    /// Whether an `INSERT` in stream mode reads on for ever, instead of up to now. The result of a `SELECT` is of what is there.
     pub follow: bool,
     /// Where `INSERT`s in stream mode keep their checkpoints, each in a folder of its own, and go on from the last one.
     pub checkpoints: Option<CheckpointOptions>,
@@ -267,12 +267,13 @@ async fn run_job(
             sources.insert(name.to_string(), source);
         }
     }
+    let follow = options.follow && sink_name != RESULT_SINK;
     let job_options = JobOptions {
         name: sink_name.clone(),
         parallelism: options.parallelism,
-        follow: options.follow,
+        follow,
         // Without checkpoints, what a stream that does not end has written is to be seen all the same.
-        commit_interval: (options.follow && options.checkpoints.is_none()).then_some(COMMIT_INTERVAL),
+        commit_interval: (follow && options.checkpoints.is_none()).then_some(COMMIT_INTERVAL),
         checkpoints: options.checkpoints.clone().filter(|_| sink_name != RESULT_SINK).map(|checkpoints| {
             let folder = checkpoints.folder.join(&sink_name);
             CheckpointOptions { folder, ..checkpoints }
