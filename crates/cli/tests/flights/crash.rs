@@ -28,7 +28,7 @@ const POINTS: [&str; 12] = [
 const LAST_ROUND: u64 = 360;
 
 /// Longer than anything here takes, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 const SOURCES: &str = "
 CREATE TABLE bids (auction INT, bidder INT, price BIGINT, ts TIMESTAMP(3), WATERMARK FOR ts AS ts - INTERVAL '4' SECOND)
@@ -134,7 +134,9 @@ fn whatever_point_it_dies_at_every_view_comes_to_the_same_rows() {
     let mut round = 0;
     for (number, point) in (1..).zip(POINTS) {
         lay_out(&project, 1 + number % 3);
-        live_and_die(&project, point, 1 + number % 4, &mut round);
+        // A start recovers each view once, and only those that have come to a checkpoint: one of them has.
+        let nth = if point.ends_with("recovery") { 1 } else { 1 + number % 4 };
+        live_and_die(&project, point, nth, &mut round);
     }
     lay_out(&project, 2);
     let mut server = Server::start(&mut project.command(&["server", "--listen", "127.0.0.1:0"]));
