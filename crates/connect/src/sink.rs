@@ -11,6 +11,15 @@ use mulgil_dataflow::time::Watermark;
 use crate::error::ConnectError;
 use crate::transaction::Transaction;
 
+/// How often a reader of a sink sees each row, whatever is killed when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Delivery {
+    /// Once or more: what was written after the last checkpoint is written again.
+    AtLeastOnce,
+    /// Once: rows become visible with the checkpoint.
+    ExactlyOnce,
+}
+
 /// A table or view that can be written.
 #[async_trait]
 pub trait Sink: Send + Sync {
@@ -19,6 +28,10 @@ pub trait Sink: Send + Sync {
     /// How it takes part in exactly-once, end to end; `None` where the system cannot.
     fn transaction(&self) -> Option<Arc<dyn Transaction>> {
         None
+    }
+    /// The most that it can promise of the rows given to it, when the job makes checkpoints.
+    fn delivery(&self) -> Delivery {
+        if self.transaction().is_some() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
     }
     /// A writer for one subtask.
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError>;

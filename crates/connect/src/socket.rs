@@ -93,6 +93,10 @@ impl Source for Socket {
         Arc::clone(&self.schema)
     }
 
+    fn replays(&self) -> bool {
+        false
+    }
+
     fn is_bounded(&self) -> bool {
         false
     }

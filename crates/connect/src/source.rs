@@ -23,6 +23,11 @@ pub trait Source: Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// Whether the rows end by themselves. An unbounded source can still be read up to now: see [`Source::open`].
     fn is_bounded(&self) -> bool;
+    /// Whether what has been read can be read again from its position; otherwise rows that came after the last checkpoint are
+    /// lost with the process.
+    fn replays(&self) -> bool {
+        true
+    }
     /// How its partitions are kept together in event time. The engine asks.
     fn time_options(&self) -> TimeOptions {
         TimeOptions::default()

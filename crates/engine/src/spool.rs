@@ -20,7 +20,7 @@ use arrow::ipc::writer::StreamWriter;
 use async_trait::async_trait;
 use futures::StreamExt;
 use mulgil_connect::error::ConnectError;
-use mulgil_connect::sink::{Sink, SinkWriter};
+use mulgil_connect::sink::{Delivery, Sink, SinkWriter};
 use mulgil_connect::transaction::Transaction;
 use mulgil_dataflow::batch::{Batch, RowKind};
 
@@ -66,6 +66,10 @@ impl SpooledSink {
 impl Sink for SpooledSink {
     fn accepts_changes(&self) -> bool {
         self.sink.accepts_changes()
+    }
+
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {

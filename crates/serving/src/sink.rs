@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use async_trait::async_trait;
 use mulgil_connect::error::ConnectError;
-use mulgil_connect::sink::{Sink, SinkWriter};
+use mulgil_connect::sink::{Delivery, Sink, SinkWriter};
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::state::{Lies, StatePart};
 use mulgil_dataflow::time::Watermark;
@@ -53,6 +53,11 @@ impl ResultSink {
 impl Sink for ResultSink {
     fn accepts_changes(&self) -> bool {
         true
+    }
+
+    /// The result is part of the checkpoint.
+    fn delivery(&self) -> Delivery {
+        Delivery::ExactlyOnce
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
