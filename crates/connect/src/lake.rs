@@ -12,6 +12,7 @@ mod schema;
 mod source;
 mod stage;
 mod table;
+mod transaction;
 mod writer;
 
 use std::collections::HashMap;

@@ -4,6 +4,7 @@
 mod decode;
 mod reader;
 mod sink;
+mod transaction;
 
 use std::sync::Arc;
 

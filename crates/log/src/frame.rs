@@ -1,7 +1,7 @@
 //! Frames: the unit in which records are written, checked and read.
 //!
 //! ```text
-//!  0  magic              u32   tells a frame from anything else, and versions the layout
+//!  0  magic              u32   tells a frame from anything else, versions the layout, and says whether it is of an epoch
 //!  4  checksum           u32   CRC-32 of everything from byte 16 on
 //!  8  base offset        u64   of the first record; not under the checksum, for the writer fills it in last, but
 //!                              always the offset after the frame before
@@ -20,6 +20,8 @@ use crate::{LogError, Record};
 
 /// "MLG" and the version of the layout.
 const MAGIC: u32 = u32::from_le_bytes(*b"MLG1");
+/// The same of a frame that counts only if its epoch was committed: see [`crate::epochs`].
+const EPOCH_MAGIC: u32 = u32::from_le_bytes(*b"MLE1");
 /// The bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 40;
 /// Where the checksum begins.
@@ -34,6 +36,8 @@ const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + RECORD_BYTES_MAX + 64;
 /// A header that has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    /// Whether it is of an epoch.
+    pub(crate) is_epoch: bool,
     checksum: u32,
     pub(crate) base_offset: u64,
     pub(crate) length: usize,
@@ -48,10 +52,13 @@ impl Header {
         if bytes.len() < HEADER_BYTES {
             return Err("the header is cut off");
         }
-        if bytes.get_u32_le() != MAGIC {
-            return Err("no frame begins here");
-        }
+        let is_epoch = match bytes.get_u32_le() {
+            MAGIC => false,
+            EPOCH_MAGIC => true,
+            _ => return Err("no frame begins here"),
+        };
         let header = Self {
+            is_epoch,
             checksum: bytes.get_u32_le(),
             base_offset: bytes.get_u64_le(),
             length: usize::try_from(bytes.get_u32_le()).unwrap_or(usize::MAX),
@@ -97,6 +104,14 @@ impl EncodedFrame {
             place.copy_from_slice(&base_offset.to_le_bytes());
         }
         &self.bytes
+    }
+
+    /// The same frame as part of an epoch.
+    pub(crate) fn of_epoch(mut self) -> Self {
+        if let Some(place) = self.bytes.get_mut(..4) {
+            place.copy_from_slice(&EPOCH_MAGIC.to_le_bytes());
+        }
+        self
     }
 
     pub(crate) fn len(&self) -> usize {

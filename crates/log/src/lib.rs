@@ -3,6 +3,7 @@
 //! ```text
 //! <dir>/lock                                  one process writes; any may read
 //! <dir>/<topic>/topic.json                    partitions, retention, durability
+//! <dir>/<topic>/epochs.json                   which epoch of each writer is in
 //! <dir>/<topic>/<partition>/<base offset>.log      frames of records: append only
 //! <dir>/<topic>/<partition>/<base offset>.index    sparse: offset and time to position; rebuilt when it is missing
 //! ```
@@ -14,6 +15,7 @@
 //! The log reads no clock: records carry the timestamps their writers give them, and
 //! [`EventLog::enforce_retention`] is told the time.
 
+mod epochs;
 mod error;
 mod frame;
 mod log;
@@ -30,4 +32,4 @@ pub use log::{EventLog, Removed};
 pub use options::{Durability, LogOptions, TopicOptions};
 pub use reader::{PartitionReader, StartAt};
 pub use record::{Frame, Record, RecordRef, Records};
-pub use topic::{Appended, Topic};
+pub use topic::{Appended, EpochAppend, Topic};

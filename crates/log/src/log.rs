@@ -2,12 +2,13 @@
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::epochs::Epochs;
 use crate::error::IoContext;
 use crate::partition::open_read_only;
 use crate::topic::{TopicState, Topics};
@@ -85,8 +86,11 @@ impl EventLog {
         let mut topics = Topics::new();
         for (name, options) in read_topics(&dir)? {
             let folders = (0..options.partitions).map(|number| dir.join(&name).join(number.to_string()));
-            let partitions = folders.map(|folder| open_read_only(&folder)).collect::<Result<_, _>>()?;
-            let state = TopicState { name: name.clone(), options, first_partition: 0, partitions };
+            let epochs = Epochs::read(&dir.join(&name))?;
+            let partitions = folders.zip(0..).map(|(folder, number)| open_read_only(&folder, epochs.committed(number)));
+            let partitions = partitions.collect::<Result<_, _>>()?;
+            let state =
+                TopicState { name: name.clone(), options, first_partition: 0, partitions, epochs: Mutex::new(epochs) };
             topics.insert(name, Arc::new(state));
         }
         let topics = watch::Sender::new(Arc::new(topics)).subscribe();

@@ -83,9 +83,15 @@ pub(crate) struct PartitionWriter {
 
 impl PartitionWriter {
     /// Opens the partition in a folder, creating it if there is none, and cuts off what is not whole at its end.
-    pub(crate) fn open(dir: PathBuf, options: &TopicOptions, segment_bytes: u64) -> Result<Self, LogError> {
+    /// Records of epochs count up to `committed`.
+    pub(crate) fn open(
+        dir: PathBuf,
+        options: &TopicOptions,
+        segment_bytes: u64,
+        committed: u64,
+    ) -> Result<Self, LogError> {
         fs::create_dir_all(&dir).during("create", &dir)?;
-        let (sealed, active, tail) = read_segments(&dir)?;
+        let (sealed, active, tail) = read_segments(&dir, committed)?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&active.path);
         let file = file.during("open", &active.path)?;
         if let Some(reason) = tail {
@@ -150,6 +156,53 @@ impl PartitionWriter {
         }
     }
 
+    /// Writes frames of an epoch behind what has been written. They become visible with [`PartitionWriter::show`], which comes
+    /// before anything else is written; on an error, nothing written since remains.
+    pub(crate) fn extend(&mut self, frames: &mut [EncodedFrame]) -> Result<(), LogError> {
+        if self.pending.is_none() {
+            self.prepare()?;
+        }
+        let mut pending = self.pending.take().unwrap_or_else(|| self.active.clone());
+        let from = pending.length;
+        self.buffer.clear();
+        for frame in frames {
+            self.buffer.extend_from_slice(frame.placed(pending.next_offset));
+            pending.add_frame(frame.len(), frame.count, frame.max_timestamp_ms);
+        }
+        let written = self.file.write_all_at(&self.buffer, from).during("write", &self.active.path);
+        self.buffer.shrink_to(BUFFER_BYTES_KEPT);
+        self.pending = Some(pending);
+        written.inspect_err(|_| self.cut_back())
+    }
+
+    /// The offset behind all that has been written, visible or not.
+    pub(crate) fn written_to(&self) -> u64 {
+        self.pending.as_ref().unwrap_or(&self.active).next_offset
+    }
+
+    /// Brings what was written to disk, whatever the topic's durability is.
+    pub(crate) fn sync(&self) -> Result<(), LogError> {
+        if self.pending.is_none() {
+            return Ok(());
+        }
+        self.file.sync_data().during("sync", &self.active.path)
+    }
+
+    /// Makes what was written visible.
+    pub(crate) fn show(&mut self) {
+        if let Some(pending) = self.pending.take() {
+            self.active = pending;
+            self.publish();
+        }
+    }
+
+    /// Takes back what was written and is not visible.
+    pub(crate) fn take_back(&mut self) {
+        if self.pending.is_some() {
+            self.cut_back();
+        }
+    }
+
     /// Whether [`PartitionWriter::commit`] will sync.
     pub(crate) fn syncs(&self) -> bool {
         self.durability == Durability::Fsync
@@ -157,16 +210,14 @@ impl PartitionWriter {
 
     /// Makes what was written as durable as the topic wants, and then visible. On an error, none of it remains.
     pub(crate) fn commit(&mut self) -> Result<(), LogError> {
-        let Some(pending) = self.pending.take() else { return Ok(()) };
         if self.syncs()
-            && let Err(error) = self.file.sync_data().during("sync", &self.active.path)
+            && let Err(error) = self.sync()
         {
             // What a failed sync has left on disk is unknown, so it must go.
-            self.cut_back();
+            self.take_back();
             return Err(error);
         }
-        self.active = pending;
-        self.publish();
+        self.show();
         Ok(())
     }
 
@@ -251,14 +302,14 @@ const BUFFER_BYTES_KEPT: usize = 4 << 20;
 /// How often a folder is listed again that changes while it is read.
 const READ_ATTEMPTS_MAX: usize = 5;
 
-/// What there is to read of a partition that another process may be writing.
-pub(crate) fn open_read_only(dir: &Path) -> Result<PartitionHandle, LogError> {
+/// What there is to read of a partition that another process may be writing; records of epochs up to `committed`.
+pub(crate) fn open_read_only(dir: &Path, committed: u64) -> Result<PartitionHandle, LogError> {
     // Its retention may remove a segment between the listing and the reading; the next listing does not have it.
-    let mut segments = read_segments(dir);
+    let mut segments = read_segments(dir, committed);
     for _ in 0..READ_ATTEMPTS_MAX {
         match segments {
             Err(LogError::Io { ref source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-                segments = read_segments(dir);
+                segments = read_segments(dir, committed);
             }
             _ => break,
         }
@@ -272,7 +323,7 @@ pub(crate) fn open_read_only(dir: &Path) -> Result<PartitionHandle, LogError> {
 type Segments = (Vec<Arc<Segment>>, Segment, Option<&'static str>);
 
 /// The sealed segments, the active one, and what is wrong with its tail.
-fn read_segments(dir: &Path) -> Result<Segments, LogError> {
+fn read_segments(dir: &Path, committed: u64) -> Result<Segments, LogError> {
     let mut bases = base_offsets(dir)?;
     let Some(last) = bases.pop() else { return Ok((Vec::new(), Segment::empty(dir, 0), None)) };
     let mut sealed: Vec<Arc<Segment>> = Vec::new();
@@ -281,7 +332,7 @@ fn read_segments(dir: &Path) -> Result<Segments, LogError> {
         check_follows(sealed.last(), &segment)?;
         sealed.push(Arc::new(segment));
     }
-    let (active, tail) = Segment::scan(dir, last)?;
+    let (active, tail) = Segment::scan(dir, last, committed)?;
     check_follows(sealed.last(), &active)?;
     Ok((sealed, active, tail))
 }

@@ -76,9 +76,9 @@ impl Segment {
         after.checked_sub(1).and_then(|at| self.index.get(at)).map_or(0, |entry| entry.position)
     }
 
-    /// Reads a segment from its file, frame by frame, up to the first that is not whole. Says what is wrong with that
-    /// one, `None` if the file ends well.
-    pub(crate) fn scan(dir: &Path, base_offset: u64) -> Result<(Self, Option<&'static str>), LogError> {
+    /// Reads a segment from its file, frame by frame, up to the first that is not whole, or of an epoch that reaches beyond
+    /// `committed`. Says what is wrong with that one, `None` if the file ends well.
+    pub(crate) fn scan(dir: &Path, base_offset: u64, committed: u64) -> Result<(Self, Option<&'static str>), LogError> {
         let mut segment = Self::empty(dir, base_offset);
         let path = segment.path.clone();
         let file = File::open(&path).during("open", &path)?;
@@ -102,6 +102,9 @@ impl Segment {
             if header.base_offset != segment.next_offset || header.next_offset().is_none() {
                 return Ok((segment, Some("the offset does not follow the one before")));
             }
+            if header.is_epoch && header.next_offset().is_none_or(|next| next > committed) {
+                return Ok((segment, Some("its epoch was not committed")));
+            }
             segment.add_frame(frame.len(), header.count, header.max_timestamp_ms);
         }
         Ok((segment, None))
@@ -112,7 +115,8 @@ impl Segment {
         if let Some(segment) = Self::read_index(dir, base_offset) {
             return Ok(segment);
         }
-        match Self::scan(dir, base_offset)? {
+        // What comes behind a segment is written only when all that is in it counts.
+        match Self::scan(dir, base_offset, u64::MAX)? {
             (segment, None) => Ok(segment),
             (segment, Some(reason)) => {
                 Err(LogError::Damaged { path: segment.path, position: segment.length, reason: reason.to_owned() })

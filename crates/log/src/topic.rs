@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::ops::Range;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::frame::encode;
+use crate::epochs::Epochs;
+use crate::frame::{EncodedFrame, encode};
 use crate::log::Shared;
 use crate::partition::PartitionHandle;
-use crate::writer::Command;
+use crate::writer::{Command, EpochPart};
 use crate::{LogError, PartitionReader, Record, StartAt, TopicOptions};
 
 /// The topics of a log by name.
@@ -27,6 +28,8 @@ pub(crate) struct TopicState {
     /// The index of partition 0 among all partitions of the writer; the others follow.
     pub(crate) first_partition: usize,
     pub(crate) partitions: Vec<PartitionHandle>,
+    /// Which epochs are in. The writer changes it.
+    pub(crate) epochs: Mutex<Epochs>,
 }
 
 /// A topic of an open log. Cloning it is cheap.
@@ -45,6 +48,42 @@ impl Future for Appended {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|answer| answer.unwrap_or(Err(LogError::Closed)))
+    }
+}
+
+/// An epoch on its way into a topic. Dropped before it is committed, nothing of it remains.
+#[derive(Debug)]
+pub struct EpochAppend {
+    topic: Topic,
+    parts: mpsc::Sender<EpochPart>,
+    answer: oneshot::Receiver<Result<(), LogError>>,
+}
+
+impl EpochAppend {
+    /// Adds records to a partition.
+    pub async fn append(&mut self, partition: u32, records: &[Record]) -> Result<(), LogError> {
+        self.topic.handle(partition)?;
+        let frames = encode(records)?.into_iter().map(EncodedFrame::of_epoch).collect();
+        let partition = self.topic.state.first_partition + partition as usize;
+        self.send(EpochPart::Frames(partition, frames)).await
+    }
+
+    /// Makes all of it durable and visible, and returns when it is. Each partition shows its part at once, one partition after the
+    /// other.
+    pub async fn commit(mut self) -> Result<(), LogError> {
+        self.send(EpochPart::End).await?;
+        self.answer.await.unwrap_or(Err(LogError::Closed))
+    }
+
+    async fn send(&mut self, part: EpochPart) -> Result<(), LogError> {
+        if self.parts.send(part).await.is_ok() {
+            return Ok(());
+        }
+        // The writer has given up, and said why.
+        match (&mut self.answer).await {
+            Ok(Err(error)) => Err(error),
+            _ => Err(LogError::Closed),
+        }
     }
 }
 
@@ -104,6 +143,26 @@ impl Topic {
         let (answer, receiver) = oneshot::channel();
         let partition = self.state.first_partition + partition as usize;
         Ok((Command::Append { partition, frames: encode(records)?, answer }, Appended(receiver)))
+    }
+
+    /// The last epoch of `writer` that is in; `None` before the first.
+    #[must_use]
+    pub fn last_epoch(&self, writer: &str) -> Option<u64> {
+        let epochs = self.state.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+        epochs.last.get(writer).copied()
+    }
+
+    /// Begins an epoch of `writer`: what is appended to it, in any partitions, becomes durable and visible together with a
+    /// note of it. Every other append to the log waits until it is committed or dropped, so give it what is at hand.
+    pub async fn begin_epoch(&self, writer: &str, epoch: u64) -> Result<EpochAppend, LogError> {
+        /// Parts that may wait for the writer.
+        const PARTS_WAITING_MAX: usize = 4;
+        let (parts, receiver) = mpsc::channel(PARTS_WAITING_MAX);
+        let (sender, answer) = oneshot::channel();
+        let (topic, writer) = (Arc::clone(&self.state), writer.to_owned());
+        let command = Command::Epoch { topic, writer, epoch, parts: receiver, answer: sender };
+        self.log.commands()?.send(command).await.map_err(|_| LogError::Closed)?;
+        Ok(EpochAppend { topic: self.clone(), parts, answer })
     }
 
     /// A reader of a partition.

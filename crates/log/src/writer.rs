@@ -6,11 +6,12 @@
 use std::fs::{self, File};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::epochs::Epochs;
 use crate::error::IoContext;
 use crate::frame::EncodedFrame;
 use crate::partition::{PartitionWriter, sync_dir};
@@ -28,10 +29,27 @@ pub(crate) type Answer = oneshot::Sender<Result<Range<u64>, LogError>>;
 pub(crate) enum Command {
     /// Append frames to the partition with this index among all partitions of the log.
     Append { partition: usize, frames: Vec<EncodedFrame>, answer: Answer },
+    /// Append what comes over `parts` as an epoch.
+    Epoch {
+        topic: Arc<TopicState>,
+        writer: String,
+        epoch: u64,
+        parts: mpsc::Receiver<EpochPart>,
+        answer: oneshot::Sender<Result<(), LogError>>,
+    },
     /// Create a topic.
     CreateTopic { name: String, options: TopicOptions, answer: oneshot::Sender<Result<Arc<TopicState>, LogError>> },
     /// Remove old segments.
     EnforceRetention { now_ms: i64, answer: oneshot::Sender<Result<Removed, LogError>> },
+}
+
+/// What comes of an epoch.
+#[derive(Debug)]
+pub(crate) enum EpochPart {
+    /// Frames for the partition with this index among all partitions of the log.
+    Frames(usize, Vec<EncodedFrame>),
+    /// That was all: commit it.
+    End,
 }
 
 /// The state of the writer's thread.
@@ -75,6 +93,9 @@ impl Writer {
                     next = self.append_batch(partition, Waiting { frames, answer }, &mut commands);
                 }
                 // A receiver that is gone does not want to know.
+                Command::Epoch { topic, writer, epoch, parts, answer } => {
+                    let _ = answer.send(self.append_epoch(&topic, (&writer, epoch), parts));
+                }
                 Command::CreateTopic { name, options, answer } => {
                     let _ = answer.send(self.create_topic(name, options));
                 }
@@ -137,6 +158,43 @@ impl Writer {
         }
     }
 
+    /// Appends an epoch as a whole, or nothing of it.
+    fn append_epoch(
+        &mut self,
+        topic: &TopicState,
+        (writer, epoch): (&str, u64),
+        mut parts: mpsc::Receiver<EpochPart>,
+    ) -> Result<(), LogError> {
+        let end = topic.first_partition + topic.partitions.len();
+        let result = loop {
+            match parts.blocking_recv() {
+                Some(EpochPart::Frames(partition, mut frames)) => {
+                    let Some(partition) = self.partitions.get_mut(partition) else { continue };
+                    if let Err(error) = partition.extend(&mut frames) {
+                        break Err(error);
+                    }
+                }
+                Some(EpochPart::End) => break Ok(true),
+                // Its appender has gone.
+                None => break Ok(false),
+            }
+        };
+        let Some(partitions) = self.partitions.get_mut(topic.first_partition..end) else { return Ok(()) };
+        let noted = match result {
+            Ok(true) => note_epoch(&self.dir.join(&topic.name), topic, (writer, epoch), partitions),
+            Ok(false) => Err(LogError::Closed),
+            Err(error) => Err(error),
+        };
+        if noted.is_err() {
+            partitions.iter_mut().for_each(PartitionWriter::take_back);
+            return noted;
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        partitions.iter_mut().for_each(PartitionWriter::show);
+        // The epoch is in. Should this fail, then whoever is told may find it gone after a loss of power, and asks first.
+        Epochs::sync(&self.dir.join(&topic.name))
+    }
+
     fn create_topic(&mut self, name: String, options: TopicOptions) -> Result<Arc<TopicState>, LogError> {
         if self.topics.borrow().contains_key(&name) {
             return Err(LogError::TopicExists { topic: name });
@@ -156,14 +214,16 @@ impl Writer {
 
     fn add_topic(&mut self, name: String, options: TopicOptions) -> Result<Arc<TopicState>, LogError> {
         let first_partition = self.partitions.len();
+        let epochs = Epochs::read(&self.dir.join(&name))?;
         let mut opened = Vec::new();
         for number in 0..options.partitions {
             let dir = self.dir.join(&name).join(number.to_string());
-            opened.push(PartitionWriter::open(dir, &options, self.segment_bytes)?);
+            opened.push(PartitionWriter::open(dir, &options, self.segment_bytes, epochs.committed(number))?);
         }
         let handles = opened.iter().map(PartitionWriter::handle).collect();
         self.partitions.extend(opened);
-        let state = Arc::new(TopicState { name, options, first_partition, partitions: handles });
+        let epochs = Mutex::new(epochs);
+        let state = Arc::new(TopicState { name, options, first_partition, partitions: handles, epochs });
         self.topics.send_modify(|topics| {
             Arc::make_mut(topics).insert(state.name.clone(), Arc::clone(&state));
         });
@@ -179,6 +239,23 @@ impl Writer {
         }
         Ok(total)
     }
+}
+
+/// Brings what was written of an epoch to disk, and then the note of it, which counts.
+fn note_epoch(
+    dir: &Path,
+    topic: &TopicState,
+    (writer, epoch): (&str, u64),
+    partitions: &[PartitionWriter],
+) -> Result<(), LogError> {
+    partitions.iter().try_for_each(PartitionWriter::sync)?;
+    let mut epochs = topic.epochs.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut next = epochs.clone();
+    next.last.insert(writer.to_owned(), epoch);
+    next.committed = partitions.iter().map(PartitionWriter::written_to).collect();
+    next.write(dir)?;
+    *epochs = next;
+    Ok(())
 }
 
 impl Drop for Writer {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use deltalake_core::kernel::transaction::{CommitData, PROTOCOL};
-use deltalake_core::kernel::{Action, Remove};
+use deltalake_core::kernel::{Action, Remove, Transaction};
 use deltalake_core::logstore::{LogStoreRef, commit_uri_from_version};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
@@ -48,6 +48,8 @@ struct Open {
     version: u64,
     /// What takes each of its files out, partition by partition.
     files: HashMap<PartitionValues, Vec<Remove>>,
+    /// The last epochs of writers that were asked for or committed since the table was loaded.
+    epochs: HashMap<String, Option<u64>>,
 }
 
 impl Committer {
@@ -68,10 +70,27 @@ impl Committer {
         Ok(table)
     }
 
+    /// The last epoch of a writer that is in the table.
+    pub(super) async fn last_epoch(&mut self, schema: &LakeSchema, writer: &str) -> Result<Option<u64>, ConnectError> {
+        let open = self.open(schema).await?;
+        if let Some(last) = open.epochs.get(writer) {
+            return Ok(*last);
+        }
+        match open.last_epoch(writer).await {
+            Ok(last) => Ok(*open.epochs.entry(writer.to_owned()).or_insert(last)),
+            Err(error) => Err(self.failure("read the table's transactions", &error)),
+        }
+    }
+
     /// Makes a commit; the version that has it.
     pub(super) async fn commit(&mut self, schema: &LakeSchema, commit: Commit) -> Result<u64, ConnectError> {
         for _ in 0..RETRIES_MAX {
             self.for_writing(schema).await?;
+            if let Some(epoch) = &commit.epoch
+                && self.last_epoch(schema, &epoch.writer).await?.is_some_and(|last| last >= epoch.number)
+            {
+                return Ok(self.open(schema).await?.version);
+            }
             match self.try_commit(schema, &commit).await {
                 Ok(Some(version)) => {
                     self.checkpoint_if_due(version);
@@ -96,14 +115,18 @@ impl Committer {
     async fn try_commit(&mut self, schema: &LakeSchema, commit: &Commit) -> DeltaResult<Option<u64>> {
         let Some(open) = &mut self.open else { return Ok(None) };
         let removes = open.removes(&commit.replace);
-        if removes.is_empty() && commit.adds.is_empty() {
+        if removes.is_empty() && commit.adds.is_empty() && commit.epoch.is_none() {
             return Ok(Some(open.version));
         }
         let actions = removes.into_iter().map(Action::Remove);
         let actions: Vec<Action> = actions.chain(commit.adds.iter().cloned().map(Action::Add)).collect();
         let operation = operation(schema, &commit.replace);
         PROTOCOL.can_commit(open.table.snapshot()?, &actions, &operation)?;
-        let data = CommitData::new(actions, operation, HashMap::new(), vec![]);
+        let transactions = commit
+            .epoch
+            .iter()
+            .map(|epoch| Transaction::new(&epoch.writer, i64::try_from(epoch.number).unwrap_or(i64::MAX)));
+        let data = CommitData::new(actions, operation, HashMap::new(), transactions.collect());
         let bytes = data.get_bytes()?;
         let version = open.version + 1;
         let location = commit_uri_from_version(Some(version));
@@ -192,7 +215,13 @@ impl Open {
             let values = in_order(schema, &file.partition_values_map());
             files.entry(values).or_default().push(file.remove_action(true));
         }
-        Ok(Self { version: state.version(), files, table })
+        Ok(Self { version: state.version(), files, epochs: HashMap::new(), table })
+    }
+
+    async fn last_epoch(&self, writer: &str) -> DeltaResult<Option<u64>> {
+        let log_store = self.table.log_store();
+        let last = self.table.snapshot()?.transaction_version(log_store.as_ref(), writer).await?;
+        Ok(last.and_then(|last| u64::try_from(last).ok()))
     }
 
     /// What takes out the files that a commit replaces.
@@ -210,6 +239,9 @@ impl Open {
     /// Takes note of a commit that was made.
     fn apply(&mut self, version: u64, schema: &LakeSchema, commit: &Commit) {
         self.version = version;
+        if let Some(epoch) = &commit.epoch {
+            self.epochs.insert(epoch.writer.clone(), Some(epoch.number));
+        }
         match &commit.replace {
             Replace::Nothing => {}
             Replace::Partition(values) => drop(self.files.remove(values)),

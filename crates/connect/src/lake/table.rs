@@ -58,12 +58,25 @@ pub(super) struct Commit {
     pub(super) adds: Vec<Add>,
     /// The files that go out.
     pub(super) replace: Replace,
+    /// The epoch that it is, which is committed once.
+    pub(super) epoch: Option<Epoch>,
+}
+
+/// What a writer has written between two of its checkpoints.
+#[derive(Clone, Debug)]
+pub(super) struct Epoch {
+    /// Its name in the table's log.
+    pub(super) writer: String,
+    /// The checkpoint.
+    pub(super) number: u64,
 }
 
 /// What the task can be asked.
 pub(super) enum Request {
     /// The table for writing, made if it does not exist.
     ForWriting(Arc<LakeSchema>, oneshot::Sender<Result<DeltaTable, ConnectError>>),
+    /// The last epoch of a writer.
+    LastEpoch(Arc<LakeSchema>, String, oneshot::Sender<Result<Option<u64>, ConnectError>>),
     /// A commit; the answer is the version of the table that has it.
     Commit(Arc<LakeSchema>, Commit, oneshot::Sender<Result<u64, ConnectError>>),
 }
@@ -112,6 +125,16 @@ impl LakeTable {
         self.ask(|answer| Request::Commit(schema, commit, answer)).await
     }
 
+    /// The last epoch of `writer` that is in the table.
+    pub(super) async fn last_epoch(
+        &self,
+        schema: &Arc<LakeSchema>,
+        writer: String,
+    ) -> Result<Option<u64>, ConnectError> {
+        let schema = Arc::clone(schema);
+        self.ask(|answer| Request::LastEpoch(schema, writer, answer)).await
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, ConnectError>>) -> Request,
@@ -148,6 +171,9 @@ async fn serve(mut committer: Committer, mut requests: mpsc::Receiver<Request>) 
         // An asker that has gone away needs no answer.
         match request {
             Request::ForWriting(schema, answer) => drop(answer.send(committer.for_writing(&schema).await)),
+            Request::LastEpoch(schema, writer, answer) => {
+                drop(answer.send(committer.last_epoch(&schema, &writer).await));
+            }
             Request::Commit(schema, commit, answer) => drop(answer.send(committer.commit(&schema, commit).await)),
         }
     }

@@ -11,18 +11,20 @@ use mulgil_dataflow::batch::Batch;
 use super::schema::LakeSchema;
 use super::stage::Stage;
 use super::table::{Commit, LakeTable, Replace};
+use super::transaction::LakeTransaction;
 use crate::conform::Conform;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::partition::{PartitionColumns, PartitionValues};
 use crate::sink::{Sink, SinkWriter, inserts};
+use crate::transaction::Transaction;
 use crate::writer::{TableWriter, WriteSummary};
 
 /// Writes one lake table.
 #[derive(Clone)]
 pub(super) struct LakeWriter {
-    table: LakeTable,
-    schema: Arc<LakeSchema>,
+    pub(super) table: LakeTable,
+    pub(super) schema: Arc<LakeSchema>,
     conform: Conform,
     partitions: PartitionColumns,
 }
@@ -53,7 +55,11 @@ impl LakeWriter {
         self.commit(stage, replace).await
     }
 
-    fn conform(&self, rows: &RecordBatch, partition: Option<&PartitionValues>) -> Result<RecordBatch, ConnectError> {
+    pub(super) fn conform(
+        &self,
+        rows: &RecordBatch,
+        partition: Option<&PartitionValues>,
+    ) -> Result<RecordBatch, ConnectError> {
         let rows = self.conform.rows(rows)?;
         if let Some(values) = partition {
             self.partitions.check(&rows, values)?;
@@ -63,7 +69,7 @@ impl LakeWriter {
 
     async fn commit(&self, stage: Stage, replace: Replace) -> Result<WriteSummary, ConnectError> {
         let (adds, summary) = stage.close().await?;
-        let version = self.table.commit(&self.schema, Commit { adds, replace }).await?;
+        let version = self.table.commit(&self.schema, Commit { adds, replace, epoch: None }).await?;
         Ok(WriteSummary { version: Some(version), ..summary })
     }
 }
@@ -94,12 +100,16 @@ impl Sink for LakeWriter {
         false
     }
 
+    fn transaction(&self) -> Option<Arc<dyn Transaction>> {
+        Some(Arc::new(LakeTransaction(self.clone())))
+    }
+
     async fn writer(&self, _subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
         Ok(Box::new(LakeSinkWriter { writer: self.clone(), stage: None }))
     }
 }
 
-/// Appends what came between two commits as one version of the table.
+/// Appends what came between two commits as one version of the table, where no checkpoints are made.
 struct LakeSinkWriter {
     writer: LakeWriter,
     stage: Option<Stage>,

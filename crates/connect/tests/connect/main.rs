@@ -5,6 +5,7 @@ mod bad_input;
 mod broker;
 mod cluster;
 mod definitions;
+mod epochs;
 mod files;
 mod flights;
 mod kafka;

@@ -45,6 +45,15 @@ impl Project {
         })
     }
 
+    /// The same project with everything but the log, which one process has open once, opened anew.
+    pub fn reopened_with_log(&self) -> Connectors {
+        Connectors::new(ConnectorsOptions {
+            project_dir: self.dir.path().to_owned(),
+            lake_dir: self.dir.path().join("lake"),
+            log: Some(self.log.clone()),
+        })
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }

@@ -3,6 +3,7 @@
 
 mod append;
 mod crash;
+mod epochs;
 mod full_disk;
 mod open;
 mod retention;
