@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres kafka openssl clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres kafka s3 openssl clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -26,7 +26,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 	@touch $@
 
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
-test: ui python browser postgres kafka openssl
+test: ui python browser postgres kafka s3 openssl
 	$(CARGO) test --workspace --locked
 	npm test --prefix ui --silent
 	bash tests/e2e.sh
@@ -69,6 +69,17 @@ target/kafka/.fetched: tests/kafka/pom.xml
 	@rm -rf target/kafka/libs
 	mvn -q -B -f tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/target/kafka/libs
 	@touch $@
+
+## Tests start an S3-compatible server of their own: Versity's gateway, built through the Go module proxy.
+VERSITYGW := v1.8.0
+s3: target/s3/bin/versitygw
+
+target/s3/bin/versitygw:
+	@command -v go >/dev/null || { \
+	  echo "installing Go to build the S3 server of the tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-go >/dev/null; }
+	GOBIN=$(CURDIR)/target/s3/bin go install github.com/versity/versitygw/cmd/versitygw@$(VERSITYGW)
 
 ## The Kafka client is linked with the system's OpenSSL.
 openssl:

@@ -279,9 +279,10 @@ pub(crate) struct SqlArguments {
     /// In stream mode: let an INSERT read on for ever instead of up to now
     #[arg(long)]
     pub(crate) follow: bool,
-    /// In stream mode: keep checkpoints of each INSERT in this folder, and go on from the last one when run again
+    /// In stream mode: keep checkpoints of each INSERT in this folder (or s3://bucket/folder), and go on from the last one when run
+    /// again
     #[arg(long, value_name = "FOLDER")]
-    pub(crate) checkpoints: Option<PathBuf>,
+    pub(crate) checkpoints: Option<String>,
     /// How long from one checkpoint to the next, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "checkpoints")]
     pub(crate) checkpoint_interval_ms: u64,

@@ -13,6 +13,7 @@ mod log;
 mod node;
 mod offline;
 mod output;
+mod place;
 mod replay;
 mod rows;
 mod server;

@@ -20,6 +20,8 @@ use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
 use tokio::task::JoinHandle;
 
+use crate::place::CheckpointPlace;
+
 /// How long running attempts get to end by themselves when the server is told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,6 +78,7 @@ impl Node {
         let (scheduler, scheduling) =
             scheduler::start(Arc::clone(&history), Arc::new(SystemClock), scheduler_options, folder.flows.clone())
                 .await?;
+        let checkpoints = CheckpointPlace::new(&project_dir, &settings.checkpoints)?;
         let parts = ServerParts {
             folder,
             connectors: Arc::clone(&connectors),
@@ -83,7 +86,8 @@ impl Node {
             history,
             log: log.clone(),
             views: ViewsOptions {
-                checkpoints_dir: Some(project_dir.join(".mulgil/checkpoints")),
+                checkpoints_dir: Some(checkpoints.folder),
+                checkpoints_remote: checkpoints.remote,
                 ..ViewsOptions::default()
             },
         };

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
+use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_server::client::{Client, RowFormat};
 use mulgil_server::sql::{SqlAsk, SqlMode};
@@ -18,6 +19,7 @@ use crate::connection::running;
 use crate::exit::Exit;
 use crate::offline::Offline;
 use crate::output::{remark, write_out};
+use crate::place::CheckpointPlace;
 use crate::rows::print_rows;
 
 /// Rows that a table for people shows at most; CSV and JSON have no such limit.
@@ -90,9 +92,15 @@ async fn by_myself(
 ) -> Result<()> {
     let (format, offline) = (arguments.format, Offline::open(&arguments.project)?);
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    let checkpoints = sql.checkpoints.as_ref().map(|folder| CheckpointOptions {
+    let place = sql.checkpoints.as_ref().map(|place| {
+        // A path that somebody types is relative to where he is.
+        let dir = if ObjectFolder::is_url(place) { arguments.project.as_path() } else { Path::new("") };
+        CheckpointPlace::new(dir, place)
+    });
+    let checkpoints = place.transpose()?.map(|place| CheckpointOptions {
         interval: Duration::from_millis(sql.checkpoint_interval_ms.max(1)),
-        ..CheckpointOptions::new(folder.clone())
+        remote: place.remote,
+        ..CheckpointOptions::new(place.folder)
     });
     let options = RunOptions {
         mode: match sql.mode {

@@ -82,6 +82,14 @@ pub enum ConnectError {
         /// What it said, and what to do; without any password.
         reason: String,
     },
+    /// Object storage refused, or could not be reached.
+    #[error("{url}: {reason}")]
+    Storage {
+        /// The folder or object, as `s3://bucket/folder`.
+        url: String,
+        /// What it said; without any key.
+        reason: String,
+    },
     /// The rows to be written could not be computed.
     #[error(transparent)]
     Query(DataFusionError),

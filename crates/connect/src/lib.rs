@@ -14,6 +14,7 @@ mod format;
 mod kafka;
 pub mod lake;
 pub mod lookup;
+pub mod object_storage;
 mod options;
 mod partition;
 mod postgres;

@@ -13,13 +13,21 @@
 mod folder;
 mod manifest;
 mod merge;
+mod remote;
 mod segment;
 
 pub use self::folder::{CheckpointFolder, Found, Written};
 pub use self::manifest::Manifest;
 
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use mulgil_connect::object_storage::ObjectFolder;
+use tokio::runtime::Handle;
+
+use self::remote::Remote;
 
 /// Where a job keeps its checkpoints, and how often it makes one.
 #[derive(Clone, Debug)]
@@ -30,12 +38,44 @@ pub struct CheckpointOptions {
     pub interval: Duration,
     /// How many are kept.
     pub kept: usize,
+    /// The folder in object storage where they are in truth: then the local folder is a working copy, which may be lost.
+    pub remote: Option<ObjectFolder>,
 }
 
 impl CheckpointOptions {
     /// Every ten seconds, of which the last three are kept.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, interval: Duration::from_secs(10), kept: 3 }
+        Self { folder, interval: Duration::from_secs(10), kept: 3, remote: None }
+    }
+
+    /// The same for one of several pipelines: in a folder of its name.
+    #[must_use]
+    pub fn of(&self, pipeline: &str) -> Self {
+        let remote = self.remote.as_ref().map(|remote| remote.join(pipeline));
+        Self { folder: self.folder.join(pipeline), remote, ..self.clone() }
+    }
+}
+
+impl CheckpointOptions {
+    /// Removes all checkpoints of the pipeline: its next start is its first. Called while no job uses them.
+    ///
+    /// # Errors
+    /// The folder cannot be removed, or object storage cannot be reached.
+    pub async fn forget(&self) -> Result<(), CheckpointError> {
+        let (options, io) = (self.clone(), Handle::current());
+        let forgotten = tokio::task::spawn_blocking(move || {
+            if let Some(remote) = options.remote {
+                Remote::new(remote, io).remove_all()?;
+            }
+            match fs::remove_dir_all(&options.folder) {
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed.during("remove", &options.folder),
+            }
+        });
+        match forgotten.await {
+            Ok(forgotten) => forgotten,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
     }
 }
 
@@ -51,6 +91,22 @@ pub enum CheckpointError {
         path: PathBuf,
         /// The operating system's word.
         source: std::io::Error,
+    },
+    /// Object storage refused, or could not be reached.
+    #[error("cannot {action} {url}: {reason}")]
+    Storage {
+        /// What was tried.
+        action: &'static str,
+        /// The object.
+        url: String,
+        /// What it said.
+        reason: String,
+    },
+    /// Another process has written the checkpoint that this one was about to write.
+    #[error("{url} is there already: another process runs the same pipeline; stop one of them")]
+    Taken {
+        /// The manifest.
+        url: String,
     },
     /// A file is not what was written.
     #[error("{}: {reason}", path.display())]

@@ -236,6 +236,8 @@ impl Checkpointer {
                 });
                 Ok(is_last)
             }
+            // Whoever has written it goes on with the pipeline.
+            Err(error @ CheckpointError::Taken { .. }) => Err(JobError::Checkpoint(error.to_string())),
             Err(error) => {
                 tracing::warn!(%error, "checkpoint not written; the one before stands");
                 self.covered = None;

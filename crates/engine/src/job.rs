@@ -125,11 +125,18 @@ async fn go_on(
     connections: &Connections,
 ) -> Result<(CheckpointFolder, Option<Cut>), JobError> {
     let failed = |error: CheckpointError| JobError::Checkpoint(error.to_string());
-    let (mut folder, found) = CheckpointFolder::open(options, graph, parallelism).map_err(failed)?;
-    for error in &found.damaged {
-        tracing::warn!(%error, "a checkpoint is damaged; the one before it is used");
-    }
-    let Some((manifest, cut)) = found.newest(folder.path(), graph).map_err(failed)? else {
+    let (options, graph) = (options.clone(), graph.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let (folder, found) = CheckpointFolder::open(&options, &graph, parallelism)?;
+        for error in &found.damaged {
+            tracing::warn!(%error, "a checkpoint is damaged; the one before it is used");
+        }
+        let newest = found.newest(folder.path(), &graph)?;
+        Ok((folder, newest))
+    });
+    let panicked = |error: tokio::task::JoinError| JobError::Checkpoint(error.to_string());
+    let (mut folder, newest) = opened.await.map_err(panicked)?.map_err(failed)?;
+    let Some((manifest, cut)) = newest else {
         connections.begin(None).await?;
         return Ok((folder, None));
     };

@@ -27,7 +27,7 @@ use mulgil_dataflow::batch::{Batch, RowKind};
 use crate::crash;
 
 /// How a spool file ends.
-const SPOOL: &str = "spool";
+pub(crate) const SPOOL: &str = "spool";
 
 /// A sink whose rows go into a system epoch by epoch.
 pub(crate) struct SpooledSink {

@@ -19,6 +19,8 @@ pub struct Project {
     pub log: String,
     /// Where the history is: an SQLite file relative to the project's folder, or a URL.
     pub history: String,
+    /// Where views keep their checkpoints: a folder relative to the project's, or a URL.
+    pub checkpoints: String,
     /// The pools and their numbers of slots. The pool [`Project::DEFAULT_POOL`] is always there.
     pub pools: BTreeMap<String, u32>,
     /// Connections by name: URLs as written. Who wires resolves what they refer to; they never go into logs.
@@ -41,6 +43,7 @@ impl Default for Project {
             lake: ".mulgil/lake".to_owned(),
             log: ".mulgil/log".to_owned(),
             history: ".mulgil/history.db".to_owned(),
+            checkpoints: ".mulgil/checkpoints".to_owned(),
             pools: BTreeMap::from([(Self::DEFAULT_POOL.to_owned(), Self::DEFAULT_POOL_SLOTS)]),
             connections: BTreeMap::new(),
         }

@@ -144,6 +144,8 @@ raw_map! {
         "log" log: Text,
         /// Where the history is.
         "history" history: Text,
+        /// Where views keep their checkpoints: a folder, or `s3://bucket/folder`.
+        "checkpoints" checkpoints: Text,
         /// Pools and how many tasks may run in each at once.
         "pools" pools: Entries<Located<u32>>,
         /// Connections by name: URLs.

@@ -274,10 +274,11 @@ async fn run_job(
         follow,
         // Without checkpoints, what a stream that does not end has written is to be seen all the same.
         commit_interval: (follow && options.checkpoints.is_none()).then_some(COMMIT_INTERVAL),
-        checkpoints: options.checkpoints.clone().filter(|_| sink_name != RESULT_SINK).map(|checkpoints| {
-            let folder = checkpoints.folder.join(&sink_name);
-            CheckpointOptions { folder, ..checkpoints }
-        }),
+        checkpoints: options
+            .checkpoints
+            .clone()
+            .filter(|_| sink_name != RESULT_SINK)
+            .map(|checkpoints| checkpoints.of(&sink_name)),
         ..JobOptions::default()
     };
     let mut sinks = side_sinks(session, &plan)?;

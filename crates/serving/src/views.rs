@@ -10,7 +10,7 @@ mod news;
 mod stored;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -21,10 +21,11 @@ use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
+use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::batch::Batch;
-use mulgil_engine::checkpoint::CheckpointOptions;
+use mulgil_engine::checkpoint::{CheckpointError, CheckpointOptions};
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle, JobOptions};
 use mulgil_sql::catalog::{Catalog, View};
@@ -59,6 +60,8 @@ pub struct ViewsOptions {
     /// Where the jobs of `CONTINUOUS` views keep their checkpoints, each in a folder of its own; `None` for nowhere: then
     /// each start reads the sources from the beginning.
     pub checkpoints_dir: Option<PathBuf>,
+    /// The folder in object storage where the checkpoints are in truth, if they are not to be lost with this machine.
+    pub checkpoints_remote: Option<ObjectFolder>,
     /// How often [`Views::subscribe`] tells of a view at most.
     pub news_interval: Duration,
 }
@@ -70,6 +73,7 @@ impl Default for ViewsOptions {
             results_dir: None,
             session: SessionOptions::default(),
             checkpoints_dir: None,
+            checkpoints_remote: None,
             news_interval: Duration::from_millis(250),
         }
     }
@@ -202,9 +206,10 @@ impl Views {
     }
 
     fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
-        let folder = self.shared.options.checkpoints_dir.as_ref()?;
-        let folder = folder.join(format!("{}.{}", view.name.namespace, view.name.name));
-        let options = CheckpointOptions::new(folder);
+        let options = &self.shared.options;
+        let all = CheckpointOptions::new(options.checkpoints_dir.clone()?);
+        let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
+        let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
         Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
     }
 
@@ -221,14 +226,7 @@ impl Views {
         self.stop(view).await?;
         if let Some(checkpoints) = self.checkpoints_of(&cell.view) {
             let _one_at_a_time = cell.turn.lock().await;
-            let path = checkpoints.folder;
-            match tokio::fs::remove_dir_all(&path).await {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let (name, reason) = (view.to_string(), error.to_string());
-                    return Err(ViewError::Store { name, action: "remove", path, reason });
-                }
-                _ => {}
-            }
+            checkpoints.forget().await.map_err(|error| cell.forgetting_failed(&checkpoints.folder, &error))?;
         }
         self.start(view).await?;
         Ok(cell.status())
@@ -422,6 +420,11 @@ fn now_ms() -> i64 {
 }
 
 impl ViewCell {
+    fn forgetting_failed(&self, path: &Path, error: &CheckpointError) -> ViewError {
+        let (name, reason) = (self.view.name.to_string(), error.to_string());
+        ViewError::Store { name, action: "forget the checkpoints in", path: path.to_owned(), reason }
+    }
+
     fn wrong_mode(&self, reason: &str) -> ViewError {
         ViewError::Mode {
             name: self.view.name.to_string(),

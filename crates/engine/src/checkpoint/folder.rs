@@ -1,21 +1,24 @@
 //! The folder in which a pipeline keeps its checkpoints: writing one, finding the newest that is whole, removing old ones.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use mulgil_dataflow::graph::Graph;
 use mulgil_dataflow::state::Extent;
+use tokio::runtime::Handle;
 
 use super::manifest::{OperatorName, Part, PartOwner, names};
+use super::remote::Remote;
 use super::segment::SegmentWriter;
 use super::{CheckpointError, CheckpointOptions, During, Manifest};
 use crate::crash;
 use crate::cut::{Cut, Owner};
+use crate::spool::SPOOL;
 
 /// How a manifest's file ends.
-const MANIFEST: &str = "checkpoint";
+pub(super) const MANIFEST: &str = "checkpoint";
 /// How a state file ends.
 const STATE: &str = "state";
 
@@ -32,6 +35,8 @@ pub struct CheckpointFolder {
     next: u64,
     /// Whether the next cut has to seal all state.
     wants_whole: bool,
+    /// Where the checkpoints are in truth, if not here.
+    remote: Option<Remote>,
 }
 
 /// What was found in a folder.
@@ -41,6 +46,7 @@ pub struct Found {
     pub manifests: Vec<Manifest>,
     /// What was wrong with others.
     pub damaged: Vec<CheckpointError>,
+    remote: Option<Remote>,
 }
 
 impl Found {
@@ -51,7 +57,7 @@ impl Found {
     pub fn newest(&self, folder: &Path, graph: &Graph) -> Result<Option<(Manifest, Cut)>, CheckpointError> {
         let mut first = None;
         for manifest in self.manifests.iter().rev() {
-            match manifest.cut(folder, graph) {
+            match self.cut(manifest, folder, graph) {
                 Ok(cut) => return Ok(Some((manifest.clone(), cut))),
                 Err(error @ CheckpointError::OtherQuery(_)) => return Err(error),
                 Err(error) => {
@@ -61,6 +67,19 @@ impl Found {
             }
         }
         first.map_or(Ok(None), Err)
+    }
+
+    /// Reads a checkpoint; from object storage what is not here, or damaged here.
+    fn cut(&self, manifest: &Manifest, folder: &Path, graph: &Graph) -> Result<Cut, CheckpointError> {
+        let Some(remote) = &self.remote else { return manifest.cut(folder, graph) };
+        remote.fetch_files(manifest, folder, false)?;
+        match manifest.cut(folder, graph) {
+            Err(CheckpointError::Damaged { .. } | CheckpointError::Arrow(_)) => {
+                remote.fetch_files(manifest, folder, true)?;
+                manifest.cut(folder, graph)
+            }
+            read => read,
+        }
     }
 }
 
@@ -74,7 +93,8 @@ pub struct Written {
 }
 
 impl CheckpointFolder {
-    /// The folder of a job, made if it is not there; and what is in it.
+    /// The folder of a job, made if it is not there; and what is in it. Waits for object storage where there is any, so it is
+    /// called on a thread of a runtime that may block.
     ///
     /// # Errors
     /// The folder cannot be made or read.
@@ -85,6 +105,10 @@ impl CheckpointFolder {
     ) -> Result<(Self, Found), CheckpointError> {
         let folder = options.folder.clone();
         fs::create_dir_all(&folder).during("make the folder", &folder)?;
+        let remote = options.remote.clone().map(|folder| Remote::new(folder, Handle::current()));
+        if let Some(remote) = &remote {
+            remote.mirror(&folder)?;
+        }
         let (mut whole, mut damaged) = (Vec::new(), Vec::new());
         let mut next = 1;
         for (number, path) in numbered(&folder)? {
@@ -96,10 +120,10 @@ impl CheckpointFolder {
                 }
             }
         }
-        let found = Found { manifests: whole.clone(), damaged };
+        let found = Found { manifests: whole.clone(), damaged, remote: remote.clone() };
         let names = names(graph);
         let kept = options.kept.max(1);
-        Ok((Self { folder, kept, names, parallelism, manifests: whole, next, wants_whole: true }, found))
+        Ok((Self { folder, kept, names, parallelism, manifests: whole, next, wants_whole: true, remote }, found))
     }
 
     /// The path.
@@ -132,7 +156,7 @@ impl CheckpointFolder {
         let number = self.next;
         self.next += 1;
         self.wants_whole = true;
-        let state = self.folder.join(format!("{number:08}.{STATE}"));
+        let state = self.folder.join(self.state_name(number));
         let written = self.write_files(cut, is_whole, number, &state);
         if written.is_err() {
             // It is in nobody's manifest; what is left of it is in the way when the disk is full.
@@ -167,6 +191,7 @@ impl CheckpointFolder {
         File::create(&part)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
             .during("write", &part)?;
+        self.upload(cut, state, &path, &text)?;
         crash::point("before the manifest's rename");
         fs::rename(&part, &path).during("rename", &part)?;
         crash::point("after the manifest's rename");
@@ -177,7 +202,7 @@ impl CheckpointFolder {
     /// Writes and syncs the sealed rows.
     fn write_state(&self, cut: &Cut, number: u64, path: &Path) -> Result<(Vec<Part>, u64), CheckpointError> {
         let file = File::create(path).during("create", path)?;
-        let mut writer = SegmentWriter::new(format!("{number:08}.{STATE}"), BufWriter::with_capacity(1 << 20, file));
+        let mut writer = SegmentWriter::new(self.state_name(number), BufWriter::with_capacity(1 << 20, file));
         let mut parts = Vec::with_capacity(cut.parts.len());
         for sealed in &cut.parts {
             let Some(owner) = self.owner(&sealed.owner) else { continue };
@@ -194,6 +219,26 @@ impl CheckpointFolder {
         file.and_then(|file| file.sync_all()).during("sync", path)?;
         crash::point("after the state's sync");
         Ok((parts, bytes))
+    }
+
+    /// The name of a state file. In object storage, two processes that believe that they run the pipeline never write the
+    /// same one: which of the two counts is decided by the manifest.
+    fn state_name(&self, number: u64) -> String {
+        match &self.remote {
+            None => format!("{number:08}.{STATE}"),
+            Some(_) => format!("{number:08}.{}.{STATE}", std::process::id()),
+        }
+    }
+
+    /// Uploads what belongs to a checkpoint, and last its manifest: from then on it stands.
+    fn upload(&self, cut: &Cut, state: &Path, manifest: &Path, text: &str) -> Result<(), CheckpointError> {
+        let Some(remote) = &self.remote else { return Ok(()) };
+        let name = |path: &Path| path.file_name().and_then(|name| name.to_str()).unwrap_or_default().to_owned();
+        remote.put(&name(state), &self.folder)?;
+        for spool in spools(&cut.staged) {
+            remote.put(spool, &self.folder)?;
+        }
+        remote.commit(&name(manifest), text)
     }
 
     fn owner(&self, owner: &Owner) -> Option<PartOwner> {
@@ -232,6 +277,12 @@ impl CheckpointFolder {
             needed.insert(format!("{:08}.{MANIFEST}", manifest.number));
             needed.extend(manifest.files().map(str::to_owned));
         }
+        if let Some(remote) = &self.remote {
+            needed.extend(self.manifests.iter().flat_map(Manifest::spools).map(str::to_owned));
+            // What cannot be listed now is removed another time.
+            let there = remote.names().unwrap_or_default();
+            there.iter().filter(|name| !needed.contains(*name)).for_each(|name| remote.remove(name));
+        }
         let Ok(files) = numbered(&self.folder) else { return };
         for (_, path) in files {
             let is_needed = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| needed.contains(name));
@@ -265,11 +316,21 @@ fn numbered(folder: &Path) -> Result<Vec<(u64, PathBuf)>, CheckpointError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).during("read", folder)? {
         let path = entry.during("read", folder)?.path();
-        let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let number = name.split('.').next().and_then(|number| number.parse().ok());
         files.extend(number.map(|number| (number, path)));
     }
     files.sort();
     Ok(files)
+}
+
+/// The files in which rows wait to be published.
+pub(super) fn spools(staged: &BTreeMap<String, Vec<String>>) -> impl Iterator<Item = &str> {
+    staged
+        .values()
+        .flatten()
+        .map(String::as_str)
+        .filter(|name| Path::new(name).extension().is_some_and(|end| end == SPOOL))
 }
 
 fn sync_folder(folder: &Path) -> Result<(), CheckpointError> {

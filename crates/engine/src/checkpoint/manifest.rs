@@ -15,6 +15,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 use serde::{Deserialize, Serialize};
 
+use super::folder::spools;
 use super::segment::{Segment, read_segment};
 use super::{CheckpointError, merge};
 use crate::cut::{Cut, Owner, PartitionCut, SealedPart};
@@ -184,6 +185,11 @@ impl Manifest {
             let gone = part.changes.as_ref().map(|(_, gone)| gone.file.as_str());
             std::iter::once(part.rows.file.as_str()).chain(gone)
         })
+    }
+
+    /// The files in which rows wait to be published with it.
+    pub(super) fn spools(&self) -> impl Iterator<Item = &str> {
+        spools(&self.staged)
     }
 
     /// As it is stored.

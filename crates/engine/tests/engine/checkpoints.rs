@@ -100,7 +100,14 @@ struct Database {
 }
 
 #[derive(Clone, Default)]
-struct DatabaseHandle(Arc<Database>);
+pub(crate) struct DatabaseHandle(Arc<Database>);
+
+impl DatabaseHandle {
+    /// The rows that are in.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.0.lines.lock().unwrap().clone()
+    }
+}
 
 #[async_trait]
 impl Transaction for DatabaseHandle {
@@ -213,7 +220,7 @@ async fn begin(
 }
 
 /// Waits until a checkpoint covers so many rows, or all there are.
-async fn covered(job: &JobHandle, rows: u64) {
+pub(crate) async fn covered(job: &JobHandle, rows: u64) {
     let is_covered = |made: &CheckpointStatus| made.completed > 0 && made.error.is_none() && made.covered_rows >= rows;
     wait_for_status(job, "a checkpoint", |status| {
         status.checkpoints.as_ref().is_some_and(is_covered) || status.state != JobState::Running
@@ -222,7 +229,7 @@ async fn covered(job: &JobHandle, rows: u64) {
 }
 
 /// Partitions of random events, each before a gate that opens step by step.
-fn gated(random: &mut Random, gate: &Arc<Semaphore>) -> (Vec<Vec<Step>>, usize) {
+pub(crate) fn gated(random: &mut Random, gate: &Arc<Semaphore>) -> (Vec<Vec<Step>>, usize) {
     let mut steps = 0;
     let mut partition = |random: &mut Random| {
         let mut script = Vec::new();
@@ -244,7 +251,7 @@ fn gated(random: &mut Random, gate: &Arc<Semaphore>) -> (Vec<Vec<Step>>, usize) 
 }
 
 /// The same scripts without gates.
-fn ungated(scripts: &[Vec<Step>]) -> Vec<Vec<Step>> {
+pub(crate) fn ungated(scripts: &[Vec<Step>]) -> Vec<Vec<Step>> {
     let rows_only = |script: &Vec<Step>| script.iter().filter(|step| matches!(step, Step::Rows(_))).cloned().collect();
     scripts.iter().map(rows_only).collect()
 }
@@ -283,7 +290,7 @@ async fn whatever_happens_in_between_everything_is_published_once() {
 }
 
 /// What changes add up to: `+U` and `-U` lines of the same row cancel out.
-fn added_up(lines: &[String]) -> BTreeMap<String, i64> {
+pub(crate) fn added_up(lines: &[String]) -> BTreeMap<String, i64> {
     let mut counts = BTreeMap::new();
     for line in lines {
         let (sign, row) = match line.split_once(' ') {

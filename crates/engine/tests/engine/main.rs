@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod alignment;
+#[path = "../../../connect/tests/connect/bucket.rs"]
+mod bucket;
 mod checkpoints;
 mod clock;
 mod endings;
@@ -12,4 +14,5 @@ mod lookups;
 mod memory;
 mod observed;
 mod parallelism;
+mod remote;
 mod time;

@@ -23,6 +23,7 @@ fn checked(raw: RawProject, findings: &mut Findings) -> Project {
     project.lake = or(raw.lake, project.lake);
     project.log = or(raw.log, project.log);
     project.history = or(raw.history, project.history);
+    project.checkpoints = or(raw.checkpoints, project.checkpoints);
     if let Some(zone) = raw.timezone.and_then(|text| zone(&text, findings)) {
         project.timezone = zone;
     }
