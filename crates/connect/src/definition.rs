@@ -49,6 +49,8 @@ pub struct TableDefinition {
     pub watermark: Option<WatermarkDefinition>,
     /// `PARTITIONED BY (...)`: names of physical columns.
     pub partitioned_by: Vec<String>,
+    /// `PRIMARY KEY (...) NOT ENFORCED`: by these columns a row is told from others. Empty where none is declared.
+    pub primary_key: Vec<String>,
     /// `WITH (...)`, in Flink's spelling where Flink has the option. `connector` is always there.
     pub options: BTreeMap<String, String>,
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
@@ -73,6 +74,16 @@ pub enum ConnectError {
         table: String,
         /// What it said, and where it is; without any password.
         reason: String,
+    },
+    /// A system is not there, or is too busy: what was asked may work later, with nothing changed. See [`crate::wait`].
+    #[error("table {table}: {reason}")]
+    Away {
+        /// The table.
+        table: String,
+        /// Where the system is and what it said; without any password.
+        reason: String,
+        /// How long the system itself asks to be left alone.
+        retry_after: Option<Duration>,
     },
     /// Apache Kafka refused: it does not know the topic, or whoever asks.
     #[error("table {table}: {reason}")]

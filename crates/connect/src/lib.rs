@@ -26,4 +26,5 @@ pub mod source;
 pub mod time;
 mod topic;
 pub mod transaction;
+pub mod wait;
 pub mod writer;

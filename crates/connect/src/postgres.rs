@@ -3,13 +3,22 @@
 //! A table can be read as a whole, in one statement and so as of one moment, and looked up by key. Every column is asked
 //! for in its declared type: what does not fit is an error of the database's, with its own words.
 //!
+//! A table can be written: rows are added, or, where a PRIMARY KEY is declared, added, updated and deleted by key. What comes
+//! between two checkpoints is one transaction, with a note of the checkpoint: exactly once.
+//!
 //! The password comes from `'password-file'`, or stands in `'password'` or the URL. It is in no message: errors name the
 //! host, the port and the database alone.
 
 mod cells;
 mod client;
+mod encode;
 mod lookup;
+mod session;
+mod sink;
 mod source;
+mod target;
+mod transaction;
+mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,10 +34,26 @@ use crate::options::Options;
 use crate::sink::Sink;
 use crate::source::Source;
 
+use crate::writer::TableWriter;
 use client::Database;
+use sink::PostgresSink;
 use source::PostgresSource;
+use transaction::EPOCH_TABLE;
+use writer::PostgresWriter;
 
-const OPTIONS: [&str; 6] = ["connector", "url", "table-name", "username", "password", "password-file"];
+const OPTIONS: [&str; 8] = [
+    "connector",
+    "url",
+    "table-name",
+    "username",
+    "password",
+    "password-file",
+    "sink.buffer-flush.max-rows",
+    "sink.epoch-table",
+];
+
+/// A writer without checkpoints commits when so many rows have come, where the table does not say.
+const FLUSH_ROWS: usize = 100_000;
 
 /// `'connector' = 'postgres'`.
 pub(crate) struct PostgresConnector {
@@ -57,8 +82,11 @@ impl Connector for PostgresConnector {
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        let options = Options::new(table, &OPTIONS)?;
-        Err(options.refusal("a table of PostgreSQL can only be read; write to a lake table ('connector' = 'delta')"))
+        Ok(Arc::new(PostgresSink::new(PostgresTable::new(table, &self.project_dir)?)))
+    }
+
+    fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
+        Ok(Arc::new(PostgresWriter::new(PostgresTable::new(table, &self.project_dir)?, table)?))
     }
 }
 
@@ -68,7 +96,16 @@ pub(crate) struct PostgresTable {
     database: Arc<Database>,
     /// Its name as a statement spells it: `"public"."rates"`.
     quoted_name: String,
+    /// Its name here.
+    name: String,
     schema: SchemaRef,
+    /// The columns that an `INSERT` brings.
+    writable: SchemaRef,
+    primary_key: Vec<String>,
+    /// A writer without checkpoints commits when so many rows have come.
+    flush_rows: usize,
+    /// Where the notes of epochs are, as a statement spells it.
+    epoch_table: String,
 }
 
 impl PostgresTable {
@@ -86,8 +123,17 @@ impl PostgresTable {
         }
         let own_name = table.name.to_string();
         let name = options.optional("table-name").unwrap_or(&own_name);
-        let quoted_name = name.split('.').map(quoted).collect::<Vec<String>>().join(".");
-        Ok(Self { database: Arc::new(Database::new(table, &options, project_dir)?), quoted_name, schema })
+        let flush_rows = options.number("sink.buffer-flush.max-rows")?.unwrap_or(FLUSH_ROWS);
+        Ok(Self {
+            database: Arc::new(Database::new(table, &options, project_dir)?),
+            quoted_name: quoted_name(name),
+            name: own_name.clone(),
+            schema,
+            writable: table.writable_schema(),
+            primary_key: table.primary_key.clone(),
+            flush_rows: flush_rows.max(1),
+            epoch_table: quoted_name(options.optional("sink.epoch-table").unwrap_or(EPOCH_TABLE)),
+        })
     }
 
     /// `SELECT` of some columns, each in its declared type, from the table.
@@ -99,6 +145,11 @@ impl PostgresTable {
         let columns: Vec<String> = wanted.fields().iter().filter_map(column).collect();
         Ok(format!("SELECT {} FROM {}", columns.join(", "), self.quoted_name))
     }
+}
+
+/// `schema.table` as a statement spells it.
+fn quoted_name(name: &str) -> String {
+    name.split('.').map(quoted).collect::<Vec<String>>().join(".")
 }
 
 /// A name as a statement spells it.

@@ -22,6 +22,7 @@ use futures::StreamExt;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Delivery, Sink, SinkWriter};
 use mulgil_connect::transaction::Transaction;
+use mulgil_connect::wait::Wait;
 use mulgil_dataflow::batch::{Batch, RowKind};
 
 use crate::crash;
@@ -45,6 +46,22 @@ pub(crate) struct SpooledSink {
 impl SpooledSink {
     fn failed(&self, reason: &impl ToString) -> ConnectError {
         ConnectError::Definition { table: self.table.clone(), reason: reason.to_string() }
+    }
+
+    /// Applies an epoch. A system that is away is waited for, and then says itself whether the epoch is in.
+    async fn apply(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {
+        let mut wait = Wait::default();
+        loop {
+            let paths: Vec<PathBuf> = staged.iter().map(|name| self.folder.join(name)).collect();
+            let rows = futures::stream::iter(paths.into_iter().flat_map(SpoolRows::new)).boxed();
+            let Err(error) = self.transaction.apply(&self.pipeline, number, rows).await else { break };
+            wait.again(error).await?;
+            if self.transaction.last_epoch(&self.pipeline).await? == Some(number) {
+                break;
+            }
+        }
+        wait.over(&self.table);
+        Ok(())
     }
 
     /// Removes files that no checkpoint names: what they hold is computed again.
@@ -94,10 +111,8 @@ impl Sink for SpooledSink {
             )));
         }
         if !staged.is_empty() && !is_in {
-            let paths: Vec<PathBuf> = staged.iter().map(|name| self.folder.join(name)).collect();
-            let rows = futures::stream::iter(paths.into_iter().flat_map(SpoolRows::new)).boxed();
             crash::point("before the sink's commit");
-            self.transaction.apply(&self.pipeline, number, rows).await?;
+            self.apply(number, staged).await?;
             crash::point("after the sink's commit");
         }
         for name in staged {

@@ -22,8 +22,6 @@ use crate::statement::{QueryText, RefreshMode, Statement, StatementKind, parse_a
 pub struct Table {
     /// Its definition, with the types of computed columns filled in.
     pub definition: TableDefinition,
-    /// `PRIMARY KEY (...) NOT ENFORCED`.
-    pub primary_key: Vec<String>,
     /// The file that declares it.
     pub file: PathBuf,
     /// The line on which its statement begins.
@@ -82,7 +80,9 @@ impl Catalog {
     /// By table with a primary key: that, by the indices of its columns.
     pub(crate) fn primary_keys(&self) -> HashMap<String, Vec<usize>> {
         let place = |table: &Table, name: &String| table.definition.columns.iter().position(|c| c.name == *name);
-        let key = |table: &Table| table.primary_key.iter().map(|name| place(table, name)).collect::<Option<Vec<_>>>();
+        let key = |table: &Table| {
+            table.definition.primary_key.iter().map(|name| place(table, name)).collect::<Option<Vec<_>>>()
+        };
         let keys = self.tables.iter().filter_map(|(name, table)| Some((name.to_string(), key(table)?)));
         keys.filter(|(_, key)| !key.is_empty()).collect()
     }

@@ -29,7 +29,6 @@ const ROWS_MAX_DEFAULT: usize = 10_000_000;
 pub(crate) fn table(declaration: &TableDeclaration, statement: &Statement, file: &Path) -> Result<Table, Mistake> {
     let mut table = Table {
         definition: declaration.definition.clone(),
-        primary_key: declaration.primary_key.clone(),
         file: file.to_owned(),
         line: statement.line(),
         text: statement.text.clone(),
@@ -95,7 +94,7 @@ fn check_partition_columns(table: &Table) -> Result<(), Mistake> {
 }
 
 fn check_primary_key(table: &Table) -> Result<(), Mistake> {
-    for name in &table.primary_key {
+    for name in &table.definition.primary_key {
         if !table.definition.columns.iter().any(|column| column.name == *name) {
             return Err(Mistake::new(table.places.name, format!("unknown column {name} in the primary key"))
                 .remedy(did_you_mean(name, &column_names(&table.definition), "columns")));

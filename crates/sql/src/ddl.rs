@@ -100,9 +100,9 @@ pub(crate) fn parse_table(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> 
             columns: Vec::new(),
             watermark: None,
             partitioned_by: Vec::new(),
+            primary_key: Vec::new(),
             options: BTreeMap::new(),
         },
-        primary_key: Vec::new(),
         places: TablePlaces::of(name_at),
     };
     expect(&mut parser, &Token::LParen)?;
@@ -143,7 +143,7 @@ fn read_table_element(
     if next_is(parser, 0, "PRIMARY") && next_is(parser, 1, "KEY") {
         skip_words(parser, &["PRIMARY", "KEY"])?;
         expect(parser, &Token::LParen)?;
-        table.primary_key = read_identifiers(parser)?.into_iter().map(|(name, _)| name).collect();
+        table.definition.primary_key = read_identifiers(parser)?.into_iter().map(|(name, _)| name).collect();
         return skip_words(parser, &["NOT", "ENFORCED"]);
     }
     read_column(parser, source, table)
@@ -191,7 +191,7 @@ fn read_column(parser: &mut Parser<'_>, source: &SourceText<'_>, table: &mut Tab
             column.nullable = true;
         } else if skip_word(parser, "PRIMARY") {
             skip_words(parser, &["KEY", "NOT", "ENFORCED"])?;
-            table.primary_key = vec![column.name.clone()];
+            table.definition.primary_key = vec![column.name.clone()];
         } else if skip_word(parser, "COMMENT") {
             parser.parse_literal_string().map_err(|error| Mistake::from_parser(&error, at))?;
         } else if skip_word(parser, "METADATA") {

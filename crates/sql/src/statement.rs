@@ -94,8 +94,6 @@ pub struct QueryText {
 pub struct TableDeclaration {
     /// The definition; computed columns have type `Null`.
     pub definition: TableDefinition,
-    /// `PRIMARY KEY (...) NOT ENFORCED`.
-    pub primary_key: Vec<String>,
     pub(crate) places: TablePlaces,
 }
 

@@ -140,6 +140,7 @@ mod tests {
             watermark: watermark
                 .map(|column| WatermarkDefinition { column: column.to_owned(), expression: column.to_owned() }),
             partitioned_by: partitioned_by.iter().map(|name| (*name).to_owned()).collect(),
+            primary_key: Vec::new(),
             options: Default::default(),
         }
     }

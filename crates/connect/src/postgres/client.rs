@@ -14,6 +14,10 @@ use crate::options::Options;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every connection begins with: times without a zone are UTC's, and nothing is written.
 const PREAMBLE: &str = "SET TIME ZONE 'UTC'; SET default_transaction_read_only = on";
+/// What every connection that writes begins with: a commit is on disk before it is answered, whatever the database is told otherwise.
+const WRITING_PREAMBLE: &str = "SET TIME ZONE 'UTC'; SET synchronous_commit = on";
+/// The system notices after so long that whoever is at the other end is gone.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 
 /// How a database is reached.
 pub(crate) struct Database {
@@ -52,7 +56,7 @@ impl Database {
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        config.application_name("mulgil");
+        config.application_name("mulgil").keepalives_idle(KEEPALIVE_IDLE);
         let password_file = options.optional("password-file").map(|path| project_dir.join(path));
         let place = place_of(&config);
         Ok(Self { table: table.name.to_string(), config, password_file, place })
@@ -63,8 +67,17 @@ impl Database {
         &self.place
     }
 
-    /// A new connection. It is closed when the client is dropped.
+    /// A new connection, to read. It is closed when the client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, ConnectError> {
+        self.connection(PREAMBLE).await
+    }
+
+    /// A new connection, to write.
+    pub(super) async fn connect_for_writing(&self) -> Result<Client, ConnectError> {
+        self.connection(WRITING_PREAMBLE).await
+    }
+
+    async fn connection(&self, preamble: &str) -> Result<Client, ConnectError> {
         let mut config = self.config.clone();
         if let Some(path) = &self.password_file {
             let failed = |source| ConnectError::File { action: "read", path: path.clone(), source };
@@ -74,14 +87,19 @@ impl Database {
         let (client, connection) = config.connect(NoTls).await.map_err(|error| self.failed("connect to", &error))?;
         // Ends with the client; whoever waits for an answer hears of its error.
         tokio::spawn(async move { drop(connection.await) });
-        client.batch_execute(PREAMBLE).await.map_err(|error| self.failed("connect to", &error))?;
+        client.batch_execute(preamble).await.map_err(|error| self.failed("connect to", &error))?;
         Ok(client)
     }
 
     /// What the server or the connection said.
     pub(super) fn failed(&self, action: &str, error: &tokio_postgres::Error) -> ConnectError {
         let mut words = match error.as_db_error() {
-            Some(said) => said.message().to_owned(),
+            Some(said) => {
+                // Where in what was sent it is wrong, and with which value.
+                let more = [said.detail(), said.where_().and_then(|place| place.lines().next())];
+                let more = more.into_iter().flatten().map(|more| format!("; {more}"));
+                more.fold(said.message().to_owned(), |words, more| words + &more)
+            }
             None => error.to_string(),
         };
         let mut cause = std::error::Error::source(error).filter(|_| error.as_db_error().is_none());
@@ -90,13 +108,39 @@ impl Database {
             words.push_str(&next.to_string());
             cause = next.source();
         }
-        self.refusal(format!("{action} {}: {words}", self.place))
+        let reason = format!("{action} {}: {words}", self.place);
+        if passes(error) {
+            return ConnectError::Away { table: self.table.clone(), reason, retry_after: None };
+        }
+        self.refusal(reason)
     }
 
     /// An error about the table.
     pub(super) fn refusal(&self, reason: impl Into<String>) -> ConnectError {
         ConnectError::Postgres { table: self.table.clone(), reason: reason.into() }
     }
+}
+
+/// Whether it may work later, with nothing changed here: the server is away, starts, stops, is full, or has undone one of two that
+/// waited for each other.
+fn passes(error: &tokio_postgres::Error) -> bool {
+    /// Classes of states: connections, transactions undone, resources, operators who intervene, the system below.
+    const CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
+    /// A statement cancelled by its time limit would be cancelled again; a transaction may only read while a standby takes over.
+    const CANCELED: &str = "57014";
+    const ALSO: [&str; 2] = ["25006", "55P03"];
+    if let Some(code) = error.code() {
+        let code = code.code();
+        return code != CANCELED && (CLASSES.iter().any(|class| code.starts_with(class)) || ALSO.contains(&code));
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(next) = cause {
+        if next.is::<std::io::Error>() {
+            return true;
+        }
+        cause = next.source();
+    }
+    error.is_closed() || error.to_string().starts_with("timeout")
 }
 
 fn place_of(config: &Config) -> String {

@@ -3,10 +3,10 @@
 //! PostgreSQL refuses to run as root, so there it runs as the user `postgres`. A shell holds it: when the test program
 //! ends, however it ends, the shell's input is closed, and the shell stops the server and removes the folder.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock};
 
 /// The password of the clusters' user; it must never be seen in a message.
 pub(crate) const PASSWORD: &str = "h0rse battery";
@@ -16,11 +16,28 @@ set -e
 printf '%s' "$PASSWORD" > "$DIR/password"
 initdb -D "$DIR/data" -U mulgil --auth=scram-sha-256 --pwfile="$DIR/password" -E UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1 \
   || { cat "$DIR/initdb.log"; exit 1; }
-pg_ctl start -w -s -D "$DIR/data" -l "$DIR/server.log" \
-  -o "-c listen_addresses= -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
-  || { cat "$DIR/server.log"; exit 1; }
+start() {
+  pg_ctl start -w -s -D "$DIR/data" -l "$DIR/server.log" \
+    -o "-c listen_addresses= -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
+    || { cat "$DIR/server.log"; exit 1; }
+}
+# The server and its children.
+all() {
+  server=$(head -1 "$DIR/data/postmaster.pid")
+  echo "$server" $(cat "/proc/$server/task/$server/children")
+}
+start
 echo ready
-read -r _ || true
+while read -r order; do
+  case $order in
+    stop) kill -STOP $(all) ;;
+    go) kill -CONT $(all) ;;
+    kill) gone=$(all); kill -KILL $gone; for one in $gone; do while kill -0 "$one" 2>/dev/null; do sleep 0.02; done; done ;;
+    start) start ;;
+  esac
+  echo ready
+done
+kill -CONT $(all) 2>/dev/null || true
 pg_ctl stop -m immediate -s -D "$DIR/data" || true
 rm -rf "$DIR"
 "#;
@@ -30,6 +47,8 @@ pub(crate) struct Cluster {
     dir: PathBuf,
     /// Stops the server when this process ends.
     _holder: Child,
+    /// Where the holder reads and writes.
+    orders: Mutex<(ChildStdin, BufReader<ChildStdout>)>,
 }
 
 impl Cluster {
@@ -59,11 +78,17 @@ impl Cluster {
         };
         command.env("PATH", path).env("DIR", &dir).env("PASSWORD", PASSWORD).current_dir("/");
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let mut said = String::new();
-        let mut output = BufReader::new(holder.stdout.take().unwrap());
-        while output.read_line(&mut said).unwrap() > 0 && !said.ends_with("ready\n") {}
-        assert!(said.ends_with("ready\n"), "PostgreSQL did not start: {said}");
-        Self { dir, _holder: holder }
+        let orders = (holder.stdin.take().unwrap(), BufReader::new(holder.stdout.take().unwrap()));
+        let cluster = Self { dir, _holder: holder, orders: Mutex::new(orders) };
+        wait_until_ready(&mut cluster.orders.lock().unwrap().1);
+        cluster
+    }
+
+    /// `stop` and `go` on, as with SIGSTOP and SIGCONT; `kill` as with SIGKILL, and `start` again over the same data.
+    pub(crate) fn order(&self, order: &str) {
+        let mut orders = self.orders.lock().unwrap();
+        writeln!(orders.0, "{order}").unwrap();
+        wait_until_ready(&mut orders.1);
     }
 
     /// The URL of its database, with the password in it.
@@ -78,6 +103,12 @@ impl Cluster {
         let done = Command::new("psql").args(arguments).output().unwrap();
         assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
     }
+}
+
+fn wait_until_ready(output: &mut impl BufRead) {
+    let mut said = String::new();
+    while output.read_line(&mut said).unwrap() > 0 && !said.ends_with("ready\n") {}
+    assert!(said.ends_with("ready\n"), "PostgreSQL did not start: {said}");
 }
 
 /// Where `initdb` and `pg_ctl` are: on the path, or where Debian puts them.

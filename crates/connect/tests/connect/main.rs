@@ -13,6 +13,7 @@ mod kafka_epochs;
 mod lake;
 mod lake_failures;
 mod postgres;
+mod postgres_writes;
 mod project;
 mod sinks;
 mod topic;

@@ -9,7 +9,7 @@ use mulgil_connect::lookup::Lookup;
 use super::cluster::{Cluster, PASSWORD};
 use super::project::{Project, drain, table, text};
 
-fn postgres(name: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
+pub fn postgres(name: &str, columns: &str, more: &[(&str, &str)]) -> TableDefinition {
     let url = Cluster::shared().url();
     let options = [("connector", "postgres"), ("url", url.as_str())];
     table(name, columns, &options.iter().chain(more).copied().collect::<Vec<_>>())

@@ -123,6 +123,7 @@ pub fn table(name: &str, columns: &str, options: &[(&str, &str)]) -> TableDefini
         columns: columns.collect(),
         watermark: None,
         partitioned_by: vec![],
+        primary_key: vec![],
         options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
     }
 }
@@ -131,6 +132,12 @@ pub fn table(name: &str, columns: &str, options: &[(&str, &str)]) -> TableDefini
 pub fn metadata(mut table: TableDefinition, name: &str, key: &str, is_virtual: bool) -> TableDefinition {
     let column = table.columns.iter_mut().find(|column| column.name == name).unwrap();
     column.metadata = Some(MetadataDefinition { key: key.to_owned(), is_virtual });
+    table
+}
+
+/// The same table with a primary key.
+pub fn primary_key(mut table: TableDefinition, columns: &[&str]) -> TableDefinition {
+    table.primary_key = columns.iter().map(|column| (*column).to_owned()).collect();
     table
 }
 
