@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use mulgil_connect::guarantee::Guarantee;
 
 /// Build and operate data pipelines: flows on a schedule, views kept up to date, one binary.
 #[derive(Debug, Parser)]
@@ -286,6 +287,10 @@ pub(crate) struct SqlArguments {
     /// How long from one checkpoint to the next, in milliseconds
     #[arg(long, value_name = "MS", default_value_t = 10_000, requires = "checkpoints")]
     pub(crate) checkpoint_interval_ms: u64,
+    /// In stream mode: what is promised of the rows of an INSERT: at-most-once, at-least-once, exactly-once or
+    /// end-to-end-exactly-once; the strongest that its tables can give where nothing is said
+    #[arg(long)]
+    pub(crate) guarantee: Option<Guarantee>,
     /// In stream mode: how many subtasks each stage has; as many as the machine has cores where nothing is said
     #[arg(long)]
     pub(crate) parallelism: Option<usize>,

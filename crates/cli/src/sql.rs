@@ -40,9 +40,9 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
     let spinner = ProgressBar::new_spinner().with_message("running");
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
     // What is followed, or goes on after a crash, belongs to this process.
-    let is_own = sql.follow || sql.checkpoints.is_some() || sql.parallelism.is_some();
+    let is_own = sql.follow || sql.checkpoints.is_some() || sql.parallelism.is_some() || sql.guarantee.is_some();
     if is_own && matches!(sql.mode, Mode::Batch) {
-        bail!("--follow, --checkpoints and --parallelism are for streams: add --mode stream");
+        bail!("--follow, --checkpoints, --guarantee and --parallelism are for streams: add --mode stream");
     }
     let server = if is_own { None } else { running(&arguments.project).await? };
     let result = match server {
@@ -110,6 +110,7 @@ async fn by_myself(
         parallelism: sql.parallelism.unwrap_or_else(cores),
         follow: sql.follow,
         checkpoints,
+        guarantee: sql.guarantee,
         ..RunOptions::default()
     };
     let mut failure = None;

@@ -5,6 +5,7 @@ use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
 use mulgil_server::views::{Checkpoints, HeldBackBy, ViewDetail};
+use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format, ViewCommand};
@@ -20,7 +21,8 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
         let offline = Offline::open(&arguments.project)?;
         let plan = offline.session().stream_view(&TableName::parse(view))?;
         let graph = if *physical { Graph::Physical } else { Graph::Logical };
-        explain::print(&plan.graph, graph, explain::format(arguments.format, *dot))?;
+        let given = guarantee_of_view(&offline.session(), &plan, &TableName::parse(view))?;
+        explain::print((&plan.graph, given.as_ref()), graph, explain::format(arguments.format, *dot))?;
         return Ok(Exit::Done);
     }
     let connection = Connection::open(&arguments.project).await?;
@@ -129,6 +131,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("late rows dropped", json!(view.late_rows_dropped)),
         ("rows without event time", json!(detail.null_event_times)),
         ("rows skipped", json!(detail.skipped_rows)),
+        ("guarantee", json!(detail.guarantee.as_ref().map(|guarantee| &guarantee.given))),
         ("last checkpoint", json!(detail.checkpoints.as_ref().map(checkpoint))),
     ];
     if let Some(error) = &view.error {

@@ -11,6 +11,7 @@ pub mod definition;
 pub mod error;
 mod filesystem;
 mod format;
+pub mod guarantee;
 mod kafka;
 pub mod lake;
 pub mod lookup;

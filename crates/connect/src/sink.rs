@@ -33,6 +33,10 @@ pub trait Sink: Send + Sync {
     fn delivery(&self) -> Delivery {
         if self.transaction().is_some() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
     }
+    /// Whether what has been written is gone with the process, so that a job without checkpoints writes nothing twice.
+    fn is_forgotten(&self) -> bool {
+        false
+    }
     /// A writer for one subtask.
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError>;
     /// At a cut, when every writer has sealed: what has to be kept so that the sink goes on from here, with `whole` all of

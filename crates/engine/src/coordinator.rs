@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use mulgil_connect::guarantee::Given;
 use mulgil_dataflow::physical::PhysicalGraph;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
@@ -41,7 +42,7 @@ const CHANGE_INTERVAL: Duration = Duration::from_millis(50);
 /// Starts the threads and tasks of a job, and the coordinator over them.
 pub(crate) fn start(
     graph: &PhysicalGraph,
-    options: JobOptions,
+    (options, given): (JobOptions, Given),
     (connections, partitions): (Connections, HashMap<String, Vec<String>>),
     (folder, restored): (Option<CheckpointFolder>, Option<Cut>),
     io: &Handle,
@@ -59,7 +60,7 @@ pub(crate) fn start(
         }
     }
     wiring.leave_out_what_has_ended();
-    let view = Arc::new(view_of(&options.name, &mut wiring));
+    let view = Arc::new(view_of(&options.name, given, &mut wiring));
 
     let (cancel, cancelled) = mpsc::channel(1);
     let (result_sender, result) = watch::channel(None);
@@ -111,9 +112,10 @@ pub(crate) fn start(
 }
 
 /// The counters of a job; its edges move there.
-fn view_of(name: &str, wiring: &mut Wiring) -> JobView {
+fn view_of(name: &str, given: Given, wiring: &mut Wiring) -> JobView {
     JobView {
         name: name.to_owned(),
+        guarantee: given.into(),
         metrics: Arc::clone(&wiring.metrics),
         partitions: wiring.reads.iter().map(|read| Arc::clone(&read.metrics)).collect(),
         subtasks: wiring.workers.iter().flatten().map(|tasklet| Arc::clone(&tasklet.metrics)).collect(),

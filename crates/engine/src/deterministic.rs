@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use mulgil_connect::guarantee::Guarantee;
 use mulgil_connect::time::Alignment;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::physical::PhysicalGraph;
@@ -24,6 +25,7 @@ use crate::cut::Cut;
 use crate::error::JobError;
 use crate::job::JobSummary;
 use crate::queue::Message;
+use crate::status::GuaranteeStatus;
 use crate::tasklet::Turn;
 use crate::view::JobView;
 use crate::wiring::{PartitionRead, Wiring, WiringOptions, wire};
@@ -202,6 +204,7 @@ impl<'a> Run<'a> {
             rest.map_or_else(|| [].iter(), |rest| rest.iter())
         };
         let view = JobView {
+            guarantee: GuaranteeStatus { given: Guarantee::ExactlyOnce.name(), reasons: Vec::new() },
             name: "deterministic".to_owned(),
             metrics: wiring.metrics.clone(),
             partitions: wiring.reads.iter().map(|read| read.metrics.clone()).collect(),

@@ -6,6 +6,9 @@ pub enum JobError {
     /// The graph cannot be run: a missing source or sink, a changelog into an append-only sink.
     #[error("cannot plan the job: {0}")]
     Plan(String),
+    /// The guarantee that was asked for cannot be given.
+    #[error("{0}")]
+    Guarantee(String),
     /// A source could not be opened or read.
     #[error("source {table}: {reason}")]
     Source {

@@ -1,15 +1,17 @@
 //! A running dataflow: started from a graph, watched, cancelled, joined.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use mulgil_connect::error::ConnectError;
-use mulgil_connect::sink::Sink;
+use mulgil_connect::guarantee::{Given, Guarantee, Pipeline};
+use mulgil_connect::sink::{Delivery, Sink};
 use mulgil_connect::source::{Position, Source};
 use mulgil_connect::time::Alignment;
-use mulgil_dataflow::graph::Graph;
+use mulgil_connect::transaction::Transaction;
+use mulgil_dataflow::graph::{Graph, LogicalOperator};
 use mulgil_dataflow::key::KEY_GROUP_COUNT;
 use mulgil_dataflow::physical::{PhysicalGraph, plan};
 use tokio::runtime::Handle;
@@ -21,7 +23,8 @@ use crate::coordinator;
 use crate::crash;
 use crate::cut::{Cut, Owner};
 use crate::error::JobError;
-use crate::spool::SpooledSink;
+use crate::marked::MarkedSink;
+use crate::spool::{SpooledSink, file_name, is_spool};
 use crate::status::JobStatus;
 use crate::view::JobView;
 
@@ -42,6 +45,8 @@ pub struct JobOptions {
     pub commit_interval: Option<Duration>,
     /// Where it keeps its checkpoints, and goes on from the last one; `None` for a job that starts anew each time.
     pub checkpoints: Option<CheckpointOptions>,
+    /// What is promised of its rows; the strongest that its sources and sinks can give where nothing is said.
+    pub guarantee: Option<Guarantee>,
 }
 
 impl Default for JobOptions {
@@ -54,6 +59,7 @@ impl Default for JobOptions {
             start_positions: HashMap::new(),
             commit_interval: None,
             checkpoints: None,
+            guarantee: None,
         }
     }
 }
@@ -104,16 +110,18 @@ impl Job {
         crate::memory::keep_freed();
         let mut connections = Connections { sources, sinks };
         connections.check(&graph)?;
+        let given = connections.guarantee(&logical, options.guarantee, options.checkpoints.is_some())?;
         let partitions = connections.partitions(&graph).await?;
         let (folder, restored) = match &options.checkpoints {
             Some(checkpoints) => {
-                connections.spool(&options.name, checkpoints);
-                let (folder, cut) = go_on(checkpoints, &logical, options.parallelism, &connections).await?;
+                let left_over = connections.spool(&options.name, checkpoints, given.guarantee);
+                let (folder, cut) =
+                    go_on(checkpoints, &logical, options.parallelism, (&connections, left_over)).await?;
                 (Some(folder), cut)
             }
             None => (None, None),
         };
-        coordinator::start(&graph, options, (connections, partitions), (folder, restored), io)
+        coordinator::start(&graph, (options, given), (connections, partitions), (folder, restored), io)
     }
 }
 
@@ -122,7 +130,7 @@ async fn go_on(
     options: &CheckpointOptions,
     graph: &Graph,
     parallelism: usize,
-    connections: &Connections,
+    (connections, left_over): (&Connections, Sinks),
 ) -> Result<(CheckpointFolder, Option<Cut>), JobError> {
     let failed = |error: CheckpointError| JobError::Checkpoint(error.to_string());
     let (options, graph) = (options.clone(), graph.clone());
@@ -148,11 +156,15 @@ async fn go_on(
         sink.restore(&sealed.part.name, sealed.part.rows.clone()).await.map_err(refused)?;
     }
     crash::point("in the middle of recovery");
-    publish(manifest.number, &cut.staged, &connections.sinks).await?;
+    let publishers = connections.publishers(&cut, left_over);
+    publish(manifest.number, &cut.staged, &publishers).await?;
     connections.begin(Some(manifest.number)).await?;
     crash::point("after recovery");
     Ok((folder, Some(cut)))
 }
+
+/// Sinks, by table.
+type Sinks = HashMap<String, Arc<dyn Sink>>;
 
 /// The sources and sinks of a job, by table.
 pub(crate) struct Connections {
@@ -177,19 +189,49 @@ impl Connections {
         Ok(())
     }
 
-    /// Lets the rows of sinks that can take them epoch by epoch wait for checkpoints.
-    fn spool(&mut self, pipeline: &str, checkpoints: &CheckpointOptions) {
+    /// What is promised of the rows of a graph.
+    fn guarantee(&self, graph: &Graph, asked: Option<Guarantee>, has_checkpoints: bool) -> Result<Given, JobError> {
+        guarantee(graph, (&self.sources, &self.sinks), asked, has_checkpoints).map_err(JobError::Guarantee)
+    }
+
+    /// Lets the rows of sinks wait for checkpoints, where they have to: those of sinks that can take them epoch by epoch,
+    /// and at most once those of all others. Gives how those would have waited that need not: a checkpoint that was made
+    /// under another guarantee may hold rows of theirs.
+    fn spool(&mut self, pipeline: &str, checkpoints: &CheckpointOptions, guarantee: Guarantee) -> Sinks {
+        let mut left_over = HashMap::new();
         for (table, sink) in &mut self.sinks {
-            if let Some(transaction) = sink.transaction() {
-                *sink = Arc::new(SpooledSink {
-                    sink: Arc::clone(sink),
-                    transaction,
-                    pipeline: pipeline.to_owned(),
-                    folder: checkpoints.folder.clone(),
-                    table: table.clone(),
-                });
+            let transaction = sink.transaction();
+            let waits = match guarantee {
+                Guarantee::AtMostOnce => transaction.is_some() || sink.delivery() < Delivery::ExactlyOnce,
+                Guarantee::AtLeastOnce => false,
+                Guarantee::ExactlyOnce | Guarantee::EndToEndExactlyOnce => transaction.is_some(),
+            };
+            let marked = || {
+                let mark = checkpoints.folder.join(format!("{}.given", file_name(table)));
+                Arc::new(MarkedSink { sink: Arc::clone(sink), mark }) as Arc<dyn Transaction>
+            };
+            let spooled = Arc::new(SpooledSink {
+                sink: Arc::clone(sink),
+                transaction: transaction.unwrap_or_else(marked),
+                pipeline: pipeline.to_owned(),
+                folder: checkpoints.folder.clone(),
+                table: table.clone(),
+            });
+            if waits {
+                *sink = spooled;
+            } else {
+                left_over.insert(table.clone(), spooled as Arc<dyn Sink>);
             }
         }
+        left_over
+    }
+
+    /// Who publishes what a checkpoint has staged: whoever has staged it.
+    fn publishers(&self, cut: &Cut, left_over: Sinks) -> Sinks {
+        let is_spooled =
+            |table: &String| cut.staged.get(table).is_some_and(|names| names.iter().any(|name| is_spool(name)));
+        let left_over = left_over.into_iter().filter(|(table, _)| is_spooled(table));
+        self.sinks.clone().into_iter().chain(left_over).collect()
     }
 
     /// Whether every table of the graph is there, and every sink can take what it would get.
@@ -233,6 +275,32 @@ impl Connections {
         }
         Ok(partitions)
     }
+}
+
+/// What is promised of the rows of a graph with these sources and sinks: the guarantee that is asked for, or the strongest.
+///
+/// # Errors
+/// It cannot be given: which table is in the way, why, and what to do.
+pub fn guarantee(
+    graph: &Graph,
+    (sources, sinks): (&HashMap<String, Arc<dyn Source>>, &HashMap<String, Arc<dyn Sink>>),
+    asked: Option<Guarantee>,
+    has_checkpoints: bool,
+) -> Result<Given, String> {
+    let (mut read, mut written) = (BTreeMap::new(), BTreeMap::new());
+    for node in &graph.nodes {
+        match &node.operator {
+            LogicalOperator::Source { table, .. } => {
+                read.extend(sources.get(table).map(|source| (table.as_str(), source.as_ref())));
+            }
+            LogicalOperator::Sink { table } => {
+                written.extend(sinks.get(table).map(|sink| (table.as_str(), sink.as_ref())));
+            }
+            _ => {}
+        }
+    }
+    let (sources, sinks) = (read.into_iter().collect(), written.into_iter().collect());
+    Pipeline { sources, sinks, has_checkpoints }.give(asked)
 }
 
 /// How a job has ended.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod job;
 mod latency;
 mod lookup;
+mod marked;
 mod memory;
 mod metrics;
 mod queue;

@@ -123,8 +123,13 @@ impl Sink for SpooledSink {
     }
 }
 
+/// Whether that is the name of a spool file.
+pub(crate) fn is_spool(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == SPOOL)
+}
+
 /// Letters and digits of a table's name.
-fn file_name(table: &str) -> String {
+pub(crate) fn file_name(table: &str) -> String {
     table.chars().map(|c| if c.is_alphanumeric() || c == '_' { c } else { '.' }).collect()
 }
 

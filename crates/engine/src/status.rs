@@ -1,5 +1,6 @@
 //! What can be seen of a job from outside, as plain values that serialise: for the API, the UI and tests.
 
+use mulgil_connect::guarantee::{Given, Reason};
 use serde::Serialize;
 
 /// A job at one moment.
@@ -11,6 +12,8 @@ pub struct JobStatus {
     pub state: JobState,
     /// Why it failed.
     pub error: Option<String>,
+    /// What is promised of its rows.
+    pub guarantee: GuaranteeStatus,
     /// The event time that all results delivered to the sinks have come to; `None` before the first watermark.
     pub watermark_ms: Option<i64>,
     /// The partition that holds event time back: the answer to "why is there no output?".
@@ -41,6 +44,33 @@ pub struct JobStatus {
     pub subtasks: Vec<SubtaskStatus>,
     /// The queues between reader tasks, stages and writer tasks.
     pub edges: Vec<EdgeStatus>,
+}
+
+/// What is promised of a job's rows, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuaranteeStatus {
+    /// The guarantee, as it is written.
+    pub given: &'static str,
+    /// What its tables have to do with it.
+    pub reasons: Vec<GuaranteeReason>,
+}
+
+/// What a table has to do with a guarantee.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GuaranteeReason {
+    /// Whether the table is read; otherwise it is written.
+    pub is_source: bool,
+    /// The table.
+    pub table: String,
+    /// What it can do.
+    pub says: &'static str,
+}
+
+impl From<Given> for GuaranteeStatus {
+    fn from(given: Given) -> Self {
+        let reason = |Reason { is_source, table, says }| GuaranteeReason { is_source, table, says };
+        Self { given: given.guarantee.name(), reasons: given.reasons.into_iter().map(reason).collect() }
+    }
 }
 
 /// How long rows are under way, from being read to being written, over the last minute or two in which rows were written.

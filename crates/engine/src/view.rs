@@ -12,7 +12,7 @@ use crate::job::{JobResult, JobSummary};
 use crate::latency::Latency;
 use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
 use crate::status::{
-    CheckpointStatus, EdgeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState,
+    CheckpointStatus, EdgeStatus, GuaranteeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState,
     PartitionStatus, SinkStatus, SubtaskStatus,
 };
 use crate::throughput::Rate;
@@ -20,6 +20,7 @@ use crate::throughput::Rate;
 /// The counters of a job.
 pub(crate) struct JobView {
     pub(crate) name: String,
+    pub(crate) guarantee: GuaranteeStatus,
     pub(crate) metrics: Arc<JobMetrics>,
     pub(crate) partitions: Vec<Arc<PartitionMetrics>>,
     pub(crate) subtasks: Vec<Arc<SubtaskMetrics>>,
@@ -46,6 +47,7 @@ impl JobView {
             name: self.name.clone(),
             state,
             error,
+            guarantee: self.guarantee.clone(),
             watermark_ms,
             held_back_by: if state == JobState::Running { held_back_by(&partitions) } else { None },
             rows_in: self.rows_in(),

@@ -20,6 +20,7 @@ mod node;
 pub mod place;
 pub mod progress;
 pub mod project;
+pub mod recovery;
 mod reload;
 mod rows;
 pub mod runs;

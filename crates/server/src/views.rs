@@ -6,7 +6,7 @@ use std::time::Instant;
 use axum::extract::State;
 use jiff::Timestamp;
 use mulgil_connect::definition::TableName;
-use mulgil_engine::status::{CheckpointStatus, JobStatus, PartitionStatus};
+use mulgil_engine::status::{JobStatus, PartitionStatus};
 use mulgil_serving::status::ViewStatus;
 use mulgil_serving::views::ViewError;
 use serde::{Deserialize, Serialize};
@@ -17,6 +17,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
 use crate::node::Node;
+pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason};
 use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
 use crate::reload::Loaded;
@@ -112,6 +113,9 @@ pub struct ViewDetail {
     pub sources: Vec<SourceProgress>,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// What is promised of its rows. Absent: it has not been started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarantee: Option<Guarantee>,
     /// How its checkpoints go. Absent: none has been made since it was started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoints: Option<Checkpoints>,
@@ -128,44 +132,6 @@ pub struct ViewDetail {
     /// When it was last computed as a whole, where its mode is `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refreshed_at: Option<Timestamp>,
-}
-
-/// How the checkpoints of a view go.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Checkpoints {
-    /// How many have been made since the view was started.
-    pub completed: u64,
-    /// How many could not be written.
-    pub failed: u64,
-    /// When the last one was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub completed_at: Option<Timestamp>,
-    /// How long rows stood still for the last one, in milliseconds.
-    pub pause_ms: f64,
-    /// How long it took to write the last one, while rows went on, in milliseconds.
-    pub took_ms: f64,
-    /// What the last one has written, in bytes.
-    pub written_bytes: u64,
-    /// What the state takes on disk, in bytes.
-    pub state_bytes: u64,
-    /// Why the last one could not be written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-}
-
-impl From<CheckpointStatus> for Checkpoints {
-    fn from(status: CheckpointStatus) -> Self {
-        Self {
-            completed: status.completed,
-            failed: status.failed,
-            completed_at: time(status.completed_ms),
-            pause_ms: status.pause_ms,
-            took_ms: status.took_ms,
-            written_bytes: status.written_bytes,
-            state_bytes: status.state_bytes,
-            error: status.error,
-        }
-    }
 }
 
 /// The partition with the smallest watermark.
@@ -390,6 +356,7 @@ impl ViewDetail {
             dataflow: job.map(Dataflow::from),
             sources: status.partitions.iter().map(SourceProgress::of).collect(),
             late_sample: status.late_sample.clone(),
+            guarantee: status.guarantee.clone().map(Guarantee::from),
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
             null_event_times: status.null_event_times,
             skipped_rows: status.skipped_rows,
@@ -411,6 +378,7 @@ impl ViewDetail {
             dataflow: None,
             sources: Vec::new(),
             late_sample: Vec::new(),
+            guarantee: None,
             checkpoints: None,
             null_event_times: 0,
             skipped_rows: 0,

@@ -14,6 +14,7 @@ use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
+use mulgil_connect::guarantee::Guarantee;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
 use mulgil_dataflow::time_to_live::TimeToLive;
@@ -30,7 +31,7 @@ use mulgil_sql::stream::{RESULT_SINK, StreamPlan};
 use tokio::runtime::Handle;
 
 use self::changelog::ChangelogSink;
-pub use self::explain::{ExplainOptions, explain};
+pub use self::explain::{ExplainOptions, explain, guarantee_of_view};
 pub use self::frame::{run_frame, run_frame_into};
 use crate::result::{ResultError, ResultTable};
 use crate::sink::ResultSink;
@@ -61,6 +62,9 @@ pub struct RunOptions {
     pub follow: bool,
     /// Where `INSERT`s in stream mode keep their checkpoints, each in a folder of its own, and go on from the last one.
     pub checkpoints: Option<CheckpointOptions>,
+    /// What is promised of the rows of an `INSERT` in stream mode; the strongest that there is where nothing is said. Views
+    /// say so for themselves.
+    pub guarantee: Option<Guarantee>,
     /// Limits of a batch query.
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
@@ -92,6 +96,9 @@ impl RunOptions {
         if settings.says("state-ttl") {
             self.time_to_live = stated.time_to_live;
         }
+        if settings.says("guarantee") {
+            self.guarantee = stated.guarantee;
+        }
     }
 }
 
@@ -102,6 +109,7 @@ impl Default for RunOptions {
             parallelism: 1,
             follow: false,
             checkpoints: None,
+            guarantee: None,
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
             early_fire: None,
@@ -221,7 +229,13 @@ async fn run_statement(
 ) -> Result<StatementResult, RunError> {
     match (&statement.kind, options.mode) {
         (StatementKind::Explain(inner), mode) => {
-            let options = ExplainOptions { mode, parallelism: options.parallelism, ..ExplainOptions::default() };
+            let options = ExplainOptions {
+                mode,
+                parallelism: options.parallelism,
+                guarantee: options.guarantee,
+                has_checkpoints: options.checkpoints.is_some(),
+                ..ExplainOptions::default()
+            };
             Ok(StatementResult::Explained(explain(session, inner, options).await?))
         }
         (StatementKind::Query(_), Mode::Batch) => Ok(StatementResult::Rows(session.run_query(statement).await?)),
@@ -260,13 +274,7 @@ async fn run_job(
     sink_name: String,
     sink: Arc<dyn Sink>,
 ) -> Result<u64, RunError> {
-    let mut sources: HashMap<String, Arc<dyn Source>> = HashMap::new();
-    for name in &plan.sources {
-        if let Some(table) = session.catalog().table(name) {
-            let source = session.connectors().source(&table.definition).map_err(SqlError::from)?;
-            sources.insert(name.to_string(), source);
-        }
-    }
+    let sources = sources(session, &plan)?;
     let follow = options.follow && sink_name != RESULT_SINK;
     let job_options = JobOptions {
         name: sink_name.clone(),
@@ -279,6 +287,8 @@ async fn run_job(
             .clone()
             .filter(|_| sink_name != RESULT_SINK)
             .map(|checkpoints| checkpoints.of(&sink_name)),
+        // What a SELECT gives is gathered anew each time.
+        guarantee: options.guarantee.filter(|_| sink_name != RESULT_SINK),
         ..JobOptions::default()
     };
     let mut sinks = side_sinks(session, &plan)?;
@@ -286,6 +296,20 @@ async fn run_job(
     let job = Job::start(plan.graph, job_options, sources, sinks, &Handle::current()).await?;
     job.join().await?;
     Ok(job.status().sinks.iter().filter(|sink| sink.table == sink_name).map(|sink| sink.rows).sum())
+}
+
+/// The sources of the tables that a stream reads.
+///
+/// # Errors
+/// Such a table cannot be read.
+pub(crate) fn sources(session: &Session, plan: &StreamPlan) -> Result<HashMap<String, Arc<dyn Source>>, SqlError> {
+    let mut sources = HashMap::new();
+    for name in &plan.sources {
+        if let Some(table) = session.catalog().table(name) {
+            sources.insert(name.to_string(), session.connectors().source(&table.definition)?);
+        }
+    }
+    Ok(sources)
 }
 
 /// The sinks of the tables into which a stream puts rows aside.

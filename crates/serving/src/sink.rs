@@ -60,6 +60,10 @@ impl Sink for ResultSink {
         Delivery::ExactlyOnce
     }
 
+    fn is_forgotten(&self) -> bool {
+        true
+    }
+
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
         let mut subtasks = self.subtasks.lock().unwrap_or_else(PoisonError::into_inner);
         while subtasks.len() <= subtask {

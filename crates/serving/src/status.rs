@@ -1,6 +1,6 @@
 //! What can be seen of a view from outside, as plain values that serialise.
 
-use mulgil_engine::status::{CheckpointStatus, HeldBackBy, PartitionStatus};
+use mulgil_engine::status::{CheckpointStatus, GuaranteeStatus, HeldBackBy, PartitionStatus};
 use mulgil_sql::statement::RefreshMode;
 use serde::Serialize;
 
@@ -43,6 +43,8 @@ pub struct ViewStatus {
     pub skipped_rows: u64,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// What is promised of its rows, and why; `None` before its job has been started.
+    pub guarantee: Option<GuaranteeStatus>,
     /// How its checkpoints go; `None` before the first, and where there are none.
     pub checkpoints: Option<CheckpointStatus>,
     /// The partitions that it reads.

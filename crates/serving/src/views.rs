@@ -9,7 +9,7 @@ mod error;
 mod news;
 mod stored;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,6 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_connect::sink::Sink;
-use mulgil_connect::source::Source;
 use mulgil_dataflow::batch::Batch;
 use mulgil_engine::checkpoint::{CheckpointError, CheckpointOptions};
 use mulgil_engine::error::JobError;
@@ -38,7 +37,7 @@ use tokio::sync::{Notify, broadcast};
 use self::cell::ViewCell;
 pub use self::error::ViewError;
 use crate::result::ResultTable;
-use crate::run::side_sinks;
+use crate::run::{side_sinks, sources};
 use crate::sink::ResultSink;
 use crate::status::{ViewChange, ViewStatus};
 
@@ -172,13 +171,7 @@ impl Views {
         }
         let failed = |source: SqlError| ViewError::Sql { name: name.clone(), source };
         let plan = self.session().stream_view(&view.name).map_err(failed)?;
-        let mut sources: HashMap<String, Arc<dyn Source>> = HashMap::new();
-        for source in &plan.sources {
-            if let Some(table) = self.shared.catalog.table(source) {
-                let opened = self.shared.connectors.source(&table.definition);
-                sources.insert(source.to_string(), opened.map_err(|error| failed(error.into()))?);
-            }
-        }
+        let sources = sources(&self.session(), &plan).map_err(failed)?;
         let mut sinks = side_sinks(&self.session(), &plan).map_err(failed)?;
         let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
@@ -192,6 +185,7 @@ impl Views {
             follow: true,
             commit_interval: Some(COMMIT_INTERVAL),
             checkpoints: self.checkpoints_of(view),
+            guarantee: view.stream.guarantee,
             ..JobOptions::default()
         };
         sinks.insert(name.clone(), sink);

@@ -24,6 +24,8 @@ mod forgetting;
 mod frames;
 #[path = "serving/functions.rs"]
 mod functions;
+#[path = "serving/guarantees.rs"]
+mod guarantees;
 #[path = "serving/generated/mod.rs"]
 mod generated;
 #[path = "serving/joins.rs"]

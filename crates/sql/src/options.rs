@@ -6,6 +6,7 @@ use std::path::Path;
 
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::TableName;
+use mulgil_connect::guarantee::Guarantee;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::{EarlyFire, Trigger};
 
@@ -14,8 +15,8 @@ use crate::problem::{Mistake, SqlProblem, did_you_mean};
 use crate::statement::Setting;
 
 /// The names of the options.
-pub(crate) const STREAM_OPTIONS: [&str; 6] =
-    ["allowed-lateness", "early-fire", "early-fire-clock", "late-rows", "state-ttl", "state-ttl-clock"];
+pub(crate) const STREAM_OPTIONS: [&str; 7] =
+    ["allowed-lateness", "early-fire", "early-fire-clock", "guarantee", "late-rows", "state-ttl", "state-ttl-clock"];
 
 /// What is said, or taken where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct StreamOptions {
     /// The tables to which rows go that are too late, each to the first of which it has all columns: option `late-rows`,
     /// names with commas between.
     pub late_rows: Vec<TableName>,
+    /// What is promised of its rows: option `guarantee`; the strongest that there is where nothing is said.
+    pub guarantee: Option<Guarantee>,
 }
 
 /// What the `SET` statements of a text have said so far.
@@ -79,7 +82,8 @@ impl StreamOptions {
         let allowed_lateness_ms = options.length_of_time("allowed-lateness", 0)?.map_or(0, i64::unsigned_abs);
         let late_rows = written.get("late-rows").map_or("", String::as_str).split(',').map(str::trim);
         let late_rows = late_rows.filter(|table| !table.is_empty()).map(TableName::parse).collect();
-        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows })
+        let guarantee = options.guarantee()?;
+        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows, guarantee })
     }
 }
 
@@ -96,6 +100,14 @@ impl Written<'_> {
         duration_of_text(text).filter(|ms| *ms >= ms_min).map(Some).ok_or_else(|| {
             Mistake::new((self.place)(option), format!("'{text}' is not a length of time"))
                 .remedy("write for example '1 d' or '30 min'")
+        })
+    }
+
+    fn guarantee(&self) -> Result<Option<Guarantee>, Mistake> {
+        let Some(text) = self.options.get("guarantee") else { return Ok(None) };
+        text.parse().map(Some).map_err(|reason: String| {
+            let (what, remedy) = reason.split_once("; ").unwrap_or((&reason, ""));
+            Mistake::new((self.place)("guarantee"), what).remedy(remedy)
         })
     }
 
@@ -138,8 +150,14 @@ mod tests {
                     trigger: Trigger::allowing(2_000),
                     time_to_live: Some(TimeToLive::EventTime(1_000)),
                     late_rows: vec![TableName::parse("raw.late"), TableName::parse("later")],
+                    guarantee: None,
                 }),
             ),
+            (
+                vec![("guarantee", "at-least-once")],
+                Ok(StreamOptions { guarantee: Some(Guarantee::AtLeastOnce), ..StreamOptions::default() }),
+            ),
+            (vec![("guarantee", "always")], Err("'always' is no guarantee".to_owned())),
             (vec![("early-fire", "0 s")], Err("'0 s' is not a length of time".to_owned())),
             (vec![("early-fire-clock", "sun")], Err("'sun' is no clock".to_owned())),
         ];

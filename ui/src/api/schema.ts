@@ -1040,6 +1040,22 @@ export interface components {
             /** @description Where the run stands. */
             status: components["schemas"]["RunStatus"];
         };
+        /** @description What is promised of a view's rows, and why. */
+        Guarantee: {
+            /** @description `at-most-once`, `at-least-once`, `exactly-once` or `end-to-end exactly-once`. */
+            given: string;
+            /** @description What the tables have to do with it. */
+            reasons: components["schemas"]["GuaranteeReason"][];
+        };
+        /** @description What a table has to do with a guarantee. */
+        GuaranteeReason: {
+            /** @description Whether the table is read; otherwise it is written. */
+            is_source: boolean;
+            /** @description What it can do. */
+            says: string;
+            /** @description The table. */
+            table: string;
+        };
         /** @description The server's health. */
         Health: {
             /** @description `ok`. A server that is not well answers with an error instead. */
@@ -1790,6 +1806,7 @@ export interface components {
             definition: string;
             /** @description Its file, relative to the project's folder. */
             file: string;
+            guarantee?: components["schemas"]["Guarantee"] | null;
             held_back_by?: components["schemas"]["HeldBackBy"] | null;
             /** @description The latest few late rows, each as JSON text. */
             late_sample: string[];

@@ -92,15 +92,15 @@ impl SinkWriter for LedgerWriter {
 
 /// A system that takes epochs as transactions, and fails now and then in the middle of one or right after it.
 #[derive(Default)]
-struct Database {
-    lines: Mutex<Vec<String>>,
+pub(crate) struct Database {
+    pub(crate) lines: Mutex<Vec<String>>,
     last: Mutex<Option<u64>>,
     /// Of the applications to come: `Some(true)` fails after it, `Some(false)` before.
-    faults: Mutex<Vec<Option<bool>>>,
+    pub(crate) faults: Mutex<Vec<Option<bool>>>,
 }
 
 #[derive(Clone, Default)]
-pub(crate) struct DatabaseHandle(Arc<Database>);
+pub(crate) struct DatabaseHandle(pub(crate) Arc<Database>);
 
 impl DatabaseHandle {
     /// The rows that are in.
@@ -200,7 +200,7 @@ async fn a_table_that_is_ahead_of_the_checkpoints_is_refused() {
     assert!(refused.to_string().contains("rows of checkpoint 7"), "{refused}");
 }
 
-fn checkpointed(parallelism: usize, folder: &Path) -> JobOptions {
+pub(crate) fn checkpointed(parallelism: usize, folder: &Path) -> JobOptions {
     let checkpoints =
         CheckpointOptions { interval: Duration::from_millis(1), ..CheckpointOptions::new(folder.to_owned()) };
     JobOptions { checkpoints: Some(checkpoints), ..options(parallelism) }

@@ -10,6 +10,7 @@ mod endings;
 mod equality;
 mod flow;
 mod graphs;
+mod guarantees;
 mod lookups;
 mod memory;
 mod observed;

@@ -178,6 +178,7 @@ impl ViewCell {
             null_event_times: job.as_ref().map_or(0, |job| job.null_event_times),
             skipped_rows: job.as_ref().map_or(0, |job| job.skipped_rows),
             late_sample: job.as_ref().map_or_else(Vec::new, |job| job.late_sample.clone()),
+            guarantee: job.as_ref().map(|job| job.guarantee.clone()),
             checkpoints: job.as_ref().and_then(|job| job.checkpoints.clone()),
             held_back_by: job.as_ref().and_then(|job| job.held_back_by.clone()),
             partitions: job.map_or_else(Vec::new, |job| job.partitions),
