@@ -12,8 +12,8 @@ use crate::job::{JobResult, JobSummary};
 use crate::latency::Latency;
 use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
 use crate::status::{
-    CheckpointStatus, EdgeStatus, GuaranteeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus, PartitionState,
-    PartitionStatus, SinkStatus, SubtaskStatus,
+    CheckpointStatus, EdgeStatus, GuaranteeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus,
+    PartitionState, PartitionStatus, SinkStatus, SubtaskStatus,
 };
 use crate::throughput::Rate;
 

@@ -24,10 +24,10 @@ mod forgetting;
 mod frames;
 #[path = "serving/functions.rs"]
 mod functions;
-#[path = "serving/guarantees.rs"]
-mod guarantees;
 #[path = "serving/generated/mod.rs"]
 mod generated;
+#[path = "serving/guarantees.rs"]
+mod guarantees;
 #[path = "serving/joins.rs"]
 mod joins;
 #[path = "serving/kafka.rs"]

@@ -146,9 +146,8 @@ const BATCHES: usize = 12;
 
 /// Batches of two events, each before a gate.
 fn script(gate: &Arc<Semaphore>) -> Vec<Step> {
-    let batch = |n: i64| {
-        [Step::Wait(gate.clone()), Step::Rows(rows(&[event("a", n * 2, n), event("b", n * 2 + 1, n)]))]
-    };
+    let batch =
+        |n: i64| [Step::Wait(gate.clone()), Step::Rows(rows(&[event("a", n * 2, n), event("b", n * 2 + 1, n)]))];
     (0..BATCHES as i64).flat_map(batch).collect()
 }
 
@@ -252,8 +251,7 @@ async fn over_seeds(graph: &Graph, asked: Guarantee, replays: bool, of: &str) ->
     for seed in 1..=8 {
         let gate = gate();
         let script = MemorySource::new(vec![script(&gate)]);
-        let source: Arc<dyn Source> =
-            if replays { script } else { Arc::new(Socket { script, given: Arc::default() }) };
+        let source: Arc<dyn Source> = if replays { script } else { Arc::new(Socket { script, given: Arc::default() }) };
         let printer = Printer { faults: faults(seed), ..Printer::default() };
         let database = EitherWay { printer: printer.clone(), ..EitherWay::default() };
         let epochs = database.database.clone();
@@ -274,7 +272,10 @@ async fn over_seeds(graph: &Graph, asked: Guarantee, replays: bool, of: &str) ->
 #[tokio::test(flavor = "multi_thread")]
 async fn at_most_once_gives_no_row_twice_and_may_lose_some() {
     let (missing, surplus) = over_seeds(&pass_on(), Guarantee::AtMostOnce, true, "printer").await;
-    assert!(missing > 0 && surplus == 0, "a sink that fails while it is given rows: {missing} missing, {surplus} twice");
+    assert!(
+        missing > 0 && surplus == 0,
+        "a sink that fails while it is given rows: {missing} missing, {surplus} twice"
+    );
     let (missing, surplus) = over_seeds(&pass_on(), Guarantee::AtMostOnce, false, "printer").await;
     assert!(missing > 0 && surplus == 0, "a socket: {missing} missing, {surplus} twice");
     let (missing, surplus) = over_seeds(&pass_on(), Guarantee::AtMostOnce, true, "database").await;

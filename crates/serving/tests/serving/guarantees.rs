@@ -26,7 +26,11 @@ async fn explain_shows_the_guarantee_and_what_each_table_has_to_do_with_it() {
     let project = Project::new();
     let cases = [
         ("EXPLAIN INSERT INTO printed SELECT k FROM events", true, "guarantee: exactly-once"),
-        ("EXPLAIN INSERT INTO printed SELECT k FROM events", true, "source events: can be read again from any position"),
+        (
+            "EXPLAIN INSERT INTO printed SELECT k FROM events",
+            true,
+            "source events: can be read again from any position",
+        ),
         ("EXPLAIN INSERT INTO printed SELECT k FROM events", true, "sink printed: cannot commit with a checkpoint"),
         ("EXPLAIN INSERT INTO printed SELECT k FROM events", false, "guarantee: at-least-once"),
         ("EXPLAIN INSERT INTO printed SELECT k FROM live", true, "guarantee: at-most-once"),
