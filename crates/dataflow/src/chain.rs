@@ -4,8 +4,8 @@ use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
 use crate::graph::NodeId;
-use crate::operator::{Answer, LateRows, Operator, OperatorError, Output, Question};
-use crate::state::StatePart;
+use crate::operator::{Answer, LateRows, Operator, OperatorError, Output, PutOff, Question};
+use crate::state::{Lies, StatePart};
 use crate::time::Watermark;
 
 /// An operator of a chain that failed.
@@ -57,9 +57,30 @@ impl Chain {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Whether the first operator takes rows of input `port` now.
+    /// Whether the first operator takes rows of input `port` now, and none has put too much off.
     pub fn accepts(&self, port: usize) -> bool {
-        self.links.first().is_none_or(|link| link.operator.accepts(port))
+        self.links.first().is_none_or(|link| link.operator.accepts(port)) && self.put_off() < PutOff::TooMuch
+    }
+
+    /// Whether some operator has put work off.
+    pub fn put_off(&self) -> PutOff {
+        self.links.iter().map(|link| link.operator.put_off()).max().unwrap_or(PutOff::Nothing)
+    }
+
+    /// Lets the operator that has put most off do a piece of that.
+    ///
+    /// # Errors
+    /// The operator that failed. The chain is not to be used again.
+    pub fn catch_up(&mut self, out: &mut dyn Output) -> Result<(), ChainError> {
+        let most = self.put_off();
+        let mut is_left = most > PutOff::Nothing;
+        self.each(out, |operator, next| {
+            if !is_left || operator.put_off() < most {
+                return Ok(());
+            }
+            is_left = false;
+            operator.catch_up(next)
+        })
     }
 
     /// Tells the first operator that its input `port` has ended.
@@ -161,13 +182,20 @@ impl Chain {
         Ok(sealed)
     }
 
+    /// Tells the operator of a node that so many bytes of its state are about to be given back.
+    pub fn expect(&mut self, node: NodeId, state_bytes: usize) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.node == Some(node)) {
+            link.operator.expect(state_bytes);
+        }
+    }
+
     /// Gives the operator of a node rows of its state back.
     ///
     /// # Errors
     /// The operator refused them. The chain is not to be used again.
-    pub fn restore(&mut self, node: NodeId, part: &str, rows: RecordBatch) -> Result<(), ChainError> {
+    pub fn restore(&mut self, node: NodeId, part: &str, lies: &Lies, rows: RecordBatch) -> Result<(), ChainError> {
         let Some(link) = self.links.iter_mut().find(|link| link.node == Some(node)) else { return Ok(()) };
-        let restored = link.operator.restore(part, rows);
+        let restored = link.operator.restore_lying(part, lies, rows);
         restored.map_err(|reason| ChainError { operator: link.name.clone(), reason })
     }
 
@@ -210,6 +238,11 @@ impl Chain {
     /// Heap memory held by all operators as state, in bytes.
     pub fn state_size_bytes(&self) -> usize {
         self.links.iter().map(|link| link.operator.state_size_bytes()).sum()
+    }
+
+    /// What all operators have put away in files, in bytes.
+    pub fn stored_bytes(&self) -> usize {
+        self.links.iter().map(|link| link.operator.stored_bytes()).sum()
     }
 }
 

@@ -22,6 +22,15 @@ pub fn key_group(hash: u64) -> usize {
     usize::from((hash >> 40) as u8)
 }
 
+/// Into how many slices a subtask's state is cut when it outgrows memory.
+pub(crate) const SLICE_COUNT: usize = 64;
+
+/// The slice of a key within its subtask, by its hash. Takes bits that neither key groups nor hash tables use, so that keys
+/// spread over slices however many subtasks there are.
+pub(crate) fn slice_of(hash: u64) -> usize {
+    usize::from((hash >> 48) as u8) % SLICE_COUNT
+}
+
 /// The subtask that holds a key group.
 pub fn subtask_of(key_group: usize, parallelism: usize) -> usize {
     key_group * parallelism / KEY_GROUP_COUNT

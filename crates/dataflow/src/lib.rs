@@ -23,6 +23,7 @@ pub mod operators;
 pub mod physical;
 pub mod scatter;
 pub mod slice;
+pub mod spill;
 pub mod state;
 pub mod time;
 pub mod time_to_live;

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 
 use crate::batch::Batch;
 use crate::expression::EvaluationError;
-use crate::state::StatePart;
+use crate::state::{Lies, StatePart, StoreError};
 use crate::time::Watermark;
 
 /// Where an operator puts what it makes.
@@ -55,6 +55,9 @@ pub enum OperatorError {
     /// Arrow refused: mismatched types, overflowed offsets.
     #[error("columnar kernel failed: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// Rows could not be put away, or read again.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The operator was given something its planner should have refused.
     #[error("{0}")]
     Unsupported(String),
@@ -81,6 +84,17 @@ pub enum Answer {
     },
     /// The whole table as it is now, in place of what was told before.
     Table(Vec<RecordBatch>),
+}
+
+/// Whether an operator has put work off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PutOff {
+    /// It has done all there was.
+    Nothing,
+    /// There is some to do, when there is nothing else.
+    Something,
+    /// There is so much that it takes no more rows until some is done.
+    TooMuch,
 }
 
 /// One parallel instance of an operator.
@@ -140,8 +154,21 @@ pub trait Operator: Send {
     fn holds_back(&self) -> Option<Watermark> {
         None
     }
+    /// Whether work is put off: see [`crate::spill`]. Then the operator holds time back.
+    fn put_off(&self) -> PutOff {
+        PutOff::Nothing
+    }
+    /// Does a piece of the work that was put off.
+    fn catch_up(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        let _ = out;
+        Ok(())
+    }
     /// Heap memory held as state, in bytes.
     fn state_size_bytes(&self) -> usize {
+        0
+    }
+    /// What it has put away in files, in bytes.
+    fn stored_bytes(&self) -> usize {
         0
     }
     /// A cut is coming, or the subtask falls idle: gives out what need not be kept, as a pre-aggregation does with what it
@@ -169,6 +196,15 @@ pub trait Operator: Send {
         Err(OperatorError::Unsupported(format!(
             "it has no state of the name {name}; the checkpoint is another query's"
         )))
+    }
+    /// So many bytes of state are about to be restored.
+    fn expect(&mut self, state_bytes: usize) {
+        let _ = state_bytes;
+    }
+    /// As [`Operator::restore`], where it is known how the rows lie.
+    fn restore_lying(&mut self, name: &str, lies: &Lies, rows: RecordBatch) -> Result<(), OperatorError> {
+        let _ = lies;
+        self.restore(name, rows)
     }
     /// The last part has been restored, and event time had come to `watermark`: what that let out was given out before the
     /// cut. An operator that looks at the watermark takes this one over. (The same may come again as

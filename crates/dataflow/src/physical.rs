@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use crate::chain::{Chain, Link};
-use crate::definition::{LookupRead, OperatorDefinition, Port};
+use crate::definition::{Distribution, LookupRead, OperatorDefinition, Port};
 use crate::expression::{Expression, NamedExpression};
 use crate::graph::{NodeId, Window};
 use crate::operator::{Operator, OperatorError};
@@ -26,6 +26,7 @@ use crate::operators::sliced_aggregate::SlicedAggregate;
 use crate::operators::union::Union;
 use crate::operators::window_aggregate::WindowAggregate;
 use crate::operators::window_assign::WindowAssign;
+use crate::spill::{Keys, Spilling, StateMemory};
 
 pub use plan::{PlanError, PlanOptions, plan, plan_with};
 
@@ -176,22 +177,51 @@ impl Exchange {
 }
 
 impl Stage {
-    /// Makes one instance of the operators `range` of this stage.
+    /// Makes one instance of the operators `range` of this stage; those that can put state away do so beyond `memory`.
     ///
     /// # Errors
     /// An operator cannot be made: a key's type cannot be a key.
-    pub fn chain(&self, range: std::ops::Range<usize>) -> Result<Chain, OperatorError> {
+    pub fn chain(&self, range: std::ops::Range<usize>, memory: Option<&StateMemory>) -> Result<Chain, OperatorError> {
         let operators = self.operators.get(range.clone()).unwrap_or_default();
         let link = |(index, operator): (usize, &StageOperator)| {
             let side = |port: usize| self.sides.iter().position(|side| *side == SideOutput { operator: index, port });
             let late_rows_to = std::array::from_fn(side);
-            Ok(Link { name: operator.name.clone(), node: operator.node, operator: operator.instance()?, late_rows_to })
+            let instance = match memory.zip(operator.keys()) {
+                Some((memory, keys)) => {
+                    let operator = operator.clone();
+                    Box::new(Spilling::new(Box::new(move || operator.instance()), keys, memory)?)
+                }
+                None => operator.instance()?,
+            };
+            Ok(Link { name: operator.name.clone(), node: operator.node, operator: instance, late_rows_to })
         };
         Ok(Chain::new(range.zip(operators).map(link).collect::<Result<_, OperatorError>>()?))
     }
 }
 
 impl StageOperator {
+    /// The keys by which its inputs lie, where its state is cut by them; `None` where it has none, or all rows are one key's.
+    fn keys(&self) -> Option<Vec<Keys>> {
+        let keys = match &self.kind {
+            OperatorKind::WindowAggregate(aggregation, Form::States) => {
+                vec![Keys::Columns((0..aggregation.keys.len()).collect())]
+            }
+            OperatorKind::WindowAggregate(aggregation, Form::Rows) => {
+                let keys = aggregation.keys.iter().map(|key| Arc::clone(&key.expression));
+                vec![Keys::Expressions(keys.collect())]
+            }
+            OperatorKind::Apply(definition, inputs) => {
+                let keys = (0..inputs.len()).map(|port| match definition.distribution(port) {
+                    Distribution::Keyed(columns) => Some(Keys::Columns(columns)),
+                    Distribution::Any | Distribution::Broadcast => None,
+                });
+                keys.collect::<Option<Vec<Keys>>>()?
+            }
+            _ => return None,
+        };
+        (!keys.is_empty() && !keys.iter().any(Keys::is_empty)).then_some(keys)
+    }
+
     fn instance(&self) -> Result<Box<dyn Operator>, OperatorError> {
         Ok(match &self.kind {
             OperatorKind::ProcessingTime => Box::new(ProcessingTime::new(self.schema.clone())),

@@ -42,27 +42,7 @@ impl HashScatter {
         let mut counts = vec![0_usize; self.parallelism];
         let rows: Vec<usize> = keys.hashes().iter().map(|hash| self.destination(*hash, &mut counts)).collect();
 
-        if let Some(only) = counts.iter().position(|count| *count == rows.len()) {
-            return Ok(vec![(only, batch)]);
-        }
-        let mut next: Vec<usize> = Vec::with_capacity(self.parallelism);
-        let mut begin = 0;
-        for count in &counts {
-            next.push(begin);
-            begin += count;
-        }
-        let mut order = vec![0_u32; rows.len()];
-        for (row, destination) in rows.iter().enumerate() {
-            if let Some(next) = next.get_mut(*destination) {
-                if let Some(place) = order.get_mut(*next) {
-                    *place = row as u32;
-                }
-                *next += 1;
-            }
-        }
-        let laid_out = batch.take(&UInt32Array::from(order))?;
-        let parts = counts.iter().zip(next).enumerate().filter(|(_, (count, _))| **count > 0);
-        Ok(parts.map(|(subtask, (count, end))| (subtask, laid_out.slice(end - count, *count))).collect())
+        lay_out(batch, &rows, &counts)
     }
 
     fn destination(&self, hash: u64, counts: &mut [usize]) -> usize {
@@ -74,7 +54,32 @@ impl HashScatter {
     }
 }
 
-fn column_type(schema: &Schema, column: usize) -> Result<DataType, ArrowError> {
+/// Splits a batch by the place of each row, of which so many have each place. Within a part, rows keep their order.
+pub(crate) fn lay_out(batch: Batch, places: &[usize], counts: &[usize]) -> Result<Vec<(usize, Batch)>, ArrowError> {
+    if let Some(only) = counts.iter().position(|count| *count == places.len()) {
+        return Ok(vec![(only, batch)]);
+    }
+    let mut next: Vec<usize> = Vec::with_capacity(counts.len());
+    let mut begin = 0;
+    for count in counts {
+        next.push(begin);
+        begin += count;
+    }
+    let mut order = vec![0_u32; places.len()];
+    for (row, destination) in places.iter().enumerate() {
+        if let Some(next) = next.get_mut(*destination) {
+            if let Some(place) = order.get_mut(*next) {
+                *place = row as u32;
+            }
+            *next += 1;
+        }
+    }
+    let laid_out = batch.take(&UInt32Array::from(order))?;
+    let parts = counts.iter().zip(next).enumerate().filter(|(_, (count, _))| **count > 0);
+    Ok(parts.map(|(place, (count, end))| (place, laid_out.slice(end - count, *count))).collect())
+}
+
+pub(crate) fn column_type(schema: &Schema, column: usize) -> Result<DataType, ArrowError> {
     match schema.fields().get(column) {
         Some(field) => Ok(field.data_type().clone()),
         None => Err(ArrowError::SchemaError(format!("there is no column {column}"))),

@@ -6,6 +6,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::Thread;
+use std::time::Duration;
 
 /// One worker thread's bell.
 #[derive(Debug, Default)]
@@ -34,6 +35,13 @@ impl Bell {
     pub(crate) fn wait(&self) {
         while !self.rung.load(Ordering::Acquire) {
             std::thread::park();
+        }
+    }
+
+    /// As [`Bell::wait`], but not for longer than this.
+    pub(crate) fn wait_for(&self, timeout: Duration) {
+        if !self.rung.load(Ordering::Acquire) {
+            std::thread::park_timeout(timeout);
         }
     }
 }

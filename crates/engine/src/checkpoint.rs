@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mulgil_connect::object_storage::ObjectFolder;
+use mulgil_dataflow::state::StoreError;
 use tokio::runtime::Handle;
 
 use self::remote::Remote;
@@ -119,6 +120,9 @@ pub enum CheckpointError {
     /// The rows could not be encoded or decoded.
     #[error("cannot encode state: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// State that was put away beyond memory cannot be read again.
+    #[error("cannot read state: {0}")]
+    Store(#[from] StoreError),
     /// The query is another than the one whose state was kept.
     #[error("the checkpoint is of another query: {0}; start it from the beginning of its sources instead (a replay)")]
     OtherQuery(String),

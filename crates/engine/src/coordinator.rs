@@ -30,6 +30,7 @@ use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::lookup::{LookupService, serve};
 use crate::metrics::JobMetrics;
 use crate::reader::{ReaderCuts, read_partition};
+use crate::state_files::StateOptions;
 use crate::tasklet::operator_failed;
 use crate::view::JobView;
 use crate::wiring::{PartitionRead, SinkWrite, Wiring, WiringOptions, wire};
@@ -50,8 +51,10 @@ pub(crate) fn start(
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
     let alignments = connections.alignments();
     let queue_bytes_max = options.queue_bytes_max;
+    let no_folder = |error| JobError::Plan(format!("the folder for state beyond memory cannot be used: {error}"));
+    let memory = options.state.as_ref().map(StateOptions::memory).transpose().map_err(no_folder)?;
     let wiring_options =
-        WiringOptions { queue_bytes_max, bells: Some(bells.clone()), partitions, alignments, restored };
+        WiringOptions { queue_bytes_max, bells: Some(bells.clone()), partitions, alignments, restored, memory };
     let mut wiring = wire(graph, wiring_options)?;
     if folder.is_some() {
         // An operator that cannot seal its state says so now, not at the first checkpoint.

@@ -25,7 +25,7 @@ use mulgil_connect::source::Position;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::graph::NodeId;
 use mulgil_dataflow::scatter::HashScatter;
-use mulgil_dataflow::state::{Lies, StatePart};
+use mulgil_dataflow::state::{Lies, StatePart, StoreError};
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
@@ -88,34 +88,44 @@ impl Cut {
         nodes.filter_map(|node| self.watermarks.get(&node).copied()).min().unwrap_or(Watermark::UNKNOWN)
     }
 
-    /// The rows of the parts of a node that belong to `subtask` of `parallelism`, in the order in which they are to be restored.
+    /// The parts of a node, in the order in which they are to be restored.
+    pub(crate) fn parts_of(&self, node: NodeId) -> Vec<&SealedPart> {
+        let parts = self.parts.iter().filter(|sealed| sealed.owner == Owner::Node(node));
+        let mut by_name: Vec<(&str, Vec<&SealedPart>)> = Vec::new();
+        for sealed in parts {
+            match by_name.iter_mut().find(|(name, _)| *name == sealed.part.name) {
+                Some((_, parts)) => parts.push(sealed),
+                None => by_name.push((&sealed.part.name, vec![sealed])),
+            }
+        }
+        by_name.into_iter().flat_map(|(_, parts)| parts).collect()
+    }
+}
+
+impl SealedPart {
+    /// The rows that belong to `subtask` of `parallelism`, batch by batch. Of parts that all subtasks have sealed alike, the
+    /// `first` is given.
     pub(crate) fn rows_of(
         &self,
-        node: NodeId,
-        subtask: usize,
-        parallelism: usize,
-    ) -> Result<Vec<(&str, RecordBatch)>, ArrowError> {
-        let parts: Vec<&SealedPart> = self.parts.iter().filter(|sealed| sealed.owner == Owner::Node(node)).collect();
-        let mut names: Vec<&str> = Vec::new();
-        for sealed in &parts {
-            if !names.contains(&sealed.part.name.as_ref()) {
-                names.push(&sealed.part.name);
-            }
-        }
-        let mut rows = Vec::new();
-        for name in names {
-            let of_name: Vec<&&SealedPart> = parts.iter().filter(|sealed| sealed.part.name == name).collect();
-            let first = of_name.first().map(|sealed| sealed.subtask);
-            for sealed in of_name {
-                let belongs = match &sealed.part.lies {
-                    Lies::Keyed(columns) => keyed_rows(&sealed.part.rows, columns, subtask, parallelism)?,
-                    Lies::Anywhere => (sealed.subtask % parallelism == subtask).then(|| sealed.part.rows.clone()),
-                    Lies::Everywhere => (Some(sealed.subtask) == first).then(|| sealed.part.rows.clone()),
-                };
-                rows.extend(belongs.filter(|rows| rows.num_rows() > 0).map(|rows| (name, rows)));
-            }
-        }
-        Ok(rows)
+        (subtask, parallelism): (usize, usize),
+        first: usize,
+    ) -> impl Iterator<Item = Result<RecordBatch, StoreError>> {
+        let belongs = match &self.part.lies {
+            Lies::Keyed(_) => true,
+            Lies::Anywhere => self.subtask % parallelism == subtask,
+            Lies::Everywhere => self.subtask == first,
+        };
+        let batches = belongs.then(|| self.part.rows.batches()).into_iter().flatten();
+        let keyed = move |rows: RecordBatch| match &self.part.lies {
+            Lies::Keyed(columns) => keyed_rows(&rows, columns, subtask, parallelism),
+            Lies::Anywhere | Lies::Everywhere => Ok(Some(rows)),
+        };
+        let rows = batches.filter_map(move |rows| match rows.map(&keyed) {
+            Ok(Ok(rows)) => rows.map(Ok),
+            Ok(Err(error)) => Some(Err(StoreError(error.to_string()))),
+            Err(error) => Some(Err(error)),
+        });
+        rows.filter(|rows| rows.as_ref().map_or(true, |rows| rows.num_rows() > 0))
     }
 }
 

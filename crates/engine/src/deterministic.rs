@@ -14,7 +14,9 @@ use arrow::error::ArrowError;
 use mulgil_connect::guarantee::Guarantee;
 use mulgil_connect::time::Alignment;
 use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::operator::PutOff;
 use mulgil_dataflow::physical::PhysicalGraph;
+use mulgil_dataflow::spill::StateMemory;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
@@ -88,12 +90,27 @@ pub fn run_aligned(
     queue_bytes_max: usize,
     seed: u64,
 ) -> Result<Outcome, JobError> {
-    let mut run = wired(graph, scripts, alignments, queue_bytes_max, None)?;
+    let mut run = wired(graph, scripts, alignments, (queue_bytes_max, None), None)?;
     run.go(&mut Random::new(seed), None)?;
     Ok(run.outcome())
 }
 
-/// As [`run`], but that the run is cut again and again at moments that the seed chooses, and goes on from the cut on
+/// As [`run`], but that state beyond `memory` is put away.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_within(
+    graph: &PhysicalGraph,
+    scripts: &HashMap<String, Script>,
+    (queue_bytes_max, memory): (usize, Option<&StateMemory>),
+    seed: u64,
+) -> Result<Outcome, JobError> {
+    let mut run = wired(graph, scripts, &HashMap::new(), (queue_bytes_max, memory), None)?;
+    run.go(&mut Random::new(seed), None)?;
+    Ok(run.outcome())
+}
+
+/// As [`run_within`], but that the run is cut again and again at moments that the seed chooses, and goes on from the cut on
 /// another of `graphs`, which are the same query planned for other parallelisms: each time as after a crash, with nothing
 /// left but the cut. Gives the outcome, and how many cuts there were.
 ///
@@ -102,7 +119,7 @@ pub fn run_aligned(
 pub fn run_cut(
     graphs: &[PhysicalGraph],
     scripts: &HashMap<String, Script>,
-    queue_bytes_max: usize,
+    (queue_bytes_max, memory): (usize, Option<&StateMemory>),
     seed: u64,
 ) -> Result<(Outcome, usize), JobError> {
     let mut random = Random::new(seed);
@@ -111,7 +128,7 @@ pub fn run_cut(
     loop {
         let graph = graphs.get(cuts % graphs.len().max(1));
         let graph = graph.ok_or_else(|| JobError::Plan("there is no graph to run".to_owned()))?;
-        let mut run = wired(graph, scripts, &HashMap::new(), queue_bytes_max, restored.take())?;
+        let mut run = wired(graph, scripts, &HashMap::new(), (queue_bytes_max, memory), restored.take())?;
         let steps: usize = scripts.values().flatten().map(Vec::len).sum();
         // Enough is done between two cuts to come to an end.
         let acts = 1 + random.below(20 * (cuts + 1) * (graph.stages.len() + steps));
@@ -133,13 +150,15 @@ fn wired<'a>(
     graph: &PhysicalGraph,
     scripts: &'a HashMap<String, Script>,
     alignments: &HashMap<String, Alignment>,
-    queue_bytes_max: usize,
+    (queue_bytes_max, memory): (usize, Option<&StateMemory>),
     restored: Option<Cut>,
 ) -> Result<Run<'a>, JobError> {
     let names = |script: &Script| (0..script.len()).map(|partition| partition.to_string()).collect();
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
     let alignments = alignments.clone();
-    let wiring = wire(graph, WiringOptions { queue_bytes_max, bells: None, partitions, alignments, restored })?;
+    let memory = memory.cloned();
+    let options = WiringOptions { queue_bytes_max, bells: None, partitions, alignments, restored, memory };
+    let wiring = wire(graph, options)?;
     wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
     wiring.metrics.cuts.ask_for_whole(true);
     Run::new(wiring, scripts).map_err(|error| JobError::Plan(error.to_string()))
@@ -302,9 +321,11 @@ impl<'a> Run<'a> {
                 let Some(tasklet) = tasklet else { return Ok(false) };
                 let (unsettled, was_done) = (tasklet.unsettled, tasklet.done);
                 let turn = tasklet.run(1 + random.below(4))?;
+                let may_catch_up = tasklet.catches_up_at().is_some() && (turn != Turn::Worked || random.below(8) == 0);
+                let caught_up = may_catch_up && tasklet.catch_up()?;
                 // Coming to the end is something too: others may go on for that.
                 let has_ended = turn == Turn::Done && !was_done;
-                turn == Turn::Worked || has_ended || (unsettled && !tasklet.unsettled)
+                turn == Turn::Worked || caught_up || has_ended || (unsettled && !tasklet.unsettled)
             }
         };
         if acted {
@@ -347,7 +368,12 @@ impl<'a> Run<'a> {
         self.view.edges.iter().flat_map(|edge| &edge.queues).all(|queue| queue.size_bytes() == 0)
             && asking.all(|queue| queue.size_bytes() == 0)
             && self.answering.iter().all(Answering::is_quiet)
-            && self.wiring.workers.iter().flatten().all(|tasklet| tasklet.done || !tasklet.unsettled)
+            && self
+                .wiring
+                .workers
+                .iter()
+                .flatten()
+                .all(|tasklet| tasklet.done || !(tasklet.unsettled || tasklet.chain.put_off() > PutOff::Nothing))
     }
 
     /// Stops a reader for the cut, if it has not stopped or ended; whether it was stopped now.

@@ -25,6 +25,7 @@ use crate::cut::{Cut, Owner};
 use crate::error::JobError;
 use crate::marked::MarkedSink;
 use crate::spool::{SpooledSink, file_name, is_spool};
+use crate::state_files::StateOptions;
 use crate::status::JobStatus;
 use crate::view::JobView;
 
@@ -47,6 +48,8 @@ pub struct JobOptions {
     pub checkpoints: Option<CheckpointOptions>,
     /// What is promised of its rows; the strongest that its sources and sinks can give where nothing is said.
     pub guarantee: Option<Guarantee>,
+    /// How much memory its state may take, and where the rest goes; `None` for all the memory there is.
+    pub state: Option<StateOptions>,
 }
 
 impl Default for JobOptions {
@@ -60,6 +63,7 @@ impl Default for JobOptions {
             commit_interval: None,
             checkpoints: None,
             guarantee: None,
+            state: None,
         }
     }
 }
@@ -153,7 +157,10 @@ async fn go_on(
         let Owner::Sink(table) = &sealed.owner else { continue };
         let Some(sink) = connections.sinks.get(table) else { continue };
         let refused = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
-        sink.restore(&sealed.part.name, sealed.part.rows.clone()).await.map_err(refused)?;
+        for rows in sealed.part.rows.batches() {
+            let rows = rows.map_err(|error| JobError::Checkpoint(error.to_string()))?;
+            sink.restore(&sealed.part.name, rows).await.map_err(refused)?;
+        }
     }
     crash::point("in the middle of recovery");
     let publishers = connections.publishers(&cut, left_over);

@@ -27,6 +27,7 @@ mod queue;
 mod reader;
 mod route;
 mod spool;
+pub mod state_files;
 pub mod status;
 mod tasklet;
 mod throughput;

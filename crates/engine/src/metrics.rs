@@ -92,6 +92,8 @@ pub(crate) struct SubtaskMetrics {
     /// Since when it waits for room, in nanoseconds from the job's start; 0 when it does not.
     pub(crate) blocked_since_ns: AtomicU64,
     pub(crate) state_size_bytes: AtomicU64,
+    /// What its operators have put away in files.
+    pub(crate) stored_bytes: AtomicU64,
     /// Its inputs, each with the time of all its senders together.
     pub(crate) inputs: Vec<InputMetrics>,
 }

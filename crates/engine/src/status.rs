@@ -230,6 +230,8 @@ pub struct SubtaskStatus {
     pub idle_ms: u64,
     /// Memory held as state.
     pub state_size_bytes: u64,
+    /// What its operators have put away in files, for want of memory, in bytes.
+    pub stored_bytes: u64,
 }
 
 /// One input of a subtask, its senders taken together.

@@ -13,7 +13,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::chain::{Chain, ChainError};
-use mulgil_dataflow::operator::{LateRows, Output};
+use mulgil_dataflow::operator::{LateRows, Output, PutOff};
 use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
@@ -27,6 +27,9 @@ use crate::route::Route;
 
 /// So many times are worth one message with rows: where there are many senders, a turn is to hear all of them.
 const TIMES_PER_MESSAGE: usize = 16;
+
+/// From when operators have caught up until they do so again, where nothing presses.
+const REST_NS: u64 = 200_000_000;
 
 /// What came of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +75,10 @@ pub(crate) struct Tasklet {
     pub(crate) clock_ms: Option<i64>,
     /// The input that is looked at first next time.
     pub(crate) next_input: usize,
+    /// Until when it does not catch up with what its operators have put off, in nanoseconds from the job's start.
+    pub(crate) rests_until_ns: u64,
+    /// Since when it has been catching up.
+    pub(crate) catching_up_since_ns: Option<u64>,
     pub(crate) done: bool,
 }
 
@@ -112,6 +119,7 @@ impl Tasklet {
         self.now_ns = self.job.elapsed_ns();
         let looked = self.has_room() && self.look_at_clock()?;
         let heard = self.has_room() && self.hear_answers()?;
+        let caught_up = self.has_room() && self.chain.put_off() == PutOff::TooMuch && self.catch_up()?;
         let (mut taken, mut times, mut exhausted) = (0, 0, false);
         let mut has_room = self.has_room();
         while taken < messages_max && times < messages_max * TIMES_PER_MESSAGE && has_room && !exhausted {
@@ -138,12 +146,37 @@ impl Tasklet {
         self.put_questions();
         let sent_bytes = self.routes.iter_mut().map(Route::take_sent_bytes).sum();
         self.metrics.given.add(0, sent_bytes, self.now_ns);
-        Ok(match (self.done, looked || heard || sealed || taken + times > 0, has_room) {
+        Ok(match (self.done, looked || heard || caught_up || sealed || taken + times > 0, has_room) {
             (true, ..) => Turn::Done,
             (_, true, _) => Turn::Worked,
             (_, false, true) => Turn::Idle,
             (_, false, false) => Turn::Blocked,
         })
+    }
+
+    /// When it wants to catch up with what its operators have put off, in nanoseconds from the job's start; `None` where
+    /// there is nothing, or no room for what would come out. A cut, and the end, do not wait.
+    pub(crate) fn catches_up_at(&mut self) -> Option<u64> {
+        let is_put_off = !self.done && self.chain.put_off() > PutOff::Nothing && self.has_room();
+        let is_awaited = self.cut.is_some() || self.senders.combined().state == InputState::Finished;
+        is_put_off.then_some(if is_awaited { 0 } else { self.rests_until_ns })
+    }
+
+    /// Lets the operators do a piece of what they have put off. When all is done, it rests for as long as that took, and a
+    /// little more: rows gather meanwhile.
+    pub(crate) fn catch_up(&mut self) -> Result<bool, JobError> {
+        self.now_ns = self.job.elapsed_ns();
+        let began_ns = *self.catching_up_since_ns.get_or_insert(self.now_ns);
+        let (chain, mut out) = self.outgoing(self.now_ns);
+        let result = chain.catch_up(&mut out);
+        out.finish(result)?;
+        if self.chain.put_off() == PutOff::Nothing {
+            let now_ns = self.job.elapsed_ns();
+            self.rests_until_ns = now_ns + now_ns.saturating_sub(began_ns) + REST_NS;
+            self.catching_up_since_ns = None;
+        }
+        self.unsettled = true;
+        Ok(true)
     }
 
     /// Everything had been given out before the cut that the job has gone on from: says no more than that.
@@ -402,6 +435,7 @@ impl Tasklet {
             self.told = now;
         }
         self.metrics.state_size_bytes.store(self.chain.state_size_bytes() as u64, Relaxed);
+        self.metrics.stored_bytes.store(self.chain.stored_bytes() as u64, Relaxed);
         self.unsettled = !exhausted;
         self.done = now.state == InputState::Finished;
         if self.done {

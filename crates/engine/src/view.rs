@@ -160,6 +160,7 @@ impl JobView {
             blocked_ms: blocked_ns / NS_PER_MS,
             idle_ms: elapsed_ns.saturating_sub(busy_ns + blocked_ns) / NS_PER_MS,
             state_size_bytes: metrics.state_size_bytes.load(Relaxed),
+            stored_bytes: metrics.stored_bytes.load(Relaxed),
         }
     }
 

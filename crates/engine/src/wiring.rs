@@ -18,13 +18,15 @@ use mulgil_dataflow::operator::OperatorError;
 use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::physical::{Edge, Exchange, PhysicalGraph, SourceRead, Stage};
 use mulgil_dataflow::scatter::HashScatter;
+use mulgil_dataflow::spill::StateMemory;
+use mulgil_dataflow::state::StatePart;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
 use tokio::sync::Notify;
 
 use crate::alignment::Aligned;
 use crate::bell::Bell;
-use crate::cut::{Cut, PartitionCut};
+use crate::cut::{Cut, PartitionCut, SealedPart};
 use crate::error::JobError;
 use crate::latency::Latency;
 use crate::lookup::{LookupPort, LookupService};
@@ -48,6 +50,8 @@ pub(crate) struct WiringOptions {
     pub(crate) alignments: HashMap<String, Alignment>,
     /// The cut to go on from; `None` to begin at the beginning.
     pub(crate) restored: Option<Cut>,
+    /// Beyond what state is put away; `None` where all of it is held.
+    pub(crate) memory: Option<StateMemory>,
 }
 
 /// The parts.
@@ -315,7 +319,7 @@ impl Wirer<'_> {
             |reason: OperatorError| JobError::Operator { operator: stage.name.clone(), reason: reason.to_string() };
         let head = match &stage.source {
             Some(_) => Some(SourceHead {
-                before: stage.chain(0..before).map_err(not_made)?,
+                before: stage.chain(0..before, None).map_err(not_made)?,
                 assign: watermark.map(|watermark| WatermarkAssign::new(Arc::clone(&watermark.bound))),
                 is_clock: watermark.is_some_and(|watermark| watermark.is_clock),
                 partitions: self.partitions_of(id, subtask),
@@ -333,12 +337,13 @@ impl Wirer<'_> {
             blocked_ns: 0.into(),
             blocked_since_ns: 0.into(),
             state_size_bytes: 0.into(),
+            stored_bytes: 0.into(),
             inputs: inputs
                 .iter()
                 .map(|(from, _)| InputMetrics { from: from.clone(), time: TimeMetrics::default() })
                 .collect(),
         };
-        let mut chain = stage.chain(before..stage.operators.len()).map_err(not_made)?;
+        let mut chain = stage.chain(before..stage.operators.len(), self.options.memory.as_ref()).map_err(not_made)?;
         let reached = self.restore(&mut chain, subtask)?;
         let mut senders = WatermarkTracker::new(self.sender_counts.get(&(id, subtask)).copied().unwrap_or(0));
         let partitions = head.iter().flat_map(|head| &head.partitions).enumerate();
@@ -368,6 +373,8 @@ impl Wirer<'_> {
             unsettled: true,
             clock_ms,
             next_input: 0,
+            rests_until_ns: 0,
+            catching_up_since_ns: None,
             done: false,
         })
     }
@@ -376,10 +383,17 @@ impl Wirer<'_> {
     fn restore(&self, chain: &mut Chain, subtask: usize) -> Result<Watermark, JobError> {
         let Some(cut) = &self.options.restored else { return Ok(Watermark::UNKNOWN) };
         for node in chain.nodes().collect::<Vec<NodeId>>() {
-            let rows = cut.rows_of(node, subtask, self.graph.parallelism);
-            let rows = rows.map_err(|error| JobError::Plan(format!("state of node {node}: {error}")))?;
-            for (name, rows) in rows {
-                chain.restore(node, name, rows).map_err(operator_failed)?;
+            let (parts, parallelism) = (cut.parts_of(node), self.graph.parallelism);
+            let size_bytes = |sealed: &&SealedPart| sealed.part.rows.memory_bytes() + sealed.part.rows.stored_bytes();
+            chain.expect(node, parts.iter().map(size_bytes).sum::<usize>() / parallelism);
+            for sealed in &parts {
+                let alike = parts.iter().find(|other| other.part.name == sealed.part.name);
+                let first = alike.map_or(sealed.subtask, |first| first.subtask);
+                for rows in sealed.rows_of((subtask, parallelism), first) {
+                    let rows = rows.map_err(|error| JobError::Plan(format!("state of node {node}: {error}")))?;
+                    let StatePart { name, lies, .. } = &sealed.part;
+                    chain.restore(node, name, lies, rows).map_err(operator_failed)?;
+                }
             }
         }
         let reached = cut.watermark(chain.nodes());

@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::bell::Bell;
 use crate::error::JobError;
@@ -42,9 +42,25 @@ impl Worker {
                 return Ok(());
             }
             if !worked {
-                self.bell.wait();
+                self.catch_up_or_wait()?;
             }
         }
+    }
+
+    /// There is nothing else to do: lets a subtask catch up with what its operators have put off, or sleeps.
+    fn catch_up_or_wait(&mut self) -> Result<(), JobError> {
+        let tasklets = self.tasklets.iter_mut();
+        let first = tasklets.filter_map(|tasklet| Some((tasklet.catches_up_at()?, tasklet))).min_by_key(|(at, _)| *at);
+        let Some((at_ns, tasklet)) = first else {
+            self.bell.wait();
+            return Ok(());
+        };
+        let now_ns = self.metrics.elapsed_ns();
+        if at_ns > now_ns {
+            self.bell.wait_for(Duration::from_nanos(at_ns - now_ns));
+            return Ok(());
+        }
+        guarded(tasklet, |tasklet| tasklet.catch_up().map(drop))
     }
 }
 
@@ -54,14 +70,21 @@ fn take_turn(tasklet: &mut Tasklet, job: &JobMetrics) -> Result<Turn, JobError> 
     if blocked_since_ns > 0 {
         metrics.blocked_ns.fetch_add(job.elapsed_ns().saturating_sub(blocked_since_ns), Ordering::Relaxed);
     }
-    let begin = Instant::now();
-    // After a panic the tasklet is dropped with its job, so nobody sees what was left half done.
-    let turn = catch_unwind(AssertUnwindSafe(|| tasklet.run(MESSAGES_PER_TURN)));
-    let turn = turn.map_err(|panic| JobError::panic(format!("stage {}", metrics.name), panic.as_ref()))??;
-    let busy_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
-    metrics.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
+    let turn = guarded(tasklet, |tasklet| tasklet.run(MESSAGES_PER_TURN))?;
     if turn == Turn::Blocked {
         metrics.blocked_since_ns.store(job.elapsed_ns(), Ordering::Relaxed);
     }
     Ok(turn)
+}
+
+/// Lets a subtask work, and counts the time.
+fn guarded<T>(tasklet: &mut Tasklet, work: impl FnOnce(&mut Tasklet) -> Result<T, JobError>) -> Result<T, JobError> {
+    let metrics = Arc::clone(&tasklet.metrics);
+    let begin = Instant::now();
+    // After a panic the tasklet is dropped with its job, so nobody sees what was left half done.
+    let done = catch_unwind(AssertUnwindSafe(|| work(tasklet)));
+    let done = done.map_err(|panic| JobError::panic(format!("stage {}", metrics.name), panic.as_ref()))??;
+    let busy_ns = u64::try_from(begin.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    metrics.busy_ns.fetch_add(busy_ns, Ordering::Relaxed);
+    Ok(done)
 }

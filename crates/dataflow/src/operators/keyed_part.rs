@@ -34,7 +34,7 @@ impl KeyedPart {
     ) -> Result<StatePart, OperatorError> {
         let rows = rows_of(&self.schema, columns, row_count)?;
         let lies = Lies::Keyed((0..self.key_count).collect());
-        Ok(StatePart { name: name.into(), rows, lies, extent: Extent::Whole })
+        Ok(StatePart { name: name.into(), rows: rows.into(), lies, extent: Extent::Whole })
     }
 
     /// The rows that have changed, and the keys of those that are gone, which name a row.

@@ -209,7 +209,7 @@ impl CheckpointFolder {
             let rows = writer.write(&sealed.part.rows, path)?;
             let changes = match &sealed.part.extent {
                 Extent::Whole => None,
-                Extent::Changes { key_count, gone } => Some((*key_count, writer.write(gone, path)?)),
+                Extent::Changes { key_count, gone } => Some((*key_count, writer.write(&gone.clone().into(), path)?)),
             };
             parts.push(Part::new(owner, sealed.subtask, &sealed.part, rows, changes));
         }

@@ -245,7 +245,9 @@ impl Part {
             PartLies::Everywhere => Lies::Everywhere,
         };
         let extent = match &self.changes {
-            Some((key_count, gone)) => Extent::Changes { key_count: *key_count, gone: read_segment(folder, gone)? },
+            Some((key_count, gone)) => {
+                Extent::Changes { key_count: *key_count, gone: read_segment(folder, gone)?.to_batch()? }
+            }
             None => Extent::Whole,
         };
         Ok(StatePart { name: self.name.clone().into(), rows: read_segment(folder, &self.rows)?, lies, extent })

@@ -1,13 +1,12 @@
-//! A batch of rows in a state file: an Arrow IPC stream at an offset, with its length and checksum.
+//! Rows in a state file: an Arrow IPC stream at an offset, with its length and checksum.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
 use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
+use mulgil_dataflow::state::StateRows;
 use serde::{Deserialize, Serialize};
 
 use super::{CheckpointError, During};
@@ -34,12 +33,9 @@ impl<W: Write> SegmentWriter<W> {
         Self { file, out, offset: 0 }
     }
 
-    pub(super) fn write(&mut self, rows: &RecordBatch, path: &Path) -> Result<Segment, CheckpointError> {
+    pub(super) fn write(&mut self, rows: &StateRows, path: &Path) -> Result<Segment, CheckpointError> {
         let mut summed = Summed { out: &mut self.out, length: 0, crc32: crc32fast::Hasher::new(), error: None };
-        let written = StreamWriter::try_new(&mut summed, &rows.schema()).and_then(|mut stream| {
-            stream.write(rows)?;
-            stream.finish()
-        });
+        let written = write_batches(&mut summed, rows);
         // The disk's own word says more than Arrow's.
         if let Some(error) = summed.error.take() {
             return Err(error).during("write", path);
@@ -58,6 +54,15 @@ impl<W: Write> SegmentWriter<W> {
     pub(super) fn size_bytes(&self) -> u64 {
         self.offset
     }
+}
+
+/// Rows that are put away are read batch by batch.
+fn write_batches(out: impl Write, rows: &StateRows) -> Result<(), CheckpointError> {
+    let mut stream = StreamWriter::try_new(out, rows.schema())?;
+    for batch in rows.batches() {
+        stream.write(&batch?)?;
+    }
+    Ok(stream.finish()?)
 }
 
 /// Passes bytes on, and sums them up.
@@ -90,7 +95,7 @@ impl<W: Write> Write for Summed<'_, W> {
 }
 
 /// Reads the rows of a segment back, and sees that they are what was written.
-pub(super) fn read_segment(folder: &Path, segment: &Segment) -> Result<RecordBatch, CheckpointError> {
+pub(super) fn read_segment(folder: &Path, segment: &Segment) -> Result<StateRows, CheckpointError> {
     let path = folder.join(&segment.file);
     let damaged = |reason: String| CheckpointError::Damaged { path: path.clone(), reason };
     let mut file = File::open(&path).during("open", &path)?;
@@ -109,9 +114,9 @@ pub(super) fn read_segment(folder: &Path, segment: &Segment) -> Result<RecordBat
     }
     let stream = StreamReader::try_new(Cursor::new(bytes), None)?;
     let schema = stream.schema();
-    let batches = stream.collect::<Result<Vec<RecordBatch>, _>>()?;
-    match batches.as_slice() {
-        [only] => Ok(only.clone()),
-        batches => Ok(concat_batches(&schema, batches)?),
+    let mut rows = StateRows::none(schema);
+    for batch in stream {
+        rows.append(batch?.into());
     }
+    Ok(rows)
 }

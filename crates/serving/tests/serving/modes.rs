@@ -11,7 +11,8 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::graph::LogicalOperator;
 use mulgil_dataflow::physical::{PhysicalGraph, PlanOptions, plan_with};
-use mulgil_engine::deterministic::{Outcome, Random, Script, Step, run, run_cut};
+use mulgil_dataflow::spill::{InMemory, StateBudget, StateMemory};
+use mulgil_engine::deterministic::{Outcome, Random, Script, Step, run_cut, run_within};
 use mulgil_serving::result::ResultTable;
 use mulgil_serving::run::collect;
 use mulgil_sql::catalog::Catalog;
@@ -91,9 +92,11 @@ pub(crate) fn as_stream(
         scripts.insert(table, script);
     }
     let queue_bytes_max = [1, 500, 1 << 20][random.below(3)];
+    let memory = random_memory(random);
+    let bounds = (queue_bytes_max, memory.as_ref());
     let mut outcome = match graphs.as_slice() {
-        [only] => run(only, &scripts, queue_bytes_max, random.next_u64()).map_err(|error| error.to_string())?,
-        several => run_with_cuts(several, &scripts, queue_bytes_max, random.next_u64())?,
+        [only] => run_within(only, &scripts, bounds, random.next_u64()).map_err(|error| error.to_string())?,
+        several => run_with_cuts(several, &scripts, bounds, random.next_u64())?,
     };
     if outcome.summary.late_dropped > 0 {
         return Err(format!("{} rows are late", outcome.summary.late_dropped));
@@ -120,11 +123,17 @@ pub(crate) fn as_stream(
 fn run_with_cuts(
     graphs: &[PhysicalGraph],
     scripts: &HashMap<String, Script>,
-    queue_bytes_max: usize,
+    bounds: (usize, Option<&StateMemory>),
     seed: u64,
 ) -> Result<Outcome, String> {
-    let result = run_cut(graphs, scripts, queue_bytes_max, seed);
+    let result = run_cut(graphs, scripts, bounds, seed);
     result.map(|(outcome, _)| outcome).map_err(|error| format!("with cuts: {error}"))
+}
+
+/// Memory for state: in some cases so little that operators put it away, all or some, sooner or later.
+fn random_memory(random: &mut Random) -> Option<StateMemory> {
+    let limit_bytes = [None, None, Some(0), Some(3_000), Some(50_000)][random.below(5)]?;
+    Some(StateMemory { budget: StateBudget::new(limit_bytes), store: Arc::new(InMemory) })
 }
 
 /// Cuts rows into partitions, and those into batches: rows next to each other go the same way for a while.

@@ -110,16 +110,15 @@ impl Operator for WindowedRank {
         let gone = self.gone.take().filter(|_| !whole);
         // An empty ranking says what the columns are.
         let mut part = Ranking::new(&self.definition)?.seal(true, gone.is_some())?;
-        let (mut rows, mut all_gone) = (vec![part.rows], gone.unwrap_or_default());
+        let mut all_gone = gone.unwrap_or_default();
         let as_changes = matches!(part.extent, Extent::Changes { .. });
         for ranking in self.windows.values_mut() {
             let of_window = ranking.seal(!as_changes, as_changes)?;
-            rows.push(of_window.rows);
+            part.rows.append(of_window.rows);
             if let Extent::Changes { gone, .. } = of_window.extent {
                 all_gone.push(gone);
             }
         }
-        part.rows = concat_batches(&rows.first().map_or_else(|| self.schema.clone(), RecordBatch::schema), &rows)?;
         if let Extent::Changes { gone, .. } = &mut part.extent {
             *gone = concat_batches(&gone.schema(), &all_gone)?;
         }

@@ -70,7 +70,7 @@ impl Form<'_> {
             for (_, lies, rows) in stores.iter().flatten().filter(|(known, ..)| known == name) {
                 let Lies::Keyed(columns) = lies else { panic!("all state here lies by key") };
                 for (subtask, part) in scattered(Batch::append(rows.clone()), columns, parallelism) {
-                    running.chains[subtask].restore(0, name, part.rows).unwrap();
+                    running.chains[subtask].restore(0, name, lies, part.rows).unwrap();
                 }
             }
         }
@@ -142,13 +142,14 @@ impl Running {
 
 /// What was sealed before, brought up to date.
 fn merged(before: Option<&RecordBatch>, part: &StatePart) -> RecordBatch {
-    let Extent::Changes { key_count, gone } = &part.extent else { return part.rows.clone() };
+    let Extent::Changes { key_count, gone } = &part.extent else { return part.rows.to_batch().unwrap() };
+    let rows = part.rows.to_batch().unwrap();
     let before = before.expect("changes come after a whole");
     let mut replaced = texts(gone, *key_count);
-    replaced.extend(texts(&part.rows, *key_count));
+    replaced.extend(texts(&rows, *key_count));
     let stays = texts(before, *key_count).iter().map(|key| Some(!replaced.contains(key))).collect();
     let stays = arrow::compute::filter_record_batch(before, &stays).unwrap();
-    concat_batches(&part.rows.schema(), [&stays, &part.rows]).unwrap()
+    concat_batches(&rows.schema(), [&stays, &rows]).unwrap()
 }
 
 /// The first columns of each row as text.

@@ -92,9 +92,10 @@ type Checkpoint = Vec<(String, Stored)>;
 
 fn merge(checkpoint: &mut Checkpoint, parts: Vec<StatePart>) {
     for part in parts {
-        let rows = (0..part.rows.num_rows()).map(|row| part.rows.slice(row, 1)).collect::<Vec<_>>();
+        let rows = part.rows.to_batch().unwrap();
+        let rows = (0..rows.num_rows()).map(|row| rows.slice(row, 1)).collect::<Vec<_>>();
         let place = checkpoint.iter().position(|(name, _)| *name == part.name);
-        let new = Stored { lies: part.lies, schema: part.rows.schema(), rows: Vec::new() };
+        let new = Stored { lies: part.lies, schema: part.rows.schema().clone(), rows: Vec::new() };
         let place = place.unwrap_or_else(|| {
             checkpoint.push((part.name.to_string(), new.clone()));
             checkpoint.len() - 1

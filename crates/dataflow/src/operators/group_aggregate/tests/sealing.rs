@@ -229,8 +229,8 @@ fn the_only_group_without_keys_goes_on_from_any_cut() {
 /// How many rows each part has, and how many are gone; `None` for a part that is sealed whole.
 fn sealed(operator: &mut dyn Operator, whole: bool) -> Vec<(usize, Option<usize>)> {
     let of = |part: &StatePart| match &part.extent {
-        Extent::Whole => (part.rows.num_rows(), None),
-        Extent::Changes { gone, .. } => (part.rows.num_rows(), Some(gone.num_rows())),
+        Extent::Whole => (part.rows.row_count(), None),
+        Extent::Changes { gone, .. } => (part.rows.row_count(), Some(gone.num_rows())),
     };
     operator.seal(whole).unwrap().iter().map(of).collect()
 }
@@ -287,7 +287,7 @@ fn the_state_of_another_query_is_refused() {
     let parts = sealed[0].seal(true).unwrap();
     let other = aggregate(in_place(false), 1, None);
     let mut operator = whole(&other, false).remove(0);
-    let refused = operator.restore(&parts[0].name, parts[0].rows.clone()).unwrap_err().to_string();
+    let refused = operator.restore(&parts[0].name, parts[0].rows.to_batch().unwrap()).unwrap_err().to_string();
     assert!(refused.contains("another query's"), "{refused}");
-    assert!(operator.restore("joined", parts[0].rows.clone()).is_err());
+    assert!(operator.restore("joined", parts[0].rows.to_batch().unwrap()).is_err());
 }

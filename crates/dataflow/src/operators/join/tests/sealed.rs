@@ -122,7 +122,7 @@ fn state_of_another_join_is_refused() {
         join.instance(&ports, &output_schema(&join)).unwrap()
     };
     let mut inner = of(JoinKind::Inner, 0);
-    let rows = inner.seal(true).unwrap().remove(0).rows;
+    let rows = inner.seal(true).unwrap().remove(0).rows.to_batch().unwrap();
     assert!(of(JoinKind::Inner, 0).restore("left", rows.clone()).is_ok());
     for (mut other, name) in
         [(of(JoinKind::Left, 0), "left"), (of(JoinKind::Inner, 1), "left"), (of(JoinKind::Inner, 0), "middle")]
