@@ -75,6 +75,25 @@ pub enum LogError {
         /// The limit.
         limit: usize,
     },
+    /// An append with an id is larger than a frame can be.
+    #[error("an append of {size} bytes is larger than the limit of {limit} bytes for one with an id; split it")]
+    AppendTooLarge {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The id cannot be an append's.
+    #[error("the id of an append must have 1 to 255 bytes")]
+    AppendId,
+    /// The id was that of an append of other records.
+    #[error("topic {topic}: an append of other records had the id {id:?}; give each append an id of its own")]
+    AppendIdTaken {
+        /// The topic.
+        topic: String,
+        /// The id.
+        id: String,
+    },
     /// The offset is not there: retention has removed it, or it does not exist yet.
     #[error(
         "topic {topic}, partition {partition}: offset {offset} is outside {earliest}..={next}; start at the earliest offset"

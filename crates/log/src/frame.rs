@@ -11,6 +11,7 @@
 //! 32  max timestamp      i64   milliseconds
 //! 40  records                  each: timestamp - min, key length + 1 (0: no key), key, value length, value
 //! ```
+//!    ...                      in a frame that is a whole append with an id: a fingerprint u64, the id, and its length u8
 //!
 //! Fixed numbers are little-endian; those in records are LEB128.
 
@@ -22,6 +23,10 @@ use crate::{LogError, Record};
 const MAGIC: u32 = u32::from_le_bytes(*b"MLG1");
 /// The same of a frame that counts only if its epoch was committed: see [`crate::epochs`].
 const EPOCH_MAGIC: u32 = u32::from_le_bytes(*b"MLE1");
+/// The same of a frame that is a whole append with an id: see [`crate::once`].
+const ID_MAGIC: u32 = u32::from_le_bytes(*b"MLO1");
+/// An id has at most so many bytes.
+pub(crate) const ID_BYTES_MAX: usize = 255;
 /// The bytes before the records.
 pub(crate) const HEADER_BYTES: usize = 40;
 /// Where the checksum begins.
@@ -38,6 +43,8 @@ const FRAME_BYTES_MAX: usize = FRAME_BYTES_TARGET + RECORD_BYTES_MAX + 64;
 pub(crate) struct Header {
     /// Whether it is of an epoch.
     pub(crate) is_epoch: bool,
+    /// Whether an id stands behind the records.
+    pub(crate) has_id: bool,
     checksum: u32,
     pub(crate) base_offset: u64,
     pub(crate) length: usize,
@@ -52,13 +59,15 @@ impl Header {
         if bytes.len() < HEADER_BYTES {
             return Err("the header is cut off");
         }
-        let is_epoch = match bytes.get_u32_le() {
-            MAGIC => false,
-            EPOCH_MAGIC => true,
+        let (is_epoch, has_id) = match bytes.get_u32_le() {
+            MAGIC => (false, false),
+            EPOCH_MAGIC => (true, false),
+            ID_MAGIC => (false, true),
             _ => return Err("no frame begins here"),
         };
         let header = Self {
             is_epoch,
+            has_id,
             checksum: bytes.get_u32_le(),
             base_offset: bytes.get_u64_le(),
             length: usize::try_from(bytes.get_u32_le()).unwrap_or(usize::MAX),
@@ -106,6 +115,19 @@ impl EncodedFrame {
         &self.bytes
     }
 
+    /// Fills in the magic number, the length and the checksum.
+    fn seal(&mut self, magic: u32) {
+        let length = u32::try_from(self.bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
+        if let Some(place) = self.bytes.get_mut(CHECKED_FROM..CHECKED_FROM + 4) {
+            place.copy_from_slice(&length.to_le_bytes());
+        }
+        let checksum = crc32fast::hash(self.bytes.get(CHECKED_FROM..).unwrap_or_default());
+        if let Some(place) = self.bytes.get_mut(..8) {
+            place[..4].copy_from_slice(&magic.to_le_bytes());
+            place[4..].copy_from_slice(&checksum.to_le_bytes());
+        }
+    }
+
     /// The same frame as part of an epoch.
     pub(crate) fn of_epoch(mut self) -> Self {
         if let Some(place) = self.bytes.get_mut(..4) {
@@ -129,6 +151,20 @@ pub(crate) fn encode(records: &[Record]) -> Result<Vec<EncodedFrame>, LogError> 
         rest = later;
     }
     Ok(frames)
+}
+
+/// Packs records and an id into one frame, which is in the log as a whole or not at all.
+pub(crate) fn encode_with_id(records: &[Record], fingerprint: u64, id: &str) -> Result<EncodedFrame, LogError> {
+    let mut frame = encode_one(records);
+    frame.bytes.extend_from_slice(&fingerprint.to_le_bytes());
+    frame.bytes.extend_from_slice(id.as_bytes());
+    frame.bytes.push(u8::try_from(id.len()).unwrap_or(u8::MAX));
+    let size = frame.bytes.len() - HEADER_BYTES;
+    if size > FRAME_BYTES_MAX {
+        return Err(LogError::AppendTooLarge { size, limit: FRAME_BYTES_MAX });
+    }
+    frame.seal(ID_MAGIC);
+    Ok(frame)
 }
 
 /// How many of the records fit into one frame; at least one.
@@ -164,20 +200,15 @@ fn encode_one(records: &[Record]) -> EncodedFrame {
         bytes.extend_from_slice(&record.value);
     }
     let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
-    let length = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(u32::MAX);
     let mut header = Vec::with_capacity(HEADER_BYTES);
-    header.extend_from_slice(&MAGIC.to_le_bytes());
-    header.extend_from_slice(&[0; 12]);
-    header.extend_from_slice(&length.to_le_bytes());
+    header.extend_from_slice(&[0; 20]);
     header.extend_from_slice(&count.to_le_bytes());
     header.extend_from_slice(&min.to_le_bytes());
     header.extend_from_slice(&max.to_le_bytes());
     bytes.splice(..HEADER_BYTES, header);
-    let checksum = crc32fast::hash(bytes.get(CHECKED_FROM..).unwrap_or_default());
-    if let Some(place) = bytes.get_mut(4..8) {
-        place.copy_from_slice(&checksum.to_le_bytes());
-    }
-    EncodedFrame { bytes, count, max_timestamp_ms: max }
+    let mut frame = EncodedFrame { bytes, count, max_timestamp_ms: max };
+    frame.seal(MAGIC);
+    frame
 }
 
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {

@@ -19,6 +19,7 @@ mod epochs;
 mod error;
 mod frame;
 mod log;
+mod once;
 mod options;
 mod partition;
 mod reader;
@@ -29,6 +30,7 @@ mod writer;
 
 pub use error::LogError;
 pub use log::{EventLog, Removed};
+pub use once::Once;
 pub use options::{Durability, LogOptions, TopicOptions};
 pub use reader::{PartitionReader, StartAt};
 pub use record::{Frame, Record, RecordRef, Records};

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::epochs::Epochs;
 use crate::error::IoContext;
+use crate::once::AppendIds;
 use crate::partition::open_read_only;
 use crate::topic::{TopicState, Topics};
 use crate::writer::{Command, Writer, read_topics};
@@ -89,8 +90,14 @@ impl EventLog {
             let epochs = Epochs::read(&dir.join(&name))?;
             let partitions = folders.zip(0..).map(|(folder, number)| open_read_only(&folder, epochs.committed(number)));
             let partitions = partitions.collect::<Result<_, _>>()?;
-            let state =
-                TopicState { name: name.clone(), options, first_partition: 0, partitions, epochs: Mutex::new(epochs) };
+            let state = TopicState {
+                name: name.clone(),
+                options,
+                first_partition: 0,
+                partitions,
+                epochs: Mutex::new(epochs),
+                ids: AppendIds::default(),
+            };
             topics.insert(name, Arc::new(state));
         }
         let topics = watch::Sender::new(Arc::new(topics)).subscribe();

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::epochs::Epochs;
 use crate::frame::{EncodedFrame, encode};
 use crate::log::Shared;
+use crate::once::AppendIds;
 use crate::partition::PartitionHandle;
 use crate::writer::{Command, EpochPart};
 use crate::{LogError, PartitionReader, Record, StartAt, TopicOptions};
@@ -30,12 +31,14 @@ pub(crate) struct TopicState {
     pub(crate) partitions: Vec<PartitionHandle>,
     /// Which epochs are in. The writer changes it.
     pub(crate) epochs: Mutex<Epochs>,
+    /// Which appends with an id are in.
+    pub(crate) ids: AppendIds,
 }
 
 /// A topic of an open log. Cloning it is cheap.
 #[derive(Clone, Debug)]
 pub struct Topic {
-    state: Arc<TopicState>,
+    pub(crate) state: Arc<TopicState>,
     log: Arc<Shared>,
 }
 
@@ -136,6 +139,20 @@ impl Topic {
         let (command, answer) = self.append_command(partition, records)?;
         self.log.commands()?.blocking_send(command).map_err(|_| LogError::Closed)?;
         answer.0.blocking_recv().unwrap_or(Err(LogError::Closed))
+    }
+
+    /// Hands frames to the writer, and waits until they are in.
+    pub(crate) async fn append_frames(
+        &self,
+        partition: u32,
+        frames: Vec<EncodedFrame>,
+    ) -> Result<Range<u64>, LogError> {
+        self.handle(partition)?;
+        let (answer, receiver) = oneshot::channel();
+        let partition = self.state.first_partition + partition as usize;
+        let command = Command::Append { partition, frames, answer };
+        self.log.commands()?.send(command).await.map_err(|_| LogError::Closed)?;
+        Appended(receiver).await
     }
 
     fn append_command(&self, partition: u32, records: &[Record]) -> Result<(Command, Appended), LogError> {

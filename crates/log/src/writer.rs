@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::epochs::Epochs;
 use crate::error::IoContext;
 use crate::frame::EncodedFrame;
+use crate::once::AppendIds;
 use crate::partition::{PartitionWriter, sync_dir};
 use crate::topic::{TopicState, Topics};
 use crate::{LogError, Removed, TopicOptions};
@@ -223,7 +224,14 @@ impl Writer {
         let handles = opened.iter().map(PartitionWriter::handle).collect();
         self.partitions.extend(opened);
         let epochs = Mutex::new(epochs);
-        let state = Arc::new(TopicState { name, options, first_partition, partitions: handles, epochs });
+        let state = Arc::new(TopicState {
+            name,
+            options,
+            first_partition,
+            partitions: handles,
+            epochs,
+            ids: AppendIds::default(),
+        });
         self.topics.send_modify(|topics| {
             Arc::make_mut(topics).insert(state.name.clone(), Arc::clone(&state));
         });

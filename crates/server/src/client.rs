@@ -289,6 +289,22 @@ impl Client {
         self.json(response)
     }
 
+    /// Appends a body of some content type; with a key that is a header `Idempotency-Key`.
+    pub fn append_body(
+        &self,
+        topic: &str,
+        (content_type, body): (&str, &[u8]),
+        idempotency_key: Option<&str>,
+    ) -> Answer<Appended> {
+        let path = format!("/topics/{}", segment(topic));
+        let mut request = self.agent.post(self.route(&path)).header("Content-Type", content_type);
+        if let Some(key) = idempotency_key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let response = self.checked(self.with_token(request).send(body))?;
+        self.json(response)
+    }
+
     /// Records of a partition.
     pub fn records(&self, topic: &str, from: &RecordsQuery) -> Answer<Records> {
         self.get(&format!("/topics/{}/records{}", segment(topic), query(from)))

@@ -143,11 +143,12 @@ impl From<LogError> for ApiError {
             LogError::UnknownTopic { .. } | LogError::UnknownPartition { .. } => {
                 Self::new(StatusCode::NOT_FOUND, "not_found", message)
             }
-            LogError::TopicName { .. } | LogError::TopicOptions { .. } | LogError::OffsetOutOfRange { .. } => {
-                Self::invalid(message)
-            }
-            LogError::TopicExists { .. } => Self::conflict(message),
-            LogError::RecordTooLarge { .. } => Self::too_large(message),
+            LogError::TopicName { .. }
+            | LogError::TopicOptions { .. }
+            | LogError::AppendId
+            | LogError::OffsetOutOfRange { .. } => Self::invalid(message),
+            LogError::TopicExists { .. } | LogError::AppendIdTaken { .. } => Self::conflict(message),
+            LogError::RecordTooLarge { .. } | LogError::AppendTooLarge { .. } => Self::too_large(message),
             LogError::Io { .. } | LogError::Closed => Self::unavailable(message),
             LogError::Locked { .. } | LogError::ReadOnly { .. } | LogError::Damaged { .. } => Self::internal(message),
         }

@@ -3,6 +3,7 @@
 
 mod access;
 pub mod api;
+mod append_body;
 mod assets;
 pub mod attempts;
 pub mod backfills;

@@ -1,8 +1,9 @@
-//! Topics of the event log: what there is, appending JSON lines, reading records back.
+//! Topics of the event log: what there is, appending records, reading them back.
 
 use std::time::Duration;
 
 use axum::extract::{DefaultBodyLimit, State};
+use axum::http::HeaderMap;
 use jiff::Timestamp;
 use mulgil_log::{self as log, StartAt, TopicOptions};
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
+use crate::append_body::BodyFormat;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Bytes, Json, Path, Query};
 use crate::node::Node;
@@ -62,6 +64,8 @@ pub struct Appended {
     pub partition: u32,
     /// The offset of the first of them.
     pub first_offset: u64,
+    /// Whether they had been appended before, by a request with the same `Idempotency-Key`: then nothing was now.
+    pub repeated: bool,
 }
 
 /// Which records.
@@ -105,30 +109,55 @@ pub(crate) async fn list_topics(State(node): State<Node>) -> Result<Json<Vec<Top
     node.log.topics().iter().map(Topic::of).collect::<Result<_, _>>().map(Json)
 }
 
-/// Appends JSON lines.
+/// Appends records: JSON lines, JSON or CSV.
 ///
-/// Each line must be one JSON object; a line that is not is told with its number, and then nothing of the body is
-/// appended. The answer comes when all of it is on disk. A topic that is not there yet is created with one partition. A
-/// body has at most 16 MiB.
+/// `application/x-ndjson`, and whatever is not one of the others: one JSON object a line. `application/json`: one object or an array of
+/// them. `text/csv`: a header line with the fields' names; a cell is a string, `true` and `false` are booleans, an empty one is null. A record is a JSON object.
+/// One that cannot be read is told with its line, and then nothing of the body is appended. The answer comes when all of it is on disk. A topic that is not there yet is
+/// created with one partition. A body has at most 16 MiB.
+///
+/// With the header `Idempotency-Key` (1 to 255 bytes) a request can be sent again: within a day the same key with the same body appends nothing and is answered as
+/// the first time, also when the server has been killed in between. The same key with other records is a conflict.
 #[utoipa::path(post, path = "/topics/{topic}", tag = "topics",
-    params(("topic" = String, Path, description = "The topic's name."), AppendQuery),
-    request_body(content = String, content_type = "application/x-ndjson"),
+    params(("topic" = String, Path, description = "The topic's name."), AppendQuery,
+        ("Idempotency-Key" = Option<String>, Header, description = "What tells this append from all others.")),
+    request_body(content((String = "application/x-ndjson"), (String = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = Appended), (status = "default", body = ErrorBody)))]
 pub(crate) async fn append_records(
     State(node): State<Node>,
     Path(topic): Path<String>,
     Query(to): Query<AppendQuery>,
+    headers: HeaderMap,
     Bytes(body): Bytes,
 ) -> Result<Json<Appended>, ApiError> {
-    let records = records_of(&body, Timestamp::now().as_millisecond())?;
+    let now_ms = Timestamp::now().as_millisecond();
+    let values = BodyFormat::of(&headers).values(&body)?;
+    let record = |value| log::Record { timestamp_ms: now_ms, key: None, value };
+    let records: Vec<log::Record> = values.into_iter().map(record).collect();
     let topic = node.log.topic_or_create(&topic, TopicOptions::default())?;
     let partition = match to.partition {
         Some(partition) => partition,
         // Whoever does not care gets the partition with the fewest records.
         None => shortest(&topic)?,
     };
-    let offsets = topic.append(partition, &records).await?;
-    Ok(Json(Appended { records: offsets.end - offsets.start, partition, first_offset: offsets.start }))
+    let once = match idempotency_key(&headers)? {
+        Some(key) => topic.append_once(key, partition, records, now_ms).await?,
+        None => {
+            let offsets = topic.append(partition, &records).await?;
+            log::Once { partition, offsets, is_repeated: false }
+        }
+    };
+    let log::Once { partition, offsets, is_repeated } = once;
+    let records = offsets.end - offsets.start;
+    Ok(Json(Appended { records, partition, first_offset: offsets.start, repeated: is_repeated }))
+}
+
+/// What tells a request from all others, where its sender says so.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong =
+        |_| ApiError::invalid("the header Idempotency-Key is not ASCII text").with_hint("send a UUID, for example");
+    key.to_str().map(Some).map_err(wrong)
 }
 
 /// Reads records of a partition.
@@ -158,36 +187,6 @@ pub(crate) async fn read_records(
     let records =
         read.await.map_err(|error| ApiError::internal("reading records failed").with_detail(error.to_string()))?;
     records.map(Json)
-}
-
-/// Where a JSON lines body stands in the log: its lines, checked to be objects, blank ones left out.
-fn records_of(body: &bytes::Bytes, timestamp_ms: i64) -> Result<Vec<log::Record>, ApiError> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        let before = body.get(..error.valid_up_to()).unwrap_or_default();
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-        ApiError::invalid(format!("line {line} is not UTF-8")).with_detail(error.to_string())
-    })?;
-    let mut records = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() {
-            continue;
-        }
-        let refuse = |why: String| {
-            ApiError::invalid(format!("line {} is not a JSON object", index + 1))
-                .with_detail(why)
-                .with_hint("send one JSON object a line; nothing of this body was appended")
-        };
-        if !line.starts_with('{') {
-            return Err(refuse("it does not begin with {".to_owned()));
-        }
-        serde_json::from_str::<serde::de::IgnoredAny>(line).map_err(|error| refuse(error.to_string()))?;
-        records.push(log::Record { timestamp_ms, key: None, value: body.slice_ref(line.as_bytes()) });
-    }
-    if records.is_empty() {
-        return Err(ApiError::invalid("the body has no line").with_hint("send one JSON object a line"));
-    }
-    Ok(records)
 }
 
 fn shortest(topic: &log::Topic) -> Result<u32, ApiError> {

@@ -494,10 +494,14 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Appends JSON lines.
-         * @description Each line must be one JSON object; a line that is not is told with its number, and then nothing of the body is
-         *     appended. The answer comes when all of it is on disk. A topic that is not there yet is created with one partition. A
-         *     body has at most 16 MiB.
+         * Appends records: JSON lines, JSON or CSV.
+         * @description `application/x-ndjson`, and whatever is not one of the others: one JSON object a line. `application/json`: one object or an array of
+         *     them. `text/csv`: a header line with the fields' names; a cell is a string, `true` and `false` are booleans, an empty one is null. A record is a JSON object.
+         *     One that cannot be read is told with its line, and then nothing of the body is appended. The answer comes when all of it is on disk. A topic that is not there yet is
+         *     created with one partition. A body has at most 16 MiB.
+         *
+         *     With the header `Idempotency-Key` (1 to 255 bytes) a request can be sent again: within a day the same key with the same body appends nothing and is answered as
+         *     the first time, also when the server has been killed in between. The same key with other records is a conflict.
          */
         post: operations["append_records"];
         delete?: never;
@@ -629,6 +633,8 @@ export interface components {
              * @description How many records.
              */
             records: number;
+            /** @description Whether they had been appended before, by a request with the same `Idempotency-Key`: then nothing was now. */
+            repeated: boolean;
         };
         /** @description One try at a task. */
         Attempt: {
@@ -2723,7 +2729,10 @@ export interface operations {
                 /** @description The partition to append to. Unless told, the one with the fewest records, for the whole body. */
                 partition?: number;
             };
-            header?: never;
+            header?: {
+                /** @description What tells this append from all others. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description The topic's name. */
                 topic: string;
@@ -2732,7 +2741,9 @@ export interface operations {
         };
         requestBody: {
             content: {
+                "application/json": string;
                 "application/x-ndjson": string;
+                "text/csv": string;
             };
         };
         responses: {

@@ -5,6 +5,7 @@ mod append;
 mod crash;
 mod epochs;
 mod full_disk;
+mod once;
 mod open;
 mod retention;
 mod tail;

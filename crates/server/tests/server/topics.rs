@@ -71,3 +71,82 @@ async fn a_body_beyond_the_limit_is_refused() {
     assert!(fixture.log.topics().is_empty());
     fixture.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_and_csv_are_records_too() {
+    let fixture = Fixture::start(&[]).await;
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("application/json", " {\"a\":\n 1.10}\n", &["{\"a\":\n 1.10}"]),
+        (
+            "application/json; charset=utf-8",
+            "[{\"a\": 1}\n, {\"b\": [\"]\", {}]} ]",
+            &["{\"a\": 1}", "{\"b\": [\"]\", {}]}"],
+        ),
+        ("application/json", "[{\"n\":123456789012345678901234567890}]", &["{\"n\":123456789012345678901234567890}"]),
+        (
+            "text/csv",
+            "a,b\n1,\"x, \"\"y\"\"\"\n,true\n",
+            &["{\"a\":\"1\",\"b\":\"x, \\\"y\\\"\"}", "{\"a\":null,\"b\":true}"],
+        ),
+        ("text/csv; header=present", "물\r\n길\r\n", &["{\"물\":\"길\"}"]),
+        ("text/plain", "{\"a\": 1}\n{}", &["{\"a\": 1}", "{}"]),
+    ];
+    for (number, (content_type, body, expected)) in cases.into_iter().enumerate() {
+        let topic = format!("case-{number}");
+        let name = topic.clone();
+        let appended =
+            fixture.call(move |client| client.append_body(&name, (content_type, body.as_bytes()), None)).await;
+        assert_eq!(appended.unwrap().records, expected.len() as u64, "{body}");
+        let mut reader = fixture.log.topic(&topic).unwrap().reader(0, mulgil_log::StartAt::Earliest).unwrap();
+        let frames = reader.read(1 << 20).unwrap();
+        let found: Vec<String> = frames
+            .iter()
+            .flat_map(mulgil_log::Frame::records)
+            .map(|record| String::from_utf8(record.value.to_vec()).unwrap())
+            .collect();
+        assert_eq!(found, expected, "{body}");
+    }
+    for (content_type, body, said) in [
+        ("application/json", "[]", "no line"),
+        ("application/json", "", "no line"),
+        ("application/json", "[{\"a\": 1},\n 2]", "line 1 is not a JSON object"),
+        ("application/json", "[{\"a\": 1},\n{\"a\" 2}]", "line 2 is not a JSON object"),
+        ("application/json", "[{\"a\": 1}", "is not a JSON object"),
+        ("application/json", "[{\"a\": 1}]\n]", "is not a JSON object"),
+        ("application/json", "{\"a\": 1}\n{\"a\": 1}", "line 2 is not a JSON object"),
+        ("application/json", "7", "line 1 is not a JSON object"),
+        ("text/csv", "a,b\n", "no line"),
+        ("text/csv", "a,b\n1,2\n3\n", "line 3 is not CSV"),
+        ("text/csv", "a,a\n1,2\n", "twice"),
+    ] {
+        let call = move |client: &mulgil_server::client::Client| {
+            client.append_body("bad", (content_type, body.as_bytes()), None)
+        };
+        let (status, _, message) = refusal(fixture.call(call).await);
+        assert_eq!(status, 400, "{body}");
+        assert!(message.contains(said), "{body}: {message}");
+    }
+    assert!(fixture.log.topic("bad").is_err());
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_with_a_key_can_be_sent_again() {
+    let fixture = Fixture::start(&[]).await;
+    let send = |key: &'static str, body: &'static str| {
+        fixture.call(move |client| client.append_body("once", ("application/x-ndjson", body.as_bytes()), Some(key)))
+    };
+    for repeated in [false, true, true] {
+        let appended = send("order 7", "{\"a\": 1}\n{\"a\": 2}").await.unwrap();
+        assert_eq!((appended.records, appended.first_offset, appended.repeated), (2, 0, repeated));
+    }
+    assert!(!send("order 8", "{\"a\": 1}").await.unwrap().repeated);
+    let (status, code, message) = refusal(send("order 7", "{\"a\": 3}").await);
+    assert_eq!((status, code.as_str()), (409, "conflict"));
+    assert!(message.contains("other records had the id \"order 7\""), "{message}");
+    assert_eq!(refusal(send("", "{}").await).0, 400);
+    let large: &'static str = Box::leak(vec!["{}\n"; 5 << 20].concat().into_boxed_str());
+    assert_eq!(refusal(send("large", large).await).0, 413);
+    assert_eq!(fixture.log.topic("once").unwrap().offsets(0).unwrap(), 0..3);
+    fixture.stop().await;
+}
