@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
-use mulgil_log::EventLog;
+use mulgil_log::{EventLog, LogError, LogOptions};
 use mulgil_server::folder::{Folder, PROJECT_FILE};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::session::Session;
@@ -26,6 +26,18 @@ impl Offline {
     /// broken is remarked, and the rest can be used.
     pub(crate) fn open(dir: &Path) -> Result<Self> {
         Self::with_log(dir, None)
+    }
+
+    /// The same for statements that write topics: this process takes the event log, unless another has it.
+    pub(crate) fn open_to_write(dir: &Path) -> Result<Self> {
+        if !dir.join(PROJECT_FILE).is_file() {
+            return Self::open(dir);
+        }
+        match EventLog::open(local(dir, &Folder::read(dir)?.project.log, "log")?, LogOptions::default()) {
+            Ok(log) => Self::with_log(dir, Some(log)),
+            Err(LogError::Locked { .. }) => Self::open(dir),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The same, over an event log that is open already.

@@ -8,11 +8,13 @@ use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
+use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_server::client::{Client, RowFormat};
 use mulgil_server::sql::{SqlAsk, SqlMode};
 use mulgil_serving::run::{self, RunOptions, StatementResult, run_statements};
+use mulgil_sql::statement::{StatementKind, parse_statements};
 
 use crate::arguments::{Arguments, Format, Mode, SqlArguments};
 use crate::connection::running;
@@ -90,7 +92,11 @@ async fn by_myself(
     (file, text): (&Path, &str),
     spinner: &ProgressBar,
 ) -> Result<()> {
-    let (format, offline) = (arguments.format, Offline::open(&arguments.project)?);
+    let format = arguments.format;
+    let mut offline = Offline::open(&arguments.project)?;
+    if writes_topic(&offline, file, text) {
+        offline = Offline::open_to_write(&arguments.project)?;
+    }
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let place = sql.checkpoints.as_ref().map(|place| {
         // A path that somebody types is relative to where he is.
@@ -137,4 +143,20 @@ async fn print_result(result: StatementResult, format: Format) -> Result<()> {
         StatementResult::Explained(text) => write_out(&(text.trim_end().to_owned() + "\n"))?,
     }
     Ok(())
+}
+
+/// Whether a statement writes a topic of the event log: then this process has to be the one that writes the log.
+fn writes_topic(offline: &Offline, file: &Path, text: &str) -> bool {
+    let (statements, _) = parse_statements(file, text);
+    let is_topic = |name: &TableName| {
+        let here = statements.iter().rev().find_map(|statement| match &statement.kind {
+            StatementKind::CreateTable(table) if table.definition.name == *name => Some(table.definition.clone()),
+            _ => None,
+        });
+        let definition = here.or_else(|| Some(offline.catalog.table(name)?.definition.clone()));
+        definition.is_some_and(|definition| definition.options.get("connector").is_some_and(|name| name == "log"))
+    };
+    statements
+        .iter()
+        .any(|statement| matches!(&statement.kind, StatementKind::Insert(insert) if is_topic(&insert.table)))
 }

@@ -1,11 +1,16 @@
 //! Files and folders: `'connector' = 'filesystem'`.
 //!
 //! The path is one file, or a folder with files in it, one folder a partition (`day=2013-01-01/`) where the table is
-//! `PARTITIONED BY`. Names that begin with `.` or `_` are not data. Files may be compressed with gzip.
+//! `PARTITIONED BY`. Names that begin with `.` or `_` are not data. Text files may be compressed with gzip or Zstandard.
 
 mod listing;
+mod marking;
 mod provider;
 mod reader;
+mod rolling;
+mod row_file;
+mod sink;
+mod staging;
 mod target;
 mod writer;
 
@@ -28,8 +33,13 @@ use crate::source::{PartitionReader, Position, Source};
 use crate::writer::TableWriter;
 
 use listing::DataFile;
+use marking::Marking;
 use provider::FilesProvider;
-use writer::{FilesSink, FilesWriter};
+use rolling::Rolling;
+use row_file::Compression;
+use sink::FolderSink;
+use target::Target;
+use writer::{FileSink, FilesWriter};
 
 /// `'connector' = 'filesystem'`.
 pub(crate) struct FilesystemConnector {
@@ -54,7 +64,8 @@ impl Connector for FilesystemConnector {
     }
 
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        Files::new(table, &self.project_dir).map(|_| ())
+        let files = Files::new(table, &self.project_dir)?;
+        files.rolling(table).and_then(|_| files.marking(table)).map(|_| ())
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
@@ -66,7 +77,12 @@ impl Connector for FilesystemConnector {
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(FilesSink::new(self.files_writer(table)?)))
+        let writer = self.files_writer(table)?;
+        let (rolling, marking) = (writer.files.rolling(table)?, writer.files.marking(table)?);
+        Ok(match Target::of(&writer.files) {
+            Target::File(_) => Arc::new(FileSink::new(writer)),
+            Target::Folder(_) => Arc::new(FolderSink::new(writer, rolling, marking)),
+        })
     }
 
     fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
@@ -96,6 +112,19 @@ impl FormatName {
     const ALL: [(&'static str, Self); 3] = [("csv", Self::Csv), ("json", Self::Json), ("parquet", Self::Parquet)];
 }
 
+/// The options of a table, by its format.
+fn allowed(table: &TableDefinition) -> Vec<&'static str> {
+    let mut allowed = vec!["connector", "path", "format"];
+    allowed.extend(rolling::OPTIONS.iter().chain(&marking::OPTIONS));
+    match table.options.get("format").map_or("", String::as_str) {
+        "csv" => allowed.extend(csv::OPTIONS.iter().chain(&["compression"])),
+        "json" => allowed.extend(json::OPTIONS.iter().chain(&["compression"])),
+        "parquet" => {}
+        _ => allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS).chain(&["compression"])),
+    }
+    allowed
+}
+
 /// A table of files.
 #[derive(Clone, Debug)]
 pub(crate) struct Files {
@@ -104,6 +133,8 @@ pub(crate) struct Files {
     /// The file or folder.
     path: PathBuf,
     format: Format,
+    /// How text is packed when it is written; what is read says so itself.
+    compression: Compression,
     /// Whether rows that cannot be read are skipped and counted.
     ignore_parse_errors: bool,
     /// All columns, as the table declares them.
@@ -119,18 +150,12 @@ pub(crate) struct Files {
 impl Files {
     /// The table that a definition describes. Touches no file.
     pub(crate) fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
-        let format_name = table.options.get("format").map_or("", String::as_str);
-        let mut allowed = vec!["connector", "path", "format"];
-        match format_name {
-            "csv" => allowed.extend(csv::OPTIONS),
-            "json" => allowed.extend(json::OPTIONS),
-            "parquet" => {}
-            _ => allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS)),
-        }
-        let options = Options::new(table, &allowed)?;
+        let options = Options::new(table, &allowed(table))?;
         options.required("format", "csv")?;
         let path = project_dir.join(options.required("path", "data/flights.csv")?);
         let format = options.one_of("format", &FormatName::ALL, FormatName::Csv)?;
+        let compression = Compression::of_extension(path.extension().and_then(|extension| extension.to_str()));
+        let compression = options.one_of("compression", &Compression::CHOICES, compression)?;
         let schema = table.physical_schema();
         let partitioned_by = table.partitioned_by.clone();
         let file_fields = schema.fields().iter().filter(|field| !partitioned_by.contains(field.name())).cloned();
@@ -151,12 +176,23 @@ impl Files {
             table,
             path,
             format,
+            compression,
             ignore_parse_errors,
             schema,
             file_schema,
             partitioned_by,
             listed: Arc::default(),
         })
+    }
+
+    /// When a stream closes its files.
+    fn rolling(&self, table: &TableDefinition) -> Result<Rolling, ConnectError> {
+        Rolling::new(&Options::new(table, &allowed(table))?)
+    }
+
+    /// Which partitions a stream marks.
+    fn marking(&self, table: &TableDefinition) -> Result<Option<Marking>, ConnectError> {
+        Marking::new(table, &Options::new(table, &allowed(table))?)
     }
 
     /// The same table with just these files.

@@ -70,6 +70,33 @@ impl<'a> Options<'a> {
         value.parse().map(Some).map_err(|_| self.refusal(format!("'{name}' = '{value}' is not a whole number")))
     }
 
+    /// A size, as `128 MB`, `64kb` or `4096`; a kilobyte has 1024 bytes, as Flink has it.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Option<u64>, ConnectError> {
+        const UNITS: [(&str, u32); 13] = [
+            ("", 0),
+            ("b", 0),
+            ("bytes", 0),
+            ("k", 10),
+            ("kb", 10),
+            ("kibibytes", 10),
+            ("m", 20),
+            ("mb", 20),
+            ("mebibytes", 20),
+            ("g", 30),
+            ("gb", 30),
+            ("t", 40),
+            ("tb", 40),
+        ];
+        let Some(value) = self.optional(name) else { return Ok(None) };
+        let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len()));
+        let unit = unit.trim().to_ascii_lowercase();
+        let shift = UNITS.iter().find(|(word, _)| *word == unit).map(|(_, shift)| *shift);
+        let bytes = shift.and_then(|shift| number.parse::<u64>().ok()?.checked_mul(1 << shift));
+        bytes.map(Some).ok_or_else(|| {
+            self.refusal(format!("'{name}' = '{value}' is not a size; write for example '64 kb', '128 MB', '1 gb'"))
+        })
+    }
+
     /// A span of time, as `500 ms`, `30 s` or `5 min`.
     pub(crate) fn duration(&self, name: &str) -> Result<Option<Duration>, ConnectError> {
         let Some(value) = self.optional(name) else { return Ok(None) };

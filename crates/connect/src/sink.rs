@@ -50,14 +50,18 @@ pub trait Sink: Send + Sync {
         let _ = rows;
         Err(ConnectError::Definition { table: name.to_owned(), reason: "this sink keeps no state".to_owned() })
     }
-    /// A job begins, from checkpoint `number` if there is one, and what that has staged is published: whatever else has been
-    /// staged is of no use. Refuses where rows are published already that the job would write again.
-    async fn begin(&self, number: Option<u64>) -> Result<(), ConnectError> {
-        let _ = number;
-        Ok(())
+    /// The job of that name begins, from its last checkpoint if there is one (its number, and what writers had staged for it):
+    /// publishes that, where it is not published already. Whatever else has been staged is of no use. Refuses where rows are
+    /// published already that the job would write again.
+    async fn begin(&self, job: &str, last: Option<(u64, &[String])>) -> Result<(), ConnectError> {
+        let _ = job;
+        match last {
+            Some((number, staged)) => self.publish(number, staged).await,
+            None => Ok(()),
+        }
     }
-    /// The checkpoint of cut `number` is durable: publishes what its writers have staged up to there. After a crash it is
-    /// called again for the last checkpoint, so what has been published already stays as it is.
+    /// The checkpoint of cut `number` is durable: publishes what its writers have staged up to there. After a crash that may
+    /// come a second time for the last checkpoint, so what has been published already stays as it is.
     async fn publish(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {
         let _ = (number, staged);
         Ok(())

@@ -298,7 +298,7 @@ async fn write(mut folder: CheckpointFolder, cut: Cut, whole: bool, sinks: HashM
 }
 
 /// Publishes what sinks have staged up to cut `number`, which is durable.
-pub(crate) async fn publish(
+async fn publish(
     number: u64,
     staged: &BTreeMap<String, Vec<String>>,
     sinks: &HashMap<String, Arc<dyn Sink>>,

@@ -18,7 +18,6 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::checkpoint::{CheckpointError, CheckpointFolder, CheckpointOptions};
-use crate::checkpointer::publish;
 use crate::coordinator;
 use crate::crash;
 use crate::cut::{Cut, Owner};
@@ -119,8 +118,7 @@ impl Job {
         let (folder, restored) = match &options.checkpoints {
             Some(checkpoints) => {
                 let left_over = connections.spool(&options.name, checkpoints, given.guarantee);
-                let (folder, cut) =
-                    go_on(checkpoints, &logical, options.parallelism, (&connections, left_over)).await?;
+                let (folder, cut) = go_on(checkpoints, &options, &logical, (&connections, left_over)).await?;
                 (Some(folder), cut)
             }
             None => (None, None),
@@ -132,12 +130,12 @@ impl Job {
 /// Opens the folder of a job's checkpoints, and brings its sinks to where the last one stands.
 async fn go_on(
     options: &CheckpointOptions,
+    job: &JobOptions,
     graph: &Graph,
-    parallelism: usize,
     (connections, left_over): (&Connections, Sinks),
 ) -> Result<(CheckpointFolder, Option<Cut>), JobError> {
     let failed = |error: CheckpointError| JobError::Checkpoint(error.to_string());
-    let (options, graph) = (options.clone(), graph.clone());
+    let (options, graph, parallelism) = (options.clone(), graph.clone(), job.parallelism);
     let opened = tokio::task::spawn_blocking(move || {
         let (folder, found) = CheckpointFolder::open(&options, &graph, parallelism)?;
         for error in &found.damaged {
@@ -149,7 +147,7 @@ async fn go_on(
     let panicked = |error: tokio::task::JoinError| JobError::Checkpoint(error.to_string());
     let (mut folder, newest) = opened.await.map_err(panicked)?.map_err(failed)?;
     let Some((manifest, cut)) = newest else {
-        connections.begin(None).await?;
+        connections.begin(&job.name, None).await?;
         return Ok((folder, None));
     };
     folder.go_on_from(&manifest);
@@ -163,9 +161,7 @@ async fn go_on(
         }
     }
     crash::point("in the middle of recovery");
-    let publishers = connections.publishers(&cut, left_over);
-    publish(manifest.number, &cut.staged, &publishers).await?;
-    connections.begin(Some(manifest.number)).await?;
+    connections.begin(&job.name, Some((manifest.number, &cut, left_over))).await?;
     crash::point("after recovery");
     Ok((folder, Some(cut)))
 }
@@ -187,11 +183,23 @@ impl Connections {
         self.sources.iter().filter_map(alignment).collect()
     }
 
-    /// Tells the sinks that a job begins.
-    async fn begin(&self, number: Option<u64>) -> Result<(), JobError> {
+    /// Tells the sinks that the job begins, and from which checkpoint. What that has spooled for a sink whose rows no longer
+    /// wait is for the one of `left_over`.
+    async fn begin(&self, job: &str, last: Option<(u64, &Cut, Sinks)>) -> Result<(), JobError> {
         for (table, sink) in &self.sinks {
             let failed = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
-            sink.begin(number).await.map_err(failed)?;
+            let Some((number, cut, left_over)) = &last else {
+                sink.begin(job, None).await.map_err(failed)?;
+                continue;
+            };
+            let mut staged = cut.staged.get(table).map_or(&[][..], Vec::as_slice);
+            if let Some(spooled) = left_over.get(table)
+                && staged.iter().any(|name| is_spool(name))
+            {
+                spooled.begin(job, Some((*number, staged))).await.map_err(failed)?;
+                staged = &[];
+            }
+            sink.begin(job, Some((*number, staged))).await.map_err(failed)?;
         }
         Ok(())
     }
@@ -231,14 +239,6 @@ impl Connections {
             }
         }
         left_over
-    }
-
-    /// Who publishes what a checkpoint has staged: whoever has staged it.
-    fn publishers(&self, cut: &Cut, left_over: Sinks) -> Sinks {
-        let is_spooled =
-            |table: &String| cut.staged.get(table).is_some_and(|names| names.iter().any(|name| is_spool(name)));
-        let left_over = left_over.into_iter().filter(|(table, _)| is_spooled(table));
-        self.sinks.clone().into_iter().chain(left_over).collect()
     }
 
     /// Whether every table of the graph is there, and every sink can take what it would get.

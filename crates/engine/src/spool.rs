@@ -94,10 +94,10 @@ impl Sink for SpooledSink {
         Ok(Box::new(SpoolWriter { folder: self.folder.clone(), prefix, file_count: 0, open: None }))
     }
 
-    async fn begin(&self, number: Option<u64>) -> Result<(), ConnectError> {
-        self.remove_all()?;
-        // Where there was a checkpoint, it has been published.
-        if number.is_none() { self.publish(0, &[]).await } else { Ok(()) }
+    async fn begin(&self, _job: &str, last: Option<(u64, &[String])>) -> Result<(), ConnectError> {
+        let (number, staged) = last.unwrap_or_default();
+        self.publish(number, staged).await?;
+        self.remove_all()
     }
 
     async fn publish(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {

@@ -6,6 +6,7 @@
 
 mod backfill;
 mod crash;
+mod crash_stores;
 mod kill;
 mod oracle;
 mod program;

@@ -84,6 +84,11 @@ impl Folder {
         std::fs::write(path, text).expect("a file can be written");
     }
 
+    /// A path in it.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+
     /// A command that is yet to run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = mulgil();

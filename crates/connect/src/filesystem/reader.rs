@@ -32,6 +32,8 @@ const NARROW_BATCH_BYTES: usize = 256 * 1024;
 const BATCHES_AHEAD: usize = 2;
 /// How every gzip stream begins.
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// How every Zstandard frame begins.
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// A file being read.
 pub(crate) struct FileReader {
@@ -230,6 +232,10 @@ fn open_text(path: &Path) -> io::Result<Box<dyn BufRead + Send>> {
     let mut file = BufReader::with_capacity(64 * 1024, File::open(path)?);
     if file.fill_buf()?.starts_with(&GZIP_MAGIC) {
         let text: Box<dyn Read + Send> = Box::new(MultiGzDecoder::new(file));
+        return Ok(Box::new(BufReader::with_capacity(64 * 1024, text)));
+    }
+    if file.fill_buf()?.starts_with(&ZSTD_MAGIC) {
+        let text: Box<dyn Read + Send> = Box::new(zstd::stream::read::Decoder::with_buffer(file)?);
         return Ok(Box::new(BufReader::with_capacity(64 * 1024, text)));
     }
     Ok(Box::new(file))

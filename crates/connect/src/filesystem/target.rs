@@ -3,20 +3,17 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use ::parquet::arrow::ArrowWriter;
 use arrow::array::RecordBatch;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
 use super::listing::{file_error, folder_name};
+use super::row_file::{Compression, RowFile};
 use super::{Files, Format};
 use crate::error::ConnectError;
-use crate::format::csv::CsvWriter;
-use crate::format::json::write_lines;
-use crate::format::parquet;
 use crate::partition::PartitionValues;
 use crate::writer::WriteSummary;
 
@@ -30,7 +27,7 @@ pub(super) struct Stage {
 }
 
 /// What a table's path is, or becomes with the first write.
-enum Target {
+pub(super) enum Target {
     /// One file.
     File(PathBuf),
     /// A folder of files.
@@ -39,7 +36,7 @@ enum Target {
 
 impl Target {
     /// What is there; else a file if the path has an extension, and a folder if it has none.
-    fn of(table: &Files) -> Self {
+    pub(super) fn of(table: &Files) -> Self {
         let path = fs::canonicalize(&table.path).unwrap_or_else(|_| table.path.clone());
         let is_file =
             if path.exists() { path.is_file() } else { table.partitioned_by.is_empty() && path.extension().is_some() };
@@ -123,6 +120,9 @@ impl Stage {
             let reason = "a Parquet file cannot be appended to; let 'path' be a folder";
             return Err(self.table.refusal(reason));
         }
+        if path.exists() && self.table.compression != Compression::None {
+            return Err(self.table.refusal("a compressed file cannot be appended to; let 'path' be a folder"));
+        }
         if path.exists() {
             let header_bytes = RowFile::header_bytes(&self.table).map_err(file_error("write", staged))?;
             let joined = self.folder.path().join("joined");
@@ -182,13 +182,23 @@ impl Stage {
     fn file_name(&self) -> String {
         let stage = self.folder.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let stage = stage.unwrap_or_default();
-        let extension = match self.table.format {
-            Format::Csv(_) => "csv",
-            Format::Json => "json",
-            Format::Parquet => "parquet",
-        };
-        format!("part-{}.{extension}", stage.trim_start_matches(".mulgil-"))
+        format!("part-{}.{}", stage.trim_start_matches(".mulgil-"), extension(&self.table))
     }
+}
+
+/// How the names of a table's files end.
+pub(super) fn extension(table: &Files) -> String {
+    let extension = match table.format {
+        Format::Csv(_) => "csv",
+        Format::Json => "json",
+        Format::Parquet => "parquet",
+    };
+    format!("{extension}{}", table.compression.suffix())
+}
+
+/// The folders of a partition, as names begin with them: `day=2013-01-01/`.
+pub(super) fn partition_name(columns: &[String], values: &PartitionValues) -> String {
+    columns.iter().zip(values).map(|(column, value)| folder_name(column, value.as_deref()) + "/").collect()
 }
 
 fn partition_folder(table: &Path, columns: &[String], values: &PartitionValues) -> PathBuf {
@@ -208,7 +218,7 @@ fn put_in_place(new: &Path, old: &Path) -> Result<(), ConnectError> {
 }
 
 /// Makes the names in a folder durable.
-fn sync_folder(folder: &Path) -> Result<(), ConnectError> {
+pub(super) fn sync_folder(folder: &Path) -> Result<(), ConnectError> {
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(file_error("sync", folder))
 }
 
@@ -230,53 +240,4 @@ fn join(first: &Path, second: &Path, header_bytes: u64, joined: &Path) -> io::Re
     second.seek(SeekFrom::Start(if copied > 0 { header_bytes } else { 0 }))?;
     io::copy(&mut second, &mut joined)?;
     joined.sync_all()
-}
-
-/// A file being written.
-enum RowFile {
-    Csv(Box<CsvWriter<BufWriter<File>>>),
-    Json(BufWriter<File>),
-    Parquet(Box<ArrowWriter<File>>),
-}
-
-impl RowFile {
-    fn new(file: File, table: &Files) -> io::Result<Self> {
-        let schema = &table.file_schema;
-        match &table.format {
-            Format::Csv(options) => Ok(Self::Csv(Box::new(CsvWriter::new(BufWriter::new(file), options, schema)?))),
-            Format::Json => Ok(Self::Json(BufWriter::new(file))),
-            Format::Parquet => Ok(Self::Parquet(Box::new(parquet::writer(file, schema)?))),
-        }
-    }
-
-    /// The size of what stands before the first row.
-    fn header_bytes(table: &Files) -> io::Result<u64> {
-        match &table.format {
-            Format::Csv(options) => {
-                let header = CsvWriter::new(Vec::new(), options, &table.file_schema)?.into_inner()?;
-                Ok(header.len() as u64)
-            }
-            Format::Json | Format::Parquet => Ok(0),
-        }
-    }
-
-    fn write(&mut self, rows: &RecordBatch) -> io::Result<()> {
-        match self {
-            Self::Csv(writer) => writer.write(rows),
-            Self::Json(file) => write_lines(file, rows).map(|_| ()),
-            Self::Parquet(writer) => writer.write(rows).map_err(io::Error::other),
-        }
-    }
-
-    /// Writes all to disk, and says how much it was.
-    fn finish(self) -> io::Result<u64> {
-        let flushed = |file: BufWriter<File>| file.into_inner().map_err(io::IntoInnerError::into_error);
-        let file = match self {
-            Self::Csv(writer) => flushed(writer.into_inner()?)?,
-            Self::Json(file) => flushed(file)?,
-            Self::Parquet(writer) => writer.into_inner().map_err(io::Error::other)?,
-        };
-        file.sync_all()?;
-        Ok(file.metadata()?.len())
-    }
 }

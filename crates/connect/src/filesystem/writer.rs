@@ -1,4 +1,4 @@
-//! Writes tables of files: in batch with [`FilesWriter`], from streams with [`FilesSink`].
+//! Writes tables of files: in batch with [`FilesWriter`], from streams with [`FileSink`] where the table is one file.
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use crate::writer::{TableWriter, WriteSummary};
 /// Writes a table of files, a call at a time.
 #[derive(Clone)]
 pub(crate) struct FilesWriter {
-    files: Files,
+    pub(super) files: Files,
     conform: Conform,
     partitions: PartitionColumns,
 }
@@ -46,7 +46,7 @@ impl FilesWriter {
     }
 
     /// The rows as they are written: by partition, without the partition columns.
-    fn parts(
+    pub(super) fn parts(
         &self,
         rows: &RecordBatch,
         partition: Option<&PartitionValues>,
@@ -72,7 +72,7 @@ fn write_parts(mut stage: Stage, parts: Vec<(PartitionValues, RecordBatch)>) -> 
 }
 
 /// Runs file operations where they hold up no other task.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, ConnectError> + Send + 'static,
 ) -> Result<T, ConnectError> {
     match tokio::task::spawn_blocking(work).await {
@@ -104,10 +104,10 @@ impl TableWriter for FilesWriter {
     }
 }
 
-/// A table of files at the end of a stream: each commit adds files.
-pub(crate) struct FilesSink(FilesWriter);
+/// A table that is one file, at the end of a stream: each commit puts a longer one in its place.
+pub(crate) struct FileSink(FilesWriter);
 
-impl FilesSink {
+impl FileSink {
     /// For the table that `writer` writes.
     pub(crate) fn new(writer: FilesWriter) -> Self {
         Self(writer)
@@ -115,23 +115,23 @@ impl FilesSink {
 }
 
 #[async_trait]
-impl Sink for FilesSink {
+impl Sink for FileSink {
     fn accepts_changes(&self) -> bool {
         false
     }
 
     async fn writer(&self, _subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
-        Ok(Box::new(FilesSinkWriter { writer: self.0.clone(), stage: None }))
+        Ok(Box::new(FileSinkWriter { writer: self.0.clone(), stage: None }))
     }
 }
 
-struct FilesSinkWriter {
+struct FileSinkWriter {
     writer: FilesWriter,
     stage: Option<Stage>,
 }
 
 #[async_trait]
-impl SinkWriter for FilesSinkWriter {
+impl SinkWriter for FileSinkWriter {
     async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
         let rows = inserts(&self.writer.files.table, &batch)?;
         let parts = self.writer.parts(rows, None)?;

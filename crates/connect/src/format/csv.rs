@@ -228,6 +228,11 @@ impl<W: Write> CsvWriter<W> {
         Ok(())
     }
 
+    /// Hands all rows on, and lets the file hand them on.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+
     /// Gives the file back once all is written to it.
     pub(crate) fn into_inner(self) -> io::Result<W> {
         self.writer.into_inner().map_err(|error| io::Error::other(error.to_string()))

@@ -1,6 +1,7 @@
 //! Parquet: columns found by name and cast to the declared types; only the wanted ones are read.
 
 use std::fs::File;
+use std::io::Write;
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -71,6 +72,6 @@ impl ParquetReader {
 }
 
 /// Writes rows with these columns.
-pub(crate) fn writer(file: File, schema: &SchemaRef) -> std::io::Result<parquet::arrow::ArrowWriter<File>> {
+pub(crate) fn writer<W: Write + Send>(file: W, schema: &SchemaRef) -> std::io::Result<parquet::arrow::ArrowWriter<W>> {
     parquet::arrow::ArrowWriter::try_new(file, Arc::clone(schema), None).map_err(std::io::Error::other)
 }

@@ -16,5 +16,6 @@ mod postgres;
 mod postgres_writes;
 mod project;
 mod sinks;
+mod staged;
 mod topic;
 mod writes;

@@ -1,0 +1,154 @@
+//! Where a stream's files are before they are published: a hidden folder in the table's own, one for each job, laid out as the
+//! table is, so that a rename publishes. All that the sink asks of the file system is here.
+//!
+//! ```text
+//! <table>/.mulgil-<job>/day=1/part-….csv      staged          <table>/day=1/part-….csv      published
+//! <table>/.mulgil-<job>/published             a note of what has been published: written when all renames are durable
+//! ```
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::listing::file_error;
+use super::target::sync_folder;
+use crate::error::ConnectError;
+
+/// The name of the note.
+const NOTE: &str = "published";
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Staging {
+    /// The table's folder.
+    table: PathBuf,
+    /// The hidden folder.
+    folder: PathBuf,
+}
+
+/// What a job has published.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Published {
+    /// The last checkpoint.
+    pub(super) checkpoint: u64,
+    /// Folders of partitions that have rows and no marker yet.
+    pub(super) unmarked: BTreeSet<String>,
+}
+
+impl Staging {
+    /// For the job of that name.
+    pub(super) fn new(table: &Path, job: &str) -> Self {
+        let table = fs::canonicalize(table).unwrap_or_else(|_| table.to_owned());
+        let name: String =
+            job.chars().map(|c| if c.is_alphanumeric() || matches!(c, '_' | '-') { c } else { '.' }).collect();
+        Self { folder: table.join(format!(".mulgil-{name}")), table }
+    }
+
+    /// A new file. `name` is its path in the table.
+    pub(super) fn create(&self, name: &str) -> Result<File, ConnectError> {
+        let path = self.folder.join(name);
+        let parent = path.parent().unwrap_or(&self.folder);
+        fs::create_dir_all(parent).map_err(file_error("create", parent))?;
+        File::create_new(&path).map_err(file_error("create", &path))
+    }
+
+    /// Where a staged file is, for messages.
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Cuts a staged file off behind `length` bytes, unless it has been published.
+    pub(super) fn cut(&self, name: &str, length: u64) -> Result<(), ConnectError> {
+        let path = self.folder.join(name);
+        let cut = OpenOptions::new().write(true).open(&path).and_then(|file| {
+            file.set_len(length)?;
+            file.sync_all()
+        });
+        match cut {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            cut => cut.map_err(file_error("truncate", &path)),
+        }
+    }
+
+    /// Makes staged files part of the table. Those that are already, stay.
+    pub(super) fn publish<'a>(&self, names: impl Iterator<Item = &'a str>) -> Result<(), ConnectError> {
+        let mut folders = BTreeSet::new();
+        for name in names {
+            let (staged, path) = (self.folder.join(name), self.table.join(name));
+            let parent = path.parent().unwrap_or(&self.table).to_owned();
+            fs::create_dir_all(&parent).map_err(file_error("create", &parent))?;
+            match fs::rename(&staged, &path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
+                renamed => renamed.map_err(file_error("publish", &staged))?,
+            }
+            folders.insert(parent);
+        }
+        for folder in folders {
+            // A new folder has its name in the one above.
+            folder.ancestors().take_while(|folder| folder.starts_with(&self.table)).try_for_each(sync_folder)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a marker, an empty file, into a folder of the table.
+    pub(super) fn mark(&self, folder: &str, marker: &str) -> Result<(), ConnectError> {
+        let folder = self.table.join(folder);
+        let path = folder.join(marker);
+        fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
+        File::create(&path).and_then(|file| file.sync_all()).map_err(file_error("create", &path))?;
+        sync_folder(&folder)
+    }
+
+    /// The note of what was published; `None` before the first.
+    pub(super) fn published(&self) -> Result<Option<Published>, ConnectError> {
+        let path = self.folder.join(NOTE);
+        match fs::read(&path) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| ConnectError::Path {
+                path,
+                reason: format!("this is not a note of what was published: {error}"),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file_error("read", &path)(error)),
+        }
+    }
+
+    /// Notes what was published.
+    pub(super) fn note(&self, published: &Published) -> Result<(), ConnectError> {
+        fs::create_dir_all(&self.folder).map_err(file_error("create", &self.folder))?;
+        let (part, path) = (self.folder.join("published.part"), self.folder.join(NOTE));
+        let text = serde_json::to_vec(published).unwrap_or_default();
+        fs::write(&part, text).map_err(file_error("write", &part))?;
+        File::open(&part).and_then(|file| file.sync_all()).map_err(file_error("sync", &part))?;
+        fs::rename(&part, &path).map_err(file_error("rename", &path))?;
+        sync_folder(&self.folder)
+    }
+
+    /// Removes what is staged. The note stays.
+    pub(super) fn clear(&self) -> Result<(), ConnectError> {
+        let entries = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(file_error("list", &self.folder))?,
+        };
+        for entry in entries {
+            let path = entry.map_err(file_error("list", &self.folder))?.path();
+            let removed = if path.is_dir() {
+                fs::remove_dir_all(&path)
+            } else if path.ends_with(NOTE) {
+                Ok(())
+            } else {
+                fs::remove_file(&path)
+            };
+            removed.map_err(file_error("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Removes the folder, and the note with it.
+    pub(super) fn remove(&self) {
+        // What stays is hidden, and in nobody's way.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
