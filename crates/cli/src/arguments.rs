@@ -252,6 +252,11 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
+    /// Start a view that has failed, or waits to be started again, from its last checkpoint
+    Resume {
+        /// The view
+        view: String,
+    },
     /// How a view is computed
     Explain {
         /// The view

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
-use mulgil_server::views::{Checkpoints, HeldBackBy, ViewDetail};
+use mulgil_server::views::{Checkpoints, HeldBackBy, Restarts, ViewDetail};
 use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
 
@@ -31,6 +31,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
         ViewCommand::Show { view } => show(&client, format, &view),
         ViewCommand::Refresh { view } => refresh(&client, format, &view),
         ViewCommand::Replay { view } => replay(&client, format, &view),
+        ViewCommand::Resume { view } => resume(&client, format, &view),
         ViewCommand::List | ViewCommand::Explain { .. } => list(&client, format),
     })
     .await?;
@@ -96,6 +97,22 @@ fn replay(client: &Client, format: Format, view: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn resume(client: &Client, format: Format, view: &str) -> Result<Exit> {
+    let detail = client.resume_view(view).with_context(|| format!("failed to resume the view {view}"))?;
+    if format == Format::Json {
+        print_json(&detail)?;
+    } else {
+        remark(&format!("{view} goes on from its last checkpoint"));
+    }
+    Ok(Exit::Done)
+}
+
+/// `started again 3 times; next at 2026-11-21T12:00:03Z, after: sink results: connection refused`.
+fn restarted(restarts: &Restarts) -> String {
+    let next = restarts.next_try_at.map_or_else(String::new, |at| format!("; next at {at}"));
+    format!("started again {} times{next}, after: {}", restarts.count, restarts.last_error)
+}
+
 /// `departures departures-0, at 2013-01-01T00:00:00Z since 2026-11-21T12:00:03Z`.
 fn held_back(by: &HeldBackBy) -> String {
     let at = by.watermark.map_or_else(|| "without any row".to_owned(), |watermark| format!("at {watermark}"));
@@ -131,6 +148,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("late rows dropped", json!(view.late_rows_dropped)),
         ("rows without event time", json!(detail.null_event_times)),
         ("rows skipped", json!(detail.skipped_rows)),
+        ("restarts", json!(detail.restarts.as_ref().map(restarted))),
         ("guarantee", json!(detail.guarantee.as_ref().map(|guarantee| &guarantee.given))),
         ("last checkpoint", json!(detail.checkpoints.as_ref().map(checkpoint))),
     ];

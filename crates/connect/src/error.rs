@@ -141,6 +141,14 @@ impl From<DataFusionError> for ConnectError {
 }
 
 impl ConnectError {
+    /// Whether the rows or the definition may be the reason, so that the same comes again; otherwise it may pass by itself.
+    pub fn is_of_rows(&self) -> bool {
+        matches!(
+            self,
+            Self::Row { .. } | Self::Record { .. } | Self::Definition { .. } | Self::Arrow(_) | Self::Query(_)
+        )
+    }
+
     /// An error of a query that others have been told too.
     fn told(shared: Arc<DataFusionError>) -> Self {
         match shared.find_root() {

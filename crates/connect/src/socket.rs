@@ -83,7 +83,7 @@ impl Socket {
         let Self { table, hostname, port, .. } = self;
         let reason =
             format!("{action} {hostname}:{port}: {error}; start a server there first, for example nc -lk {port}");
-        ConnectError::Definition { table: table.clone(), reason }
+        ConnectError::Away { table: table.clone(), reason, retry_after: None }
     }
 }
 

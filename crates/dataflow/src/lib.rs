@@ -21,6 +21,7 @@ pub mod native;
 pub mod operator;
 pub mod operators;
 pub mod physical;
+pub mod restart;
 pub mod scatter;
 pub mod slice;
 pub mod spill;

@@ -194,7 +194,7 @@ impl Checkpointer {
         let mut cut = self.metrics.cuts.take();
         self.covered = Some(self.rows());
         for (table, sink) in &self.sinks {
-            let failed = |error| JobError::Sink { table: table.clone(), reason: format!("{error}") };
+            let failed = |error| JobError::sink(table, &error);
             let parts = sink.seal(whole).await.map_err(failed)?.unwrap_or_default();
             let owner = Owner::Sink(table.clone());
             cut.parts.extend(parts.into_iter().map(|part| SealedPart { owner: owner.clone(), subtask: 0, part }));
@@ -305,7 +305,7 @@ async fn publish(
 ) -> Result<(), JobError> {
     for (table, staged) in staged {
         if let Some(sink) = sinks.get(table) {
-            let failed = |error| JobError::Sink { table: table.clone(), reason: format!("{error}") };
+            let failed = |error| JobError::sink(table, &error);
             sink.publish(number, staged).await.map_err(failed)?;
         }
     }

@@ -312,7 +312,7 @@ impl<'a> Run<'a> {
             Actor::Writer(writer) => self.write(writer),
             Actor::Lookup(number) => match (self.answering.get_mut(number), self.wiring.lookups.get(number)) {
                 (Some(answering), Some(service)) => answering.act(service, random).map_err(|error| {
-                    JobError::Source { table: service.read.table.clone(), reason: error.to_string() }
+                    JobError::Source { table: service.read.table.clone(), reason: error.to_string(), of_rows: true }
                 })?,
                 _ => false,
             },

@@ -1,5 +1,8 @@
 //! Why a job ended other than by finishing: always with the operator, source or sink, and the reason.
 
+use mulgil_connect::error::ConnectError;
+use mulgil_dataflow::restart::FaultKind;
+
 /// A job that could not start, failed, or was cancelled.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JobError {
@@ -16,6 +19,8 @@ pub enum JobError {
         table: String,
         /// What went wrong, and where.
         reason: String,
+        /// Whether it may be the rows; otherwise it may pass.
+        of_rows: bool,
     },
     /// A sink could not be opened or written.
     #[error("sink {table}: {reason}")]
@@ -24,6 +29,8 @@ pub enum JobError {
         table: String,
         /// What went wrong, and where.
         reason: String,
+        /// Whether it may be the rows; otherwise it may pass.
+        of_rows: bool,
     },
     /// An operator failed on a row.
     #[error("operator {operator}: {reason}")]
@@ -44,6 +51,9 @@ pub enum JobError {
     /// The checkpoint that the job is to go on from cannot be used.
     #[error("cannot go on from the last checkpoint: {0}")]
     Checkpoint(String),
+    /// The checkpoints could not be reached.
+    #[error("cannot reach the checkpoints: {0}")]
+    Storage(String),
     /// A worker thread could not be started.
     #[error("cannot start worker thread {worker}: {reason}")]
     Thread {
@@ -58,6 +68,26 @@ pub enum JobError {
 }
 
 impl JobError {
+    /// The error of a source.
+    pub(crate) fn source(table: &str, error: &ConnectError) -> Self {
+        Self::Source { table: table.to_owned(), reason: error.to_string(), of_rows: error.is_of_rows() }
+    }
+
+    /// The error of a sink.
+    pub(crate) fn sink(table: &str, error: &ConnectError) -> Self {
+        Self::Sink { table: table.to_owned(), reason: error.to_string(), of_rows: error.is_of_rows() }
+    }
+
+    /// What starting the job again can be expected to give.
+    pub fn fault_kind(&self) -> FaultKind {
+        match self {
+            Self::Operator { .. } | Self::Panic { .. } => FaultKind::Rows,
+            Self::Source { of_rows, .. } | Self::Sink { of_rows, .. } if *of_rows => FaultKind::Rows,
+            Self::Source { .. } | Self::Sink { .. } | Self::Storage(_) | Self::Thread { .. } => FaultKind::Passing,
+            Self::Plan(_) | Self::Guarantee(_) | Self::Checkpoint(_) | Self::Cancelled => FaultKind::Lasting,
+        }
+    }
+
     /// The error of something that panicked.
     pub(crate) fn panic(place: String, panic: &(dyn std::any::Any + Send)) -> Self {
         let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());

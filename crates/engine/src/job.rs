@@ -134,7 +134,10 @@ async fn go_on(
     graph: &Graph,
     (connections, left_over): (&Connections, Sinks),
 ) -> Result<(CheckpointFolder, Option<Cut>), JobError> {
-    let failed = |error: CheckpointError| JobError::Checkpoint(error.to_string());
+    let failed = |error: CheckpointError| match error {
+        CheckpointError::File { .. } | CheckpointError::Storage { .. } => JobError::Storage(error.to_string()),
+        error => JobError::Checkpoint(error.to_string()),
+    };
     let (options, graph, parallelism) = (options.clone(), graph.clone(), job.parallelism);
     let opened = tokio::task::spawn_blocking(move || {
         let (folder, found) = CheckpointFolder::open(&options, &graph, parallelism)?;
@@ -154,7 +157,7 @@ async fn go_on(
     for sealed in &cut.parts {
         let Owner::Sink(table) = &sealed.owner else { continue };
         let Some(sink) = connections.sinks.get(table) else { continue };
-        let refused = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
+        let refused = |error: ConnectError| JobError::sink(table, &error);
         for rows in sealed.part.rows.batches() {
             let rows = rows.map_err(|error| JobError::Checkpoint(error.to_string()))?;
             sink.restore(&sealed.part.name, rows).await.map_err(refused)?;
@@ -187,7 +190,7 @@ impl Connections {
     /// wait is for the one of `left_over`.
     async fn begin(&self, job: &str, last: Option<(u64, &Cut, Sinks)>) -> Result<(), JobError> {
         for (table, sink) in &self.sinks {
-            let failed = |error: ConnectError| JobError::Sink { table: table.clone(), reason: error.to_string() };
+            let failed = |error: ConnectError| JobError::sink(table, &error);
             let Some((number, cut, left_over)) = &last else {
                 sink.begin(job, None).await.map_err(failed)?;
                 continue;
@@ -277,7 +280,7 @@ impl Connections {
         let mut partitions = HashMap::new();
         for table in graph.stages.iter().filter_map(|stage| stage.source.as_ref().map(|source| &source.table)) {
             let Some(source) = self.sources.get(table) else { continue };
-            let failed = |error: ConnectError| JobError::Source { table: table.clone(), reason: error.to_string() };
+            let failed = |error: ConnectError| JobError::source(table, &error);
             partitions.insert(table.clone(), source.partitions().await.map_err(failed)?);
         }
         Ok(partitions)

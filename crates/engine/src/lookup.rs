@@ -54,6 +54,7 @@ pub(crate) async fn serve(
     let failed = |error: ConnectError| JobError::Source {
         table: service.read.table.clone(),
         reason: format!("looking up: {error}"),
+        of_rows: error.is_of_rows(),
     };
     let Some(keys) = &service.read.keys else {
         return hold(&service, &source, follow, &job).await.map_err(failed);

@@ -24,7 +24,7 @@ pub(crate) async fn read_partition(
     job: Arc<JobMetrics>,
     mut cuts: ReaderCuts,
 ) -> Result<(), JobError> {
-    let failed = |error: ConnectError| JobError::Source { table: read.table.clone(), reason: error.to_string() };
+    let failed = |error: ConnectError| JobError::source(&read.table, &error);
     read.metrics.position.store(from, Relaxed);
     let mut reader = source.open(read.partition, from, &read.projection, follow).await.map_err(failed)?;
     let idle_timeout = source.time_options().idle_timeout.filter(|_| follow && !source.is_bounded());

@@ -44,7 +44,7 @@ pub(crate) async fn write_sink(
     sink: Arc<dyn Sink>,
     mut context: WriterContext,
 ) -> Result<(), JobError> {
-    let failed = |error: ConnectError| JobError::Sink { table: write.table.clone(), reason: error.to_string() };
+    let failed = |error: ConnectError| JobError::sink(&write.table, &error);
     let mut writer = sink.writer(write.writer).await.map_err(failed)?;
     write_all(&write, writer.as_mut(), &context).await.map_err(failed)?;
     let staged = if context.has_checkpoints { writer.seal(u64::MAX).await.map_err(failed)? } else { Vec::new() };

@@ -252,6 +252,14 @@ impl Client {
         self.post(&format!("/views/{}/replay", segment(view)), &())
     }
 
+    /// Starts a view that has failed from its last checkpoint.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn resume_view(&self, view: &str) -> Answer<ViewDetail> {
+        self.post(&format!("/views/{}/resume", segment(view)), &())
+    }
+
     /// Computes a view anew.
     ///
     /// # Errors

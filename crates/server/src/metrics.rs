@@ -76,6 +76,11 @@ fn views(page: &mut Page, loaded: &Loaded) {
     page.counter("mulgil_view_late_rows_dropped_total", "Late rows that the result does not count.");
     page.gauge("mulgil_view_rows", "Rows in a view's result.");
     page.gauge("mulgil_view_watermark_seconds", "How far event time has come, in seconds since 1970.");
+    page.counter(
+        "mulgil_view_restarts_total",
+        "How often a view's job was started again by itself since a person started it.",
+    );
+    page.gauge("mulgil_view_failed", "1 while a view has failed and waits for a person.");
     let list = loaded.views.list();
     for view in &list {
         let labels = [("view", view.name.as_str())];
@@ -83,6 +88,9 @@ fn views(page: &mut Page, loaded: &Loaded) {
         page.value("mulgil_view_late_rows_total", &labels, (view.late_updated + view.late_dropped) as f64);
         page.value("mulgil_view_late_rows_dropped_total", &labels, view.late_dropped as f64);
         page.value("mulgil_view_rows", &labels, view.rows as f64);
+        page.value("mulgil_view_restarts_total", &labels, view.restarts.count as f64);
+        let waits = view.state == mulgil_serving::status::ViewState::Failed;
+        page.value("mulgil_view_failed", &labels, f64::from(u8::from(waits)));
         if let Some(watermark_ms) = view.watermark_ms {
             page.value("mulgil_view_watermark_seconds", &labels, watermark_ms as f64 / 1000.0);
         }

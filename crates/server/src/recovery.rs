@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mulgil_engine::status::{CheckpointStatus, GuaranteeStatus};
+use mulgil_serving::status::RestartStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -35,6 +36,36 @@ impl From<GuaranteeStatus> for Guarantee {
             says: reason.says.to_owned(),
         });
         Self { given: status.given.to_owned(), reasons: reasons.collect() }
+    }
+}
+
+/// How often a view's job has been started again by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Restarts {
+    /// How often, since a person started it.
+    pub count: u64,
+    /// How often in a row without coming a row further.
+    pub tries: u32,
+    /// When it is started next. Absent: it does not wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_try_at: Option<Timestamp>,
+    /// Why it failed last.
+    pub last_error: String,
+    /// When it failed last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
+}
+
+impl Restarts {
+    /// What has happened, if anything has.
+    pub(crate) fn of(status: &RestartStatus) -> Option<Self> {
+        Some(Self {
+            count: status.count,
+            tries: status.tries,
+            next_try_at: time(status.next_try_ms),
+            last_error: status.last_error.clone()?,
+            failed_at: time(status.failed_ms),
+        })
     }
 }
 

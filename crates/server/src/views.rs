@@ -19,7 +19,7 @@ use crate::extract::{Json, Path, Query};
 use crate::node::Node;
 use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
-pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason};
+pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts};
 use crate::reload::Loaded;
 use crate::rows::columns;
 use crate::sql::{Column, Rows};
@@ -53,7 +53,9 @@ pub enum ViewState {
     Refreshing,
     /// Its result is there, and nothing more is to come by itself.
     Ready,
-    /// It failed: see `error`.
+    /// Its job has failed, and is started again by itself: see `restarts`.
+    Restarting,
+    /// It failed and waits for a person: see `error`.
     Failed,
     /// Its file is broken: see `problems`.
     Broken,
@@ -113,6 +115,9 @@ pub struct ViewDetail {
     pub sources: Vec<SourceProgress>,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// How often its job has been started again. Absent: it never failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<Restarts>,
     /// What is promised of its rows. Absent: it has not been started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
@@ -265,6 +270,19 @@ pub(crate) async fn replay_view(
     Ok(Json(ViewDetail::of(status, &loaded)))
 }
 
+/// Starts a view that has failed, or waits to be started again, from its last checkpoint, now.
+#[utoipa::path(post, path = "/views/{view}/resume", tag = "views",
+    params(("view" = String, Path, description = "The view's name.")),
+    responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
+pub(crate) async fn resume_view(
+    State(node): State<Node>,
+    Path(name): Path<String>,
+) -> Result<Json<ViewDetail>, ApiError> {
+    let loaded = node.loaded();
+    let status = loaded.views.resume(&TableName::parse(&name)).await?;
+    Ok(Json(ViewDetail::of(status, &loaded)))
+}
+
 /// Views whose file is broken, so that there is no such view.
 fn broken_names(loaded: &Loaded) -> BTreeSet<String> {
     let names = loaded.problems.iter().filter(|problem| problem.kind == ProblemKind::View);
@@ -356,6 +374,7 @@ impl ViewDetail {
             dataflow: job.map(Dataflow::from),
             sources: status.partitions.iter().map(SourceProgress::of).collect(),
             late_sample: status.late_sample.clone(),
+            restarts: Restarts::of(&status.restarts),
             guarantee: status.guarantee.clone().map(Guarantee::from),
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
             null_event_times: status.null_event_times,
@@ -378,6 +397,7 @@ impl ViewDetail {
             dataflow: None,
             sources: Vec::new(),
             late_sample: Vec::new(),
+            restarts: None,
             guarantee: None,
             checkpoints: None,
             null_event_times: 0,
@@ -424,6 +444,7 @@ impl From<mulgil_serving::status::ViewState> for ViewState {
             S::Running => Self::Running,
             S::Refreshing => Self::Refreshing,
             S::Ready => Self::Ready,
+            S::Restarting => Self::Restarting,
             S::Failed => Self::Failed,
         }
     }
@@ -437,4 +458,5 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(read_view))
         .routes(routes!(refresh_view))
         .routes(routes!(replay_view))
+        .routes(routes!(resume_view))
 }

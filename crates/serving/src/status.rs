@@ -43,6 +43,8 @@ pub struct ViewStatus {
     pub skipped_rows: u64,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
+    /// How often its job has been started again, and when it will be.
+    pub restarts: RestartStatus,
     /// What is promised of its rows, and why; `None` before its job has been started.
     pub guarantee: Option<GuaranteeStatus>,
     /// How its checkpoints go; `None` before the first, and where there are none.
@@ -55,6 +57,21 @@ pub struct ViewStatus {
     pub refreshed_ms: Option<i64>,
     /// How often the result has changed: moves with every change of the result.
     pub version: u64,
+}
+
+/// How often a view's job has been started again, and when it will be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RestartStatus {
+    /// How often, since a person started it.
+    pub count: u64,
+    /// How often in a row without coming a row further.
+    pub tries: u32,
+    /// When it is started next, in milliseconds since the epoch; `None` unless it waits for that.
+    pub next_try_ms: Option<i64>,
+    /// Why it failed last.
+    pub last_error: Option<String>,
+    /// When that was, in milliseconds since the epoch.
+    pub failed_ms: Option<i64>,
 }
 
 /// A column of a view.
@@ -78,7 +95,9 @@ pub enum ViewState {
     Refreshing,
     /// `FULL`: its result is there. `CONTINUOUS`: its bounded input has ended.
     Ready,
-    /// Something went wrong: see [`ViewStatus::error`].
+    /// `CONTINUOUS`: its job has failed, and is started again from its last checkpoint: see [`ViewStatus::restarts`].
+    Restarting,
+    /// Something went wrong, and it waits for a person: see [`ViewStatus::error`].
     Failed,
 }
 

@@ -6,6 +6,7 @@
 
 mod cell;
 mod error;
+mod keep;
 mod news;
 mod stored;
 
@@ -22,23 +23,17 @@ use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
-use mulgil_connect::sink::Sink;
 use mulgil_dataflow::batch::Batch;
-use mulgil_engine::checkpoint::{CheckpointError, CheckpointOptions};
-use mulgil_engine::error::JobError;
-use mulgil_engine::job::{Job, JobHandle, JobOptions};
-use mulgil_sql::catalog::{Catalog, View};
+use mulgil_engine::checkpoint::CheckpointError;
+use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::RefreshMode;
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 
 use self::cell::ViewCell;
 pub use self::error::ViewError;
 use crate::result::ResultTable;
-use crate::run::{side_sinks, sources};
-use crate::sink::ResultSink;
 use crate::status::{ViewChange, ViewStatus};
 
 /// News that a subscriber may be behind before it misses some.
@@ -135,95 +130,6 @@ impl Views {
                 tracing::warn!(view = %name, %error, "view not started");
             }
         }
-    }
-
-    /// Starts a view: from its last checkpoint, or from the beginning of its sources where there is none. A running view is
-    /// left alone.
-    ///
-    /// # Errors
-    /// See [`ViewError`]. The view is then `failed`, with the error.
-    pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
-        let cell = self.cell(view)?;
-        let _one_at_a_time = cell.turn.lock().await;
-        if self.shared.closing.load(Ordering::Acquire) {
-            return Err(ViewError::ShutDown);
-        }
-        if cell.is_running() {
-            return Ok(());
-        }
-        let launched = self.launch(cell).await;
-        if let Err(error) = &launched {
-            cell.failed(error.to_string());
-        }
-        self.shared.changed.notify_one();
-        launched
-    }
-
-    async fn launch(&self, cell: &Arc<ViewCell>) -> Result<(), ViewError> {
-        let view = &cell.view;
-        let name = view.name.to_string();
-        match view.mode {
-            RefreshMode::Continuous => {}
-            RefreshMode::Full => return Err(cell.wrong_mode("refresh it instead of starting it")),
-            RefreshMode::Lambda | RefreshMode::Kappa => {
-                return Err(ViewError::Later { name, mode: view.mode.to_string() });
-            }
-        }
-        let failed = |source: SqlError| ViewError::Sql { name: name.clone(), source };
-        let plan = self.session().stream_view(&view.name).map_err(failed)?;
-        let sources = sources(&self.session(), &plan).map_err(failed)?;
-        let mut sinks = side_sinks(&self.session(), &plan).map_err(failed)?;
-        let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
-        let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
-            .map_err(|error| refused(error.to_string()))?;
-        let table = Arc::new(table);
-        let sink: Arc<dyn Sink> =
-            Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed)));
-        let options = JobOptions {
-            name: name.clone(),
-            parallelism: view.parallelism.unwrap_or(self.shared.options.parallelism),
-            follow: true,
-            commit_interval: Some(COMMIT_INTERVAL),
-            checkpoints: self.checkpoints_of(view),
-            guarantee: view.stream.guarantee,
-            ..JobOptions::default()
-        };
-        sinks.insert(name.clone(), sink);
-        let job =
-            Job::start(plan.graph, options, sources, sinks, &Handle::current()).await.map_err(|error| match error {
-                JobError::Checkpoint(_) => refused(format!("{error}: `mulgil view replay {}` does that", view.name)),
-                error => refused(error.to_string()),
-            })?;
-        let number = cell.started(table, job.clone());
-        tokio::spawn(watch_job(Arc::clone(cell), number, job, Arc::clone(&self.shared.changed)));
-        Ok(())
-    }
-
-    fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
-        let options = &self.shared.options;
-        let all = CheckpointOptions::new(options.checkpoints_dir.clone()?);
-        let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
-        let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
-        Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
-    }
-
-    /// Starts a `CONTINUOUS` view again from the beginning of its sources, and forgets its checkpoints: after its query has
-    /// been changed in a way that its state does not fit.
-    ///
-    /// # Errors
-    /// See [`ViewError`].
-    pub async fn replay(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let cell = self.cell(view)?;
-        if cell.view.mode != RefreshMode::Continuous {
-            return Err(cell.wrong_mode("it keeps no state that could be replayed; refresh it"));
-        }
-        self.stop(view).await?;
-        if let Some(checkpoints) = self.checkpoints_of(&cell.view) {
-            let _one_at_a_time = cell.turn.lock().await;
-            checkpoints.forget().await.map_err(|error| cell.forgetting_failed(&checkpoints.folder, &error))?;
-        }
-        self.start(view).await?;
-        Ok(cell.status())
     }
 
     /// Stops a view; its result stays readable.
@@ -394,18 +300,6 @@ impl ViewSnapshots for Views {
         let table = MemTable::try_new(Arc::clone(schema), vec![batches]).ok()?;
         Some(Arc::new(table))
     }
-}
-
-/// Follows a job until it has ended, and says so.
-async fn watch_job(cell: Arc<ViewCell>, number: u64, job: JobHandle, changed: Arc<Notify>) {
-    let mut changes = job.watch();
-    while changes.changed().await.is_ok() {
-        cell.sample_pace(job.status().rows_in);
-        changed.notify_one();
-    }
-    let outcome = job.join().await;
-    cell.ended(number, outcome.map(|_| ()));
-    changed.notify_one();
 }
 
 fn now_ms() -> i64 {

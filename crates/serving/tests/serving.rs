@@ -44,6 +44,8 @@ mod over;
 mod property;
 #[path = "serving/ranks.rs"]
 mod ranks;
+#[path = "serving/restarts.rs"]
+mod restarts;
 #[path = "serving/rolling.rs"]
 mod rolling;
 #[path = "serving/scalar_functions.rs"]

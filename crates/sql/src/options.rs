@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::guarantee::Guarantee;
+use mulgil_dataflow::restart::RestartStrategy;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::{EarlyFire, Trigger};
 
@@ -15,8 +17,23 @@ use crate::problem::{Mistake, SqlProblem, did_you_mean};
 use crate::statement::Setting;
 
 /// The names of the options.
-pub(crate) const STREAM_OPTIONS: [&str; 7] =
-    ["allowed-lateness", "early-fire", "early-fire-clock", "guarantee", "late-rows", "state-ttl", "state-ttl-clock"];
+pub(crate) const STREAM_OPTIONS: [&str; 15] = [
+    "allowed-lateness",
+    "early-fire",
+    "early-fire-clock",
+    "guarantee",
+    "late-rows",
+    "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+    "restart-strategy.exponential-delay.backoff-multiplier",
+    "restart-strategy.exponential-delay.initial-backoff",
+    "restart-strategy.exponential-delay.jitter-factor",
+    "restart-strategy.exponential-delay.max-backoff",
+    "restart-strategy.exponential-delay.reset-backoff-threshold",
+    "restart-strategy.poison-attempts",
+    "restart-strategy.type",
+    "state-ttl",
+    "state-ttl-clock",
+];
 
 /// What is said, or taken where nothing is said.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +49,8 @@ pub struct StreamOptions {
     pub late_rows: Vec<TableName>,
     /// What is promised of its rows: option `guarantee`; the strongest that there is where nothing is said.
     pub guarantee: Option<Guarantee>,
+    /// How it is started again when it has failed: options `restart-strategy.*`.
+    pub restart: RestartStrategy,
 }
 
 /// What the `SET` statements of a text have said so far.
@@ -83,7 +102,8 @@ impl StreamOptions {
         let late_rows = written.get("late-rows").map_or("", String::as_str).split(',').map(str::trim);
         let late_rows = late_rows.filter(|table| !table.is_empty()).map(TableName::parse).collect();
         let guarantee = options.guarantee()?;
-        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows, guarantee })
+        let restart = options.restart_strategy()?;
+        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows, guarantee, restart })
     }
 }
 
@@ -100,6 +120,45 @@ impl Written<'_> {
         duration_of_text(text).filter(|ms| *ms >= ms_min).map(Some).ok_or_else(|| {
             Mistake::new((self.place)(option), format!("'{text}' is not a length of time"))
                 .remedy("write for example '1 d' or '30 min'")
+        })
+    }
+
+    /// How what has failed is started again: Flink's options, and how soon a row counts as one that nobody can take.
+    fn restart_strategy(&self) -> Result<RestartStrategy, Mistake> {
+        let delay = |name: &str| format!("restart-strategy.exponential-delay.{name}");
+        let span = |name: &str, unsaid: Duration| {
+            let said = self.length_of_time(&delay(name), 1)?;
+            Ok(said.map_or(unsaid, |ms| Duration::from_millis(ms.unsigned_abs())))
+        };
+        let percent = |name: &str, unsaid: u32| self.number(&delay(name), f64::from(unsaid) / 100.0);
+        let unsaid = RestartStrategy::default();
+        let tries_max = self.number(&delay("attempts-before-reset-backoff"), f64::from(unsaid.tries_max))?;
+        let poison_tries_max = self.number("restart-strategy.poison-attempts", f64::from(unsaid.poison_tries_max))?;
+        let is_off = match self.options.get("restart-strategy.type").map(String::as_str) {
+            None | Some("exponential-delay" | "exponentialdelay") => false,
+            Some("none" | "off" | "disable") => true,
+            Some(other) => {
+                let mistake = Mistake::new((self.place)("restart-strategy.type"), format!("'{other}' is not possible"));
+                return Err(mistake.remedy("write 'exponential-delay' or 'none'"));
+            }
+        };
+        Ok(RestartStrategy {
+            backoff_first: span("initial-backoff", unsaid.backoff_first)?,
+            backoff_max: span("max-backoff", unsaid.backoff_max)?,
+            multiplier_percent: whole(percent("backoff-multiplier", unsaid.multiplier_percent)? * 100.0),
+            jitter_percent: whole(percent("jitter-factor", unsaid.jitter_percent)? * 100.0),
+            reset_after: span("reset-backoff-threshold", unsaid.reset_after)?,
+            tries_max: if is_off { 0 } else { whole(tries_max).max(1) },
+            poison_tries_max: whole(poison_tries_max).max(1),
+        })
+    }
+
+    /// An option that is a number, not below zero.
+    fn number(&self, option: &str, unsaid: f64) -> Result<f64, Mistake> {
+        let Some(text) = self.options.get(option) else { return Ok(unsaid) };
+        let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+        number.ok_or_else(|| {
+            Mistake::new((self.place)(option), format!("'{text}' is not a number")).remedy("write for example '1.5'")
         })
     }
 
@@ -121,6 +180,12 @@ impl Written<'_> {
                 .remedy("write 'event' or 'processing'")),
         }
     }
+}
+
+/// The nearest whole number.
+fn whole(number: f64) -> u32 {
+    // A cast of a number that is too large gives the largest.
+    number.round() as u32
 }
 
 #[cfg(test)]
@@ -151,12 +216,31 @@ mod tests {
                     time_to_live: Some(TimeToLive::EventTime(1_000)),
                     late_rows: vec![TableName::parse("raw.late"), TableName::parse("later")],
                     guarantee: None,
+                    restart: RestartStrategy::default(),
                 }),
             ),
             (
                 vec![("guarantee", "at-least-once")],
                 Ok(StreamOptions { guarantee: Some(Guarantee::AtLeastOnce), ..StreamOptions::default() }),
             ),
+            (
+                vec![
+                    ("restart-strategy.exponential-delay.initial-backoff", "10 ms"),
+                    ("restart-strategy.exponential-delay.backoff-multiplier", "2.5"),
+                    ("restart-strategy.exponential-delay.attempts-before-reset-backoff", "4"),
+                ],
+                Ok(StreamOptions {
+                    restart: RestartStrategy {
+                        backoff_first: Duration::from_millis(10),
+                        multiplier_percent: 250,
+                        tries_max: 4,
+                        ..RestartStrategy::default()
+                    },
+                    ..StreamOptions::default()
+                }),
+            ),
+            (vec![("restart-strategy.type", "always")], Err("'always' is not possible".to_owned())),
+            (vec![("restart-strategy.poison-attempts", "-1")], Err("'-1' is not a number".to_owned())),
             (vec![("guarantee", "always")], Err("'always' is no guarantee".to_owned())),
             (vec![("early-fire", "0 s")], Err("'0 s' is not a length of time".to_owned())),
             (vec![("early-fire-clock", "sun")], Err("'sun' is no clock".to_owned())),

@@ -56,6 +56,7 @@ export const api = {
   rerun: (run: number, ask: RerunAsk) => post<RunDetail>(`/runs/${run}/rerun`, ask),
   cancel: (run: number) => post<RunDetail>(`/runs/${run}/cancel`),
   refresh: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/refresh`),
+  resumeView: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/resume`),
   sql: (sql: string, limit: number) => post<Rows>("/sql", { sql, limit }),
 };
 

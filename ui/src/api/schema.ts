@@ -595,6 +595,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Starts a view that has failed, or waits to be started again, from its last checkpoint, now. */
+        post: operations["resume_view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/views/{view}/rows": {
         parameters: {
             query?: never;
@@ -1407,6 +1424,31 @@ export interface components {
             /** @description Where it stands now. */
             status: components["schemas"]["TaskStatus"];
         };
+        /** @description How often a view's job has been started again by itself. */
+        Restarts: {
+            /**
+             * Format: int64
+             * @description How often, since a person started it.
+             */
+            count: number;
+            /**
+             * Format: date-time
+             * @description When it failed last.
+             */
+            failed_at?: string | null;
+            /** @description Why it failed last. */
+            last_error: string;
+            /**
+             * Format: date-time
+             * @description When it is started next. Absent: it does not wait for that.
+             */
+            next_try_at?: string | null;
+            /**
+             * Format: int32
+             * @description How often in a row without coming a row further.
+             */
+            tries: number;
+        };
         /** @description Rows with their columns. */
         Rows: {
             /** @description The columns. */
@@ -1827,6 +1869,7 @@ export interface components {
              * @description When it was last computed as a whole, where its mode is `full`.
              */
             refreshed_at?: string | null;
+            restarts?: components["schemas"]["Restarts"] | null;
             /**
              * Format: int64
              * @description How many rows were skipped because they could not be decoded.
@@ -1839,7 +1882,7 @@ export interface components {
          * @description What a view is doing.
          * @enum {string}
          */
-        ViewState: "stopped" | "running" | "refreshing" | "ready" | "failed" | "broken";
+        ViewState: "stopped" | "running" | "refreshing" | "ready" | "restarting" | "failed" | "broken";
         /** @description A view in one line of a list. */
         ViewSummary: {
             /** @description Why it failed. */
@@ -2892,6 +2935,36 @@ export interface operations {
         };
     };
     replay_view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resume_view: {
         parameters: {
             query?: never;
             header?: never;

@@ -1,15 +1,19 @@
 //! One view's life: its state, its result, its job, and how fast it reads.
 
 use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mulgil_dataflow::restart::{Decision, Fault, FaultKind, Restarts, Stop};
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::JobHandle;
 use mulgil_sql::catalog::View;
 
+use super::now_ms;
 use crate::result::ResultTable;
-use crate::status::{ViewColumn, ViewState, ViewStatus};
+
+use crate::status::{RestartStatus, ViewColumn, ViewState, ViewStatus};
 
 /// The time over which rows a second are counted.
 const PACE_WINDOW: Duration = Duration::from_secs(5);
@@ -36,6 +40,21 @@ struct Life {
     job_count: u64,
     pace: VecDeque<(Instant, u64)>,
     refreshed_ms: Option<i64>,
+    restarts: Restarts,
+    /// Of what it is that somebody waits: moves with everything that starts or stops the view.
+    era: u64,
+    started: Instant,
+    next_try_ms: Option<i64>,
+    failed_ms: Option<i64>,
+}
+
+/// A view's job is to be started again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    /// After this time,
+    pub(crate) after: Duration,
+    /// unless somebody has started or stopped it since.
+    pub(crate) era: u64,
 }
 
 impl Life {
@@ -60,6 +79,11 @@ impl ViewCell {
             job_count: 0,
             pace: VecDeque::new(),
             refreshed_ms: None,
+            restarts: Restarts::new(view.stream.restart),
+            era: 0,
+            started: Instant::now(),
+            next_try_ms: None,
+            failed_ms: None,
         };
         Self { view, turn: tokio::sync::Mutex::new(()), life: Mutex::new(life) }
     }
@@ -88,6 +112,8 @@ impl ViewCell {
         life.job = Some(job);
         life.pace.clear();
         (life.state, life.error) = (ViewState::Running, None);
+        (life.started, life.next_try_ms) = (Instant::now(), None);
+        life.era += 1;
         life.job_count += 1;
         life.job_count
     }
@@ -95,6 +121,7 @@ impl ViewCell {
     pub(crate) fn refreshing(&self) {
         let mut life = self.life();
         (life.state, life.error) = (ViewState::Refreshing, None);
+        life.era += 1;
     }
 
     pub(crate) fn refreshed(&self, table: Arc<ResultTable>, at_ms: i64) {
@@ -109,26 +136,92 @@ impl ViewCell {
         (life.state, life.error) = (ViewState::Failed, Some(error));
     }
 
-    /// A job has ended; a job that was replaced since says nothing any more.
-    pub(crate) fn ended(&self, job_number: u64, outcome: Result<(), JobError>) {
+    /// Somebody starts it: what failed before counts no longer.
+    pub(crate) fn resumed(&self) {
+        let mut life = self.life();
+        life.restarts = Restarts::new(self.view.stream.restart);
+        life.era += 1;
+    }
+
+    /// A job has ended; a job that was replaced since says nothing any more. Gives when it is to be started again, if so.
+    pub(crate) fn ended(&self, job_number: u64, outcome: Result<(), JobError>) -> Option<Wait> {
         let mut life = self.life();
         if life.job_count != job_number || life.state != ViewState::Running {
-            return;
+            return None;
         }
-        (life.state, life.error) = match outcome {
-            Ok(()) => (ViewState::Ready, None),
-            Err(JobError::Cancelled) => (ViewState::Stopped, None),
-            Err(error) => (ViewState::Failed, Some(error.to_string())),
+        match outcome {
+            Ok(()) => (life.state, life.error) = (ViewState::Ready, None),
+            Err(JobError::Cancelled) => (life.state, life.error) = (ViewState::Stopped, None),
+            Err(error) => {
+                let made = life.job.as_ref().and_then(|job| job.status().checkpoints);
+                let fault = Fault {
+                    kind: error.fault_kind(),
+                    error: error.to_string(),
+                    ran_for: life.started.elapsed(),
+                    made_progress: made.is_some_and(|made| made.completed > 0 && made.covered_rows > 0),
+                };
+                return self.decide(&mut life, fault);
+            }
+        }
+        None
+    }
+
+    /// A job could not be started. Gives when that is to be tried again, if so.
+    pub(crate) fn not_started(&self, kind: FaultKind, error: String) -> Option<Wait> {
+        let fault = Fault { kind, error, ran_for: Duration::ZERO, made_progress: false };
+        self.decide(&mut self.life(), fault)
+    }
+
+    fn decide(&self, life: &mut Life, fault: Fault) -> Option<Wait> {
+        let error = fault.error.clone();
+        let failed_ms = now_ms();
+        // As good as chance: keys of the standard library's hash tables.
+        let chance = RandomState::new().hash_one(failed_ms);
+        life.era += 1;
+        life.failed_ms = Some(failed_ms);
+        let name = &self.view.name;
+        let (state, said, wait) = match life.restarts.decide(fault, chance) {
+            Decision::Restart(after) => (ViewState::Restarting, error, Some(after)),
+            Decision::Stop(Stop::Lasting | Stop::NotWanted) => (ViewState::Failed, error, None),
+            Decision::Stop(Stop::PoisonRow(tries)) => {
+                let said = format!(
+                    "{error}; it has come again {tries} times at the same rows, so some row cannot be taken: mend it, or \
+                     the query, and then `mulgil view resume {name}`"
+                );
+                (ViewState::Failed, said, None)
+            }
+            Decision::Stop(Stop::TooOften(tries)) => {
+                let said = format!(
+                    "{error}; it has been started again {tries} times in vain: when what it needs is there, `mulgil view \
+                     resume {name}`"
+                );
+                (ViewState::Failed, said, None)
+            }
         };
+        (life.state, life.error) = (state, Some(said));
+        let after_ms = |after: Duration| i64::try_from(after.as_millis()).unwrap_or(i64::MAX);
+        life.next_try_ms = wait.map(|after| failed_ms.saturating_add(after_ms(after)));
+        wait.map(|after| Wait { after, era: life.era })
+    }
+
+    /// Whether it still waits for what was decided then.
+    pub(crate) fn waits(&self, wait: Wait) -> bool {
+        let life = self.life();
+        life.state == ViewState::Restarting && life.era == wait.era
     }
 
     pub(crate) async fn stop(&self) {
         let running = {
             let mut life = self.life();
+            life.era += 1;
             match life.state {
                 ViewState::Running => {
                     life.state = ViewState::Stopped;
                     life.job.clone()
+                }
+                ViewState::Restarting => {
+                    (life.state, life.next_try_ms) = (ViewState::Stopped, None);
+                    None
                 }
                 _ => None,
             }
@@ -178,6 +271,13 @@ impl ViewCell {
             null_event_times: job.as_ref().map_or(0, |job| job.null_event_times),
             skipped_rows: job.as_ref().map_or(0, |job| job.skipped_rows),
             late_sample: job.as_ref().map_or_else(Vec::new, |job| job.late_sample.clone()),
+            restarts: RestartStatus {
+                count: life.restarts.count(),
+                tries: life.restarts.tries(),
+                next_try_ms: life.next_try_ms,
+                last_error: life.restarts.last_error().map(str::to_owned),
+                failed_ms: life.failed_ms,
+            },
             guarantee: job.as_ref().map(|job| job.guarantee.clone()),
             checkpoints: job.as_ref().and_then(|job| job.checkpoints.clone()),
             held_back_by: job.as_ref().and_then(|job| job.held_back_by.clone()),

@@ -244,6 +244,11 @@ async fn a_poisonous_row_fails_its_view_and_no_other() {
     let status = until(&views, "per_hour", |status| status.state == ViewState::Failed).await;
     let error = status.error.unwrap();
     assert!(error.contains("topic events, partition 0, offset 0"), "{error}");
+    assert!(error.contains("some row cannot be taken") && error.contains("mulgil view resume per_hour"), "{error}");
+    assert_eq!((status.restarts.count, status.restarts.next_try_ms), (3, None));
+    // Resumed, it is tried anew; the row is still there.
+    views.resume(&name("per_hour")).await.unwrap();
+    until(&views, "per_hour", |status| status.state == ViewState::Restarting && status.restarts.tries > 0).await;
 
     insert(&project, "other VALUES (2), (3)").await;
     until_rows(&views, "SELECT * FROM numbers", &[&["1"], &["2"], &["3"]]).await;

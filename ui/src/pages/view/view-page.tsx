@@ -19,6 +19,7 @@ import { ViewState } from "../views/view-state";
 import { DataflowPanel } from "../../dataflow/dataflow-panel";
 import { ChartPanel } from "./chart-panel";
 import { LateSample } from "./late-sample";
+import { RecoveryPanel } from "./recovery-panel";
 import { SourcePanel } from "./source-panel";
 import { ViewNumbers } from "./view-numbers";
 
@@ -36,6 +37,11 @@ function View({ view }: { view: ViewDetail }) {
   const refresh = useCommand(useCallback(async () => {
     store.put(resources.view(view.name).path, await api.refresh(view.name));
   }, [view.name]));
+  const resume = useCommand(useCallback(async () => {
+    store.put(resources.view(view.name).path, await api.resumeView(view.name));
+  }, [view.name]));
+  const waits = view.mode === "continuous" && (view.state === "failed" || view.state === "restarting");
+  const next = view.restarts?.next_try_at;
   const time = view.columns.find((column) => kindOf(column.type) === "time");
   const rows = useResource(resources.rows(view.name, time ? `-${time.name}` : null, limit));
   // While another number of rows is under way, what was shown stays.
@@ -46,7 +52,12 @@ function View({ view }: { view: ViewDetail }) {
       <PageHead
         title={view.name} crumbs={[{ href: "/views", text: t("nav.views") }]}
         badge={<ViewState state={view.state} />}
-        actions={view.mode === "full" ? <Button icon="rerun" busy={refresh.busy || view.state === "refreshing"} onClick={() => void refresh.run()}>{t("action.refresh")}</Button> : null}
+        actions={
+          <>
+            {view.mode === "full" ? <Button icon="rerun" busy={refresh.busy || view.state === "refreshing"} onClick={() => void refresh.run()}>{t("action.refresh")}</Button> : null}
+            {waits ? <Button kind="primary" icon="rerun" busy={resume.busy} onClick={() => void resume.run()}>{t("action.resume")}</Button> : null}
+          </>
+        }
         lead={
           <p className="lead-facts">
             {view.mode ? <span>{t(`mode.${view.mode}`)}</span> : null}
@@ -55,8 +66,10 @@ function View({ view }: { view: ViewDetail }) {
         }
       />
       {refresh.error ? <Fault error={refresh.error} /> : null}
+      {resume.error ? <Fault error={resume.error} /> : null}
       <Problems problems={view.problems} />
       {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
+      {next ? <p className="strip" data-tone="waiting">{t("view.restarts.next", { span: format.span(Math.max(0, Date.parse(next) - now)) })}</p> : null}
       <ViewNumbers view={view} now={now} />
       <Loaded snapshot={{ data: rows.data ?? last, error: rows.error }}>
         {(answer) => (
@@ -68,6 +81,7 @@ function View({ view }: { view: ViewDetail }) {
               </Panel>
               <div>
                 <SourcePanel view={view} now={now} />
+                <RecoveryPanel view={view} now={now} />
                 <LateSample rows={view.late_sample} />
               </div>
             </div>

@@ -1,0 +1,189 @@
+//! Keeping `CONTINUOUS` views up to date: a job each, started from its last checkpoint, followed, and started again when it
+//! has failed, until that is of no use and a person has to resume it.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use mulgil_connect::definition::TableName;
+use mulgil_connect::sink::Sink;
+use mulgil_dataflow::restart::FaultKind;
+use mulgil_engine::checkpoint::CheckpointOptions;
+use mulgil_engine::error::JobError;
+use mulgil_engine::job::{Job, JobHandle, JobOptions};
+use mulgil_sql::catalog::View;
+use mulgil_sql::problem::SqlError;
+use mulgil_sql::statement::RefreshMode;
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use super::cell::{ViewCell, Wait};
+use super::{COMMIT_INTERVAL, Shared, ViewError, Views};
+use crate::result::ResultTable;
+use crate::run::{side_sinks, sources};
+use crate::sink::ResultSink;
+use crate::status::ViewStatus;
+
+/// Where a view's job is.
+enum Kept {
+    /// It runs: its number, and itself.
+    Running(u64, JobHandle),
+    /// It is to be started again.
+    Waiting(Wait),
+}
+
+impl Views {
+    /// Starts a view: from its last checkpoint, or from the beginning of its sources where there is none. A running view is
+    /// left alone; one that has failed is tried anew, as often as its options say.
+    ///
+    /// # Errors
+    /// See [`ViewError`]. The view is then `failed`, with the error; or `restarting`, where the fault may pass.
+    pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
+        let cell = self.cell(view)?;
+        let _one_at_a_time = cell.turn.lock().await;
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(ViewError::ShutDown);
+        }
+        if cell.is_running() {
+            return Ok(());
+        }
+        cell.resumed();
+        let (kept, outcome) = match self.launch(cell).await {
+            Ok(kept) => (Some(kept), Ok(())),
+            Err((error, kind)) => (cell.not_started(kind, error.to_string()).map(Kept::Waiting), Err(error)),
+        };
+        self.shared.changed.notify_one();
+        if let Some(kept) = kept {
+            let changed = Arc::clone(&self.shared.changed);
+            tokio::spawn(keep(Arc::downgrade(&self.shared), Arc::clone(cell), changed, kept));
+        }
+        outcome
+    }
+
+    /// Starts a `CONTINUOUS` view that has failed, or waits to be started again, from its last checkpoint, now.
+    ///
+    /// # Errors
+    /// See [`ViewError`].
+    pub async fn resume(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
+        let cell = self.cell(view)?;
+        if cell.view.mode != RefreshMode::Continuous {
+            return Err(cell.wrong_mode("it has no job that could be resumed; refresh it"));
+        }
+        self.start(view).await?;
+        Ok(cell.status())
+    }
+
+    /// Starts a `CONTINUOUS` view again from the beginning of its sources, and forgets its checkpoints: after its query has
+    /// been changed in a way that its state does not fit.
+    ///
+    /// # Errors
+    /// See [`ViewError`].
+    pub async fn replay(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
+        let cell = self.cell(view)?;
+        if cell.view.mode != RefreshMode::Continuous {
+            return Err(cell.wrong_mode("it keeps no state that could be replayed; refresh it"));
+        }
+        self.stop(view).await?;
+        if let Some(checkpoints) = self.checkpoints_of(&cell.view) {
+            let _one_at_a_time = cell.turn.lock().await;
+            checkpoints.forget().await.map_err(|error| cell.forgetting_failed(&checkpoints.folder, &error))?;
+        }
+        self.start(view).await?;
+        Ok(cell.status())
+    }
+
+    async fn launch(&self, cell: &Arc<ViewCell>) -> Result<Kept, (ViewError, FaultKind)> {
+        let view = &cell.view;
+        let name = view.name.to_string();
+        let lasting = |error: ViewError| (error, FaultKind::Lasting);
+        match view.mode {
+            RefreshMode::Continuous => {}
+            RefreshMode::Full => return Err(lasting(cell.wrong_mode("refresh it instead of starting it"))),
+            RefreshMode::Lambda | RefreshMode::Kappa => {
+                return Err(lasting(ViewError::Later { name, mode: view.mode.to_string() }));
+            }
+        }
+        let failed = |source: SqlError| lasting(ViewError::Sql { name: name.clone(), source });
+        let plan = self.session().stream_view(&view.name).map_err(failed)?;
+        let sources = sources(&self.session(), &plan).map_err(failed)?;
+        let mut sinks = side_sinks(&self.session(), &plan).map_err(failed)?;
+        let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
+        let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
+            .map_err(|error| lasting(refused(error.to_string())))?;
+        let table = Arc::new(table);
+        let sink: Arc<dyn Sink> =
+            Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed)));
+        let options = JobOptions {
+            name: name.clone(),
+            parallelism: view.parallelism.unwrap_or(self.shared.options.parallelism),
+            follow: true,
+            commit_interval: Some(COMMIT_INTERVAL),
+            checkpoints: self.checkpoints_of(view),
+            guarantee: view.stream.guarantee,
+            ..JobOptions::default()
+        };
+        sinks.insert(name.clone(), sink);
+        let job = Job::start(plan.graph, options, sources, sinks, &Handle::current()).await;
+        let job = job.map_err(|error| {
+            let kind = error.fault_kind();
+            let text = match error {
+                JobError::Checkpoint(_) => format!("{error}: `mulgil view replay {}` does that", view.name),
+                error => error.to_string(),
+            };
+            (refused(text), kind)
+        })?;
+        Ok(Kept::Running(cell.started(table, job.clone()), job))
+    }
+
+    fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
+        let options = &self.shared.options;
+        let all = CheckpointOptions::new(options.checkpoints_dir.clone()?);
+        let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
+        let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
+        Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
+    }
+
+    /// Starts a view again, unless somebody has done something about it meanwhile.
+    async fn start_again(&self, cell: &Arc<ViewCell>, wait: Wait) -> Option<Kept> {
+        let _one_at_a_time = cell.turn.lock().await;
+        if self.shared.closing.load(Ordering::Acquire) || !cell.waits(wait) {
+            return None;
+        }
+        match self.launch(cell).await {
+            Ok(kept) => Some(kept),
+            Err((error, kind)) => cell.not_started(kind, error.to_string()).map(Kept::Waiting),
+        }
+    }
+}
+
+/// Follows the jobs of a view until one has ended for good.
+async fn keep(views: Weak<Shared>, cell: Arc<ViewCell>, changed: Arc<Notify>, mut kept: Kept) {
+    loop {
+        let wait = match kept {
+            Kept::Running(number, job) => {
+                let outcome = follow(&cell, &job, &changed).await;
+                cell.ended(number, outcome)
+            }
+            Kept::Waiting(wait) => Some(wait),
+        };
+        changed.notify_one();
+        let Some(wait) = wait else { return };
+        tokio::time::sleep(wait.after).await;
+        let Some(shared) = views.upgrade() else { return };
+        let next = Views { shared }.start_again(&cell, wait).await;
+        changed.notify_one();
+        match next {
+            Some(next) => kept = next,
+            None => return,
+        }
+    }
+}
+
+/// Follows a job until it has ended.
+async fn follow(cell: &ViewCell, job: &JobHandle, changed: &Notify) -> Result<(), JobError> {
+    let mut changes = job.watch();
+    while changes.changed().await.is_ok() {
+        cell.sample_pace(job.status().rows_in);
+        changed.notify_one();
+    }
+    job.join().await.map(|_| ())
+}
