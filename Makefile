@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres kafka s3 openssl clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka s3 openssl clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -26,7 +26,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 	@touch $@
 
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
-test: ui python browser postgres kafka s3 openssl
+test: ui python browser postgres victoria-metrics kafka s3 openssl
 	$(CARGO) test --workspace --locked
 	npm test --prefix ui --silent
 	bash tests/e2e.sh
@@ -57,6 +57,14 @@ postgres:
 	  echo "installing postgresql for the tests"; \
 	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql >/dev/null; }
+
+## Tests start a database for time series of their own; Debian's service is not used.
+victoria-metrics:
+	@command -v victoria-metrics >/dev/null || { \
+	  echo "installing victoria-metrics for the tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends victoria-metrics >/dev/null; \
+	  $$sudo systemctl disable --now victoria-metrics 2>/dev/null || true; }
 
 ## Tests start a broker of their own from Apache Kafka's packages; they are fetched once.
 kafka: target/kafka/.fetched

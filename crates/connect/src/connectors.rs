@@ -11,6 +11,8 @@ use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::filesystem::FilesystemConnector;
+use crate::http::HttpConnector;
+use crate::influx::InfluxConnector;
 use crate::kafka::KafkaConnector;
 use crate::lake::Lake;
 use crate::lookup::LookupOptions;
@@ -56,6 +58,8 @@ impl Connectors {
                 Box::new(TopicConnector::new(log)),
                 Box::new(lake),
                 Box::new(PostgresConnector::new(project_dir.clone())),
+                Box::new(HttpConnector::new(project_dir.clone())),
+                Box::new(InfluxConnector::new(project_dir.clone())),
                 Box::new(KafkaConnector::new(project_dir)),
                 Box::new(SocketConnector),
                 Box::new(PrintConnector),

@@ -85,6 +85,14 @@ pub enum ConnectError {
         /// How long the system itself asks to be left alone.
         retry_after: Option<Duration>,
     },
+    /// A server answered that a request is wrong.
+    #[error("table {table}: {reason}")]
+    Http {
+        /// The table.
+        table: String,
+        /// Where the server is and what it said; without any secret.
+        reason: String,
+    },
     /// Apache Kafka refused: it does not know the topic, or whoever asks.
     #[error("table {table}: {reason}")]
     Kafka {

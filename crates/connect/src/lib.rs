@@ -12,6 +12,8 @@ pub mod error;
 mod filesystem;
 mod format;
 pub mod guarantee;
+mod http;
+mod influx;
 mod kafka;
 pub mod lake;
 pub mod lookup;

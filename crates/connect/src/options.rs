@@ -27,6 +27,16 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
+    /// All of them, by name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        self.table.options.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The table's name, for messages.
+    pub(crate) fn table_name(&self) -> String {
+        self.table.name.to_string()
+    }
+
     /// The value of an option, if it is given.
     pub(crate) fn optional(&self, name: &str) -> Option<&'a str> {
         self.table.options.get(name).map(String::as_str)

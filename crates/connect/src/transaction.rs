@@ -11,6 +11,11 @@ use crate::error::ConnectError;
 /// the epoch.
 #[async_trait]
 pub trait Transaction: Send + Sync {
+    /// Whether the system remembers epochs. If not, [`Transaction::last_epoch`] says nothing, and an epoch may be applied again
+    /// after a crash: rows are delivered at least once.
+    fn remembers_epochs(&self) -> bool {
+        true
+    }
     /// The last epoch of `pipeline` whose rows are in; `None` before the first.
     async fn last_epoch(&self, pipeline: &str) -> Result<Option<u64>, ConnectError>;
     /// Puts the rows of `epoch` in, with the note, at once or not at all. Called with epochs in order, again with the same one

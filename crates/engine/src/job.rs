@@ -218,7 +218,10 @@ impl Connections {
     fn spool(&mut self, pipeline: &str, checkpoints: &CheckpointOptions, guarantee: Guarantee) -> Sinks {
         let mut left_over = HashMap::new();
         for (table, sink) in &mut self.sinks {
-            let transaction = sink.transaction();
+            let remembers = |transaction: &Arc<dyn Transaction>| {
+                guarantee != Guarantee::AtMostOnce || transaction.remembers_epochs()
+            };
+            let transaction = sink.transaction().filter(remembers);
             let waits = match guarantee {
                 Guarantee::AtMostOnce => transaction.is_some() || sink.delivery() < Delivery::ExactlyOnce,
                 Guarantee::AtLeastOnce => false,

@@ -86,7 +86,7 @@ impl Sink for SpooledSink {
     }
 
     fn delivery(&self) -> Delivery {
-        Delivery::ExactlyOnce
+        if self.transaction.remembers_epochs() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
@@ -102,7 +102,12 @@ impl Sink for SpooledSink {
 
     async fn publish(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {
         let last = self.transaction.last_epoch(&self.pipeline).await?;
-        let is_in = last == Some(number);
+        let is_in = if self.transaction.remembers_epochs() {
+            last == Some(number)
+        } else {
+            // Files are removed when what they hold has been taken.
+            staged.iter().any(|name| !self.folder.join(name).exists())
+        };
         if let Some(last) = last.filter(|last| *last > number) {
             return Err(self.failed(&format!(
                 "it has the rows of checkpoint {last} of {}, but this is checkpoint {number}: going on would write rows \

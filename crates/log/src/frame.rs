@@ -122,9 +122,9 @@ impl EncodedFrame {
             place.copy_from_slice(&length.to_le_bytes());
         }
         let checksum = crc32fast::hash(self.bytes.get(CHECKED_FROM..).unwrap_or_default());
+        let front = u64::from(checksum) << 32 | u64::from(magic);
         if let Some(place) = self.bytes.get_mut(..8) {
-            place[..4].copy_from_slice(&magic.to_le_bytes());
-            place[4..].copy_from_slice(&checksum.to_le_bytes());
+            place.copy_from_slice(&front.to_le_bytes());
         }
     }
 
