@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka s3 openssl clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka s3 openssl fuzz clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -28,6 +28,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
 test: ui python browser postgres victoria-metrics kafka s3 openssl
 	$(CARGO) test --workspace --locked
+	fuzz/run 10
 	npm test --prefix ui --silent
 	bash tests/e2e.sh
 
@@ -95,6 +96,10 @@ openssl:
 	  echo "installing OpenSSL's headers"; \
 	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
 	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libssl-dev pkg-config openssl >/dev/null; }
+
+## Ten minutes for each reader of bytes; `fuzz/run SECONDS TARGET` for one.
+fuzz: openssl
+	fuzz/run 600
 
 clean-demo:
 	rm -rf $(DEMO_DIR)

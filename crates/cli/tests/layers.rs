@@ -143,7 +143,7 @@ fn only_cli_reads_the_environment() {
 #[test]
 fn every_room_holds_one_thing() {
     let mut faults = Vec::new();
-    let files = ["crates", "bench"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
+    let files = ["crates", "bench", "fuzz"].into_iter().flat_map(|folder| rust_files(&root().join(folder)));
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a source file");
         let name = file.strip_prefix(root()).expect("below the root").display().to_string();
