@@ -5,6 +5,7 @@
 //! every interleaving that threads could make can be found, and found again.
 
 mod answering;
+mod random;
 mod turns;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 
 use self::answering::Answering;
+pub use self::random::Random;
 pub use self::turns::Before;
 use self::turns::Turns;
 use crate::cut::Cut;
@@ -478,30 +480,5 @@ impl<'a> Run<'a> {
             Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         true
-    }
-}
-
-/// A small random generator (SplitMix64, Steele et al., OOPSLA 2014): for choosing, not for secrets.
-#[derive(Clone, Debug)]
-pub struct Random(u64);
-
-impl Random {
-    /// The same seed, the same numbers.
-    pub fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next number.
-    pub fn next_u64(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`; 0 when that is 0.
-    pub fn below(&mut self, bound: usize) -> usize {
-        if bound == 0 { 0 } else { (self.next_u64() % bound as u64) as usize }
     }
 }

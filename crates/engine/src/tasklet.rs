@@ -5,19 +5,22 @@
 //! the input is exhausted (so within milliseconds at a low rate) or the turn is over (so under load it does not cut
 //! batches into slivers). Passing a watermark on later than it came is always safe.
 
+mod outgoing;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use arrow::array::RecordBatch;
-use arrow::error::ArrowError;
 use mulgil_dataflow::batch::Batch;
-use mulgil_dataflow::chain::{Chain, ChainError};
-use mulgil_dataflow::operator::{LateRows, Output, PutOff};
+use mulgil_dataflow::chain::Chain;
+use mulgil_dataflow::operator::PutOff;
 use mulgil_dataflow::operators::watermark_assign::WatermarkAssign;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime, WatermarkTracker};
 
+pub(crate) use self::outgoing::operator_failed;
+use self::outgoing::{Collected, Outgoing, exchange_failed};
 use crate::cut::SubtaskSeal;
 use crate::error::JobError;
 use crate::lookup::LookupPort;
@@ -443,78 +446,4 @@ impl Tasklet {
         }
         Ok(())
     }
-}
-
-/// Rows on their way out of the chain.
-struct Outgoing<'a> {
-    routes: &'a mut [Route],
-    metrics: &'a SubtaskMetrics,
-    job: &'a JobMetrics,
-    read_ns: u64,
-    now_ns: u64,
-    failure: Option<ArrowError>,
-}
-
-impl Outgoing<'_> {
-    fn finish<T>(self, result: Result<T, ChainError>) -> Result<T, JobError> {
-        let done = result.map_err(operator_failed)?;
-        self.failure.map_or(Ok(done), |failure| Err(exchange_failed(failure)))
-    }
-}
-
-impl Outgoing<'_> {
-    fn send(&mut self, side: Option<usize>, batch: &Batch) {
-        self.metrics.given.add(batch.num_rows() as u64, 0, self.now_ns);
-        for route in self.routes.iter_mut().filter(|route| route.side == side) {
-            if let Err(error) = route.send(batch.clone(), self.read_ns) {
-                self.failure.get_or_insert(error);
-            }
-        }
-    }
-}
-
-impl Output for Outgoing<'_> {
-    fn emit(&mut self, batch: Batch) {
-        self.send(None, &batch);
-    }
-
-    fn emit_aside(&mut self, side: usize, batch: Batch) {
-        self.send(Some(side), &batch);
-    }
-
-    fn late(&mut self, late: LateRows<'_>) {
-        self.job.note_late(&late);
-    }
-
-    fn null_time(&mut self, row_count: u64) {
-        self.job.null_event_times.fetch_add(row_count, Relaxed);
-    }
-}
-
-/// Rows that have gone through the projections before the watermark.
-struct Collected<'a> {
-    batches: Vec<Batch>,
-    job: &'a JobMetrics,
-}
-
-impl Output for Collected<'_> {
-    fn emit(&mut self, batch: Batch) {
-        self.batches.push(batch);
-    }
-
-    fn late(&mut self, late: LateRows<'_>) {
-        self.job.note_late(&late);
-    }
-
-    fn null_time(&mut self, row_count: u64) {
-        self.job.null_event_times.fetch_add(row_count, Relaxed);
-    }
-}
-
-pub(crate) fn operator_failed(error: ChainError) -> JobError {
-    JobError::Operator { operator: error.operator, reason: error.reason.to_string() }
-}
-
-fn exchange_failed(error: ArrowError) -> JobError {
-    JobError::Operator { operator: "exchange".to_owned(), reason: error.to_string() }
 }
