@@ -296,6 +296,10 @@ pub(crate) struct SqlArguments {
     /// end-to-end-exactly-once; the strongest that its tables can give where nothing is said
     #[arg(long)]
     pub(crate) guarantee: Option<Guarantee>,
+    /// In stream mode: how much memory state may take, for example "256 MB"; the rest goes to local files below .mulgil/state.
+    /// Half of the machine's where nothing is said
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) state_memory: Option<String>,
     /// In stream mode: how many subtasks each stage has; as many as the machine has cores where nothing is said
     #[arg(long)]
     pub(crate) parallelism: Option<usize>,

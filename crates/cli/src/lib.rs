@@ -10,6 +10,7 @@ mod flights;
 mod flow;
 mod init;
 mod log;
+mod memory;
 mod node;
 mod offline;
 mod output;

@@ -20,6 +20,7 @@ use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
 use tokio::task::JoinHandle;
 
+use crate::memory;
 use crate::place::CheckpointPlace;
 
 /// How long running attempts get to end by themselves when the server is told to stop.
@@ -88,6 +89,7 @@ impl Node {
             views: ViewsOptions {
                 checkpoints_dir: Some(checkpoints.folder),
                 checkpoints_remote: checkpoints.remote,
+                state: memory::of_views(&project_dir, settings.state_memory.as_deref())?,
                 ..ViewsOptions::default()
             },
         };

@@ -19,6 +19,7 @@ use mulgil_sql::statement::{StatementKind, parse_statements};
 use crate::arguments::{Arguments, Format, Mode, SqlArguments};
 use crate::connection::running;
 use crate::exit::Exit;
+use crate::memory;
 use crate::offline::Offline;
 use crate::output::{remark, write_out};
 use crate::place::CheckpointPlace;
@@ -42,9 +43,12 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
     let spinner = ProgressBar::new_spinner().with_message("running");
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
     // What is followed, or goes on after a crash, belongs to this process.
-    let is_own = sql.follow || sql.checkpoints.is_some() || sql.parallelism.is_some() || sql.guarantee.is_some();
+    let is_sized = sql.parallelism.is_some() || sql.state_memory.is_some();
+    let is_own = sql.follow || sql.checkpoints.is_some() || sql.guarantee.is_some() || is_sized;
     if is_own && matches!(sql.mode, Mode::Batch) {
-        bail!("--follow, --checkpoints, --guarantee and --parallelism are for streams: add --mode stream");
+        bail!(
+            "--follow, --checkpoints, --guarantee, --parallelism and --state-memory are for streams: add --mode stream"
+        );
     }
     let server = if is_own { None } else { running(&arguments.project).await? };
     let result = match server {
@@ -117,6 +121,7 @@ async fn by_myself(
         follow: sql.follow,
         checkpoints,
         guarantee: sql.guarantee,
+        state: memory::of_process(&arguments.project, sql.state_memory.as_deref())?,
         ..RunOptions::default()
     };
     let mut failure = None;
@@ -127,7 +132,12 @@ async fn by_myself(
         }
         Ok(())
     };
-    run_statements(file, text, &offline.catalog, offline.connectors, &options, each).await?;
+    let outcome = run_statements(file, text, &offline.catalog, offline.connectors, &options, each).await;
+    if let Some(state) = &options.state {
+        // Only if it is empty: files go with their streams.
+        let _ = std::fs::remove_dir(&state.folder);
+    }
+    outcome?;
     failure.map_or(Ok(()), Err)
 }
 

@@ -47,6 +47,9 @@ use crate::time::Watermark;
 /// An operator that holds more is sliced, whatever the budget.
 const WHOLE_BYTES_MAX: usize = 1 << 30;
 
+/// After so many rows it is seen how much is held, and at the end of each turn.
+const LOOK_ROWS: usize = 4_096;
+
 /// What operators need to put state away: how much they may hold together, and where the rest goes.
 #[derive(Clone, Debug)]
 pub struct StateMemory {
@@ -68,6 +71,8 @@ pub(crate) struct Spilling {
     clock_ms: Option<i64>,
     ended: Vec<usize>,
     wants_clock: bool,
+    /// The rows taken since it was seen last how much is held.
+    taken_rows: usize,
     /// The slice that is looked at first when there is nothing else to do.
     next: usize,
 }
@@ -91,6 +96,7 @@ impl Spilling {
             reached: Watermark::UNKNOWN,
             clock_ms: None,
             ended: Vec::new(),
+            taken_rows: 0,
             next: 0,
         })
     }
@@ -168,6 +174,7 @@ impl Spilling {
 
     /// Gives way where too much is held.
     fn keep_to_budget(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        self.taken_rows = 0;
         self.measure();
         if matches!(self.state, State::Whole(_)) {
             if self.account.gives_way() || self.account.held_bytes() > WHOLE_BYTES_MAX {
@@ -211,16 +218,19 @@ impl Spilling {
 
 impl Operator for Spilling {
     fn process(&mut self, port: usize, batch: Batch, out: &mut dyn Output) -> Result<(), OperatorError> {
-        if let State::Whole(operator) = &mut self.state {
-            return operator.process(port, batch, out);
-        }
-        let Some(keys) = self.keys.get(port) else { return Ok(()) };
-        for (number, batch) in keys.split(batch)? {
-            if let Some(slice) = self.slices_mut().get_mut(number) {
-                slice.hear(Event::Rows(port, batch), out)?;
+        self.taken_rows += batch.num_rows();
+        match (&mut self.state, self.keys.get(port)) {
+            (State::Whole(operator), _) => operator.process(port, batch, out)?,
+            (State::Sliced(slices), Some(keys)) => {
+                for (number, batch) in keys.split(batch)? {
+                    if let Some(slice) = slices.get_mut(number) {
+                        slice.hear(Event::Rows(port, batch), out)?;
+                    }
+                }
             }
+            (State::Sliced(_), None) => {}
         }
-        Ok(())
+        if self.taken_rows < LOOK_ROWS { Ok(()) } else { self.keep_to_budget(out) }
     }
 
     fn on_watermark(&mut self, watermark: Watermark, out: &mut dyn Output) -> Result<(), OperatorError> {

@@ -26,6 +26,12 @@ pub struct StateOptions {
 }
 
 impl StateOptions {
+    /// The same budget, and the folder of one of the jobs that share it.
+    #[must_use]
+    pub fn of(&self, job: &str) -> Self {
+        Self { budget: Arc::clone(&self.budget), folder: self.folder.join(job) }
+    }
+
     /// What operators need to put state away. What a killed process has left is removed.
     pub(crate) fn memory(&self) -> std::io::Result<StateMemory> {
         let store = Arc::new(Store(StateFiles::open(&self.folder)?));

@@ -21,6 +21,8 @@ pub struct Project {
     pub history: String,
     /// Where views keep their checkpoints: a folder relative to the project's, or a URL.
     pub checkpoints: String,
+    /// How much memory the state of all views may take together, as a text: half of the machine's where nothing is said.
+    pub state_memory: Option<String>,
     /// The pools and their numbers of slots. The pool [`Project::DEFAULT_POOL`] is always there.
     pub pools: BTreeMap<String, u32>,
     /// Connections by name: URLs as written. Who wires resolves what they refer to; they never go into logs.
@@ -44,6 +46,7 @@ impl Default for Project {
             log: ".mulgil/log".to_owned(),
             history: ".mulgil/history.db".to_owned(),
             checkpoints: ".mulgil/checkpoints".to_owned(),
+            state_memory: None,
             pools: BTreeMap::from([(Self::DEFAULT_POOL.to_owned(), Self::DEFAULT_POOL_SLOTS)]),
             connections: BTreeMap::new(),
         }

@@ -146,6 +146,8 @@ raw_map! {
         "history" history: Text,
         /// Where views keep their checkpoints: a folder, or `s3://bucket/folder`.
         "checkpoints" checkpoints: Text,
+        /// How much memory the state of all views may take together, for example `4 GB`; the rest goes to local files.
+        "state_memory" state_memory: Text,
         /// Pools and how many tasks may run in each at once.
         "pools" pools: Entries<Located<u32>>,
         /// Connections by name: URLs.

@@ -74,6 +74,9 @@ pub struct SubtaskProgress {
     pub idle_ms: u64,
     /// Memory held as state.
     pub state_bytes: u64,
+    /// State in local files, for want of memory.
+    #[serde(default)]
+    pub stored_bytes: u64,
     /// How far event time has come on each input.
     pub inputs: Vec<InputProgress>,
 }
@@ -158,6 +161,7 @@ impl From<engine::SubtaskStatus> for SubtaskProgress {
             blocked_ms: subtask.blocked_ms,
             idle_ms: subtask.idle_ms,
             state_bytes: subtask.state_size_bytes,
+            stored_bytes: subtask.stored_bytes,
             inputs: subtask.inputs.into_iter().map(InputProgress::from).collect(),
         }
     }

@@ -17,11 +17,13 @@ use mulgil_connect::definition::TableName;
 use mulgil_connect::guarantee::Guarantee;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
+use mulgil_dataflow::spill::StateBudget;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::EarlyFire;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobOptions};
+use mulgil_engine::state_files::StateOptions;
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::options::{Settings, StreamOptions};
 use mulgil_sql::problem::SqlError;
@@ -75,6 +77,8 @@ pub struct RunOptions {
     pub late_rows: Vec<TableName>,
     /// How long state that nothing else bounds is kept in stream mode; views say so for themselves.
     pub time_to_live: Option<TimeToLive>,
+    /// How much memory the state of streams may take, and where the rest goes, each in a folder of its own.
+    pub state: Option<StateOptions>,
     /// Whether a `SELECT` in stream mode gives its changes, with their kind in a first column `op`.
     pub changelog: bool,
     /// Stored results of views, to be read in place of their queries.
@@ -96,6 +100,9 @@ impl RunOptions {
         if settings.says("state-ttl") {
             self.time_to_live = stated.time_to_live;
         }
+        if let (Some(bytes), Some(state)) = (stated.state_memory_bytes, &mut self.state) {
+            state.budget = StateBudget::new(bytes);
+        }
         if settings.says("guarantee") {
             self.guarantee = stated.guarantee;
         }
@@ -115,6 +122,7 @@ impl Default for RunOptions {
             early_fire: None,
             late_rows: Vec::new(),
             time_to_live: None,
+            state: None,
             changelog: false,
             snapshots: None,
         }
@@ -289,6 +297,7 @@ async fn run_job(
             .map(|checkpoints| checkpoints.of(&sink_name)),
         // What a SELECT gives is gathered anew each time.
         guarantee: options.guarantee.filter(|_| sink_name != RESULT_SINK),
+        state: options.state.as_ref().map(|state| state.of(&sink_name)),
         ..JobOptions::default()
     };
     let mut sinks = side_sinks(session, &plan)?;

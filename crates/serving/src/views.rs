@@ -25,6 +25,7 @@ use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_dataflow::batch::Batch;
 use mulgil_engine::checkpoint::CheckpointError;
+use mulgil_engine::state_files::StateOptions;
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
@@ -56,6 +57,9 @@ pub struct ViewsOptions {
     pub checkpoints_dir: Option<PathBuf>,
     /// The folder in object storage where the checkpoints are in truth, if they are not to be lost with this machine.
     pub checkpoints_remote: Option<ObjectFolder>,
+    /// How much memory the state of all jobs may take together, and where the rest goes, each in a folder of its own; `None`
+    /// for all the memory there is. Views may have a budget of their own.
+    pub state: Option<StateOptions>,
     /// How often [`Views::subscribe`] tells of a view at most.
     pub news_interval: Duration,
 }
@@ -68,6 +72,7 @@ impl Default for ViewsOptions {
             session: SessionOptions::default(),
             checkpoints_dir: None,
             checkpoints_remote: None,
+            state: None,
             news_interval: Duration::from_millis(250),
         }
     }

@@ -3,6 +3,8 @@
 
 #[path = "serving/bad_input.rs"]
 mod bad_input;
+#[path = "serving/beyond_memory.rs"]
+mod beyond_memory;
 #[path = "../../connect/tests/connect/broker.rs"]
 #[allow(dead_code, reason = "passwords and pauses are for the tests of `connect`")]
 mod broker;

@@ -16,6 +16,7 @@ pub mod options;
 mod plan;
 pub mod problem;
 pub mod session;
+pub mod size;
 pub mod statement;
 pub mod stream;
 mod text;

@@ -14,10 +14,11 @@ use mulgil_dataflow::trigger::{EarlyFire, Trigger};
 
 use crate::duration::duration_of_text;
 use crate::problem::{Mistake, SqlProblem, did_you_mean};
+use crate::size::size_of_text;
 use crate::statement::Setting;
 
 /// The names of the options.
-pub(crate) const STREAM_OPTIONS: [&str; 15] = [
+pub(crate) const STREAM_OPTIONS: [&str; 16] = [
     "allowed-lateness",
     "early-fire",
     "early-fire-clock",
@@ -31,6 +32,7 @@ pub(crate) const STREAM_OPTIONS: [&str; 15] = [
     "restart-strategy.exponential-delay.reset-backoff-threshold",
     "restart-strategy.poison-attempts",
     "restart-strategy.type",
+    "state-memory",
     "state-ttl",
     "state-ttl-clock",
 ];
@@ -51,6 +53,8 @@ pub struct StreamOptions {
     pub guarantee: Option<Guarantee>,
     /// How it is started again when it has failed: options `restart-strategy.*`.
     pub restart: RestartStrategy,
+    /// How much memory its state may take, in bytes, before the rest goes to files: option `state-memory`.
+    pub state_memory_bytes: Option<usize>,
 }
 
 /// What the `SET` statements of a text have said so far.
@@ -103,7 +107,9 @@ impl StreamOptions {
         let late_rows = late_rows.filter(|table| !table.is_empty()).map(TableName::parse).collect();
         let guarantee = options.guarantee()?;
         let restart = options.restart_strategy()?;
-        Ok(Self { trigger: Trigger { early, allowed_lateness_ms }, time_to_live, late_rows, guarantee, restart })
+        let state_memory_bytes = options.size("state-memory")?;
+        let trigger = Trigger { early, allowed_lateness_ms };
+        Ok(Self { trigger, time_to_live, late_rows, guarantee, restart, state_memory_bytes })
     }
 }
 
@@ -162,6 +168,14 @@ impl Written<'_> {
         })
     }
 
+    /// An option that says how much, in bytes.
+    fn size(&self, option: &str) -> Result<Option<usize>, Mistake> {
+        let Some(text) = self.options.get(option) else { return Ok(None) };
+        size_of_text(text).map(Some).ok_or_else(|| {
+            Mistake::new((self.place)(option), format!("'{text}' is not a size")).remedy("write for example '256 MB'")
+        })
+    }
+
     fn guarantee(&self) -> Result<Option<Guarantee>, Mistake> {
         let Some(text) = self.options.get("guarantee") else { return Ok(None) };
         text.parse().map(Some).map_err(|reason: String| {
@@ -217,8 +231,14 @@ mod tests {
                     late_rows: vec![TableName::parse("raw.late"), TableName::parse("later")],
                     guarantee: None,
                     restart: RestartStrategy::default(),
+                    state_memory_bytes: None,
                 }),
             ),
+            (
+                vec![("state-memory", "256 MB")],
+                Ok(StreamOptions { state_memory_bytes: Some(256_000_000), ..StreamOptions::default() }),
+            ),
+            (vec![("state-memory", "much")], Err("'much' is not a size".to_owned())),
             (
                 vec![("guarantee", "at-least-once")],
                 Ok(StreamOptions { guarantee: Some(Guarantee::AtLeastOnce), ..StreamOptions::default() }),

@@ -1759,6 +1759,11 @@ export interface components {
             state_bytes: number;
             /**
              * Format: int64
+             * @description State in local files, for want of memory.
+             */
+            stored_bytes?: number;
+            /**
+             * Format: int64
              * @description Which instance.
              */
             subtask: number;

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 pub struct StateBudget {
     limit_bytes: usize,
     held_bytes: AtomicUsize,
+    peak_bytes: AtomicUsize,
     holders: AtomicUsize,
 }
 
 impl StateBudget {
     /// So many bytes for all.
     pub fn new(limit_bytes: usize) -> Arc<Self> {
-        Arc::new(Self { limit_bytes, held_bytes: 0.into(), holders: 0.into() })
+        Arc::new(Self { limit_bytes, held_bytes: 0.into(), peak_bytes: 0.into(), holders: 0.into() })
     }
 
     /// So many bytes for all.
@@ -25,6 +26,11 @@ impl StateBudget {
     /// What all hold now, in bytes.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes.load(Relaxed)
+    }
+
+    /// The most that all have ever held, in bytes.
+    pub fn peak_bytes(&self) -> usize {
+        self.peak_bytes.load(Relaxed)
     }
 
     /// What would be each one's, were all alike. When too much is held, some hold as much at least: those give way.
@@ -67,7 +73,8 @@ impl Account {
     /// Notes what is held now.
     pub(super) fn set(&mut self, held_bytes: usize) {
         self.budget.held_bytes.fetch_add(held_bytes, Relaxed);
-        self.budget.held_bytes.fetch_sub(self.held_bytes, Relaxed);
+        let before = self.budget.held_bytes.fetch_sub(self.held_bytes, Relaxed);
+        self.budget.peak_bytes.fetch_max(before.saturating_sub(self.held_bytes), Relaxed);
         self.held_bytes = held_bytes;
     }
 

@@ -24,6 +24,7 @@ pub(super) fn declare(page: &mut Page) {
     page.counter("mulgil_view_subtask_bytes_out_total", "What the rows that a subtask has given out took in memory.");
     page.counter("mulgil_view_subtask_seconds_total", "How a subtask spends its time: busy, blocked or idle.");
     page.gauge("mulgil_view_subtask_state_bytes", "Memory that a subtask holds as state.");
+    page.gauge("mulgil_view_subtask_stored_bytes", "State of a subtask in local files, for want of memory.");
     page.gauge("mulgil_view_subtask_input_watermark_seconds", "How far an input of a subtask has come in event time.");
     page.counter("mulgil_view_checkpoints_total", "Checkpoints of a view: completed or failed.");
     page.gauge("mulgil_view_checkpoint_pause_seconds", "How long rows stood still for the last checkpoint.");
@@ -103,6 +104,7 @@ fn subtasks(page: &mut Page, view: &str, job: &JobStatus) {
             page.value("mulgil_view_subtask_seconds_total", &with(&labels, [("doing", doing)]), ms as f64 / 1_000.0);
         }
         page.value("mulgil_view_subtask_state_bytes", &labels, subtask.state_size_bytes as f64);
+        page.value("mulgil_view_subtask_stored_bytes", &labels, subtask.stored_bytes as f64);
         for (port, input) in subtask.inputs.iter().enumerate() {
             let Some(watermark_ms) = input.watermark_ms else { continue };
             let port = port.to_string();

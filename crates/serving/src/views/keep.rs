@@ -7,9 +7,11 @@ use std::sync::{Arc, Weak};
 use mulgil_connect::definition::TableName;
 use mulgil_connect::sink::Sink;
 use mulgil_dataflow::restart::FaultKind;
+use mulgil_dataflow::spill::StateBudget;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle, JobOptions};
+use mulgil_engine::state_files::StateOptions;
 use mulgil_sql::catalog::View;
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::statement::RefreshMode;
@@ -119,6 +121,7 @@ impl Views {
             commit_interval: Some(COMMIT_INTERVAL),
             checkpoints: self.checkpoints_of(view),
             guarantee: view.stream.guarantee,
+            state: self.state_of(view),
             ..JobOptions::default()
         };
         sinks.insert(name.clone(), sink);
@@ -140,6 +143,13 @@ impl Views {
         let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
         let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
         Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
+    }
+
+    fn state_of(&self, view: &View) -> Option<StateOptions> {
+        let shared = self.shared.options.state.as_ref()?;
+        let shared = shared.of(&format!("{}.{}", view.name.namespace, view.name.name));
+        let own = view.stream.state_memory_bytes.map(StateBudget::new);
+        Some(StateOptions { budget: own.unwrap_or(shared.budget), ..shared })
     }
 
     /// Starts a view again, unless somebody has done something about it meanwhile.
