@@ -40,6 +40,14 @@ pub enum JobError {
         /// What went wrong.
         reason: String,
     },
+    /// State for which there is no memory could not be put away, or read again.
+    #[error("operator {operator}: {reason}")]
+    State {
+        /// The operator, as `explain` names it.
+        operator: String,
+        /// What went wrong, and what to do.
+        reason: String,
+    },
     /// A defect of Mulgil: an operator or connector panicked. The job fails, the process lives on.
     #[error("{place} panicked: {message}; this is a defect, please report it")]
     Panic {
@@ -83,7 +91,9 @@ impl JobError {
         match self {
             Self::Operator { .. } | Self::Panic { .. } => FaultKind::Rows,
             Self::Source { of_rows, .. } | Self::Sink { of_rows, .. } if *of_rows => FaultKind::Rows,
-            Self::Source { .. } | Self::Sink { .. } | Self::Storage(_) | Self::Thread { .. } => FaultKind::Passing,
+            Self::Source { .. } | Self::Sink { .. } | Self::Storage(_) | Self::State { .. } | Self::Thread { .. } => {
+                FaultKind::Passing
+            }
             Self::Plan(_) | Self::Guarantee(_) | Self::Checkpoint(_) | Self::Cancelled => FaultKind::Lasting,
         }
     }

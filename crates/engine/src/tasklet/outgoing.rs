@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use arrow::error::ArrowError;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::chain::ChainError;
-use mulgil_dataflow::operator::{LateRows, Output};
+use mulgil_dataflow::operator::{LateRows, OperatorError, Output};
 
 use crate::error::JobError;
 use crate::metrics::{JobMetrics, SubtaskMetrics};
@@ -78,7 +78,11 @@ impl Output for Collected<'_> {
 }
 
 pub(crate) fn operator_failed(error: ChainError) -> JobError {
-    JobError::Operator { operator: error.operator, reason: error.reason.to_string() }
+    let (operator, reason) = (error.operator, error.reason.to_string());
+    match error.reason {
+        OperatorError::Store(_) => JobError::State { operator, reason },
+        _ => JobError::Operator { operator, reason },
+    }
 }
 
 pub(super) fn exchange_failed(error: ArrowError) -> JobError {
