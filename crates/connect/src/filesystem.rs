@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
+use crate::format::avro::{self, AvroCodec};
 use crate::format::csv::{self, CsvOptions};
 use crate::format::json;
 use crate::options::Options;
@@ -99,6 +100,8 @@ pub(crate) enum Format {
     Json,
     /// Parquet.
     Parquet,
+    /// Avro's container files.
+    Avro(AvroCodec),
 }
 
 #[derive(Clone, Copy)]
@@ -106,10 +109,12 @@ enum FormatName {
     Csv,
     Json,
     Parquet,
+    Avro,
 }
 
 impl FormatName {
-    const ALL: [(&'static str, Self); 3] = [("csv", Self::Csv), ("json", Self::Json), ("parquet", Self::Parquet)];
+    const ALL: [(&'static str, Self); 4] =
+        [("csv", Self::Csv), ("json", Self::Json), ("parquet", Self::Parquet), ("avro", Self::Avro)];
 }
 
 /// The options of a table, by its format.
@@ -120,7 +125,10 @@ fn allowed(table: &TableDefinition) -> Vec<&'static str> {
         "csv" => allowed.extend(csv::OPTIONS.iter().chain(&["compression"])),
         "json" => allowed.extend(json::OPTIONS.iter().chain(&["compression"])),
         "parquet" => {}
-        _ => allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS).chain(&["compression"])),
+        "avro" => allowed.extend(avro::FILE_OPTIONS),
+        _ => {
+            allowed.extend(csv::OPTIONS.iter().chain(&json::OPTIONS).chain(&avro::FILE_OPTIONS).chain(&["compression"]))
+        }
     }
     allowed
 }
@@ -167,6 +175,10 @@ impl Files {
             }
             FormatName::Json => (Format::Json, options.boolean("json.ignore-parse-errors", false)?),
             FormatName::Parquet => (Format::Parquet, false),
+            FormatName::Avro => {
+                avro::check_columns(&file_schema).map_err(|reason| options.refusal(reason))?;
+                (Format::Avro(AvroCodec::new(&options)?), options.boolean("avro.ignore-parse-errors", false)?)
+            }
         };
         if file_schema.fields().is_empty() {
             return Err(options.refusal("all columns are partition columns; the files need at least one"));

@@ -1,7 +1,9 @@
 //! Formats: how rows are written as text, independent of where the text is.
 
+pub(crate) mod avro;
 pub(crate) mod cells;
 pub(crate) mod csv;
+pub(crate) mod debezium;
 pub(crate) mod json;
 pub(crate) mod parquet;
 pub(crate) mod records;

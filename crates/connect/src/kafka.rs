@@ -126,27 +126,30 @@ pub(crate) struct KafkaTable {
 impl KafkaTable {
     fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
         let (properties, rest) = Properties::split(table, project_dir)?;
-        let allowed: Vec<&str> = OPTIONS.iter().chain(&RecordFormat::OPTIONS).copied().collect();
+        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).collect();
         let options = Options::new(&rest, &allowed)?;
         if !table.partitioned_by.is_empty() {
             return Err(options.refusal("a topic cannot be PARTITIONED BY columns; its keys are 'key.fields' = 'a;b'"));
         }
         let format_name = if options.optional("value.format").is_some() { "value.format" } else { "format" };
         options.required(format_name, "json")?;
-        let value_format = options.one_of(format_name, &RecordFormat::CHOICES, RecordFormat::Json)?;
-        let key_format = options
-            .optional("key.format")
-            .map(|_| options.one_of("key.format", &RecordFormat::CHOICES, RecordFormat::Json))
-            .transpose()?;
+        let topic = options.required("topic", &table.name.name)?.to_owned();
+        let value_format = RecordFormat::new(&options, format_name, &topic)?;
+        let key_format = options.optional("key.format").map(|_| RecordFormat::new(&options, "key.format", &topic));
+        let key_format = key_format.transpose()?;
+        if let Some(RecordFormat::Avro(_) | RecordFormat::DebeziumJson) = key_format {
+            return Err(options.refusal("'key.format' is 'json' or 'raw'"));
+        }
         let key_fields = key_fields(&options, table)?;
         if key_fields.is_empty() != key_format.is_none() {
             return Err(options.refusal("'key.fields' and 'key.format' belong together; give both or none"));
         }
         let without_key = options.one_of("value.fields-include", &[("ALL", false), ("EXCEPT_KEY", true)], false)?;
         let origins = columns::origins(table, &options, if without_key { &key_fields } else { &[] })?;
+        let ignore_parse_errors = value_format.ignores_parse_errors(&options)?;
         let made = Self {
             name: table.name.to_string(),
-            topic: options.required("topic", &table.name.name)?.to_owned(),
+            topic,
             start: Start::new(&options, &properties)?,
             stop: Stop::new(&options)?,
             properties,
@@ -156,13 +159,13 @@ impl KafkaTable {
             value_format,
             key_format,
             key_fields,
-            ignore_parse_errors: options.boolean("json.ignore-parse-errors", false)?,
+            ignore_parse_errors,
             discovery_interval: discovery_interval(&options)?,
             sink: SinkOptions::new(&options)?,
         };
         let value_schema = Schema::new(made.fields_of(Origin::Value));
-        value_format.check(&value_schema).map_err(|reason| options.refusal(reason))?;
-        if let Some(key_format) = key_format {
+        made.value_format.check(&value_schema).map_err(|reason| options.refusal(reason))?;
+        if let Some(key_format) = &made.key_format {
             let key_schema = made.schema.project(&made.key_columns())?;
             key_format
                 .check(&key_schema)

@@ -72,10 +72,11 @@ pub(crate) struct TopicTable {
 
 impl TopicTable {
     fn new(table: &TableDefinition, log: Option<EventLog>) -> Result<Self, ConnectError> {
-        let allowed: Vec<&str> = OPTIONS.iter().chain(&RecordFormat::OPTIONS).copied().collect();
+        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).collect();
         let options = Options::new(table, &allowed)?;
         options.required("format", "json")?;
-        let format = options.one_of("format", &RecordFormat::CHOICES, RecordFormat::Json)?;
+        let topic = options.required("topic", &table.name.name)?.to_owned();
+        let format = RecordFormat::new(&options, "format", &topic)?;
         let schema = table.physical_schema();
         format.check(&schema).map_err(|reason| options.refusal(reason))?;
         if !table.partitioned_by.is_empty() {
@@ -84,10 +85,10 @@ impl TopicTable {
         Ok(Self {
             table: table.name.to_string(),
             log,
-            topic: options.required("topic", &table.name.name)?.to_owned(),
+            topic,
             partitions: options.number("topic.partitions")?.unwrap_or(1),
+            ignore_parse_errors: format.ignores_parse_errors(&options)?,
             format,
-            ignore_parse_errors: options.boolean("json.ignore-parse-errors", false)?,
             start: start(&options)?,
             schema,
         })

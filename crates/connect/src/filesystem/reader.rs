@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use super::listing::{DataFile, file_error};
 use super::{Files, Format};
 use crate::error::ConnectError;
+use crate::format::avro::AvroReader;
 use crate::format::csv::CsvReader;
 use crate::format::json::JsonLines;
 use crate::format::parquet::ParquetReader;
@@ -154,6 +155,7 @@ enum RowReader {
     Csv(Box<CsvReader<Box<dyn BufRead + Send>>>),
     Json(JsonLines<Box<dyn BufRead + Send>>),
     Parquet(Box<ParquetReader>),
+    Avro(Box<AvroReader<BufReader<File>>>),
 }
 
 impl RowReader {
@@ -166,6 +168,11 @@ impl RowReader {
             let batch_rows = batch_rows(&wanted);
             let reader = ParquetReader::new(file, &table.file_schema, wanted, from, batch_rows);
             return Ok(Self::Parquet(Box::new(reader.map_err(at_line)?)));
+        }
+        if let Format::Avro(_) = table.format {
+            let file = BufReader::with_capacity(64 * 1024, File::open(path).map_err(file_error("open", path))?);
+            let reader = AvroReader::new(file, &table.file_schema, wanted, from, BATCH_ROWS);
+            return Ok(Self::Avro(Box::new(reader.map_err(at_line)?)));
         }
         let text = open_text(path).map_err(file_error("open", path))?;
         if let Format::Csv(options) = &table.format {
@@ -184,6 +191,7 @@ impl RowReader {
             Self::Csv(reader) => reader.next(BATCH_ROWS),
             Self::Json(reader) => reader.next(BATCH_ROWS),
             Self::Parquet(reader) => reader.next(),
+            Self::Avro(reader) => reader.next(),
         }
     }
 }

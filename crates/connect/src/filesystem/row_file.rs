@@ -13,6 +13,7 @@ use arrow::array::RecordBatch;
 use flate2::write::GzEncoder;
 
 use super::{Files, Format};
+use crate::format::avro::{self, AvroFile};
 use crate::format::csv::CsvWriter;
 use crate::format::json::write_lines;
 use crate::format::parquet;
@@ -64,6 +65,7 @@ enum Rows {
     Csv(Box<CsvWriter<Packed>>),
     Json(Packed),
     Parquet(Box<ArrowWriter<Counted>>),
+    Avro(Box<AvroFile<Counted>>),
 }
 
 impl RowFile {
@@ -78,6 +80,7 @@ impl RowFile {
             }
             Format::Json => Rows::Json(Packed::new(counted, table.compression)),
             Format::Parquet => Rows::Parquet(Box::new(parquet::writer(counted, schema)?)),
+            Format::Avro(codec) => Rows::Avro(Box::new(avro::writer(counted, schema, *codec)?)),
         };
         Ok(Self { rows, file, written_bytes })
     }
@@ -89,7 +92,7 @@ impl RowFile {
                 let header = CsvWriter::new(Vec::new(), options, &table.file_schema)?.into_inner()?;
                 Ok(header.len() as u64)
             }
-            Format::Json | Format::Parquet => Ok(0),
+            Format::Json | Format::Parquet | Format::Avro(_) => Ok(0),
         }
     }
 
@@ -103,6 +106,7 @@ impl RowFile {
             Rows::Csv(writer) => writer.write(rows),
             Rows::Json(file) => write_lines(file, rows).map(|_| ()),
             Rows::Parquet(writer) => writer.write(rows).map_err(io::Error::other),
+            Rows::Avro(writer) => writer.write(rows).map_err(io::Error::other),
         }
     }
 
@@ -110,7 +114,7 @@ impl RowFile {
     pub(super) fn bytes(&self) -> u64 {
         let gathered = match &self.rows {
             Rows::Parquet(writer) => writer.in_progress_size() as u64,
-            Rows::Csv(_) | Rows::Json(_) => 0,
+            Rows::Csv(_) | Rows::Json(_) | Rows::Avro(_) => 0,
         };
         self.written_bytes.load(Ordering::Relaxed) + gathered
     }
@@ -120,7 +124,7 @@ impl RowFile {
         match &mut self.rows {
             Rows::Csv(writer) => writer.flush()?,
             Rows::Json(file) => file.flush()?,
-            Rows::Parquet(_) => return Err(io::Error::other("a Parquet file is whole when it is finished")),
+            Rows::Parquet(_) | Rows::Avro(_) => return Err(io::Error::other("it is whole when it is finished")),
         }
         self.file.sync_data()?;
         Ok(self.written_bytes.load(Ordering::Relaxed))
@@ -132,6 +136,7 @@ impl RowFile {
             Rows::Csv(writer) => writer.into_inner()?.flush()?,
             Rows::Json(mut file) => file.flush()?,
             Rows::Parquet(writer) => writer.into_inner().map_err(io::Error::other)?.flush()?,
+            Rows::Avro(mut writer) => writer.finish().map_err(io::Error::other)?,
         }
         self.file.sync_all()?;
         Ok(self.file.metadata()?.len())

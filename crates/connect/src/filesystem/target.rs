@@ -116,8 +116,8 @@ impl Stage {
 
     /// Puts a copy of the file with the new rows behind the old ones in its place.
     fn append_to_file(&self, staged: &Path, path: &Path) -> Result<(), ConnectError> {
-        if path.exists() && self.table.format == Format::Parquet {
-            let reason = "a Parquet file cannot be appended to; let 'path' be a folder";
+        if path.exists() && matches!(self.table.format, Format::Parquet | Format::Avro(_)) {
+            let reason = "a Parquet or Avro file cannot be appended to; let 'path' be a folder";
             return Err(self.table.refusal(reason));
         }
         if path.exists() && self.table.compression != Compression::None {
@@ -192,6 +192,7 @@ pub(super) fn extension(table: &Files) -> String {
         Format::Csv(_) => "csv",
         Format::Json => "json",
         Format::Parquet => "parquet",
+        Format::Avro(_) => "avro",
     };
     format!("{extension}{}", table.compression.suffix())
 }

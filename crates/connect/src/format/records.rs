@@ -6,45 +6,103 @@ use arrow::array::{ArrayRef, AsArray, BinaryArray, RecordBatch, RecordBatchOptio
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use bytes::Bytes;
+use mulgil_dataflow::batch::Batch;
 
+use super::avro::records::{AvroDecoder, AvroRecords};
 use super::cells::Decoded;
 use super::json::{self, JsonDecoder};
+use super::{avro, debezium};
+use crate::error::ConnectError;
+use crate::options::Options;
 
 /// How a record says a row.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) enum RecordFormat {
     /// A JSON object.
     Json,
+    /// A change, as JSON: it can only be written.
+    DebeziumJson,
     /// The whole record is the one column.
     Raw,
+    /// Avro.
+    Avro(AvroRecords),
+}
+
+#[derive(Clone, Copy)]
+enum Name {
+    Json,
+    DebeziumJson,
+    Raw,
+    Avro,
+    AvroConfluent,
 }
 
 impl RecordFormat {
-    /// The values of the option `format`.
-    pub(crate) const CHOICES: [(&'static str, Self); 2] = [("json", Self::Json), ("raw", Self::Raw)];
     /// The options of these formats.
-    pub(crate) const OPTIONS: [&'static str; 1] = json::OPTIONS;
+    pub(crate) fn options() -> impl Iterator<Item = &'static str> {
+        json::OPTIONS.into_iter().chain(avro::records::OPTIONS)
+    }
+
+    /// Reads the option `name` and those of the format that it chooses, for records of `topic`.
+    pub(crate) fn new(options: &Options<'_>, name: &str, topic: &str) -> Result<Self, ConnectError> {
+        let names = [
+            ("json", Name::Json),
+            ("raw", Name::Raw),
+            ("avro", Name::Avro),
+            ("avro-confluent", Name::AvroConfluent),
+            ("debezium-json", Name::DebeziumJson),
+        ];
+        options.required(name, "json")?;
+        Ok(match options.one_of(name, &names, Name::Json)? {
+            Name::Json => Self::Json,
+            Name::DebeziumJson => Self::DebeziumJson,
+            Name::Raw => Self::Raw,
+            Name::Avro => Self::Avro(AvroRecords::plain(options)?),
+            Name::AvroConfluent => Self::Avro(AvroRecords::confluent(options, topic)?),
+        })
+    }
+
+    /// Whether records that cannot be read are left out and counted.
+    pub(crate) fn ignores_parse_errors(&self, options: &Options<'_>) -> Result<bool, ConnectError> {
+        match self {
+            Self::Json | Self::DebeziumJson | Self::Raw => options.boolean("json.ignore-parse-errors", false),
+            Self::Avro(AvroRecords::Plain(_)) => options.boolean("avro.ignore-parse-errors", false),
+            Self::Avro(AvroRecords::Registry(_)) => options.boolean("avro-confluent.ignore-parse-errors", false),
+        }
+    }
+
+    /// Whether records say changes, and not only rows.
+    pub(crate) fn has_changes(&self) -> bool {
+        matches!(self, Self::DebeziumJson)
+    }
 
     /// Why rows of these columns cannot be written so.
-    pub(crate) fn check(self, schema: &Schema) -> Result<(), String> {
+    pub(crate) fn check(&self, schema: &Schema) -> Result<(), String> {
         let is_raw = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Binary);
         match (self, &schema.fields()[..]) {
-            (Self::Json, _) => Ok(()),
+            (Self::Json | Self::DebeziumJson, _) => Ok(()),
+            (Self::Avro(_), _) => avro::check_columns(schema),
             (Self::Raw, [field]) if is_raw(field.data_type()) => Ok(()),
             (Self::Raw, _) => Err("'format' = 'raw' needs exactly one physical column, a STRING or BYTES".to_owned()),
         }
     }
 
-    /// Rows to records, one each, in order.
-    pub(crate) fn encode(self, rows: &RecordBatch) -> Result<Vec<Bytes>, ArrowError> {
-        if self == Self::Raw {
-            let values = arrow::compute::cast(rows.column(0), &DataType::Binary)?;
-            let values = values.as_binary::<i32>().iter();
-            return Ok(values.map(|value| Bytes::copy_from_slice(value.unwrap_or_default())).collect());
+    /// Rows to records, one each, in order. `batch` says of each what kind of change it is.
+    pub(crate) fn encode(&self, rows: &RecordBatch, batch: &Batch) -> Result<Vec<Bytes>, ArrowError> {
+        match self {
+            Self::Raw => {
+                let values = arrow::compute::cast(rows.column(0), &DataType::Binary)?;
+                let values = values.as_binary::<i32>().iter();
+                Ok(values.map(|value| Bytes::copy_from_slice(value.unwrap_or_default())).collect())
+            }
+            Self::Json => {
+                let text = Bytes::from(json::write_lines(Vec::new(), rows)?);
+                let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                Ok(lines.map(|line| text.slice_ref(line)).collect())
+            }
+            Self::DebeziumJson => debezium::encode(rows, batch),
+            Self::Avro(format) => format.encode(rows),
         }
-        let text = Bytes::from(json::write_lines(Vec::new(), rows)?);
-        let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        Ok(lines.map(|line| text.slice_ref(line)).collect())
     }
 }
 
@@ -54,15 +112,22 @@ pub(crate) enum RecordDecoder {
     Json(JsonDecoder),
     /// See [`RecordFormat::Raw`]: the one column, or none where it is not wanted.
     Raw(SchemaRef),
+    /// See [`RecordFormat::Avro`].
+    Avro(AvroDecoder),
 }
 
 impl RecordDecoder {
-    /// A decoder for these columns.
-    pub(crate) fn new(format: RecordFormat, schema: SchemaRef) -> Self {
-        match format {
+    /// A decoder for these columns of records that have the columns `all`.
+    pub(crate) fn new(format: &RecordFormat, all: &Schema, schema: SchemaRef) -> Result<Self, ArrowError> {
+        Ok(match format {
             RecordFormat::Json => Self::Json(JsonDecoder::new(schema)),
             RecordFormat::Raw => Self::Raw(schema),
-        }
+            RecordFormat::Avro(format) => Self::Avro(AvroDecoder::new(format.clone(), all, schema)?),
+            RecordFormat::DebeziumJson => {
+                let reason = "'format' = 'debezium-json' can only be written: changes are not read yet";
+                return Err(ArrowError::NotYetImplemented(reason.to_owned()));
+            }
+        })
     }
 
     /// Decodes records, one row each.
@@ -70,6 +135,7 @@ impl RecordDecoder {
         match self {
             Self::Json(decoder) => decoder.decode(records),
             Self::Raw(schema) => decode_raw(schema, records),
+            Self::Avro(decoder) => decoder.decode(records),
         }
     }
 }

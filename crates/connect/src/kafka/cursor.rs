@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
@@ -192,10 +192,12 @@ impl Decoder {
             origins.iter().enumerate().filter(|(_, of)| **of == origin).map(|(column, _)| column).collect()
         };
         let (values, keys) = (columns_of(Origin::Value), columns_of(Origin::Key));
-        let value = RecordDecoder::new(table.value_format, Arc::new(schema.project(&values)?));
-        let key = match table.key_format {
+        let all = Schema::new(table.fields_of(Origin::Value));
+        let value = RecordDecoder::new(&table.value_format, &all, Arc::new(schema.project(&values)?))?;
+        let key = match &table.key_format {
             Some(format) if !keys.is_empty() => {
-                Some((RecordDecoder::new(format, Arc::new(schema.project(&keys)?)), keys))
+                let all = table.schema.project(&table.key_columns())?;
+                Some((RecordDecoder::new(format, &all, Arc::new(schema.project(&keys)?))?, keys))
             }
             _ => None,
         };

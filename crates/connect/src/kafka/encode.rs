@@ -1,9 +1,10 @@
 //! Rows to records: value, key, and what of its metadata a writer says.
 
-use arrow::array::{AsArray, RecordBatch};
+use arrow::array::AsArray;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Int64Type, TimeUnit};
 use bytes::Bytes;
+use mulgil_dataflow::batch::Batch;
 use rdkafka::message::{Header, OwnedHeaders};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use super::columns::{Metadata, Origin};
 use crate::conform::Conform;
 use crate::error::ConnectError;
 use crate::format::records::RecordFormat;
+use crate::sink::inserts;
 
 /// A record to be written.
 pub(super) struct Outgoing {
@@ -23,6 +25,7 @@ pub(super) struct Outgoing {
 
 /// Encodes the rows of one table.
 pub(super) struct Encoder {
+    table: String,
     conform: Conform,
     value: (RecordFormat, Vec<usize>),
     key: Option<(RecordFormat, Vec<usize>)>,
@@ -42,26 +45,28 @@ impl Encoder {
         let values = (0..origins.len()).filter(|index| origins.get(*index) == Some(&Some(Origin::Value)));
         let keys = table.key_fields.iter().filter_map(|name| table.writable.index_of(name).ok());
         Self {
+            table: table.name.clone(),
             conform: Conform::new(table.name.clone(), table.writable.clone()),
-            value: (table.value_format, values.collect()),
-            key: table.key_format.map(|format| (format, keys.collect())),
+            value: (table.value_format.clone(), values.collect()),
+            key: table.key_format.clone().map(|format| (format, keys.collect())),
             timestamp: first(Origin::Metadata(Metadata::Timestamp)),
             headers: first(Origin::Metadata(Metadata::Headers)),
         }
     }
 
     /// One record a row, in order.
-    pub(super) fn encode(&self, rows: &RecordBatch) -> Result<Vec<Outgoing>, ConnectError> {
+    pub(super) fn encode(&self, batch: &Batch) -> Result<Vec<Outgoing>, ConnectError> {
+        let (format, columns) = &self.value;
+        let rows = if format.has_changes() { &batch.rows } else { inserts(&self.table, batch)? };
         if rows.num_rows() == 0 {
             return Ok(vec![]);
         }
         let rows = self.conform.rows(rows)?;
-        let (format, columns) = &self.value;
-        let values = format.encode(&rows.project(columns)?)?;
+        let values = format.encode(&rows.project(columns)?, batch)?;
         let mut records: Vec<Outgoing> =
             values.into_iter().map(|value| Outgoing { key: None, value, timestamp_ms: None, headers: None }).collect();
         if let Some((format, columns)) = &self.key {
-            let keys = format.encode(&rows.project(columns)?)?;
+            let keys = format.encode(&rows.project(columns)?, batch)?;
             records.iter_mut().zip(keys).for_each(|(record, key)| record.key = Some(key));
         }
         if let Some(column) = self.timestamp {

@@ -14,7 +14,7 @@ use super::producer::Producer;
 use super::transaction::{EPOCH_TOPIC, ID_PREFIX, KafkaTransaction};
 use crate::error::ConnectError;
 use crate::options::Options;
-use crate::sink::{Sink, SinkWriter, inserts};
+use crate::sink::{Sink, SinkWriter};
 use crate::transaction::Transaction;
 
 /// `sink.*`.
@@ -90,7 +90,7 @@ impl KafkaSink {
 #[async_trait]
 impl Sink for KafkaSink {
     fn accepts_changes(&self) -> bool {
-        false
+        self.table.value_format.has_changes()
     }
 
     fn transaction(&self) -> Option<Arc<dyn Transaction>> {
@@ -170,7 +170,7 @@ impl SinkWriter for KafkaWriter {
             self.producer.begin_transaction()?;
             self.is_open = true;
         }
-        for record in self.encoder.encode(inserts(&self.table.name, &batch)?)? {
+        for record in self.encoder.encode(&batch)? {
             self.producer.send(self.route.next(), record).await?;
         }
         Ok(())

@@ -27,7 +27,6 @@ use super::link::{ANSWER_TIMEOUT, Link};
 use super::producer::Producer;
 use super::sink::Route;
 use crate::error::ConnectError;
-use crate::sink::inserts;
 use crate::transaction::Transaction;
 
 /// The topic of the markers, where the table does not name one.
@@ -94,7 +93,7 @@ impl KafkaTransaction {
         producer.begin_transaction()?;
         let encoder = Encoder::new(&self.table);
         while let Some(batch) = rows.next().await {
-            for record in encoder.encode(inserts(&self.table.name, &batch?)?)? {
+            for record in encoder.encode(&batch?)? {
                 producer.send(route.next(), record).await?;
             }
         }

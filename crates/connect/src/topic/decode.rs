@@ -41,7 +41,7 @@ impl Cursor {
         projection: &[usize],
     ) -> Result<Self, ConnectError> {
         let schema = Arc::new(table.schema.project(projection)?);
-        let decoder = RecordDecoder::new(table.format, schema);
+        let decoder = RecordDecoder::new(&table.format, &table.schema, schema)?;
         Ok(Self {
             topic: table.topic.clone(),
             partition,

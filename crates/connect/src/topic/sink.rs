@@ -23,7 +23,7 @@ const APPENDS_PENDING_MAX: usize = 16;
 #[async_trait]
 impl Sink for TopicTable {
     fn accepts_changes(&self) -> bool {
-        false
+        self.format.has_changes()
     }
 
     fn transaction(&self) -> Option<Arc<dyn Transaction>> {
@@ -59,15 +59,16 @@ impl Encoder {
     /// For the columns of `table`.
     pub(super) fn new(table: &TopicTable) -> Self {
         let conform = Conform::new(table.table.clone(), table.schema.clone());
-        Self { table: table.table.clone(), format: table.format, conform }
+        Self { table: table.table.clone(), format: table.format.clone(), conform }
     }
 
     /// One record a row, in order, as of now.
     pub(super) fn records(&self, batch: &Batch) -> Result<Vec<Record>, ConnectError> {
-        let rows = self.conform.rows(inserts(&self.table, batch)?)?;
+        let rows = if self.format.has_changes() { &batch.rows } else { inserts(&self.table, batch)? };
+        let rows = self.conform.rows(rows)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
-        let values = self.format.encode(&rows)?;
+        let values = self.format.encode(&rows, batch)?;
         Ok(values.into_iter().map(|value| Record { timestamp_ms, key: None, value }).collect())
     }
 }

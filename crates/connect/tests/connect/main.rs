@@ -1,6 +1,7 @@
 //! Tests of the connectors on real files, a real event log and a real lake.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, missing_docs, unreachable_pub)]
 
+mod avro;
 mod bad_input;
 mod broker;
 mod cluster;
