@@ -1,6 +1,6 @@
 //! Tables of a PostgreSQL database: `'connector' = 'postgres', 'url' = 'postgresql://user@host/database'`.
 //!
-//! A table can be read as a whole, in one statement and so as of one moment, and looked up by key. Every column is asked
+//! A table can be read as a whole, in parts side by side that are all as of one moment, and looked up by key. Every column is asked
 //! for in its declared type: what does not fit is an error of the database's, with its own words.
 //!
 //! A table can be written: rows are added, or, where a PRIMARY KEY is declared, added, updated and deleted by key. What comes
@@ -13,6 +13,7 @@ mod cells;
 mod client;
 mod encode;
 mod lookup;
+mod parts;
 mod session;
 mod sink;
 mod source;
@@ -36,6 +37,7 @@ use crate::source::Source;
 
 use crate::writer::TableWriter;
 use client::Database;
+use parts::PartOptions;
 use sink::PostgresSink;
 use source::PostgresSource;
 use transaction::EPOCH_TABLE;
@@ -99,6 +101,8 @@ pub(crate) struct PostgresTable {
     /// Its name here.
     name: String,
     schema: SchemaRef,
+    /// How it is read side by side.
+    part_options: PartOptions,
     /// The columns that an `INSERT` brings.
     writable: SchemaRef,
     primary_key: Vec<String>,
@@ -111,7 +115,8 @@ pub(crate) struct PostgresTable {
 impl PostgresTable {
     /// The table that a definition describes. Connects to nothing.
     fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
-        let options = Options::new(table, &OPTIONS)?;
+        let allowed: Vec<&str> = OPTIONS.into_iter().chain(PartOptions::NAMES).collect();
+        let options = Options::new(table, &allowed)?;
         let schema = table.physical_schema();
         for field in schema.fields() {
             if type_name(field).is_none() {
@@ -128,6 +133,7 @@ impl PostgresTable {
             database: Arc::new(Database::new(table, &options, project_dir)?),
             quoted_name: quoted_name(name),
             name: own_name.clone(),
+            part_options: PartOptions::new(&options, &schema)?,
             schema,
             writable: table.writable_schema(),
             primary_key: table.primary_key.clone(),
@@ -136,14 +142,14 @@ impl PostgresTable {
         })
     }
 
-    /// `SELECT` of some columns, each in its declared type, from the table.
+    /// `SELECT` of some columns, each in its declared type.
     fn select(&self, projection: &[usize]) -> Result<String, ConnectError> {
         let wanted = self.schema.project(projection)?;
         let column = |field: &Arc<Field>| {
             Some(format!("{}::{} AS {}", quoted(field.name()), type_name(field)?, quoted(field.name())))
         };
         let columns: Vec<String> = wanted.fields().iter().filter_map(column).collect();
-        Ok(format!("SELECT {} FROM {}", columns.join(", "), self.quoted_name))
+        Ok(format!("SELECT {}", columns.join(", ")))
     }
 }
 

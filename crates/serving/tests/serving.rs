@@ -42,6 +42,8 @@ mod lookups;
 mod modes;
 #[path = "serving/over.rs"]
 mod over;
+#[path = "serving/postgres.rs"]
+mod postgres;
 #[path = "serving/property.rs"]
 mod property;
 #[path = "serving/ranks.rs"]

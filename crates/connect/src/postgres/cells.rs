@@ -65,11 +65,21 @@ impl RowBuilder {
         self.row_count
     }
 
-    /// Adds a row of the statement that asked for these columns.
-    pub(super) fn push(&mut self, row: &Row) -> Result<(), String> {
+    /// Where a row is in its table, which the first column says: the block and, in the lower 16 bits, the row in it, from 1.
+    pub(super) fn place(row: &Row) -> Result<u64, String> {
+        let place: Raw<'_> = row.try_get(0).map_err(|error| error.to_string())?;
+        match *place.0 {
+            [a, b, c, d, e, f] => Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f])),
+            _ => Err("a row has no place".to_owned()),
+        }
+    }
+
+    /// Adds a row of the statement that asked for these columns behind `skipped` others.
+    pub(super) fn push(&mut self, row: &Row, skipped: usize) -> Result<(), String> {
         for (number, (column, field)) in self.columns.iter_mut().zip(self.schema.fields()).enumerate() {
             let in_column = |reason: &str| format!("column {}: {reason}", field.name());
-            let value: Option<Raw<'_>> = row.try_get(number).map_err(|error| in_column(&error.to_string()))?;
+            let value: Option<Raw<'_>> =
+                row.try_get(number + skipped).map_err(|error| in_column(&error.to_string()))?;
             if value.is_none() && !field.is_nullable() {
                 return Err(in_column("a row has NULL in a NOT NULL column"));
             }

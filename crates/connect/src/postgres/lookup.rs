@@ -63,7 +63,7 @@ impl PostgresLookup {
         };
         let key_fields = table.schema.project(keys)?;
         let keys = key_fields.fields().iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let select = table.select(projection)?;
+        let select = format!("{} FROM {}", table.select(projection)?, table.quoted_name);
         let schema = Arc::new(table.schema.project(projection)?);
         Ok(Self { table, keys, select, schema, connected: Mutex::new(None) })
     }
@@ -149,7 +149,7 @@ impl PostgresLookup {
         let mut rows = std::pin::pin!(rows);
         let mut builder = RowBuilder::new(Arc::clone(&self.schema));
         while let Some(row) = rows.next().await {
-            builder.push(&row.map_err(failed)?).map_err(|reason| self.table.database.refusal(reason))?;
+            builder.push(&row.map_err(failed)?, 0).map_err(|reason| self.table.database.refusal(reason))?;
         }
         builder.finish().map_err(|reason| self.table.database.refusal(reason))
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use mulgil_connect::definition::TableDefinition;
 use mulgil_connect::lookup::Lookup;
+use mulgil_connect::source::Read;
 
 use super::cluster::{Cluster, PASSWORD};
 use super::project::{Project, drain, table, text};
@@ -57,17 +58,83 @@ async fn every_type_is_read_as_declared() {
 }
 
 #[tokio::test]
-async fn many_rows_come_in_batches_and_a_position_counts_them() {
+async fn many_rows_come_in_batches_and_go_on_from_a_position() {
     let project = Project::new();
-    Cluster::shared().run("CREATE TABLE many AS SELECT n, n * 2 AS twice FROM generate_series(1, 20000) AS n");
-    let source = project.connectors.source(&postgres("many", "n BIGINT, twice BIGINT", &[])).unwrap();
-    assert!(source.is_bounded());
-    for (from, projection, expected) in [(0, vec![1, 0], 20_000), (19_990, vec![1], 10), (0, vec![], 20_000)] {
-        let mut reader = source.open(0, from, &projection, true).await.unwrap();
-        let (batches, position) = drain(reader.as_mut()).await.unwrap();
-        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), expected);
-        assert_eq!(position, 20_000);
-        assert!(batches.iter().all(|batch| batch.num_rows() <= 8192 && batch.num_columns() == projection.len()));
+    Cluster::shared().run(
+        "CREATE TABLE many AS SELECT n, n * 2 AS twice FROM generate_series(1, 20000) AS n; CREATE VIEW many_seen AS SELECT * FROM many;
+         CREATE TABLE none (n int8)",
+    );
+    // A table's rows are found again by their places, those of a view by their number.
+    for name in ["many", "many_seen"] {
+        let source = project.connectors.source(&postgres(name, "n BIGINT, twice BIGINT", &[])).unwrap();
+        assert!(source.is_bounded());
+        assert_eq!(source.partitions().await.unwrap().len(), 1);
+        for projection in [vec![1, 0], vec![1], vec![]] {
+            let mut reader = source.open(0, 0, &projection, true).await.unwrap();
+            let Read::Rows(first, behind) = reader.next().await.unwrap() else { panic!("{name} has rows") };
+            let (batches, _) = drain(reader.as_mut()).await.unwrap();
+            assert_eq!(first.num_rows() + batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 20_000);
+            assert!(batches.iter().all(|batch| batch.num_rows() <= 8192 && batch.num_columns() == projection.len()));
+            let mut reader = source.open(0, behind, &projection, true).await.unwrap();
+            assert_eq!(drain(reader.as_mut()).await.unwrap().0, batches, "{name} {projection:?}");
+        }
+    }
+    assert_eq!(project.read(&postgres("none", "n BIGINT", &[])).await.unwrap().num_rows(), 0);
+}
+
+#[tokio::test]
+async fn parts_are_read_side_by_side_as_of_one_moment() {
+    let project = Project::new();
+    // More than two stretches of blocks.
+    Cluster::shared().run(
+        "CREATE TABLE wide (n int8, filler text); ALTER TABLE wide ALTER filler SET STORAGE PLAIN;
+         INSERT INTO wide SELECT n, repeat(n::text || '-', 600) FROM generate_series(0, 29999) AS n; INSERT INTO wide VALUES (NULL, NULL)",
+    );
+    let cases: [(&[(&str, &str)], usize); 5] = [
+        (&[], 4),
+        (&[("scan.partition.num", "3")], 3),
+        (&[("scan.partition.column", "n")], 4),
+        (&[("scan.partition.column", "n"), ("scan.partition.num", "2"), ("scan.partition.lower-bound", "20000")], 2),
+        (&[("scan.partition.column", "n"), ("scan.partition.num", "1")], 1),
+    ];
+    for (number, (options, parts)) in cases.into_iter().enumerate() {
+        let source = project.connectors.source(&postgres("wide", "n BIGINT", options)).unwrap();
+        assert_eq!(source.partitions().await.unwrap().len(), parts, "{options:?}");
+        if parts > 1 {
+            // What happens from now on is not seen, wherever it happens.
+            Cluster::shared().run(&format!(
+                "UPDATE wide SET n = n + 100000 WHERE n % 1000 = {number}; DELETE FROM wide WHERE n = 5"
+            ));
+        }
+        let mut counts = Vec::new();
+        let (mut rows, mut sum) = (0, 0);
+        for part in 0..parts {
+            let mut reader = source.open(part, 0, &[0], true).await.unwrap();
+            let (batches, _) = drain(reader.as_mut()).await.unwrap();
+            counts.push(batches.iter().map(RecordBatch::num_rows).sum::<usize>());
+            for batch in &batches {
+                let n = batch.column(0).as_any().downcast_ref::<Int64Array>().unwrap();
+                rows += batch.num_rows();
+                sum += n.iter().flatten().sum::<i64>();
+            }
+        }
+        let deleted = if number > 0 { 1 } else { 0 };
+        let moved = 100_000 * 30 * number.min(4) as i64;
+        assert_eq!(
+            (rows, sum),
+            (30_001 - deleted, 29_999 * 15_000 - 5 * deleted as i64 + moved),
+            "{options:?}: {counts:?}"
+        );
+        assert!(counts.iter().filter(|count| **count > 0).count() >= parts.min(2), "{options:?}: {counts:?}");
+    }
+    for (name, value, said) in [
+        ("scan.partition.num", "0", "must be at least 1"),
+        ("scan.partition.column", "filler", "must be a column of whole numbers"),
+        ("scan.partition.lower-bound", "3", "need 'scan.partition.column'"),
+    ] {
+        let refused =
+            project.connectors.check(&postgres("wide", "n BIGINT, filler STRING", &[(name, value)])).unwrap_err();
+        assert!(refused.to_string().contains(said), "{refused}");
     }
 }
 
