@@ -8,6 +8,7 @@ use datafusion::catalog::TableProvider;
 use mulgil_log::EventLog;
 
 use crate::connector::Connector;
+use crate::datagen::DatagenConnector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::filesystem::FilesystemConnector;
@@ -23,6 +24,7 @@ use crate::print::{BlackholeConnector, PrintConnector};
 use crate::sink::Sink;
 use crate::socket::SocketConnector;
 use crate::source::Source;
+use crate::stdin::StdinConnector;
 use crate::time::{TimeOptions, TimedSource};
 use crate::topic::TopicConnector;
 use crate::writer::TableWriter;
@@ -62,6 +64,8 @@ impl Connectors {
                 Box::new(InfluxConnector::new(project_dir.clone())),
                 Box::new(KafkaConnector::new(project_dir)),
                 Box::new(SocketConnector),
+                Box::new(StdinConnector),
+                Box::new(DatagenConnector),
                 Box::new(PrintConnector),
                 Box::new(BlackholeConnector),
             ],

@@ -7,6 +7,7 @@
 mod conform;
 mod connector;
 pub mod connectors;
+mod datagen;
 pub mod definition;
 pub mod error;
 mod filesystem;
@@ -26,6 +27,7 @@ mod provider;
 pub mod sink;
 mod socket;
 pub mod source;
+mod stdin;
 pub mod time;
 mod topic;
 pub mod transaction;

@@ -115,7 +115,7 @@ impl Source for Socket {
         let connection = TcpStream::connect((self.hostname.as_str(), self.port)).await;
         let connection = connection.map_err(|error| self.failed("connect to", &error))?;
         let schema = Arc::new(self.schema.project(projection)?);
-        let lines = Lines { schema, rest: BytesMut::new(), searched: 0, skipped_rows: 0 };
+        let lines = Lines::new(schema);
         Ok(Box::new(SocketReader { socket: self.clone(), connection, lines, position: from, is_at_end: false }))
     }
 }
@@ -156,7 +156,7 @@ impl PartitionReader for SocketReader {
 }
 
 /// Bytes on their way to lines.
-struct Lines {
+pub(crate) struct Lines {
     schema: SchemaRef,
     rest: BytesMut,
     /// So many bytes of the rest hold no line break.
@@ -165,9 +165,31 @@ struct Lines {
 }
 
 impl Lines {
+    /// Nothing has come yet. The schema has the one column, or none where it is not wanted.
+    pub(crate) fn new(schema: SchemaRef) -> Self {
+        Self { schema, rest: BytesMut::new(), searched: 0, skipped_rows: 0 }
+    }
+
+    /// Adds what has come.
+    ///
+    /// # Errors
+    /// A line is too long.
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if self.rest.len() > LINE_BYTES_MAX {
+            return Err(format!("a line is longer than {LINE_BYTES_MAX} bytes"));
+        }
+        self.rest.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// Lines that were no text.
+    pub(crate) fn skipped_rows(&self) -> u64 {
+        self.skipped_rows
+    }
+
     /// The lines that are there, with the last one if nothing comes behind it. Lines that are no UTF-8 are skipped and
     /// counted.
-    fn take(&mut self, is_at_end: bool) -> Result<Option<RecordBatch>, ConnectError> {
+    pub(crate) fn take(&mut self, is_at_end: bool) -> Result<Option<RecordBatch>, ConnectError> {
         let unsearched = self.rest.get(self.searched..).unwrap_or_default();
         let end = match unsearched.iter().rposition(|byte| *byte == b'\n') {
             Some(at) => self.searched + at + 1,

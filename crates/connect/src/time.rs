@@ -81,6 +81,10 @@ impl Source for TimedSource {
         self.source.is_bounded()
     }
 
+    fn replays(&self) -> bool {
+        self.source.replays()
+    }
+
     fn time_options(&self) -> TimeOptions {
         self.time.clone()
     }

@@ -15,6 +15,7 @@ mod kafka;
 mod kafka_epochs;
 mod lake;
 mod lake_failures;
+mod made_up;
 mod postgres;
 mod postgres_writes;
 mod project;
