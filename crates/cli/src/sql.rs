@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
-use mulgil_connect::definition::TableName;
+use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_server::client::{Client, RowFormat};
@@ -155,18 +155,23 @@ async fn print_result(result: StatementResult, format: Format) -> Result<()> {
     Ok(())
 }
 
-/// Whether a statement writes a topic of the event log: then this process has to be the one that writes the log.
+/// Whether a statement may write a topic of the event log: then this process has to be the one that writes the log.
 fn writes_topic(offline: &Offline, file: &Path, text: &str) -> bool {
     let (statements, _) = parse_statements(file, text);
-    let is_topic = |name: &TableName| {
-        let here = statements.iter().rev().find_map(|statement| match &statement.kind {
-            StatementKind::CreateTable(table) if table.definition.name == *name => Some(table.definition.clone()),
+    let declared: Vec<&TableDefinition> = statements
+        .iter()
+        .filter_map(|statement| match &statement.kind {
+            StatementKind::CreateTable(table) => Some(&table.definition),
             _ => None,
-        });
-        let definition = here.or_else(|| Some(offline.catalog.table(name)?.definition.clone()));
+        })
+        .collect();
+    let known = || declared.iter().rev().copied().chain(offline.catalog.tables().map(|table| &table.definition));
+    let is_topic = |name: &TableName| {
+        let definition = known().find(|definition| definition.name == *name);
         definition.is_some_and(|definition| definition.options.get("connector").is_some_and(|name| name == "log"))
     };
-    statements
-        .iter()
-        .any(|statement| matches!(&statement.kind, StatementKind::Insert(insert) if is_topic(&insert.table)))
+    known().any(|definition| definition.options.contains_key("dead-letter.topic"))
+        || statements
+            .iter()
+            .any(|statement| matches!(&statement.kind, StatementKind::Insert(insert) if is_topic(&insert.table)))
 }

@@ -56,13 +56,13 @@ impl Connectors {
     pub fn with_lake(project_dir: PathBuf, log: Option<EventLog>, lake: Lake) -> Self {
         Self {
             connectors: vec![
-                Box::new(FilesystemConnector::new(project_dir.clone())),
-                Box::new(TopicConnector::new(log)),
+                Box::new(FilesystemConnector::new(project_dir.clone(), log.clone())),
+                Box::new(TopicConnector::new(log.clone())),
                 Box::new(lake),
                 Box::new(PostgresConnector::new(project_dir.clone())),
                 Box::new(HttpConnector::new(project_dir.clone())),
                 Box::new(InfluxConnector::new(project_dir.clone())),
-                Box::new(KafkaConnector::new(project_dir)),
+                Box::new(KafkaConnector::new(project_dir, log)),
                 Box::new(SocketConnector),
                 Box::new(StdinConnector),
                 Box::new(DatagenConnector),

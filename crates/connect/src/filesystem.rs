@@ -12,16 +12,20 @@ mod row_file;
 mod sink;
 mod staging;
 mod target;
+mod watching;
 mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
+use mulgil_log::EventLog;
 use tokio::sync::OnceCell;
 
+use crate::bad_rows::{self, BadRows};
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -40,21 +44,27 @@ use rolling::Rolling;
 use row_file::Compression;
 use sink::FolderSink;
 use target::Target;
+use watching::FolderReader;
 use writer::{FileSink, FilesWriter};
 
 /// `'connector' = 'filesystem'`.
 pub(crate) struct FilesystemConnector {
     project_dir: PathBuf,
+    log: Option<EventLog>,
 }
 
 impl FilesystemConnector {
-    /// Paths are relative to `project_dir`.
-    pub(crate) fn new(project_dir: PathBuf) -> Self {
-        Self { project_dir }
+    /// Paths are relative to `project_dir`; dead letters go to `log`.
+    pub(crate) fn new(project_dir: PathBuf, log: Option<EventLog>) -> Self {
+        Self { project_dir, log }
+    }
+
+    fn files(&self, table: &TableDefinition) -> Result<Files, ConnectError> {
+        Files::new(table, &self.project_dir, self.log.as_ref())
     }
 
     fn files_writer(&self, table: &TableDefinition) -> Result<FilesWriter, ConnectError> {
-        FilesWriter::new(Files::new(table, &self.project_dir)?, table)
+        FilesWriter::new(self.files(table)?, table)
     }
 }
 
@@ -65,16 +75,21 @@ impl Connector for FilesystemConnector {
     }
 
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        let files = Files::new(table, &self.project_dir)?;
+        let files = self.files(table)?;
         files.rolling(table).and_then(|_| files.marking(table)).map(|_| ())
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        Ok(Arc::new(Files::new(table, &self.project_dir)?))
+        let files = self.files(table)?;
+        if files.monitor_interval.is_some() && files.path.is_file() {
+            let path = files.path.display();
+            return Err(files.refusal(format!("'source.monitor-interval' watches a folder, and {path} is a file")));
+        }
+        Ok(Arc::new(files))
     }
 
     async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
-        Ok(Arc::new(FilesProvider::new(Files::new(table, &self.project_dir)?)))
+        Ok(Arc::new(FilesProvider::new(self.files(table)?)))
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
@@ -119,7 +134,8 @@ impl FormatName {
 
 /// The options of a table, by its format.
 fn allowed(table: &TableDefinition) -> Vec<&'static str> {
-    let mut allowed = vec!["connector", "path", "format"];
+    let mut allowed = vec!["connector", "path", "format", "source.monitor-interval"];
+    allowed.extend(bad_rows::OPTIONS);
     allowed.extend(rolling::OPTIONS.iter().chain(&marking::OPTIONS));
     match table.options.get("format").map_or("", String::as_str) {
         "csv" => allowed.extend(csv::OPTIONS.iter().chain(&["compression"])),
@@ -143,21 +159,27 @@ pub(crate) struct Files {
     format: Format,
     /// How text is packed when it is written; what is read says so itself.
     compression: Compression,
-    /// Whether rows that cannot be read are skipped and counted.
-    ignore_parse_errors: bool,
+    /// What happens with rows that cannot be read.
+    bad_rows: BadRows,
     /// All columns, as the table declares them.
     schema: SchemaRef,
     /// The columns that are in the files: all but the partition columns.
     file_schema: SchemaRef,
     /// The columns that are in the names of folders.
     partitioned_by: Vec<String>,
+    /// How often the folder is looked at for new files, where it is watched.
+    monitor_interval: Option<Duration>,
     /// The files, once they have been listed: numbers of partitions have to stay the same.
     listed: Arc<OnceCell<Vec<DataFile>>>,
 }
 
 impl Files {
     /// The table that a definition describes. Touches no file.
-    pub(crate) fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
+    pub(crate) fn new(
+        table: &TableDefinition,
+        project_dir: &Path,
+        log: Option<&EventLog>,
+    ) -> Result<Self, ConnectError> {
         let options = Options::new(table, &allowed(table))?;
         options.required("format", "csv")?;
         let path = project_dir.join(options.required("path", "data/flights.csv")?);
@@ -183,13 +205,15 @@ impl Files {
         if file_schema.fields().is_empty() {
             return Err(options.refusal("all columns are partition columns; the files need at least one"));
         }
+        let bad_rows = BadRows::new(table, &options, ignore_parse_errors, log)?;
         let table = table.name.to_string();
         Ok(Self {
             table,
             path,
             format,
             compression,
-            ignore_parse_errors,
+            bad_rows,
+            monitor_interval: options.duration("source.monitor-interval")?,
             schema,
             file_schema,
             partitioned_by,
@@ -228,10 +252,13 @@ impl Source for Files {
     }
 
     fn is_bounded(&self) -> bool {
-        true
+        self.monitor_interval.is_none()
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
+        if self.monitor_interval.is_some() {
+            return Ok(vec![self.path.display().to_string()]);
+        }
         let files = self.files().await?;
         Ok(files.iter().map(|file| file.path.display().to_string()).collect())
     }
@@ -241,8 +268,11 @@ impl Source for Files {
         partition: usize,
         from: Position,
         projection: &[usize],
-        _follow: bool,
+        follow: bool,
     ) -> Result<Box<dyn PartitionReader>, ConnectError> {
+        if let Some(interval) = self.monitor_interval {
+            return Ok(Box::new(FolderReader::new(self.clone(), interval, from, projection, follow)));
+        }
         let file = self.files().await?.get(partition).cloned();
         let file = file.ok_or_else(|| self.refusal(format!("there is no file number {partition}")))?;
         Ok(Box::new(reader::FileReader::open(self, file, from, projection)?))

@@ -17,8 +17,25 @@ pub(crate) struct Chunk {
     pub(crate) rows: RecordBatch,
     /// Records read, bad ones included.
     pub(crate) records: u64,
-    /// The line of each record that could not be read, and why, in the order of the file.
-    pub(crate) bad: Vec<(u64, String)>,
+    /// The records that could not be read, in the order of the file.
+    pub(crate) bad: Vec<BadRecord>,
+}
+
+/// A record of a file that could not be read.
+pub(crate) struct BadRecord {
+    /// Its line; 0 where there are none.
+    pub(crate) line: u64,
+    /// What is wrong with it.
+    pub(crate) reason: String,
+    /// The record as it stands there, where it is at hand.
+    pub(crate) raw: Option<Vec<u8>>,
+}
+
+impl BadRecord {
+    /// One that is not text of its own.
+    pub(crate) fn without_text(reason: String) -> Self {
+        Self { line: 0, reason, raw: None }
+    }
 }
 
 /// What stops a file from being read at all, and at which line; 0 where there are no lines.

@@ -24,7 +24,9 @@ use std::time::Duration;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use async_trait::async_trait;
+use mulgil_log::EventLog;
 
+use crate::bad_rows::{self, BadRows};
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -68,12 +70,17 @@ const DISCOVERY_INTERVAL: Duration = Duration::from_secs(300);
 /// `'connector' = 'kafka'`.
 pub(crate) struct KafkaConnector {
     project_dir: PathBuf,
+    log: Option<EventLog>,
 }
 
 impl KafkaConnector {
-    /// `'password-file'` is relative to `project_dir`.
-    pub(crate) fn new(project_dir: PathBuf) -> Self {
-        Self { project_dir }
+    /// `'password-file'` is relative to `project_dir`; dead letters go to `log`.
+    pub(crate) fn new(project_dir: PathBuf, log: Option<EventLog>) -> Self {
+        Self { project_dir, log }
+    }
+
+    fn table(&self, table: &TableDefinition) -> Result<KafkaTable, ConnectError> {
+        KafkaTable::new(table, &self.project_dir, self.log.as_ref())
     }
 }
 
@@ -88,15 +95,15 @@ impl Connector for KafkaConnector {
     }
 
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        KafkaTable::new(table, &self.project_dir).map(|_| ())
+        self.table(table).map(|_| ())
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        Ok(Arc::new(KafkaSource::new(KafkaTable::new(table, &self.project_dir)?)))
+        Ok(Arc::new(KafkaSource::new(self.table(table)?)))
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(KafkaSink::new(KafkaTable::new(table, &self.project_dir)?)))
+        Ok(Arc::new(KafkaSink::new(self.table(table)?)))
     }
 }
 
@@ -115,8 +122,8 @@ pub(crate) struct KafkaTable {
     /// How the key of a record says the columns `key_fields`; without it there is no key.
     key_format: Option<RecordFormat>,
     key_fields: Vec<String>,
-    /// Whether records that cannot be read are skipped and counted.
-    ignore_parse_errors: bool,
+    /// What happens with records that cannot be read.
+    bad_rows: BadRows,
     start: Start,
     stop: Option<Stop>,
     discovery_interval: Option<Duration>,
@@ -124,9 +131,9 @@ pub(crate) struct KafkaTable {
 }
 
 impl KafkaTable {
-    fn new(table: &TableDefinition, project_dir: &Path) -> Result<Self, ConnectError> {
+    fn new(table: &TableDefinition, project_dir: &Path, log: Option<&EventLog>) -> Result<Self, ConnectError> {
         let (properties, rest) = Properties::split(table, project_dir)?;
-        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).collect();
+        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).chain(bad_rows::OPTIONS).collect();
         let options = Options::new(&rest, &allowed)?;
         if !table.partitioned_by.is_empty() {
             return Err(options.refusal("a topic cannot be PARTITIONED BY columns; its keys are 'key.fields' = 'a;b'"));
@@ -146,7 +153,7 @@ impl KafkaTable {
         }
         let without_key = options.one_of("value.fields-include", &[("ALL", false), ("EXCEPT_KEY", true)], false)?;
         let origins = columns::origins(table, &options, if without_key { &key_fields } else { &[] })?;
-        let ignore_parse_errors = value_format.ignores_parse_errors(&options)?;
+        let bad_rows = BadRows::new(table, &options, value_format.ignores_parse_errors(&options)?, log)?;
         let made = Self {
             name: table.name.to_string(),
             topic,
@@ -159,7 +166,7 @@ impl KafkaTable {
             value_format,
             key_format,
             key_fields,
-            ignore_parse_errors,
+            bad_rows,
             discovery_interval: discovery_interval(&options)?,
             sink: SinkOptions::new(&options)?,
         };

@@ -12,6 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use mulgil_log::{EventLog, LogError, StartAt, Topic, TopicOptions};
 
+use crate::bad_rows::{self, BadRows};
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -64,15 +65,15 @@ pub(crate) struct TopicTable {
     /// How many partitions the topic gets if there is none yet.
     partitions: u32,
     format: RecordFormat,
-    /// Whether records that cannot be read are skipped and counted.
-    ignore_parse_errors: bool,
+    /// What happens with records that cannot be read.
+    bad_rows: BadRows,
     start: StartAt,
     schema: SchemaRef,
 }
 
 impl TopicTable {
     fn new(table: &TableDefinition, log: Option<EventLog>) -> Result<Self, ConnectError> {
-        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).collect();
+        let allowed: Vec<&str> = OPTIONS.into_iter().chain(RecordFormat::options()).chain(bad_rows::OPTIONS).collect();
         let options = Options::new(table, &allowed)?;
         options.required("format", "json")?;
         let topic = options.required("topic", &table.name.name)?.to_owned();
@@ -84,13 +85,13 @@ impl TopicTable {
         }
         Ok(Self {
             table: table.name.to_string(),
-            log,
             topic,
             partitions: options.number("topic.partitions")?.unwrap_or(1),
-            ignore_parse_errors: format.ignores_parse_errors(&options)?,
+            bad_rows: BadRows::new(table, &options, format.ignores_parse_errors(&options)?, log.as_ref())?,
             format,
             start: start(&options)?,
             schema,
+            log,
         })
     }
 

@@ -46,7 +46,7 @@ impl Files {
         stamped.await.map_err(|error| self.refusal(format!("listing its files failed: {error}")))?
     }
 
-    fn list_blocking(&self) -> Result<Vec<DataFile>, ConnectError> {
+    pub(super) fn list_blocking(&self) -> Result<Vec<DataFile>, ConnectError> {
         let metadata = fs::metadata(&self.path).map_err(file_error("open", &self.path))?;
         if metadata.is_file() {
             if !self.partitioned_by.is_empty() {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::listing::{DataFile, file_error};
 use super::{Files, Format};
+use crate::bad_rows::BadRow;
 use crate::error::ConnectError;
 use crate::format::avro::AvroReader;
 use crate::format::csv::CsvReader;
@@ -179,6 +180,9 @@ impl RowReader {
             let reader = CsvReader::new(text, options, &table.file_schema, &plan.file_projection);
             let mut reader = reader.map_err(at_line)?;
             reader.skip(from).map_err(at_line)?;
+            if table.bad_rows.are_kept() {
+                reader.keep_text();
+            }
             return Ok(Self::Csv(Box::new(reader)));
         }
         let mut reader = JsonLines::new(text, wanted);
@@ -222,10 +226,17 @@ fn decode(
     let mut reader = RowReader::open(table, path, plan, from)?;
     let mut position = from;
     while let Some(chunk) = reader.next().map_err(at_line)? {
-        if table.ignore_parse_errors {
+        if table.bad_rows.are_fatal() {
+            if let Some(first) = chunk.bad.into_iter().next() {
+                return Err(at_line((first.line, first.reason)));
+            }
+        } else {
             skipped_rows.fetch_add(chunk.bad.len() as u64, Ordering::Relaxed);
-        } else if let Some(first) = chunk.bad.into_iter().next() {
-            return Err(at_line(first));
+            let place =
+                |line| if line == 0 { path.display().to_string() } else { format!("{}:{line}", path.display()) };
+            let bad = chunk.bad.into_iter();
+            let bad = bad.map(|bad| BadRow { place: place(bad.line), reason: bad.reason, raw: bad.raw });
+            table.bad_rows.put_aside(&bad.collect::<Vec<_>>())?;
         }
         position += chunk.records;
         if batches.blocking_send(Ok(Next::Rows(plan.complete(&chunk.rows)?, position))).is_err() {

@@ -20,7 +20,7 @@ use arrow_avro::writer::format::AvroOcfFormat;
 use arrow_avro::writer::{Writer, WriterBuilder};
 
 use super::cells::{Decoded, find_nulls, nullable, unreadable, without_bad};
-use super::{Chunk, Stop, sql_type};
+use super::{BadRecord, Chunk, Stop, sql_type};
 use crate::error::ConnectError;
 use crate::options::Options;
 
@@ -97,7 +97,10 @@ impl<R: BufRead + Seek> AvroReader<R> {
             let rows = rows.slice(skipped, rows.num_rows() - skipped);
             let first = first + skipped as u64 + 1;
             let fitted = fit(&rows, &self.schema).map_err(|error| (0, error.to_string()))?;
-            let bad = fitted.bad.into_iter().map(|(row, reason)| (0, format!("row {}: {reason}", first + row as u64)));
+            let bad = fitted
+                .bad
+                .into_iter()
+                .map(|(row, reason)| BadRecord::without_text(format!("row {}: {reason}", first + row as u64)));
             return Ok(Some(Chunk { rows: fitted.rows, records: rows.num_rows() as u64, bad: bad.collect() }));
         }
     }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use csv::ByteRecord;
 
 use super::cells::{Cells, as_text};
-use super::{Chunk, Stop, quoted, sql_type};
+use super::{BadRecord, Chunk, Stop, quoted, sql_type};
 use crate::error::ConnectError;
 use crate::options::Options;
 
@@ -50,6 +50,9 @@ pub(crate) struct CsvReader<R> {
     width: usize,
     cells: Cells,
     null_literal: Option<Vec<u8>>,
+    delimiter: u8,
+    /// Whether bad records are wanted as they stand.
+    keeps_text: bool,
 }
 
 struct Column {
@@ -96,20 +99,31 @@ impl<R: Read> CsvReader<R> {
             width: names.len(),
             cells: Cells::new(Arc::new(schema)),
             null_literal: options.null_literal.clone().map(String::into_bytes),
+            delimiter: options.delimiter,
+            keeps_text: false,
         })
+    }
+
+    /// Gives bad records as they stand.
+    pub(crate) fn keep_text(&mut self) {
+        self.keeps_text = true;
     }
 
     /// The next `records_max` records, fewer at the end, none behind it.
     pub(crate) fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, Stop> {
         let mut lines: Vec<u64> = Vec::with_capacity(records_max);
-        let mut bad: Vec<(u64, String)> = Vec::new();
+        let mut kept: Vec<ByteRecord> = Vec::new();
+        let mut bad: Vec<BadRecord> = Vec::new();
         while self.cells.len() + bad.len() < records_max {
             if !self.read_record()? {
                 break;
             }
             match self.push_record() {
-                Ok(()) => lines.push(self.line()),
-                Err(reason) => bad.push((self.line(), reason)),
+                Ok(()) => {
+                    lines.push(self.line());
+                    kept.extend(self.keeps_text.then(|| self.record.clone()));
+                }
+                Err(reason) => bad.push(BadRecord { line: self.line(), reason, raw: Some(self.text(&self.record)) }),
             }
         }
         let records = (lines.len() + bad.len()) as u64;
@@ -118,9 +132,22 @@ impl<R: Read> CsvReader<R> {
         }
         let decoded = self.cells.take().map_err(|error| (lines.first().copied().unwrap_or(1), error.to_string()))?;
         let line_of = |row: usize| lines.get(row).copied().unwrap_or(0);
-        bad.extend(decoded.bad.into_iter().map(|(row, reason)| (line_of(row), reason)));
-        bad.sort_by_key(|(line, _)| *line);
+        bad.extend(decoded.bad.into_iter().map(|(row, reason)| {
+            let raw = kept.get(row).map(|record| self.text(record));
+            BadRecord { line: line_of(row), reason, raw }
+        }));
+        bad.sort_by_key(|record| record.line);
         Ok(Some(Chunk { rows: decoded.rows, records, bad }))
+    }
+
+    /// A record as CSV again.
+    fn text(&self, record: &ByteRecord) -> Vec<u8> {
+        let mut text = csv::WriterBuilder::new().delimiter(self.delimiter).flexible(true).from_writer(Vec::new());
+        // Memory takes everything.
+        let _ = text.write_byte_record(record);
+        let mut text = text.into_inner().unwrap_or_default();
+        text.truncate(text.trim_ascii_end().len());
+        text
     }
 
     /// Passes over records that were read before.

@@ -14,7 +14,7 @@ use arrow::json::writer::LineDelimited;
 use serde_json::Value;
 
 use super::cells::{Decoded, find_nulls, nullable, unreadable, without_bad};
-use super::{Chunk, Stop};
+use super::{BadRecord, Chunk, Stop};
 
 /// The options of format `json`.
 pub(crate) const OPTIONS: [&str; 1] = ["json.ignore-parse-errors"];
@@ -48,7 +48,11 @@ impl<R: BufRead> JsonLines<R> {
         }
         let decoded = self.decoder.decode(&records).map_err(|error| (self.line, error.to_string()))?;
         let line_of = |row: usize| lines.get(row).copied().unwrap_or(0);
-        let bad = decoded.bad.into_iter().map(|(row, reason)| (line_of(row), reason)).collect();
+        let bad = decoded.bad.into_iter().map(|(row, reason)| {
+            let raw = records.get(row).map(|record| record.trim_ascii_end().to_vec());
+            BadRecord { line: line_of(row), reason, raw }
+        });
+        let bad = bad.collect();
         Ok(Some(Chunk { rows: decoded.rows, records: records.len() as u64, bad }))
     }
 

@@ -11,7 +11,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use super::cells::{find_nulls, nullable, without_bad};
-use super::{Chunk, Stop, sql_type};
+use super::{BadRecord, Chunk, Stop, sql_type};
 
 /// Reads the rows of one Parquet file. It has no lines: a row is told by its number.
 pub(crate) struct ParquetReader {
@@ -66,7 +66,10 @@ impl ParquetReader {
             .map_err(|error| (0, error.to_string()))?;
         let first = self.position + 1;
         self.position += rows.num_rows() as u64;
-        let bad = checked.bad.into_iter().map(|(row, reason)| (0, format!("row {}: {reason}", first + row as u64)));
+        let bad = checked
+            .bad
+            .into_iter()
+            .map(|(row, reason)| BadRecord::without_text(format!("row {}: {reason}", first + row as u64)));
         Ok(Some(Chunk { rows: checked.rows, records: rows.num_rows() as u64, bad: bad.collect() }))
     }
 }

@@ -17,6 +17,7 @@ use super::KafkaTable;
 use super::columns::{Metadata, Origin};
 use super::link::{ANSWER_TIMEOUT, LinkContext};
 use super::source::Client;
+use crate::bad_rows::{BadRow, BadRows};
 use crate::error::ConnectError;
 use crate::format::cells::{Decoded, find_nulls};
 use crate::format::records::RecordDecoder;
@@ -48,7 +49,7 @@ pub(super) struct Cursor {
     next: i64,
     is_at_end: bool,
     decoder: Decoder,
-    ignore_parse_errors: bool,
+    bad_rows: BadRows,
     /// Records passed over because they could not be decoded.
     pub(super) skipped_rows: u64,
 }
@@ -78,7 +79,7 @@ impl Cursor {
             next: span.first,
             is_at_end,
             decoder: Decoder::new(table, projection)?,
-            ignore_parse_errors: table.ignore_parse_errors,
+            bad_rows: table.bad_rows.clone(),
             skipped_rows: 0,
             client,
             span,
@@ -129,7 +130,7 @@ impl Cursor {
             return Ok(None);
         }
         let decoded = self.decoder.decode(&records)?;
-        if !self.ignore_parse_errors
+        if self.bad_rows.are_fatal()
             && let Some((index, reason)) = decoded.bad.first()
         {
             let offset = records.get(*index).map_or(0, |record| record.offset());
@@ -140,7 +141,14 @@ impl Cursor {
                 reason: reason.clone(),
             });
         }
-        self.skipped_rows += decoded.bad.len() as u64;
+        let bad = decoded.bad.into_iter().filter_map(|(index, reason)| {
+            let record = records.get(index)?;
+            let place = format!("topic {}, partition {}, offset {}", self.topic, record.partition(), record.offset());
+            Some(BadRow { place, reason, raw: record.payload().map(<[u8]>::to_vec) })
+        });
+        let bad: Vec<BadRow> = bad.collect();
+        self.bad_rows.put_aside(&bad)?;
+        self.skipped_rows += bad.len() as u64;
         Ok(Some((decoded.rows, position_at(self.next))))
     }
 }

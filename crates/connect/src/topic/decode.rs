@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use mulgil_log::{Frame, PartitionReader};
 
 use super::TopicTable;
+use crate::bad_rows::{BadRow, BadRows};
 use crate::error::ConnectError;
 use crate::format::records::RecordDecoder;
 use crate::source::Position;
@@ -26,7 +27,7 @@ pub(super) struct Cursor {
     end: Option<u64>,
     read_bytes: usize,
     decoder: RecordDecoder,
-    ignore_parse_errors: bool,
+    bad_rows: BadRows,
     /// Records passed over because they could not be decoded.
     pub(super) skipped_rows: u64,
 }
@@ -49,7 +50,7 @@ impl Cursor {
             end,
             read_bytes: FIRST_READ_BYTES,
             decoder,
-            ignore_parse_errors: table.ignore_parse_errors,
+            bad_rows: table.bad_rows.clone(),
             skipped_rows: 0,
         })
     }
@@ -78,14 +79,21 @@ impl Cursor {
         }
         self.adapt_read_size(&values);
         let decoded = self.decoder.decode(&values)?;
-        if !self.ignore_parse_errors
+        if self.bad_rows.are_fatal()
             && let Some((index, reason)) = decoded.bad.first()
         {
             let offset = records().nth(*index).map_or(0, |record| record.offset);
             let (topic, partition, reason) = (self.topic.clone(), self.partition, reason.clone());
             return Err(ConnectError::Record { topic, partition, offset, reason });
         }
-        self.skipped_rows += decoded.bad.len() as u64;
+        let bad = decoded.bad.into_iter().map(|(index, reason)| {
+            let offset = records().nth(index).map_or(0, |record| record.offset);
+            let place = format!("topic {}, partition {}, offset {offset}", self.topic, self.partition);
+            BadRow { place, reason, raw: values.get(index).map(|value| value.to_vec()) }
+        });
+        let bad: Vec<BadRow> = bad.collect();
+        self.bad_rows.put_aside(&bad)?;
+        self.skipped_rows += bad.len() as u64;
         Ok(Some((decoded.rows, self.position().min(end))))
     }
 
