@@ -257,6 +257,27 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
+    /// Keep the state of a view, as it is now, under a name
+    Savepoint {
+        /// The view
+        view: String,
+        /// The savepoint's name (default: the time)
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// The savepoints of a view
+    Savepoints {
+        /// The view
+        view: String,
+    },
+    /// Let a view go on from a savepoint, also after a compatible change of its query
+    Restore {
+        /// The view
+        view: String,
+        /// The savepoint's name
+        #[arg(long)]
+        savepoint: String,
+    },
     /// How a view is computed
     Explain {
         /// The view

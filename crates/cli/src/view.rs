@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
-use mulgil_server::views::{Checkpoints, HeldBackBy, Restarts, ViewDetail};
+use mulgil_server::views::{Checkpoints, HeldBackBy, Restarts, Savepoint, SavepointAsk, SourceProgress, ViewDetail};
 use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
 
@@ -31,6 +31,9 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
         ViewCommand::Show { view } => show(&client, format, &view),
         ViewCommand::Refresh { view } => refresh(&client, format, &view),
         ViewCommand::Replay { view } => replay(&client, format, &view),
+        ViewCommand::Savepoint { view, name } => savepoint(&client, format, &view, name),
+        ViewCommand::Savepoints { view } => savepoints(&client, format, &view),
+        ViewCommand::Restore { view, savepoint } => restore(&client, format, &view, &savepoint),
         ViewCommand::Resume { view } => resume(&client, format, &view),
         ViewCommand::List | ViewCommand::Explain { .. } => list(&client, format),
     })
@@ -107,6 +110,52 @@ fn resume(client: &Client, format: Format, view: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn savepoint(client: &Client, format: Format, view: &str, name: Option<String>) -> Result<Exit> {
+    let made = client.make_savepoint(view, &SavepointAsk { name });
+    let made = made.with_context(|| format!("failed to make a savepoint of the view {view}"))?;
+    if format == Format::Json {
+        print_json(&made)?;
+    } else {
+        let Savepoint { name, size_bytes, .. } = made;
+        remark(&format!(
+            "savepoint {name} of {view}: {size_bytes} bytes; mulgil view restore {view} --savepoint {name}"
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn savepoints(client: &Client, format: Format, view: &str) -> Result<Exit> {
+    let savepoints = client.savepoints(view).with_context(|| format!("failed to list the savepoints of {view}"))?;
+    if format == Format::Json {
+        print_json(&savepoints)?;
+        return Ok(Exit::Done);
+    }
+    let mut listing = Listing::new(["savepoint", "made at", "bytes"]);
+    for savepoint in savepoints {
+        listing.push(vec![json!(savepoint.name), json!(savepoint.made_at), json!(savepoint.size_bytes)]);
+    }
+    listing.print(format)?;
+    Ok(Exit::Done)
+}
+
+fn restore(client: &Client, format: Format, view: &str, savepoint: &str) -> Result<Exit> {
+    let detail = client.restore_view(view, savepoint);
+    let detail = detail.with_context(|| format!("failed to restore the view {view}"))?;
+    if format == Format::Json {
+        print_json(&detail)?;
+    } else {
+        remark(&format!("{view} goes on from its savepoint {savepoint}"));
+    }
+    Ok(Exit::Done)
+}
+
+/// What is waited for, by partition.
+fn waits(detail: &ViewDetail) -> Option<String> {
+    let wait = |source: &SourceProgress| Some(format!("{}: {}", source.partition, source.waits_for.as_ref()?));
+    let waits: Vec<String> = detail.sources.iter().filter_map(wait).collect();
+    (!waits.is_empty()).then(|| waits.join("; "))
+}
+
 /// `started again 3 times; next at 2026-11-21T12:00:03Z, after: sink results: connection refused`.
 fn restarted(restarts: &Restarts) -> String {
     let next = restarts.next_try_at.map_or_else(String::new, |at| format!("; next at {at}"));
@@ -140,6 +189,8 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("state", json!(view.state)),
         ("watermark", json!(view.watermark)),
         ("time is held back by", json!(detail.held_back_by.as_ref().map(held_back))),
+        ("waits for", json!(waits(detail))),
+        ("rows not read yet", json!(detail.sources.iter().filter_map(|source| source.lag_rows).reduce(|a, b| a + b))),
         ("latency", json!(detail.latency.as_ref().map(latency))),
         ("rows in", json!(view.rows_in)),
         ("rows in a second", json!(view.rows_in_per_second.round())),

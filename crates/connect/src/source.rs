@@ -58,6 +58,11 @@ pub trait Source: Send + Sync {
     fn discovery_interval(&self) -> Option<Duration> {
         None
     }
+    /// The position before everything that a partition holds: where one is opened that has come while the table was followed.
+    /// It is not `0` where that means what the table's options say of where reading starts.
+    fn beginning(&self) -> Position {
+        0
+    }
     /// A checkpoint that holds these positions (partition and position) is durable: the system may be told, so that its own
     /// tools show how far the table is read. Nothing depends on it.
     async fn acknowledge(&self, positions: &[(usize, Position)]) -> Result<(), ConnectError> {

@@ -37,6 +37,8 @@ pub struct CheckpointOptions {
     pub folder: PathBuf,
     /// How long from one to the next.
     pub interval: Duration,
+    /// How long a cut may drain before it is given up, and tried again later.
+    pub timeout: Duration,
     /// How many are kept.
     pub kept: usize,
     /// The folder in object storage where they are in truth: then the local folder is a working copy, which may be lost.
@@ -46,7 +48,7 @@ pub struct CheckpointOptions {
 impl CheckpointOptions {
     /// Every ten seconds, of which the last three are kept.
     pub fn new(folder: PathBuf) -> Self {
-        Self { folder, interval: Duration::from_secs(10), kept: 3, remote: None }
+        Self { folder, interval: Duration::from_secs(10), timeout: Duration::from_secs(60), kept: 3, remote: None }
     }
 
     /// The same for one of several pipelines: in a folder of its name.
@@ -117,6 +119,9 @@ pub enum CheckpointError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A savepoint cannot be made, or is not there.
+    #[error("{0}")]
+    Savepoint(String),
     /// The rows could not be encoded or decoded.
     #[error("cannot encode state: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
@@ -129,7 +134,7 @@ pub enum CheckpointError {
 }
 
 /// Says during what, and with which file, something has failed.
-trait During<T> {
+pub(crate) trait During<T> {
     fn during(self, action: &'static str, path: &Path) -> Result<T, CheckpointError>;
 }
 

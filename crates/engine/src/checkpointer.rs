@@ -5,6 +5,9 @@
 //!   waiting ── interval ──▶ cutting ── every writer has the cut ──▶ writing ── durable, published ──▶ waiting
 //! ```
 //!
+//! A cut that drains for too long is given up: everybody goes on at once, what has been sealed is of no use, and when the
+//! cut has come to the last writer all the same, the next one may begin.
+//!
 //! A checkpoint that cannot be written (the disk is full) stops nothing: the ones before stand, it is said, and the next
 //! one seals everything anew.
 
@@ -14,15 +17,17 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use mulgil_connect::sink::Sink;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
+use crate::acknowledge::Acknowledging;
 use crate::bell::Bell;
 use crate::checkpoint::{CheckpointError, CheckpointFolder, Written};
 use crate::clock::now_ms;
 use crate::crash;
 use crate::cut::{Cut, Owner, SealedPart};
 use crate::error::JobError;
+use crate::job::Connections;
 use crate::metrics::JobMetrics;
 use crate::status::CheckpointStatus;
 use crate::view::JobView;
@@ -33,6 +38,8 @@ pub(crate) struct Checkpointer {
     /// `None` while a checkpoint is written.
     folder: Option<CheckpointFolder>,
     interval: Duration,
+    /// How long a cut may drain.
+    timeout: Duration,
     metrics: Arc<JobMetrics>,
     /// What is read and written.
     view: Arc<JobView>,
@@ -47,7 +54,21 @@ pub(crate) struct Checkpointer {
     state: State,
     /// What has been staged and is in no checkpoint yet, by table.
     staged: BTreeMap<String, Vec<String>>,
+    /// Whether all state has to be sealed, whatever the folder says: the last cut was given up.
+    wants_whole: bool,
+    /// Told when a checkpoint stands that began after they had asked.
+    asking: Vec<Asked>,
+    /// Those whom the one under way is for.
+    answered: Vec<Asked>,
+    /// The job is to end for this as soon as a checkpoint stands, with nothing under way behind it.
+    ends_for: Option<JobError>,
+    /// The cut that nobody has been released from: the job is to end with it.
+    held: Option<u64>,
+    acknowledging: Acknowledging,
 }
+
+/// Somebody who wants a checkpoint now.
+pub(crate) type Asked = oneshot::Sender<Result<(), String>>;
 
 enum State {
     Waiting {
@@ -57,6 +78,10 @@ enum State {
         number: u64,
         whole: bool,
         began: Instant,
+        reports: usize,
+    },
+    /// A cut that was given up is still on its way.
+    Draining {
         reports: usize,
     },
     Writing {
@@ -80,6 +105,8 @@ struct Attempt {
 pub(crate) enum Event {
     /// It is time for a checkpoint.
     Due,
+    /// The cut under way has drained for too long.
+    Late,
     /// One has been written, or not.
     Attempted(Box<Result<AttemptResult, tokio::task::JoinError>>),
 }
@@ -90,11 +117,13 @@ pub(crate) struct AttemptResult(Attempt);
 impl Checkpointer {
     pub(crate) fn new(
         folder: CheckpointFolder,
-        interval: Duration,
+        (interval, timeout): (Duration, Duration),
         view: Arc<JobView>,
         bells: Vec<Arc<Bell>>,
-        (sinks, writers_left): (HashMap<String, Arc<dyn Sink>>, usize),
+        (connections, writers_left): (&Connections, usize),
     ) -> Self {
+        let sinks = connections.sinks.clone();
+        let acknowledging = Acknowledging { sources: connections.sources.clone(), last: None };
         let metrics = Arc::clone(&view.metrics);
         // Numbers go on where those of former runs have ended.
         let before = folder.next() - 1;
@@ -102,6 +131,7 @@ impl Checkpointer {
         Self {
             folder: Some(folder),
             interval,
+            timeout,
             metrics,
             view,
             covered: None,
@@ -112,6 +142,35 @@ impl Checkpointer {
             writers_left,
             state: State::Waiting { until: tokio::time::Instant::now() + interval },
             staged: BTreeMap::new(),
+            wants_whole: false,
+            asking: Vec::new(),
+            answered: Vec::new(),
+            ends_for: None,
+            held: None,
+            acknowledging,
+        }
+    }
+
+    /// Somebody wants a checkpoint now.
+    pub(crate) fn ask(&mut self, asked: Asked) {
+        if matches!(self.state, State::Done) {
+            // Whoever has asked may have gone.
+            let _ = asked.send(Ok(()));
+            return;
+        }
+        self.asking.push(asked);
+        self.hurry();
+    }
+
+    /// The job is to end for `error` with the next checkpoint, and nothing is to come behind it.
+    pub(crate) fn end_for(&mut self, error: JobError) {
+        self.ends_for.get_or_insert(error);
+        self.hurry();
+    }
+
+    fn hurry(&mut self) {
+        if let State::Waiting { until } = &mut self.state {
+            *until = tokio::time::Instant::now();
         }
     }
 
@@ -127,7 +186,15 @@ impl Checkpointer {
                 tokio::time::sleep_until(*until).await;
                 Event::Due
             }
-            State::Cutting { .. } | State::Done => std::future::pending().await,
+            State::Cutting { began, .. } => {
+                let until = tokio::time::Instant::from_std(*began).checked_add(self.timeout);
+                match until {
+                    Some(until) => tokio::time::sleep_until(until).await,
+                    None => std::future::pending().await,
+                }
+                Event::Late
+            }
+            State::Draining { .. } | State::Done => std::future::pending().await,
             State::Writing { task, .. } => Event::Attempted(Box::new(task.await.map(AttemptResult))),
         }
     }
@@ -138,6 +205,10 @@ impl Checkpointer {
             Event::Due if self.writers_left == 0 => self.complete_last().await.map(|()| false),
             Event::Due => {
                 self.begin();
+                Ok(false)
+            }
+            Event::Late => {
+                self.give_up();
                 Ok(false)
             }
             Event::Attempted(attempt) => match *attempt {
@@ -153,16 +224,60 @@ impl Checkpointer {
     fn begin(&mut self) {
         let Some(folder) = &self.folder else { return };
         let keeps_clock = self.metrics.clock_ms.load(Ordering::Relaxed) != i64::MIN;
-        if self.covered == Some(self.rows()) && !keeps_clock {
+        if self.covered == Some(self.rows()) && !keeps_clock && self.ends_for.is_none() {
             // Nothing has been read or written: the last checkpoint says it all, and waiting costs nothing.
             self.state = State::Waiting { until: tokio::time::Instant::now() + self.interval };
+            self.answered.append(&mut self.asking);
+            self.answer(&Ok(()));
             return;
         }
-        let (number, whole) = (folder.next(), folder.wants_whole());
+        self.answered.append(&mut self.asking);
+        let (number, whole) = (folder.next(), folder.wants_whole() || self.wants_whole);
         self.metrics.cuts.ask_for_whole(whole);
         self.state = State::Cutting { number, whole, began: Instant::now(), reports: 0 };
         self.asked.send_replace(number);
         crash::point("after the sources are asked to stop");
+    }
+
+    fn answer(&mut self, answer: &Result<(), String>) {
+        // Whoever has asked may have gone.
+        self.answered.drain(..).for_each(|asked| drop(asked.send(answer.clone())));
+    }
+
+    /// Lets everybody go on though the cut has not come to all writers.
+    fn give_up(&mut self) {
+        let State::Cutting { number, began, reports, .. } = self.state else { return };
+        self.release(number);
+        self.state = State::Draining { reports };
+        self.wants_whole = true;
+        let waited_ms = began.elapsed().as_millis();
+        let error = format!(
+            "its cut had not drained after {waited_ms} ms and was given up; it is tried again: look for a sink or a stage that \
+             holds the others up, or raise 'checkpoint-timeout'"
+        );
+        tracing::warn!(%error, "checkpoint not made; the one before stands");
+        self.answer(&Err(error.clone()));
+        self.note(|status| {
+            status.given_up += 1;
+            status.error = Some(error);
+        });
+    }
+
+    /// Lets those who rest for a cut go on.
+    fn release(&mut self, number: u64) {
+        self.metrics.cuts.release(number);
+        self.released.send_replace(number);
+        self.bells.iter().for_each(|bell| bell.ring());
+    }
+
+    /// The cut that was given up has come to every writer: what was sealed for it is of no use.
+    fn drained(&mut self) {
+        let _ = self.metrics.cuts.take();
+        if let Some(folder) = &mut self.folder {
+            folder.skip();
+        }
+        self.covered = None;
+        self.state = State::Waiting { until: tokio::time::Instant::now() + self.interval };
     }
 
     /// A writer has had the cut, or has ended.
@@ -170,13 +285,17 @@ impl Checkpointer {
         self.staged.entry(report.table).or_default().extend(report.staged);
         if report.has_ended {
             self.writers_left = self.writers_left.saturating_sub(1);
-        } else if let State::Cutting { reports, .. } = &mut self.state {
+        } else if let State::Cutting { reports, .. } | State::Draining { reports } = &mut self.state {
             *reports += 1;
         }
         match self.state {
             State::Cutting { number, whole, began, reports } if reports >= self.writers_left => {
                 let is_last = self.writers_left == 0;
                 self.complete(number, whole, began, is_last).await
+            }
+            State::Draining { reports } if reports >= self.writers_left => {
+                self.drained();
+                if self.writers_left == 0 { self.complete_last().await } else { Ok(()) }
             }
             State::Waiting { .. } if self.writers_left == 0 => self.complete_last().await,
             _ => Ok(()),
@@ -201,11 +320,15 @@ impl Checkpointer {
         }
         cut.staged = std::mem::take(&mut self.staged);
         crash::point("sealed");
-        self.metrics.cuts.release(number);
-        self.released.send_replace(number);
-        self.bells.iter().for_each(|bell| bell.ring());
+        self.wants_whole = false;
+        match self.ends_for {
+            // What came behind the cut would be written, and then again by whoever goes on from it.
+            Some(_) => self.held = Some(number),
+            None => self.release(number),
+        }
         self.note(|status| status.pause_ms = millis(began.elapsed()));
         let Some(folder) = self.folder.take() else { return Ok(()) };
+        self.acknowledging.note(&cut, &self.view);
         let task = tokio::spawn(write(folder, cut, whole, self.sinks.clone()));
         self.state = State::Writing { task, is_last };
         Ok(())
@@ -216,11 +339,13 @@ impl Checkpointer {
         self.folder = Some(attempt.folder);
         // What has ended while this one was written waits for one more, which is due at once; but not when the disk is full.
         let has_ended = self.writers_left == 0 && attempt.written.is_ok();
-        let rest = if has_ended { Duration::ZERO } else { self.interval };
+        let is_asked = (!self.asking.is_empty() || self.ends_for.is_some()) && attempt.written.is_ok();
+        let rest = if has_ended || is_asked { Duration::ZERO } else { self.interval };
         self.state = State::Waiting { until: tokio::time::Instant::now() + rest };
         match attempt.written {
             Ok(written) => {
                 attempt.published?;
+                self.acknowledging.acknowledge();
                 if is_last {
                     self.state = State::Done;
                 }
@@ -234,13 +359,22 @@ impl Checkpointer {
                     status.state_bytes = written.state_bytes;
                     status.error = None;
                 });
-                Ok(is_last)
+                self.answer(&Ok(()));
+                // With a cut that everybody still rests for, nothing has come behind it.
+                match self.held.and_then(|_| self.ends_for.take()) {
+                    Some(error) => Err(error),
+                    None => Ok(is_last),
+                }
             }
             // Whoever has written it goes on with the pipeline.
             Err(error @ CheckpointError::Taken { .. }) => Err(JobError::Checkpoint(error.to_string())),
             Err(error) => {
                 tracing::warn!(%error, "checkpoint not written; the one before stands");
                 self.covered = None;
+                self.answer(&Err(error.to_string()));
+                if let Some(held) = self.held.take() {
+                    self.release(held);
+                }
                 for (table, staged) in attempt.staged {
                     self.staged.entry(table).or_default().splice(0..0, staged);
                 }

@@ -22,9 +22,10 @@ use tokio::task::{JoinError, JoinHandle, JoinSet};
 
 use crate::bell::Bell;
 use crate::checkpoint::CheckpointFolder;
-use crate::checkpointer::{Checkpointer, Event};
+use crate::checkpointer::{Asked, Checkpointer, Event};
 use crate::clock;
 use crate::cut::Cut;
+use crate::discovery::look_for_partitions;
 use crate::error::JobError;
 use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::lookup::{LookupService, serve};
@@ -53,8 +54,11 @@ pub(crate) fn start(
     let queue_bytes_max = options.queue_bytes_max;
     let no_folder = |error| JobError::Plan(format!("the folder for state beyond memory cannot be used: {error}"));
     let memory = options.state.as_ref().map(StateOptions::memory).transpose().map_err(no_folder)?;
+    let beginnings = connections.sources.iter().map(|(table, source)| (table.clone(), source.beginning())).collect();
+    let known = partitions.clone();
+    let bells_of_all = Some(bells.clone());
     let wiring_options =
-        WiringOptions { queue_bytes_max, bells: Some(bells.clone()), partitions, alignments, restored, memory };
+        WiringOptions { queue_bytes_max, bells: bells_of_all, partitions, alignments, beginnings, restored, memory };
     let mut wiring = wire(graph, wiring_options)?;
     if folder.is_some() {
         // An operator that cannot seal its state says so now, not at the first checkpoint.
@@ -93,17 +97,31 @@ pub(crate) fn start(
     };
     let writers_left = wiring.writes.len();
     let checkpointer = folder.map(|folder| {
-        let interval = options.checkpoints.as_ref().map_or(Duration::MAX, |checkpoints| checkpoints.interval);
-        let sinks = (connections.sinks.clone(), writers_left);
-        Checkpointer::new(folder, interval, Arc::clone(&view), threads.bells.clone(), sinks)
+        let times = options.checkpoints.as_ref().map(|checkpoints| (checkpoints.interval, checkpoints.timeout));
+        let times = times.unwrap_or((Duration::MAX, Duration::MAX));
+        Checkpointer::new(folder, times, Arc::clone(&view), threads.bells.clone(), (&connections, writers_left))
     });
+    let (asks, asked) = mpsc::channel(1);
+    let (finder, found) = mpsc::channel(1);
+    let looking = look_for_all(&connections, &options, known, finder, io);
     let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();
     spawn_readers(&mut tasks, wiring.reads, (&connections, &options), (&wiring.metrics, &cuts), io);
     spawn_writers(&mut tasks, wiring.writes, &connections, &context, io);
     let lookups = spawn_lookups(wiring.lookups, &connections, options.follow, &wiring.metrics, io);
-    let mut coordinator =
-        Coordinator { tasks, lookups, workers, reports, checkpointer, commit, cancelled, writers_left };
+    let mut coordinator = Coordinator {
+        tasks,
+        lookups,
+        looking,
+        workers,
+        reports,
+        checkpointer,
+        commit,
+        cancelled,
+        asked,
+        found,
+        writers_left,
+    };
     let ending = Ending { threads, view: Arc::clone(&view), result: result_sender };
     io.spawn(pass_on_changes(Arc::clone(&wiring.metrics), changes_sender, result.clone()));
     io.spawn(async move {
@@ -111,7 +129,7 @@ pub(crate) fn start(
         coordinator.rest().await;
         ending.end(outcome).await;
     });
-    Ok(JobHandle { view, cancel, result, changes })
+    Ok(JobHandle { view, cancel, asks, result, changes })
 }
 
 /// The counters of a job; its edges move there.
@@ -143,6 +161,23 @@ fn spawn_readers(
         let follow = options.follow && !read.to_end;
         tasks.spawn_on(read_partition(read, source, (from, follow), Arc::clone(metrics), cuts.clone()), io);
     }
+}
+
+/// Lets somebody look for new partitions of each table that may get some.
+fn look_for_all(
+    connections: &Connections,
+    options: &JobOptions,
+    known: HashMap<String, Vec<String>>,
+    finder: mpsc::Sender<JobError>,
+    io: &Handle,
+) -> JoinSet<()> {
+    let mut looking = JoinSet::new();
+    for (table, known) in known.into_iter().filter(|_| options.follow && options.finds_partitions) {
+        let Some(source) = connections.sources.get(&table).cloned() else { continue };
+        let Some(interval) = source.discovery_interval().filter(|_| !source.is_bounded()) else { continue };
+        looking.spawn_on(look_for_partitions(table, source, (interval, known), finder.clone()), io);
+    }
+    looking
 }
 
 fn spawn_lookups(
@@ -179,6 +214,8 @@ struct Coordinator {
     tasks: JoinSet<Result<(), JobError>>,
     /// Those that look up tables: they end by failing, or are ended.
     lookups: JoinSet<Result<(), JobError>>,
+    /// Those who look for new partitions; they end with the job.
+    looking: JoinSet<()>,
     /// Says how each worker thread ended.
     workers: mpsc::Receiver<Result<(), JobError>>,
     /// Says that a writer has had a cut, or has written all there will be.
@@ -188,6 +225,10 @@ struct Coordinator {
     /// Lets the writers commit.
     commit: watch::Sender<bool>,
     cancelled: mpsc::Receiver<()>,
+    /// Somebody wants a checkpoint now.
+    asked: mpsc::Receiver<Asked>,
+    /// New partitions have been found.
+    found: mpsc::Receiver<JobError>,
     writers_left: usize,
 }
 
@@ -196,6 +237,7 @@ impl Coordinator {
     async fn rest(&mut self) {
         self.tasks.shutdown().await;
         self.lookups.shutdown().await;
+        self.looking.shutdown().await;
         if let Some(checkpointer) = &mut self.checkpointer {
             checkpointer.rest().await;
         }
@@ -221,6 +263,14 @@ impl Coordinator {
                 Some(()) = self.cancelled.recv() => return Err(JobError::Cancelled),
                 Some(ended) = self.workers.recv() => ended?,
                 Some(report) = self.reports.recv() => self.on_report(report).await?,
+                // Without checkpoints whoever has asked hears that there are none.
+                Some(asked) = self.asked.recv() => if let Some(checkpointer) = &mut self.checkpointer {
+                    checkpointer.ask(asked);
+                },
+                Some(found) = self.found.recv() => match &mut self.checkpointer {
+                    Some(checkpointer) => checkpointer.end_for(found),
+                    None => return Err(found),
+                },
                 Some(event) = next_of(&mut self.checkpointer) => {
                     if let Some(checkpointer) = &mut self.checkpointer
                         && checkpointer.on(event).await?
@@ -317,7 +367,9 @@ impl Ending {
         match &outcome {
             Ok(()) => {}
             // Somebody asked for it: no news.
-            Err(JobError::Cancelled) => tracing::debug!(job = %self.view.name, "job cancelled"),
+            Err(error @ (JobError::Cancelled | JobError::NewPartitions { .. })) => {
+                tracing::debug!(job = %self.view.name, %error, "job ended");
+            }
             Err(error) => tracing::warn!(job = %self.view.name, %error, "job ended early"),
         }
         self.result.send_replace(Some(outcome.map(|()| self.view.summary())));

@@ -159,7 +159,8 @@ fn wired<'a>(
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
     let alignments = alignments.clone();
     let memory = memory.cloned();
-    let options = WiringOptions { queue_bytes_max, bells: None, partitions, alignments, restored, memory };
+    let beginnings = HashMap::new();
+    let options = WiringOptions { queue_bytes_max, bells: None, partitions, alignments, beginnings, restored, memory };
     let wiring = wire(graph, options)?;
     wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
     wiring.metrics.cuts.ask_for_whole(true);

@@ -70,6 +70,14 @@ pub enum JobError {
         /// The operating system's word.
         reason: String,
     },
+    /// A table has partitions that the job does not read: it has ended with a checkpoint, to be started again with them.
+    #[error("table {table} has new partitions: {partitions}")]
+    NewPartitions {
+        /// The table.
+        table: String,
+        /// Their names.
+        partitions: String,
+    },
     /// Somebody asked for it.
     #[error("the job was cancelled")]
     Cancelled,
@@ -94,6 +102,7 @@ impl JobError {
             Self::Source { .. } | Self::Sink { .. } | Self::Storage(_) | Self::State { .. } | Self::Thread { .. } => {
                 FaultKind::Passing
             }
+            Self::NewPartitions { .. } => FaultKind::Passing,
             Self::Plan(_) | Self::Guarantee(_) | Self::Checkpoint(_) | Self::Cancelled => FaultKind::Lasting,
         }
     }

@@ -15,9 +15,10 @@ use mulgil_dataflow::graph::{Graph, LogicalOperator};
 use mulgil_dataflow::key::KEY_GROUP_COUNT;
 use mulgil_dataflow::physical::{PhysicalGraph, plan};
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::checkpoint::{CheckpointError, CheckpointFolder, CheckpointOptions};
+use crate::checkpointer::Asked;
 use crate::coordinator;
 use crate::crash;
 use crate::cut::{Cut, Owner};
@@ -45,6 +46,8 @@ pub struct JobOptions {
     pub commit_interval: Option<Duration>,
     /// Where it keeps its checkpoints, and goes on from the last one; `None` for a job that starts anew each time.
     pub checkpoints: Option<CheckpointOptions>,
+    /// Whether whoever runs it starts it again when it ends with [`JobError::NewPartitions`]: then it looks for some.
+    pub finds_partitions: bool,
     /// What is promised of its rows; the strongest that its sources and sinks can give where nothing is said.
     pub guarantee: Option<Guarantee>,
     /// How much memory its state may take, and where the rest goes; `None` for all the memory there is.
@@ -61,6 +64,7 @@ impl Default for JobOptions {
             start_positions: HashMap::new(),
             commit_interval: None,
             checkpoints: None,
+            finds_partitions: false,
             guarantee: None,
             state: None,
         }
@@ -325,6 +329,8 @@ pub struct JobHandle {
     pub(crate) view: Arc<JobView>,
     /// Asks the coordinator to cancel.
     pub(crate) cancel: mpsc::Sender<()>,
+    /// Asks for a checkpoint.
+    pub(crate) asks: mpsc::Sender<Asked>,
     pub(crate) result: watch::Receiver<Option<JobResult>>,
     pub(crate) changes: watch::Receiver<u64>,
 }
@@ -352,6 +358,17 @@ impl JobHandle {
         // One request is enough, and none is needed when the coordinator is gone: a full or closed channel is fine.
         let _ = self.cancel.try_send(());
         let _ = self.join().await;
+    }
+
+    /// Makes a checkpoint now, and waits until it stands.
+    ///
+    /// # Errors
+    /// It could not be made, and why.
+    pub async fn make_checkpoint(&self) -> Result<(), String> {
+        let (asked, answer) = oneshot::channel();
+        let ended = || "the job has ended, or makes no checkpoints".to_owned();
+        self.asks.send(asked).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
     }
 
     /// Waits until the job has ended and its threads with it.

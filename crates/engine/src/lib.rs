@@ -7,6 +7,7 @@
 //!
 //! [`job::Job::start`] is the entry; [`deterministic`] runs the same stages on one thread, in an order chosen by a seed.
 
+mod acknowledge;
 mod alignment;
 mod bell;
 pub mod checkpoint;
@@ -16,6 +17,7 @@ mod coordinator;
 pub mod crash;
 pub mod cut;
 pub mod deterministic;
+mod discovery;
 pub mod error;
 pub mod job;
 mod latency;
@@ -26,6 +28,7 @@ mod metrics;
 mod queue;
 mod reader;
 mod route;
+pub mod savepoint;
 mod spool;
 pub mod state_files;
 pub mod status;

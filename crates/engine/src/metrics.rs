@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
+use mulgil_connect::source::Progress;
 use mulgil_dataflow::graph::NodeId;
 use mulgil_dataflow::operator::LateRows;
 use mulgil_dataflow::time::Watermark;
@@ -60,12 +61,16 @@ pub(crate) struct PartitionMetrics {
     pub(crate) node: NodeId,
     pub(crate) table: String,
     pub(crate) partition: String,
+    /// Its number among those of the table.
+    pub(crate) index: usize,
     pub(crate) position: AtomicU64,
     pub(crate) read: Throughput,
     pub(crate) skipped_rows: AtomicU64,
     pub(crate) time: TimeMetrics,
     /// Whether it is too far ahead of others to be read on.
     pub(crate) waits_for_others: AtomicBool,
+    /// How its reader is doing, where that says so.
+    pub(crate) progress: OnceLock<Arc<Progress>>,
     /// Told when its time has moved, where others wait for it.
     pub(crate) moved: Option<Arc<Notify>>,
 }

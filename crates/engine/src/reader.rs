@@ -27,6 +27,10 @@ pub(crate) async fn read_partition(
     let failed = |error: ConnectError| JobError::source(&read.table, &error);
     read.metrics.position.store(from, Relaxed);
     let mut reader = source.open(read.partition, from, &read.projection, follow).await.map_err(failed)?;
+    if let Some(progress) = reader.progress() {
+        // A partition is opened once.
+        let _ = read.metrics.progress.set(progress);
+    }
     let idle_timeout = source.time_options().idle_timeout.filter(|_| follow && !source.is_bounded());
     let mut is_idle = false;
     let mut read_to = from;

@@ -98,6 +98,8 @@ pub struct CheckpointStatus {
     pub completed: u64,
     /// How many could not be written.
     pub failed: u64,
+    /// How many were given up because their cut took too long to drain.
+    pub given_up: u64,
     /// When the last one was made, on the machine's clock, in milliseconds since the epoch.
     pub completed_ms: Option<i64>,
     /// How many rows, read since the job's start, the last one covers.
@@ -185,6 +187,10 @@ pub struct PartitionStatus {
     pub bytes_per_second: f64,
     /// Rows skipped because they could not be decoded.
     pub skipped_rows: u64,
+    /// Rows that are there and not read yet, as the system counts them; `None` where it does not say.
+    pub lag_rows: Option<u64>,
+    /// What is waited for that should be there and is not, such as a broker.
+    pub waits_for: Option<String>,
 }
 
 /// Whether a partition counts for the watermark.

@@ -33,7 +33,7 @@ impl JobView {
         let state = match result {
             None => JobState::Running,
             Some(Ok(_)) => JobState::Finished,
-            Some(Err(JobError::Cancelled)) => JobState::Cancelled,
+            Some(Err(JobError::Cancelled | JobError::NewPartitions { .. })) => JobState::Cancelled,
             Some(Err(_)) => JobState::Failed,
         };
         let error = result.and_then(|result| result.as_ref().err()).map(ToString::to_string);
@@ -136,6 +136,8 @@ impl JobView {
             rows_per_second: rate.rows_per_second,
             bytes_per_second: rate.bytes_per_second,
             skipped_rows: metrics.skipped_rows.load(Relaxed),
+            lag_rows: metrics.progress.get().and_then(|progress| progress.lag()),
+            waits_for: metrics.progress.get().and_then(|progress| progress.waits_for()),
         }
     }
 

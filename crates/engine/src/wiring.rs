@@ -9,8 +9,9 @@
 //! Partition `p` of a source is read for subtask `p % parallelism`. Subtask `s` of every stage belongs to worker `s`.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use mulgil_connect::source::Position;
 use mulgil_connect::time::Alignment;
 use mulgil_dataflow::chain::Chain;
 use mulgil_dataflow::graph::NodeId;
@@ -48,6 +49,8 @@ pub(crate) struct WiringOptions {
     pub(crate) partitions: HashMap<String, Vec<String>>,
     /// The tables whose partitions wait for each other.
     pub(crate) alignments: HashMap<String, Alignment>,
+    /// The positions before everything that a partition of each table holds.
+    pub(crate) beginnings: HashMap<String, Position>,
     /// The cut to go on from; `None` to begin at the beginning.
     pub(crate) restored: Option<Cut>,
     /// Beyond what state is put away; `None` where all of it is held.
@@ -168,7 +171,7 @@ impl Wirer<'_> {
             let queue = self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new())));
             let mine = names.iter().enumerate().filter(|(partition, _)| partition % self.graph.parallelism == subtask);
             for (sender, (partition, name)) in mine.clone().enumerate() {
-                let position = self.restored(source.node, name).map_or(0, |cut| cut.position);
+                let position = self.position(source, name);
                 if position > 0 {
                     // It stands there until its reader has read on.
                     self.wiring.metrics.cuts.add_position(source.node, name, position);
@@ -177,7 +180,9 @@ impl Wirer<'_> {
                     node: source.node,
                     table: source.table.clone(),
                     partition: name.clone(),
+                    index: partition,
                     position: position.into(),
+                    progress: OnceLock::new(),
                     read: Throughput::default(),
                     skipped_rows: 0.into(),
                     time: TimeMetrics::default(),
@@ -200,6 +205,19 @@ impl Wirer<'_> {
             queues.push(queue);
         }
         self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
+    }
+
+    /// Where a partition is read on. One that has come since the cut to go on from is read from its beginning, whatever the
+    /// table says of where reading starts.
+    fn position(&self, source: &SourceRead, partition: &str) -> Position {
+        let Some(cut) = &self.options.restored else { return 0 };
+        match cut.partition(source.node, partition) {
+            Some(known) => known.position,
+            None if cut.partitions.iter().any(|known| known.node == source.node) => {
+                self.options.beginnings.get(&source.table).copied().unwrap_or(0)
+            }
+            None => 0,
+        }
     }
 
     /// Where a partition stood at the cut to go on from.

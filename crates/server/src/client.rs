@@ -25,7 +25,7 @@ use crate::project::{Problem, ProjectInfo, Reloaded};
 use crate::runs::{RerunAsk, RerunPreview, RunDetail, RunPage, RunSummary, RunsQuery};
 use crate::sql::{Rows, SqlAsk};
 use crate::topics::{AppendQuery, Appended, Records, RecordsQuery, Topic};
-use crate::views::{RowsQuery, ViewDetail, ViewSummary};
+use crate::views::{RowsQuery, Savepoint, SavepointAsk, ViewDetail, ViewSummary};
 
 /// A server on this machine answers at once; one far away within this.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -258,6 +258,30 @@ impl Client {
     /// As all of them.
     pub fn resume_view(&self, view: &str) -> Answer<ViewDetail> {
         self.post(&format!("/views/{}/resume", segment(view)), &())
+    }
+
+    /// Keeps the state of a view under a name.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn make_savepoint(&self, view: &str, ask: &SavepointAsk) -> Answer<Savepoint> {
+        self.post(&format!("/views/{}/savepoints", segment(view)), ask)
+    }
+
+    /// The savepoints of a view.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn savepoints(&self, view: &str) -> Answer<Vec<Savepoint>> {
+        self.get(&format!("/views/{}/savepoints", segment(view)))
+    }
+
+    /// Lets a view go on from a savepoint.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn restore_view(&self, view: &str, savepoint: &str) -> Answer<ViewDetail> {
+        self.post(&format!("/views/{}/savepoints/{}/restore", segment(view), segment(savepoint)), &())
     }
 
     /// Computes a view anew.

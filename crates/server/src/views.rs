@@ -19,7 +19,7 @@ use crate::extract::{Json, Path, Query};
 use crate::node::Node;
 use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
-pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts};
+pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts, Savepoint, SavepointAsk};
 use crate::reload::Loaded;
 use crate::rows::columns;
 use crate::sql::{Column, Rows};
@@ -180,6 +180,12 @@ pub struct SourceProgress {
     /// Bytes a second, over the last seconds.
     #[serde(default)]
     pub bytes_per_second: f64,
+    /// Rows that are there and not read yet, as the system counts them. Absent: it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lag_rows: Option<u64>,
+    /// What is waited for that should be there and is not, such as a broker. Absent: nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 /// Which rows of a view.
@@ -356,7 +362,7 @@ impl ViewSummary {
 }
 
 impl ViewDetail {
-    fn of(status: ViewStatus, loaded: &Loaded) -> Self {
+    pub(crate) fn of(status: ViewStatus, loaded: &Loaded) -> Self {
         let name = TableName::parse(&status.name);
         let view = loaded.catalog.view(&name);
         let job: Option<JobStatus> = loaded.views.job_status(&name).ok().flatten();
@@ -420,6 +426,8 @@ impl SourceProgress {
             bytes: partition.bytes,
             rows_per_second: partition.rows_per_second,
             bytes_per_second: partition.bytes_per_second,
+            lag_rows: partition.lag_rows,
+            waits_for: partition.waits_for.clone(),
         }
     }
 }
@@ -459,4 +467,5 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(refresh_view))
         .routes(routes!(replay_view))
         .routes(routes!(resume_view))
+        .merge(crate::recovery::routes())
 }

@@ -282,7 +282,6 @@ async fn run_job(
     sink_name: String,
     sink: Arc<dyn Sink>,
 ) -> Result<u64, RunError> {
-    let sources = sources(session, &plan)?;
     let follow = options.follow && sink_name != RESULT_SINK;
     let job_options = JobOptions {
         name: sink_name.clone(),
@@ -298,13 +297,24 @@ async fn run_job(
         // What a SELECT gives is gathered anew each time.
         guarantee: options.guarantee.filter(|_| sink_name != RESULT_SINK),
         state: options.state.as_ref().map(|state| state.of(&sink_name)),
+        // Started again, it goes on from its last checkpoint.
+        finds_partitions: follow && options.checkpoints.is_some(),
         ..JobOptions::default()
     };
-    let mut sinks = side_sinks(session, &plan)?;
-    sinks.insert(sink_name.clone(), sink);
-    let job = Job::start(plan.graph, job_options, sources, sinks, &Handle::current()).await?;
-    job.join().await?;
-    Ok(job.status().sinks.iter().filter(|sink| sink.table == sink_name).map(|sink| sink.rows).sum())
+    let mut rows = 0;
+    loop {
+        let sources = sources(session, &plan)?;
+        let mut sinks = side_sinks(session, &plan)?;
+        sinks.insert(sink_name.clone(), Arc::clone(&sink));
+        let job = Job::start(plan.graph.clone(), job_options.clone(), sources, sinks, &Handle::current()).await?;
+        let ended = job.join().await;
+        rows += job.status().sinks.iter().filter(|sink| sink.table == sink_name).map(|sink| sink.rows).sum::<u64>();
+        match ended {
+            Ok(_) => return Ok(rows),
+            Err(JobError::NewPartitions { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// The sources of the tables that a stream reads.

@@ -8,6 +8,7 @@ mod cell;
 mod error;
 mod keep;
 mod news;
+mod savepoints;
 mod stored;
 
 use std::collections::BTreeMap;

@@ -46,6 +46,8 @@ pub struct View {
     pub stream: StreamOptions,
     /// How long from one checkpoint of its job to the next: option `checkpoint-interval`; ten seconds where nothing is said.
     pub checkpoint_interval: Option<Duration>,
+    /// How long the cut of a checkpoint may drain: option `checkpoint-timeout`; a minute where nothing is said.
+    pub checkpoint_timeout: Option<Duration>,
     /// How many subtasks each stage of its job has: option `parallelism`.
     pub parallelism: Option<usize>,
     /// The most rows that its result may hold in memory: option `rows-max`.

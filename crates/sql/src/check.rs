@@ -207,8 +207,10 @@ pub(crate) fn view(
     file: &Path,
 ) -> Result<View, Mistake> {
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
-    let known: Vec<&str> =
-        STREAM_OPTIONS.into_iter().chain(["checkpoint-interval", "parallelism", "rows-max"]).collect();
+    let known: Vec<&str> = STREAM_OPTIONS
+        .into_iter()
+        .chain(["checkpoint-interval", "checkpoint-timeout", "parallelism", "rows-max"])
+        .collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
             .remedy(did_you_mean(key, &known, "options")));
@@ -219,7 +221,8 @@ pub(crate) fn view(
         freshness: declaration.freshness,
         options: declaration.options.clone(),
         stream: StreamOptions::read(&declaration.options, option_at)?,
-        checkpoint_interval: checkpoint_interval(declaration)?,
+        checkpoint_interval: length_of_time(declaration, "checkpoint-interval")?,
+        checkpoint_timeout: length_of_time(declaration, "checkpoint-timeout")?,
         parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
@@ -276,11 +279,11 @@ fn check_column_names(view: &View, at: Location) -> Result<(), Mistake> {
     Ok(())
 }
 
-fn checkpoint_interval(declaration: &ViewDeclaration) -> Result<Option<Duration>, Mistake> {
-    let Some(text) = declaration.options.get("checkpoint-interval") else { return Ok(None) };
+fn length_of_time(declaration: &ViewDeclaration, option: &str) -> Result<Option<Duration>, Mistake> {
+    let Some(text) = declaration.options.get(option) else { return Ok(None) };
     let interval = duration_of_text(text).and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
     interval.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
-        let at = declaration.option_places.get("checkpoint-interval").copied().unwrap_or(declaration.name_at);
+        let at = declaration.option_places.get(option).copied().unwrap_or(declaration.name_at);
         Mistake::new(at, format!("'{text}' is not a duration")).remedy("write for example '10 s'")
     })
 }

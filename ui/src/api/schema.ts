@@ -629,6 +629,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/savepoints": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The savepoints of a view, the newest last. */
+        get: operations["list_savepoints"];
+        put?: never;
+        /** Keeps the state of a view, as it is now, under a name. */
+        post: operations["make_savepoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{view}/savepoints/{savepoint}/restore": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets a view go on from a savepoint. */
+        post: operations["restore_savepoint"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -872,6 +907,11 @@ export interface components {
              * @description How many could not be written.
              */
             failed: number;
+            /**
+             * Format: int64
+             * @description How many were given up because rows would have stood still for too long.
+             */
+            given_up?: number;
             /**
              * Format: double
              * @description How long rows stood still for the last one, in milliseconds.
@@ -1585,6 +1625,26 @@ export interface components {
             /** @description Where it stands. */
             status: components["schemas"]["RunStatus"];
         };
+        /** @description A savepoint of a view: its state under a name, kept until somebody removes it. */
+        Savepoint: {
+            /**
+             * Format: date-time
+             * @description When its state was sealed.
+             */
+            made_at?: string | null;
+            /** @description Its name. */
+            name: string;
+            /**
+             * Format: int64
+             * @description How many bytes its state takes.
+             */
+            size_bytes: number;
+        };
+        /** @description What a savepoint is to be called. */
+        SavepointAsk: {
+            /** @description Its name: letters, digits, `-`, `_`. Absent: the time. */
+            name?: string | null;
+        };
         /** @description What has been given to the view. */
         SinkProgress: {
             /**
@@ -1622,6 +1682,11 @@ export interface components {
              * @description Bytes a second, over the last seconds.
              */
             bytes_per_second?: number;
+            /**
+             * Format: int64
+             * @description Rows that are there and not read yet, as the system counts them. Absent: it does not say.
+             */
+            lag_rows?: number | null;
             /** @description The partition. */
             partition: string;
             /**
@@ -1643,6 +1708,8 @@ export interface components {
             source: string;
             /** @description `active`, `idle` or `finished`. */
             state: string;
+            /** @description What is waited for that should be there and is not, such as a broker. Absent: nothing. */
+            waits_for?: string | null;
             /**
              * Format: date-time
              * @description Its watermark.
@@ -3022,6 +3089,102 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Rows"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_savepoints: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Savepoint"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    make_savepoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SavepointAsk"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Savepoint"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    restore_savepoint: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+                /** @description The savepoint's name. */
+                savepoint: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
                 };
             };
             default: {

@@ -213,6 +213,8 @@ export const en = {
   "view.partition.active": "active",
   "view.partition.idle": "idle",
   "view.partition.finished": "finished",
+  "view.sources.waits": "waits",
+  "view.sources.lag": "{rows} rows not read yet",
   "view.recovery": "Recovery",
   "view.guarantee": "Guarantee:",
   "view.checkpoint": "Last checkpoint:",

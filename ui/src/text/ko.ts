@@ -213,6 +213,8 @@ export const ko: Catalogue = {
   "view.partition.active": "활성",
   "view.partition.idle": "유휴",
   "view.partition.finished": "완료",
+  "view.sources.waits": "기다리는 중",
+  "view.sources.lag": "아직 읽지 않은 행 {rows}",
   "view.recovery": "복구",
   "view.guarantee": "보장:",
   "view.checkpoint": "마지막 체크포인트:",

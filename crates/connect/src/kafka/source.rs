@@ -109,6 +109,10 @@ impl KafkaSource {
     ) -> Result<i64, ConnectError> {
         if let Some(offset) = from.checked_sub(1) {
             let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+            if offset == 0 {
+                // Offset 0 is the beginning, also where the first records are gone by now.
+                return Ok(extent.first);
+            }
             return if (extent.first..=extent.end).contains(&offset) {
                 Ok(offset)
             } else {
@@ -193,6 +197,11 @@ impl Source for KafkaSource {
             ends.push(format!("{}-{}", extent.first, extent.end));
         }
         Ok(Some(ends.join(",")))
+    }
+
+    /// Position 1 is offset 0.
+    fn beginning(&self) -> Position {
+        1
     }
 
     fn discovery_interval(&self) -> Option<Duration> {

@@ -143,6 +143,11 @@ impl CheckpointFolder {
         self.next
     }
 
+    /// The next cut was given up: its number is not used again.
+    pub fn skip(&mut self) {
+        self.next += 1;
+    }
+
     /// Whether the next cut has to seal all state.
     pub fn wants_whole(&self) -> bool {
         self.wants_whole
@@ -294,6 +299,32 @@ impl CheckpointFolder {
 }
 
 impl Manifest {
+    /// The newest manifest of a folder that is whole.
+    pub(crate) fn newest_of(folder: &Path) -> Result<Option<Self>, CheckpointError> {
+        let files = match fs::read_dir(folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            _ => numbered(folder)?,
+        };
+        let manifests = files.iter().rev().filter(|(_, path)| path.extension().is_some_and(|end| end == MANIFEST));
+        Ok(manifests.map(|(_, path)| read_manifest(path)).find_map(Result::ok))
+    }
+
+    /// Puts the manifest and all that it needs into another folder: as links to the same files, or as copies.
+    pub(crate) fn copy_files(&self, from: &Path, to: &Path) -> Result<(), CheckpointError> {
+        let needed: HashSet<&str> = self.files().collect();
+        for name in needed {
+            let (old, new) = (from.join(name), to.join(name));
+            if fs::hard_link(&old, &new).is_err() {
+                fs::copy(&old, &new).during("copy", &old)?;
+                File::open(&new).and_then(|file| file.sync_all()).during("sync", &new)?;
+            }
+        }
+        let name = format!("{:08}.{MANIFEST}", self.number);
+        let (old, new) = (from.join(&name), to.join(&name));
+        fs::copy(&old, &new).during("copy", &old)?;
+        File::open(&new).and_then(|file| file.sync_all()).during("sync", &new)
+    }
+
     /// Whether the changes take more than what they change.
     fn changes_outweigh(&self) -> bool {
         let bytes = |is_change: bool| {

@@ -28,16 +28,16 @@ use crate::memory::{MemorySink, MemorySource, Step, gate, options, start, wait_f
 
 /// A system beside the job, which keeps what is staged and shows what is published.
 #[derive(Clone, Default)]
-struct Ledger(Arc<Mutex<Pages>>);
+pub(crate) struct Ledger(Arc<Mutex<Pages>>);
 
 #[derive(Default)]
-struct Pages {
+pub(crate) struct Pages {
     staged: BTreeMap<String, Vec<String>>,
     published: Vec<String>,
 }
 
 impl Ledger {
-    fn published(&self) -> Vec<String> {
+    pub(crate) fn published(&self) -> Vec<String> {
         let mut lines = self.0.lock().unwrap().published.clone();
         lines.sort();
         lines

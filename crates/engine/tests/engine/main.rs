@@ -16,4 +16,5 @@ mod memory;
 mod observed;
 mod parallelism;
 mod remote;
+mod savepoints;
 mod time;

@@ -15,6 +15,14 @@ pub(super) fn declare(page: &mut Page) {
     page.counter("mulgil_view_source_skipped_rows_total", "Rows of a partition that could not be decoded.");
     page.gauge("mulgil_view_source_watermark_seconds", "How far a partition has come in event time.");
     page.gauge("mulgil_view_source_watermark_since_seconds", "When its watermark moved last, in seconds since 1970.");
+    page.gauge(
+        "mulgil_view_source_lag_rows",
+        "Rows of a partition that are there and not read yet, where its system says so.",
+    );
+    page.gauge(
+        "mulgil_view_source_waiting",
+        "1 while a partition waits for something that should be there, such as a broker.",
+    );
     page.gauge("mulgil_view_held_back_since_seconds", "Since when this partition holds the view's event time back.");
     page.counter("mulgil_view_sink_rows_total", "Rows and changes given to a sink.");
     page.counter("mulgil_view_sink_bytes_total", "What the rows given to a sink took in memory.");
@@ -26,7 +34,7 @@ pub(super) fn declare(page: &mut Page) {
     page.gauge("mulgil_view_subtask_state_bytes", "Memory that a subtask holds as state.");
     page.gauge("mulgil_view_subtask_stored_bytes", "State of a subtask in local files, for want of memory.");
     page.gauge("mulgil_view_subtask_input_watermark_seconds", "How far an input of a subtask has come in event time.");
-    page.counter("mulgil_view_checkpoints_total", "Checkpoints of a view: completed or failed.");
+    page.counter("mulgil_view_checkpoints_total", "Checkpoints of a view: completed, failed or given up.");
     page.gauge("mulgil_view_checkpoint_pause_seconds", "How long rows stood still for the last checkpoint.");
     page.gauge("mulgil_view_checkpoint_seconds", "How long the last checkpoint took to write, while rows went on.");
     page.gauge("mulgil_view_checkpoint_bytes", "What the last checkpoint has written.");
@@ -56,7 +64,9 @@ pub(super) fn write(page: &mut Page, view: &str, job: &JobStatus) {
 
 fn checkpoints(page: &mut Page, view: &str, job: &JobStatus) {
     let Some(checkpoints) = &job.checkpoints else { return };
-    for (outcome, count) in [("completed", checkpoints.completed), ("failed", checkpoints.failed)] {
+    for (outcome, count) in
+        [("completed", checkpoints.completed), ("failed", checkpoints.failed), ("given_up", checkpoints.given_up)]
+    {
         page.value("mulgil_view_checkpoints_total", &[("view", view), ("outcome", outcome)], count as f64);
     }
     let labels = [("view", view)];
@@ -79,6 +89,11 @@ fn sources(page: &mut Page, view: &str, job: &JobStatus) {
     for partition in &job.partitions {
         let labels = [("view", view), ("source", partition.table.as_str()), ("partition", &partition.partition)];
         page.value("mulgil_view_source_rows_total", &labels, partition.rows as f64);
+        if let Some(lag_rows) = partition.lag_rows {
+            page.value("mulgil_view_source_lag_rows", &labels, lag_rows as f64);
+        }
+        let waits = f64::from(u8::from(partition.waits_for.is_some()));
+        page.value("mulgil_view_source_waiting", &labels, waits);
         page.value("mulgil_view_source_bytes_total", &labels, partition.bytes as f64);
         page.value("mulgil_view_source_skipped_rows_total", &labels, partition.skipped_rows as f64);
         if let Some(watermark_ms) = partition.watermark_ms {

@@ -151,6 +151,12 @@ impl ViewCell {
         }
         match outcome {
             Ok(()) => (life.state, life.error) = (ViewState::Ready, None),
+            Err(JobError::NewPartitions { .. }) => {
+                // No fault: it goes on with them at once.
+                life.era += 1;
+                (life.state, life.error) = (ViewState::Restarting, None);
+                return Some(Wait { after: Duration::ZERO, era: life.era });
+            }
             Err(JobError::Cancelled) => (life.state, life.error) = (ViewState::Stopped, None),
             Err(error) => {
                 let made = life.job.as_ref().and_then(|job| job.status().checkpoints);

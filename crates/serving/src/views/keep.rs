@@ -120,6 +120,7 @@ impl Views {
             follow: true,
             commit_interval: Some(COMMIT_INTERVAL),
             checkpoints: self.checkpoints_of(view),
+            finds_partitions: true,
             guarantee: view.stream.guarantee,
             state: self.state_of(view),
             ..JobOptions::default()
@@ -137,12 +138,16 @@ impl Views {
         Ok(Kept::Running(cell.started(table, job.clone()), job))
     }
 
-    fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
+    pub(super) fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
         let options = &self.shared.options;
         let all = CheckpointOptions::new(options.checkpoints_dir.clone()?);
         let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
         let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
-        Some(CheckpointOptions { interval: view.checkpoint_interval.unwrap_or(options.interval), ..options })
+        Some(CheckpointOptions {
+            interval: view.checkpoint_interval.unwrap_or(options.interval),
+            timeout: view.checkpoint_timeout.unwrap_or(options.timeout),
+            ..options
+        })
     }
 
     fn state_of(&self, view: &View) -> Option<StateOptions> {

@@ -109,6 +109,15 @@ async fn a_view_follows_a_topic_while_the_broker_is_killed() {
         if round == 1 {
             // While the broker is away the rows wait, and so does the view.
             broker.kill();
+            let waits = async {
+                let says = |status: &mulgil_serving::status::ViewStatus| {
+                    status.partitions.iter().any(|partition| partition.waits_for.is_some())
+                };
+                while !says(&views.status(&TableName::parse("pages")).unwrap()) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, waits).await.expect("it says that it waits");
             let insert = insert(&range);
             tokio::join!(project.batch(&catalog, &insert), async {
                 tokio::task::block_in_place(|| broker.start_again());
@@ -131,4 +140,64 @@ async fn a_view_follows_a_topic_while_the_broker_is_killed() {
         tokio::time::timeout(PATIENCE, total).await.unwrap_or_else(|_| panic!("{written}: {:#?}", status()));
     }
     views.stop(&TableName::parse("pages")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_reads_partitions_that_come_later_from_their_first_record() {
+    let project = project(0..600);
+    let servers = Broker::shared().servers();
+    Broker::shared().topic("growing", 1);
+    let kafka = format!(
+        "'connector' = 'kafka', 'format' = 'json', 'properties.bootstrap.servers' = '{servers}', 'topic' = 'growing'"
+    );
+    let catalog = project.catalog(&format!(
+        "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'numbers.csv', 'format' = 'csv');
+         CREATE TABLE written (id BIGINT, page STRING) WITH ({kafka}, 'key.format' = 'raw', 'key.fields' = 'page');
+         CREATE TABLE clicks (id BIGINT, part INT METADATA FROM 'partition' VIRTUAL)
+         WITH ({kafka}, 'scan.startup.mode' = 'latest-offset', 'scan.topic-partition-discovery.interval' = '100 ms');
+         CREATE MATERIALIZED TABLE parts WITH ('checkpoint-interval' = '50 ms') REFRESH_MODE = CONTINUOUS AS
+         SELECT part, count(*) AS n, count(DISTINCT id) AS ids FROM clicks GROUP BY part;"
+    ));
+    let options = ViewsOptions {
+        news_interval: Duration::from_millis(10),
+        checkpoints_dir: Some(project.dir.path().join("checkpoints")),
+        ..ViewsOptions::default()
+    };
+    let write = |range: &str| format!("INSERT INTO written SELECT n, 'page ' || (n % 50) FROM numbers WHERE {range}");
+    // What was there before is not asked for.
+    project.batch(&catalog, &write("n < 100")).await;
+    let views = Views::new(catalog.clone(), project.connectors.clone(), options);
+    let name = TableName::parse("parts");
+    views.start(&name).await.unwrap();
+    // Its reader may open the partition after the first rows: they are written until it has some.
+    let opened = async {
+        loop {
+            project.batch(&catalog, &write("n = 100")).await;
+            let status = views.status(&name).unwrap();
+            if status.rows_in > 0 {
+                return status.rows_in;
+            }
+        }
+    };
+    let first = tokio::time::timeout(PATIENCE, opened).await.unwrap();
+    assert!(first > 0);
+    Broker::shared().grow("growing", 3);
+    project.batch(&catalog, &write("n > 100")).await;
+    // The view counts ids once each but that of the first rows, so only those of the later ones are compared.
+    let sql = "SELECT count(*) AS parts FROM parts WHERE part > 0 AND n = ids";
+    let grown = async {
+        loop {
+            let found = text_rows(&collect(views.query(sql).await.unwrap()).await.unwrap().1);
+            let total = "SELECT sum(ids) AS ids FROM parts";
+            let ids = text_rows(&collect(views.query(total).await.unwrap()).await.unwrap().1);
+            if found == [["2"]] && ids == [["500"]] {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let status = || views.status(&name).unwrap();
+    tokio::time::timeout(PATIENCE, grown).await.unwrap_or_else(|_| panic!("{:#?}", status()));
+    assert_eq!(views.status(&name).unwrap().restarts.count, 0, "new partitions are no fault");
+    views.shutdown().await;
 }

@@ -296,3 +296,31 @@ async fn mistakes_are_told() {
     let wrong = views.query("SELECT x FROM per_hour").await.err().unwrap().to_string();
     assert_eq!(wrong, "query:1:8: unknown column x; columns here: k, window_start, c, s");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_goes_back_to_a_savepoint_also_with_a_changed_query() {
+    let project = Project::new();
+    let query = "SELECT k, count(*) AS c, sum(n) AS s FROM events GROUP BY k";
+    let views = lasting(&project, query);
+    views.start_all().await;
+    let kept = name("kept");
+    insert(&project, "events VALUES ('a', 1, TIMESTAMP '2013-01-01 09:00:00')").await;
+    until_rows(&views, "SELECT c, s FROM kept", &[&["1", "1"]]).await;
+    let made = views.savepoint(&kept, "one").await.unwrap();
+    assert_eq!(views.savepoints(&kept).await.unwrap(), [made]);
+    insert(&project, "events VALUES ('a', 2, TIMESTAMP '2013-01-01 09:00:00')").await;
+    until_rows(&views, "SELECT c, s FROM kept", &[&["2", "3"]]).await;
+    // What came after it is read again, once.
+    views.restore(&kept, "one").await.unwrap();
+    until_rows(&views, "SELECT c, s FROM kept", &[&["2", "3"]]).await;
+    assert_eq!(views.status(&kept).unwrap().rows_in, 1);
+    let unknown = views.restore(&kept, "two").await.unwrap_err().to_string();
+    assert!(unknown.contains("there are: one"), "{unknown}");
+    assert_eq!(views.status(&kept).unwrap().state, ViewState::Running);
+    views.shutdown().await;
+
+    let other = lasting(&project, "SELECT k, max(n) AS m FROM events GROUP BY k");
+    let refused = other.restore(&kept, "one").await.unwrap_err().to_string();
+    assert!(refused.contains("aggregate count(1)") && refused.contains("mulgil view replay kept"), "{refused}");
+    other.shutdown().await;
+}

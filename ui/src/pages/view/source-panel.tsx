@@ -48,6 +48,7 @@ function Source({ source, furthest, least, holds, now }: Props) {
     <li data-holds={holds || undefined}>
       <p className="source-name">
         <b>{source.source}</b> <span className="muted">{t("view.sources.partition")} {source.partition}</span>
+        {source.waits_for ? <span className="chip" data-tone="waiting">{t("view.sources.waits")}</span> : null}
         {holds ? <span className="chip" data-tone="waiting"><Icon name="drop" size={12} />{t("view.sources.holds")}</span> : null}
       </p>
       <div className="level" aria-hidden="true"><span style={{ width: `${level}%` }} /></div>
@@ -60,8 +61,10 @@ function Source({ source, furthest, least, holds, now }: Props) {
         </span>
         <span className="muted">
           {t("view.sources.rate", { rows: format.number(source.rows_per_second ?? 0, 0), bytes: format.bytes(source.bytes_per_second ?? 0) })}
+          {source.lag_rows == null ? "" : ` · ${t("view.sources.lag", { rows: format.number(source.lag_rows) })}`}
           {source.since && source.state === "active" ? ` · ${t("view.sources.since", { when: format.fromNow(Math.min(instant(source.since), now), now) })}` : ""}
         </span>
+        {source.waits_for ? <span role="status">{source.waits_for}</span> : null}
       </p>
     </li>
   );
