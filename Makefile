@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka s3 openssl fuzz clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka s3 openssl fuzz kill-matrix clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -100,6 +100,11 @@ openssl:
 ## Ten minutes for each reader of bytes; `fuzz/run SECONDS TARGET` for one.
 fuzz: openssl
 	fuzz/run 600
+
+## Kills the release program twenty times in each cell of Nexmark's questions and exactly-once systems: some three quarters of an
+## hour. The result stands in docs/reliability.md.
+kill-matrix: build postgres kafka
+	MULGIL_KILLS=20 MULGIL_PROGRAM=$(BINARY) $(CARGO) test --workspace --locked --test nexmark every_system -- --nocapture
 
 clean-demo:
 	rm -rf $(DEMO_DIR)

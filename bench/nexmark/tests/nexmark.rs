@@ -1,6 +1,17 @@
 //! Every question over a few events, as a stream and in batch; `mulgil-nexmark check` does the same over a million.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
+
+#[path = "../../../crates/connect/tests/connect/broker.rs"]
+#[allow(dead_code, reason = "passwords and pauses are for the tests of `connect`")]
+mod broker;
+#[path = "../../../crates/connect/tests/connect/cluster.rs"]
+#[allow(dead_code, reason = "orders are for the tests of `connect`")]
+mod cluster;
+#[path = "nexmark/kills.rs"]
+mod kills;
+#[path = "nexmark/target.rs"]
+mod target;
 
 use mulgil_nexmark::check::Check;
 use mulgil_nexmark::event::Generator;
