@@ -122,6 +122,17 @@ pub enum CheckpointError {
     /// A savepoint cannot be made, or is not there.
     #[error("{0}")]
     Savepoint(String),
+    /// It was written by another version of Mulgil, in a way that this one does not know.
+    #[error(
+        "{}: {reason}; run the version that has written it, or start from the beginning of the sources (a replay)",
+        path.display()
+    )]
+    OtherFormat {
+        /// The manifest.
+        path: PathBuf,
+        /// Its format, and those that are known.
+        reason: String,
+    },
     /// The rows could not be encoded or decoded.
     #[error("cannot encode state: {0}")]
     Arrow(#[from] arrow::error::ArrowError),

@@ -22,6 +22,8 @@ mod fixture;
 mod flights;
 #[path = "serving/forgetting.rs"]
 mod forgetting;
+#[path = "serving/formats.rs"]
+mod formats;
 #[path = "serving/frames.rs"]
 mod frames;
 #[path = "serving/functions.rs"]

@@ -9,7 +9,7 @@ use mulgil_dataflow::graph::Graph;
 use mulgil_dataflow::state::Extent;
 use tokio::runtime::Handle;
 
-use super::manifest::{OperatorName, Part, PartOwner, names};
+use super::manifest::{OperatorName, Part, PartOwner, Unread, names};
 use super::remote::Remote;
 use super::segment::SegmentWriter;
 use super::{CheckpointError, CheckpointOptions, During, Manifest};
@@ -109,16 +109,25 @@ impl CheckpointFolder {
         if let Some(remote) = &remote {
             remote.mirror(&folder)?;
         }
-        let (mut whole, mut damaged) = (Vec::new(), Vec::new());
+        let (mut whole, mut damaged, mut other) = (Vec::new(), Vec::new(), None);
         let mut next = 1;
         for (number, path) in numbered(&folder)? {
             next = next.max(number + 1);
             if path.extension().is_some_and(|end| end == MANIFEST) {
                 match read_manifest(&path) {
-                    Ok(manifest) => whole.push(manifest),
+                    Ok(manifest) => {
+                        // An older one that cannot be read does not matter any more.
+                        other = None;
+                        whole.push(manifest);
+                    }
+                    Err(error @ CheckpointError::OtherFormat { .. }) => other = Some(error),
                     Err(error) => damaged.push(error),
                 }
             }
+        }
+        // Going on from an older one would do again what the newer one has done.
+        if let Some(error) = other.or_else(|| damaged.pop_if(|_| whole.is_empty())) {
+            return Err(error);
         }
         let found = Found { manifests: whole.clone(), damaged, remote: remote.clone() };
         let names = names(graph);
@@ -337,9 +346,13 @@ impl Manifest {
 
 fn read_manifest(path: &Path) -> Result<Manifest, CheckpointError> {
     let bytes = fs::read(path).during("read", path)?;
-    let damaged = |reason: String| CheckpointError::Damaged { path: path.to_owned(), reason };
+    let path = || path.to_owned();
+    let damaged = |reason: String| CheckpointError::Damaged { path: path(), reason };
     let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is garbled: it is no text".to_owned()))?;
-    Manifest::from_text(text).map_err(damaged)
+    Manifest::from_text(text).map_err(|unread| match unread {
+        Unread::Damaged(reason) => damaged(reason),
+        Unread::OtherFormat(reason) => CheckpointError::OtherFormat { path: path(), reason },
+    })
 }
 
 /// The files of a folder that are named after a cut, with its number, in order.

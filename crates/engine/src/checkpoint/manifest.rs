@@ -200,21 +200,40 @@ impl Manifest {
     }
 
     /// Reads what was stored; says what is wrong with it otherwise.
-    pub(super) fn from_text(text: &str) -> Result<Self, String> {
-        let (json, rest) = text.split_once('\n').ok_or("it is torn: its checksum is missing")?;
+    pub(super) fn from_text(text: &str) -> Result<Self, Unread> {
+        let damaged = |reason: String| Unread::Damaged(reason);
+        let torn = || damaged("it is torn: its checksum is missing".to_owned());
+        let (json, rest) = text.split_once('\n').ok_or_else(torn)?;
         let stored = rest.strip_suffix('\n').and_then(|sum| u32::from_str_radix(sum, 16).ok());
         if stored != Some(crc32fast::hash(json.as_bytes())) {
-            return Err("it is torn or garbled: its checksum is another".to_owned());
+            return Err(damaged("it is torn or garbled: its checksum is another".to_owned()));
         }
-        let manifest: Self = serde_json::from_str(json).map_err(|error| format!("it is no manifest: {error}"))?;
-        match (manifest.version, manifest.key_hash_version) {
-            (FORMAT_VERSION, KEY_HASH_VERSION) => Ok(manifest),
-            (version, hash) => Err(format!(
-                "it is of format {version} with key hash {hash}; this version reads format {FORMAT_VERSION} with key \
-                 hash {KEY_HASH_VERSION}"
-            )),
+        let no_manifest = |error: serde_json::Error| damaged(format!("it is no manifest: {error}"));
+        // Before anything else: what another format holds is not known.
+        let Format { version, key_hash_version: hash } = serde_json::from_str(json).map_err(no_manifest)?;
+        if (version, hash) != (FORMAT_VERSION, KEY_HASH_VERSION) {
+            return Err(Unread::OtherFormat(format!(
+                "it is of format {version} with key hash {hash}; this version reads format {FORMAT_VERSION} with key hash \
+                 {KEY_HASH_VERSION}"
+            )));
         }
+        serde_json::from_str(json).map_err(no_manifest)
     }
+}
+
+/// What every manifest says, of whatever format.
+#[derive(Deserialize)]
+struct Format {
+    version: u32,
+    key_hash_version: u32,
+}
+
+/// Why a manifest could not be read.
+pub(super) enum Unread {
+    /// It is not what was written.
+    Damaged(String),
+    /// It was written by another version.
+    OtherFormat(String),
 }
 
 impl Part {
