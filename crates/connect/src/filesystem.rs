@@ -40,6 +40,7 @@ use crate::writer::TableWriter;
 use listing::DataFile;
 use marking::Marking;
 use provider::FilesProvider;
+pub(crate) use reader::partition_array;
 use rolling::Rolling;
 use row_file::Compression;
 use sink::FolderSink;

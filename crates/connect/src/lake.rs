@@ -4,6 +4,7 @@
 //! table makes the commits, one after the other. So writers of one process never conflict, and a writer that is killed
 //! leaves files that nobody reads.
 
+mod changes;
 mod commit;
 mod durable;
 mod failure;
@@ -18,6 +19,7 @@ mod writer;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
@@ -70,13 +72,32 @@ impl Lake {
     }
 
     fn read(&self, definition: &TableDefinition) -> Result<(LakeSchema, PathBuf), ConnectError> {
-        let options = Options::new(definition, &["connector", "path"])?;
+        let options = Options::new(definition, &OPTIONS)?;
+        since(&options)?;
         let path = match options.optional("path") {
             Some(path) => self.project_dir.join(path),
             None => self.lake_dir.join(&definition.name.namespace).join(&definition.name.name),
         };
         let path = std::path::absolute(&path).unwrap_or(path);
         Ok((LakeSchema::new(definition)?, clean(&path)))
+    }
+}
+
+/// The options.
+const OPTIONS: [&str; 4] = ["connector", "path", "scan.startup.version", "source.monitor-interval"];
+
+/// How often a table whose changes are read is looked at, where nothing is said.
+const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
+
+/// From which version on changes are read, and how often they are looked for; `None` reads the table as it is.
+fn since(options: &Options<'_>) -> Result<Option<(u64, Duration)>, ConnectError> {
+    let interval = options.duration("source.monitor-interval")?;
+    match options.number("scan.startup.version")? {
+        Some(version) => Ok(Some((version, interval.unwrap_or(MONITOR_INTERVAL)))),
+        None if interval.is_some() => {
+            Err(options.refusal("'source.monitor-interval' does nothing without 'scan.startup.version' = '0'"))
+        }
+        None => Ok(None),
     }
 }
 
@@ -107,8 +128,8 @@ impl Connector for Lake {
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        let (table, schema) = self.table(table)?;
-        Ok(Arc::new(source::LakeSource::new(table, schema)))
+        let (open, schema) = self.table(table)?;
+        Ok(Arc::new(source::LakeSource::new(open, schema, since(&Options::new(table, &OPTIONS)?)?)))
     }
 
     async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {

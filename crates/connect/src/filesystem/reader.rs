@@ -135,7 +135,7 @@ impl Plan {
 }
 
 /// The value of a partition column as an array of one.
-pub(super) fn partition_array(text: Option<&str>, field: &Field, path: &Path) -> Result<ArrayRef, ConnectError> {
+pub(crate) fn partition_array(text: Option<&str>, field: &Field, path: &Path) -> Result<ArrayRef, ConnectError> {
     let options = CastOptions { safe: false, ..CastOptions::default() };
     let value = cast_with_options(&StringArray::from(vec![text]), field.data_type(), &options);
     let (name, data_type) = (field.name(), sql_type(field.data_type()));

@@ -63,7 +63,7 @@ pub(super) struct RowFile {
 
 enum Rows {
     Csv(Box<CsvWriter<Packed>>),
-    Json(Packed),
+    Json(Box<Packed>),
     Parquet(Box<ArrowWriter<Counted>>),
     Avro(Box<AvroFile<Counted>>),
 }
@@ -78,7 +78,7 @@ impl RowFile {
             Format::Csv(options) => {
                 Rows::Csv(Box::new(CsvWriter::new(Packed::new(counted, table.compression), options, schema)?))
             }
-            Format::Json => Rows::Json(Packed::new(counted, table.compression)),
+            Format::Json => Rows::Json(Box::new(Packed::new(counted, table.compression))),
             Format::Parquet => Rows::Parquet(Box::new(parquet::writer(counted, schema)?)),
             Format::Avro(codec) => Rows::Avro(Box::new(avro::writer(counted, schema, *codec)?)),
         };

@@ -1,6 +1,8 @@
-//! A lake table as a bounded input: its rows as of the moment it is opened, one partition; a position counts rows.
+//! A lake table as a bounded input: its rows as of the moment it is opened, one partition; a position counts rows. Or what is
+//! added to it since a version: see [`super::changes`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -8,6 +10,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
+use super::changes::ChangesReader;
 use super::provider::provider;
 use super::schema::LakeSchema;
 use super::table::LakeTable;
@@ -15,16 +18,18 @@ use crate::conform::Conform;
 use crate::error::ConnectError;
 use crate::source::{PartitionReader, Position, Read, Source};
 
-/// A lake table, read once.
+/// A lake table that is read.
 pub(super) struct LakeSource {
     table: LakeTable,
     schema: Arc<LakeSchema>,
+    /// From which version on changes are read, and how often they are looked for; `None` reads it once.
+    since: Option<(u64, Duration)>,
 }
 
 impl LakeSource {
     /// The rows of `table`.
-    pub(super) fn new(table: LakeTable, schema: Arc<LakeSchema>) -> Self {
-        Self { table, schema }
+    pub(super) fn new(table: LakeTable, schema: Arc<LakeSchema>, since: Option<(u64, Duration)>) -> Self {
+        Self { table, schema, since }
     }
 }
 
@@ -35,7 +40,7 @@ impl Source for LakeSource {
     }
 
     fn is_bounded(&self) -> bool {
-        true
+        self.since.is_none()
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
@@ -47,8 +52,12 @@ impl Source for LakeSource {
         _partition: usize,
         from: Position,
         projection: &[usize],
-        _follow: bool,
+        follow: bool,
     ) -> Result<Box<dyn PartitionReader>, ConnectError> {
+        if let Some(since) = self.since {
+            let table = (self.table.clone(), Arc::clone(&self.schema));
+            return Ok(Box::new(ChangesReader::new(table, since, from, projection, follow)));
+        }
         // One partition, so that rows come in the same order each time and a position means something.
         let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(1));
         let wanted = Arc::new(self.schema.declared.project(projection)?);

@@ -1,5 +1,6 @@
 //! Follows one partition: waits for records, decodes them off tokio's threads, one batch ahead of its caller.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -16,6 +17,10 @@ use crate::source::{PartitionReader, Position, Read};
 /// How long records are gathered once one has come: a batch costs far more than a row.
 const GATHER: Duration = Duration::from_millis(2);
 
+/// The position of a reader that has begun at offset 0, and not for want of anything better: 0 would let a restart decide
+/// again where to begin.
+const BEGUN_AT_0: Position = 1 << 63;
+
 /// A partition being read.
 pub(super) struct TopicReader {
     /// The reading and decoding that is under way. It is kept here, and not in `next`, which may be dropped.
@@ -24,6 +29,8 @@ pub(super) struct TopicReader {
     cursor: Option<Box<Cursor>>,
     high: watch::Receiver<u64>,
     skipped_rows: u64,
+    /// Where reading has begun, to be told before anything is read: a restart does not decide again what *latest* means.
+    beginning: Option<(RecordBatch, Position)>,
 }
 
 type Worked = (Box<Cursor>, Result<Option<(RecordBatch, Position)>, ConnectError>);
@@ -40,12 +47,20 @@ impl TopicReader {
         let topic = table.topic()?;
         // A number that is no partition's is refused by the log, with the numbers there are.
         let partition = u32::try_from(partition).unwrap_or(u32::MAX);
-        let start = if from == 0 { table.start } else { StartAt::Offset(from) };
+        let start = match from {
+            0 => table.start,
+            BEGUN_AT_0 => StartAt::Offset(0),
+            from => StartAt::Offset(from),
+        };
         let high = topic.watch(partition)?;
         let end = if follow { None } else { Some(topic.offsets(partition)?.end) };
         let reader = topic.reader(partition, start)?;
+        let begins = from == 0 && table.start != StartAt::Earliest;
+        let position = if reader.offset() == 0 { BEGUN_AT_0 } else { reader.offset() };
+        let no_rows = RecordBatch::new_empty(Arc::new(table.schema.project(projection)?));
         let cursor = Cursor::new(table, partition, reader, end, projection)?;
-        Ok(Self { work: None, cursor: Some(Box::new(cursor)), high, skipped_rows: 0 })
+        let beginning = begins.then_some((no_rows, position));
+        Ok(Self { work: None, cursor: Some(Box::new(cursor)), high, skipped_rows: 0, beginning })
     }
 
     /// Starts to read on, unless that is under way.
@@ -70,6 +85,9 @@ impl TopicReader {
 #[async_trait]
 impl PartitionReader for TopicReader {
     async fn next(&mut self) -> Result<Read, ConnectError> {
+        if let Some((no_rows, position)) = self.beginning.take() {
+            return Ok(Read::Rows(no_rows, position));
+        }
         loop {
             self.start_work();
             let worked = match &mut self.work {

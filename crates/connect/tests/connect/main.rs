@@ -15,6 +15,7 @@ mod influx;
 mod kafka;
 mod kafka_epochs;
 mod lake;
+mod lake_changes;
 mod lake_failures;
 mod made_up;
 mod postgres;

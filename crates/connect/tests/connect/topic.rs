@@ -33,6 +33,26 @@ async fn produce(project: &Project, partition: u32, values: &[&str]) {
 }
 
 #[tokio::test]
+async fn where_reading_begins_is_decided_once() {
+    for before in [&[][..], &["{\"n\": 1}", "{\"n\": 2}"]] {
+        let project = Project::new();
+        let definition = table("t", "n BIGINT", &with(&[("scan.startup.mode", "latest-offset")]));
+        produce(&project, 0, before).await;
+        let source = project.connectors.source(&definition).unwrap();
+        let mut reader = source.open(0, 0, &[0], true).await.unwrap();
+        let begun = timeout(LONG, reader.next()).await.unwrap().unwrap();
+        let Read::Rows(nothing, position) = begun else { panic!("{begun:?}") };
+        assert_eq!(nothing.num_rows(), 0);
+        drop(reader);
+        // What comes while nobody reads is not skipped, though it is not the latest any more.
+        produce(&project, 0, &["{\"n\": 3}"]).await;
+        let mut reader = source.open(0, position, &[0], false).await.unwrap();
+        let (rows, _) = drain(reader.as_mut()).await.unwrap();
+        assert_eq!(rows.iter().map(|rows| rows.num_rows()).sum::<usize>(), 1);
+    }
+}
+
+#[tokio::test]
 async fn records_become_rows_of_the_wanted_columns() {
     let project = Project::new();
     produce(
