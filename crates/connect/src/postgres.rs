@@ -18,6 +18,7 @@ mod session;
 mod sink;
 mod source;
 mod target;
+mod tls;
 mod transaction;
 mod writer;
 
@@ -43,13 +44,14 @@ use source::PostgresSource;
 use transaction::EPOCH_TABLE;
 use writer::PostgresWriter;
 
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
     "connector",
     "url",
     "table-name",
     "username",
     "password",
     "password-file",
+    "ssl.root-cert",
     "sink.buffer-flush.max-rows",
     "sink.epoch-table",
 ];

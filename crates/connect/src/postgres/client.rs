@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
 
+use super::tls::Tls;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::options::Options;
@@ -23,6 +24,7 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 pub(crate) struct Database {
     table: String,
     config: Config,
+    tls: Tls,
     password_file: Option<PathBuf>,
     /// Host, port and database, for people.
     place: String,
@@ -38,7 +40,10 @@ impl Database {
         let url = options.required("url", "postgresql://user@localhost:5432/database")?;
         // What the parser says may repeat a part of the URL, and with it the password.
         let wrong = || options.refusal("'url' cannot be read; write postgresql://user@host:5432/database");
+        let roots = options.optional("ssl.root-cert").map(|path| project_dir.join(path));
+        let (url, tls) = Tls::of(url, roots).map_err(|reason| options.refusal(reason))?;
         let mut config: Config = url.parse().map_err(|_| wrong())?;
+        tls.check(config.get_ssl_mode()).map_err(|reason| options.refusal(reason))?;
         if let Some(user) = options.optional("username") {
             config.user(user);
         }
@@ -48,18 +53,13 @@ impl Database {
         if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
             return Err(wrong());
         }
-        if config.get_ssl_mode() == SslMode::Require {
-            let reason = "'url' asks for sslmode=require, which this version does not speak; reach the server over a local \
-                          proxy, or leave sslmode out";
-            return Err(options.refusal(reason));
-        }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
         config.application_name("mulgil").keepalives_idle(KEEPALIVE_IDLE);
         let password_file = options.optional("password-file").map(|path| project_dir.join(path));
         let place = place_of(&config);
-        Ok(Self { table: table.name.to_string(), config, password_file, place })
+        Ok(Self { table: table.name.to_string(), config, tls, password_file, place })
     }
 
     /// Host, port and database, for people.
@@ -84,9 +84,19 @@ impl Database {
             let password = tokio::fs::read_to_string(path).await.map_err(failed)?;
             config.password(password.trim_end_matches(['\r', '\n']));
         }
-        let (client, connection) = config.connect(NoTls).await.map_err(|error| self.failed("connect to", &error))?;
+        let failed = |error: tokio_postgres::Error| self.failed("connect to", &error);
+        let is_local = config.get_hosts().iter().all(|host| !matches!(host, Host::Tcp(_)));
         // Ends with the client; whoever waits for an answer hears of its error.
-        tokio::spawn(async move { drop(connection.await) });
+        let client = if config.get_ssl_mode() == SslMode::Disable || (is_local && config.get_hostaddrs().is_empty()) {
+            let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
+            tokio::spawn(async move { drop(connection.await) });
+            client
+        } else {
+            let tls = self.tls.connector().map_err(|reason| self.refusal(reason))?;
+            let (client, connection) = config.connect(tls).await.map_err(failed)?;
+            tokio::spawn(async move { drop(connection.await) });
+            client
+        };
         client.batch_execute(preamble).await.map_err(|error| self.failed("connect to", &error))?;
         Ok(client)
     }
@@ -135,8 +145,9 @@ fn passes(error: &tokio_postgres::Error) -> bool {
     }
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(next) = cause {
-        if next.is::<std::io::Error>() {
-            return true;
+        // A certificate that is not believed is invalid data to the TLS library.
+        if let Some(error) = next.downcast_ref::<std::io::Error>() {
+            return error.kind() != std::io::ErrorKind::InvalidData;
         }
         cause = next.source();
     }

@@ -4,6 +4,7 @@
 //! ends, however it ends, the shell's input is closed, and the shell stops the server and removes the folder.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
@@ -16,9 +17,18 @@ set -e
 printf '%s' "$PASSWORD" > "$DIR/password"
 initdb -D "$DIR/data" -U mulgil --auth=scram-sha-256 --pwfile="$DIR/password" -E UTF8 --locale=C --no-sync >"$DIR/initdb.log" 2>&1 \
   || { cat "$DIR/initdb.log"; exit 1; }
+if [ -n "$PORT" ]; then
+  openssl req -x509 -newkey rsa:2048 -nodes -keyout "$DIR/data/server.key" -out "$DIR/data/server.crt" -days 3650 -subj /CN=localhost \
+    -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:FALSE >"$DIR/openssl.log" 2>&1 || { cat "$DIR/openssl.log"; exit 1; }
+  chmod 600 "$DIR/data/server.key"
+  echo "ssl = on" >> "$DIR/data/postgresql.conf"
+  LISTEN="-c listen_addresses=localhost -c port=$PORT"
+else
+  LISTEN="-c listen_addresses="
+fi
 start() {
   pg_ctl start -w -s -D "$DIR/data" -l "$DIR/server.log" \
-    -o "-c listen_addresses= -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
+    -o "$LISTEN -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
     || { cat "$DIR/server.log"; exit 1; }
 }
 # The server and its children.
@@ -45,6 +55,7 @@ rm -rf "$DIR"
 /// A running server.
 pub(crate) struct Cluster {
     dir: PathBuf,
+    port: Option<u16>,
     /// Stops the server when this process ends.
     _holder: Child,
     /// Where the holder reads and writes.
@@ -60,6 +71,16 @@ impl Cluster {
 
     /// Another one, for a test that stops it.
     pub(crate) fn start() -> Self {
+        Self::listening(None)
+    }
+
+    /// Another one, which listens on a port of `localhost`, with TLS.
+    pub(crate) fn start_with_tls() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::listening(Some(port))
+    }
+
+    fn listening(port: Option<u16>) -> Self {
         let dir = tempfile::Builder::new().prefix("mulgil-pg-").tempdir_in("/tmp").unwrap().keep();
         let programs = programs();
         let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap_or_default());
@@ -76,10 +97,15 @@ impl Cluster {
             command.args(["-c", SCRIPT]);
             command
         };
-        command.env("PATH", path).env("DIR", &dir).env("PASSWORD", PASSWORD).current_dir("/");
+        command
+            .env("PATH", path)
+            .env("DIR", &dir)
+            .env("PASSWORD", PASSWORD)
+            .env("PORT", port.map(|port| port.to_string()).unwrap_or_default())
+            .current_dir("/");
         let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let orders = (holder.stdin.take().unwrap(), BufReader::new(holder.stdout.take().unwrap()));
-        let cluster = Self { dir, _holder: holder, orders: Mutex::new(orders) };
+        let cluster = Self { dir, port, _holder: holder, orders: Mutex::new(orders) };
         wait_until_ready(&mut cluster.orders.lock().unwrap().1);
         cluster
     }
@@ -91,10 +117,21 @@ impl Cluster {
         wait_until_ready(&mut orders.1);
     }
 
+    /// The URL at which it listens, on a host of the test's choice.
+    pub(crate) fn url_of(&self, host: &str) -> String {
+        format!("postgresql://mulgil:{}@{host}:{}/postgres", PASSWORD.replace(' ', "%20"), self.port.unwrap())
+    }
+
+    /// Its certificate.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.dir.join("data/server.crt")
+    }
+
     /// The URL of its database, with the password in it.
     pub(crate) fn url(&self) -> String {
         let host = self.dir.display().to_string().replace('/', "%2F");
-        format!("postgresql://mulgil:{}@{host}/postgres", PASSWORD.replace(' ', "%20"))
+        let port = self.port.map(|port| format!(":{port}")).unwrap_or_default();
+        format!("postgresql://mulgil:{}@{host}{port}/postgres", PASSWORD.replace(' ', "%20"))
     }
 
     /// Runs statements.

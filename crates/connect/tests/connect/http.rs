@@ -11,6 +11,9 @@ use tokio::time::timeout;
 use super::project::{Project, select, table};
 use super::receiver::{Received, Receiver};
 
+/// Options of a table.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 const LONG: Duration = Duration::from_secs(60);
 
 fn hook(url: &str, more: &[(&str, &str)]) -> TableDefinition {
@@ -36,7 +39,7 @@ async fn rows_are_sent_so_many_at_a_time() {
     project.file("secrets/token", "Bearer s3same\n");
     let receiver = Receiver::start();
     let url = format!("{}/hook?a=b", receiver.url());
-    let cases: [(&[(&str, &str)], &str, &str, &[&str]); 3] = [
+    let cases: [(Given<'_>, &str, &str, &[&str]); 3] = [
         (
             &[("batch.size", "2"), ("header.X-From", "mulgil"), ("header-file.Authorization", "secrets/token")],
             "POST",

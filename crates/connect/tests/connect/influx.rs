@@ -13,6 +13,9 @@ use futures::StreamExt;
 use super::project::{Project, select, table};
 use super::receiver::Receiver;
 
+/// Options of a table.
+type Given<'a> = &'a [(&'a str, &'a str)];
+
 fn points(columns: &str, more: &[(&str, &str)]) -> TableDefinition {
     let options: Vec<(&str, &str)> = [("connector", "influxdb")].into_iter().chain(more.iter().copied()).collect();
     table("my points", columns, &options)
@@ -85,7 +88,7 @@ async fn requests_are_what_each_version_of_the_interface_wants() {
     let receiver = Receiver::start();
     let url = receiver.url();
     let with_path = format!("{url}/api/put?x=y");
-    let cases: [(&[(&str, &str)], &str, &str); 4] = [
+    let cases: [(Given<'_>, &str, &str); 4] = [
         (&[("url", &url), ("precision", "us")], "POST /write?precision=u", ""),
         (
             &[("url", &url), ("database", "metrics"), ("token", "t0ken")],

@@ -228,7 +228,8 @@ async fn what_is_wrong_is_said_without_the_password() {
             "connect to localhost:1/x: error connecting",
         ),
         (vec![("url", format!("postgresql://u:{encoded}@local host:port/x"))], "'url' cannot be read"),
-        (vec![("url", format!("{good}?sslmode=require"))], "sslmode=require"),
+        (vec![("url", format!("{good}?sslmode=verify-ca"))], "disable, prefer, require and verify-full"),
+        (vec![("url", good.clone()), ("ssl.root-cert", "x".to_owned())], "'ssl.root-cert' needs sslmode=verify-full"),
         (vec![("url", good.clone()), ("pasword", PASSWORD.to_owned())], "did you mean 'password'?"),
         (vec![], "option 'url' is missing"),
         (vec![("url", good.clone()), ("table-name", "nowhere".to_owned())], "relation \"nowhere\" does not exist"),
@@ -269,6 +270,59 @@ fn options_of_looking_up_are_checked() {
             (Ok(()), None) => {}
             (Err(error), Some(expected)) => assert!(error.to_string().contains(expected), "{error}"),
             (checked, expected) => panic!("{connector} {name} = {value}: {checked:?}, not {expected:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_are_encrypted_as_asked() {
+    let project = Project::new();
+    let cluster = Cluster::start_with_tls();
+    cluster.run("CREATE VIEW encrypted AS SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()");
+    let own = cluster.certificate().display().to_string();
+    let other = Cluster::start_with_tls();
+    let others = other.certificate().display().to_string();
+    project.file("empty.pem", "");
+    let cases: [(&str, &str, &str, &str); 10] = [
+        ("localhost", "disable", "", "false"),
+        ("localhost", "prefer", "", "true"),
+        ("localhost", "require", "", "true"),
+        ("127.0.0.1", "require", "", "true"),
+        ("localhost", "require", &own, "true"),
+        ("localhost", "verify-full", &own, "true"),
+        ("localhost", "verify-full", "", "invalid peer certificate"),
+        ("127.0.0.1", "verify-full", &own, "certificate"),
+        ("localhost", "verify-full", &others, "certificate"),
+        ("localhost", "verify-full", "empty.pem", "there is none in it"),
+    ];
+    for (host, mode, roots, expected) in cases {
+        let url = format!("{}?sslmode={mode}", cluster.url_of(host));
+        let mut options = vec![("connector", "postgres"), ("url", url.as_str())];
+        options.extend((!roots.is_empty()).then_some(("ssl.root-cert", roots)));
+        let found = project.read(&table("encrypted", "ssl BOOLEAN", &options)).await;
+        let found = found.map_or_else(|error| error.to_string(), |rows| text(&rows));
+        assert!(found.contains(expected) && !found.contains(PASSWORD), "{host} {mode} {roots}: {found}");
+        if expected.contains("certificate") {
+            // It does not pass by waiting.
+            let sink = project.connectors.sink(&table("encrypted", "ssl BOOLEAN", &options)).unwrap();
+            let said = sink.transaction().unwrap().last_epoch("p").await.unwrap_err().to_string();
+            assert!(said.contains(expected), "{said}");
+        }
+    }
+    cluster.run("ALTER SYSTEM SET ssl = off");
+    cluster.run("SELECT pg_reload_conf()");
+    for (mode, expected) in [("require", "server does not support TLS"), ("prefer", "false")] {
+        let url = format!("{}?sslmode={mode}", cluster.url_of("localhost"));
+        let options = [("connector", "postgres"), ("url", url.as_str())];
+        let ends = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
+        // The server does what it is told a moment later.
+        loop {
+            let found = project.read(&table("encrypted", "ssl BOOLEAN", &options)).await;
+            let found = found.map_or_else(|error| error.to_string(), |rows| text(&rows));
+            if found.contains(expected) {
+                break;
+            }
+            assert!(tokio::time::Instant::now() < ends, "{mode}: {found}");
         }
     }
 }

@@ -26,6 +26,9 @@ const DELETE: u8 = 3;
 
 type Rows = BoxStream<'static, Result<Batch, ConnectError>>;
 
+/// The kind of a change, and its row.
+type Change = (u8, i64, &'static str);
+
 fn columns(k: Vec<i64>, v: Vec<Option<&str>>) -> RecordBatch {
     let k: ArrayRef = Arc::new(Int64Array::from(k));
     let v: ArrayRef = Arc::new(StringArray::from(v));
@@ -33,7 +36,7 @@ fn columns(k: Vec<i64>, v: Vec<Option<&str>>) -> RecordBatch {
 }
 
 /// Changes of `(k, v)`.
-fn changes(changes: &[(u8, i64, &'static str)]) -> Batch {
+fn changes(changes: &[Change]) -> Batch {
     let rows = columns(changes.iter().map(|(_, k, _)| *k).collect(), changes.iter().map(|(.., v)| Some(*v)).collect());
     Batch { rows, kinds: Some(UInt8Array::from(changes.iter().map(|(kind, ..)| *kind).collect::<Vec<u8>>())) }
 }
@@ -157,7 +160,7 @@ async fn changes_are_merged_by_key_whatever_their_order() {
     let sink = project.connectors.sink(&definition).unwrap();
     assert!(sink.accepts_changes());
     let mut writer = sink.writer(0).await.unwrap();
-    let batches: [(&[(u8, i64, &'static str)], &str); 6] = [
+    let batches: [(&[Change], &str); 6] = [
         (&[(0, 1, "a"), (0, 2, "a"), (0, 1, "b")], "1=b 2=a 9=old"),
         // Of the rows that came and went nothing is left.
         (&[(UPDATE_BEFORE, 1, "b"), (UPDATE_AFTER, 1, "c"), (0, 3, "x"), (DELETE, 3, "x")], "1=c 2=a 9=old"),
