@@ -50,23 +50,8 @@ pub(crate) fn start(
     io: &Handle,
 ) -> Result<JobHandle, JobError> {
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
-    let alignments = connections.alignments();
-    let queue_bytes_max = options.queue_bytes_max;
-    let no_folder = |error| JobError::Plan(format!("the folder for state beyond memory cannot be used: {error}"));
-    let memory = options.state.as_ref().map(StateOptions::memory).transpose().map_err(no_folder)?;
-    let beginnings = connections.sources.iter().map(|(table, source)| (table.clone(), source.beginning())).collect();
     let known = partitions.clone();
-    let bells_of_all = Some(bells.clone());
-    let wiring_options =
-        WiringOptions { queue_bytes_max, bells: bells_of_all, partitions, alignments, beginnings, restored, memory };
-    let mut wiring = wire(graph, wiring_options)?;
-    if folder.is_some() {
-        // An operator that cannot seal its state says so now, not at the first checkpoint.
-        for tasklet in wiring.workers.iter_mut().flatten() {
-            tasklet.chain.seal(false).map_err(operator_failed)?;
-        }
-    }
-    wiring.leave_out_what_has_ended();
+    let mut wiring = wired(graph, &options, (&connections, partitions), (folder.is_some(), restored), &bells)?;
     let view = Arc::new(view_of(&options.name, given, &mut wiring));
 
     let (cancel, cancelled) = mpsc::channel(1);
@@ -130,6 +115,36 @@ pub(crate) fn start(
         ending.end(outcome).await;
     });
     Ok(JobHandle { view, cancel, asks, result, changes })
+}
+
+/// Wires a job, from the cut that it goes on from.
+fn wired(
+    graph: &PhysicalGraph,
+    options: &JobOptions,
+    (connections, partitions): (&Connections, HashMap<String, Vec<String>>),
+    (has_checkpoints, restored): (bool, Option<Cut>),
+    bells: &[Arc<Bell>],
+) -> Result<Wiring, JobError> {
+    let no_folder = |error| JobError::Plan(format!("the folder for state beyond memory cannot be used: {error}"));
+    let beginnings = connections.sources.iter().map(|(table, source)| (table.clone(), source.beginning()));
+    let wiring_options = WiringOptions {
+        queue_bytes_max: options.queue_bytes_max,
+        bells: Some(bells.to_vec()),
+        partitions,
+        alignments: connections.alignments(),
+        beginnings: beginnings.collect(),
+        restored,
+        memory: options.state.as_ref().map(StateOptions::memory).transpose().map_err(no_folder)?,
+    };
+    let mut wiring = wire(graph, wiring_options)?;
+    if has_checkpoints {
+        // An operator that cannot seal its state says so now, not at the first checkpoint.
+        for tasklet in wiring.workers.iter_mut().flatten() {
+            tasklet.chain.seal(false).map_err(operator_failed)?;
+        }
+    }
+    wiring.leave_out_what_has_ended();
+    Ok(wiring)
 }
 
 /// The counters of a job; its edges move there.

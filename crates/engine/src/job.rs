@@ -173,8 +173,11 @@ async fn go_on(
     Ok((folder, Some(cut)))
 }
 
+/// Sources, by table.
+pub type Sources = HashMap<String, Arc<dyn Source>>;
+
 /// Sinks, by table.
-type Sinks = HashMap<String, Arc<dyn Sink>>;
+pub type Sinks = HashMap<String, Arc<dyn Sink>>;
 
 /// The sources and sinks of a job, by table.
 pub(crate) struct Connections {
@@ -300,7 +303,7 @@ impl Connections {
 /// It cannot be given: which table is in the way, why, and what to do.
 pub fn guarantee(
     graph: &Graph,
-    (sources, sinks): (&HashMap<String, Arc<dyn Source>>, &HashMap<String, Arc<dyn Sink>>),
+    (sources, sinks): (&Sources, &Sinks),
     asked: Option<Guarantee>,
     has_checkpoints: bool,
 ) -> Result<Given, String> {

@@ -3,11 +3,11 @@
 mod changelog;
 mod explain;
 mod frame;
+mod job;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -17,12 +17,12 @@ use mulgil_connect::definition::TableName;
 use mulgil_connect::guarantee::Guarantee;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::source::Source;
+use mulgil_dataflow::restart::RestartStrategy;
 use mulgil_dataflow::spill::StateBudget;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::EarlyFire;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::error::JobError;
-use mulgil_engine::job::{Job, JobOptions};
 use mulgil_engine::state_files::StateOptions;
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::options::{Settings, StreamOptions};
@@ -30,19 +30,16 @@ use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
 use mulgil_sql::stream::{RESULT_SINK, StreamPlan};
-use tokio::runtime::Handle;
 
 use self::changelog::ChangelogSink;
 pub use self::explain::{ExplainOptions, explain, guarantee_of_view};
 pub use self::frame::{run_frame, run_frame_into};
+use self::job::run_job;
 use crate::result::{ResultError, ResultTable};
 use crate::sink::ResultSink;
 
 /// The most final rows, or changes, that a streaming `SELECT` may gather in memory.
 const GATHERED_ROWS_MAX: usize = 50_000_000;
-
-/// How long what a stream without end has written may wait until it is seen.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How statements run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +64,8 @@ pub struct RunOptions {
     /// What is promised of the rows of an `INSERT` in stream mode; the strongest that there is where nothing is said. Views
     /// say so for themselves.
     pub guarantee: Option<Guarantee>,
+    /// How an `INSERT` that follows and keeps checkpoints is started again when it has failed. Views say so for themselves.
+    pub restart: RestartStrategy,
     /// Limits of a batch query.
     pub session: SessionOptions,
     /// How long late rows update the windows of a bare query in stream mode.
@@ -106,6 +105,9 @@ impl RunOptions {
         if settings.says("guarantee") {
             self.guarantee = stated.guarantee;
         }
+        if settings.says_any("restart-strategy.") {
+            self.restart = stated.restart;
+        }
     }
 }
 
@@ -117,6 +119,7 @@ impl Default for RunOptions {
             follow: false,
             checkpoints: None,
             guarantee: None,
+            restart: RestartStrategy::default(),
             session: SessionOptions::default(),
             allowed_lateness_ms: 0,
             early_fire: None,
@@ -270,49 +273,6 @@ async fn run_statement(
         }
         (StatementKind::CreateTable(_) | StatementKind::CreateView(_) | StatementKind::Set(_), _) => {
             Ok(StatementResult::Declared(String::new()))
-        }
-    }
-}
-
-/// Runs a stream to the end of its input. Gives the number of rows written to its sink.
-async fn run_job(
-    session: &Session,
-    plan: StreamPlan,
-    options: &RunOptions,
-    sink_name: String,
-    sink: Arc<dyn Sink>,
-) -> Result<u64, RunError> {
-    let follow = options.follow && sink_name != RESULT_SINK;
-    let job_options = JobOptions {
-        name: sink_name.clone(),
-        parallelism: options.parallelism,
-        follow,
-        // Without checkpoints, what a stream that does not end has written is to be seen all the same.
-        commit_interval: (follow && options.checkpoints.is_none()).then_some(COMMIT_INTERVAL),
-        checkpoints: options
-            .checkpoints
-            .clone()
-            .filter(|_| sink_name != RESULT_SINK)
-            .map(|checkpoints| checkpoints.of(&sink_name)),
-        // What a SELECT gives is gathered anew each time.
-        guarantee: options.guarantee.filter(|_| sink_name != RESULT_SINK),
-        state: options.state.as_ref().map(|state| state.of(&sink_name)),
-        // Started again, it goes on from its last checkpoint.
-        finds_partitions: follow && options.checkpoints.is_some(),
-        ..JobOptions::default()
-    };
-    let mut rows = 0;
-    loop {
-        let sources = sources(session, &plan)?;
-        let mut sinks = side_sinks(session, &plan)?;
-        sinks.insert(sink_name.clone(), Arc::clone(&sink));
-        let job = Job::start(plan.graph.clone(), job_options.clone(), sources, sinks, &Handle::current()).await?;
-        let ended = job.join().await;
-        rows += job.status().sinks.iter().filter(|sink| sink.table == sink_name).map(|sink| sink.rows).sum::<u64>();
-        match ended {
-            Ok(_) => return Ok(rows),
-            Err(JobError::NewPartitions { .. }) => {}
-            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -82,6 +82,11 @@ impl Settings {
         StreamOptions::read(&self.written, place).map_err(|mistake| mistake.in_file(file))
     }
 
+    /// Whether something was said about an option that begins so.
+    pub fn says_any(&self, beginning: &str) -> bool {
+        self.written.keys().any(|option| option.starts_with(beginning))
+    }
+
     /// Whether something was said about an option.
     pub fn says(&self, option: &str) -> bool {
         self.written.contains_key(option)

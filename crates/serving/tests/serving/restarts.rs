@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mulgil_connect::definition::TableName;
-use mulgil_serving::run::collect;
+use mulgil_engine::checkpoint::CheckpointOptions;
+use mulgil_serving::run::{Mode, RunOptions, collect};
 use mulgil_serving::status::{ViewState, ViewStatus};
 use mulgil_serving::views::{Views, ViewsOptions};
 use tokio::io::AsyncWriteExt;
@@ -120,4 +121,39 @@ async fn a_view_that_is_not_to_be_started_again_is_not() {
     // A stop ends waiting.
     views.stop(&counted()).await.unwrap();
     views.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_insert_that_follows_is_started_again_as_often_as_it_says() {
+    let project = Project::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    drop(listener);
+    let sql = format!(
+        "CREATE TABLE lines (line STRING) WITH ('connector' = 'socket', 'hostname' = '127.0.0.1', 'port' = '{port}');
+         CREATE TABLE kept (line STRING) WITH ('connector' = 'log', 'topic' = 'kept', 'format' = 'json');
+         SET 'restart-strategy.exponential-delay.initial-backoff' = '1 ms';
+         SET 'restart-strategy.exponential-delay.max-backoff' = '2 ms';
+         SET 'restart-strategy.exponential-delay.attempts-before-reset-backoff' = '{{tries}}';
+         INSERT INTO kept SELECT line FROM lines"
+    );
+    let options = RunOptions {
+        mode: Mode::Stream,
+        follow: true,
+        checkpoints: Some(CheckpointOptions::new(project.dir.path().join("checkpoints"))),
+        ..RunOptions::default()
+    };
+    let catalog = project.catalog("");
+    let few = project.run(&catalog, &sql.replace("{tries}", "3"), &options).await.unwrap_err().to_string();
+    assert!(few.contains("refused"), "{few}");
+    // With more tries it is still there when somebody listens.
+    let listen = async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+        let _connected = tokio::time::timeout(TIMEOUT, listener.accept()).await.unwrap().unwrap();
+    };
+    let many = sql.replace("{tries}", "1000000");
+    tokio::select! {
+        ended = project.run(&catalog, &many, &options) => panic!("it ended: {ended:?}"),
+        () = listen => {}
+    }
 }
