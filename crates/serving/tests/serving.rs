@@ -11,6 +11,7 @@ mod broker;
 #[path = "serving/changes.rs"]
 mod changes;
 #[path = "../../connect/tests/connect/cluster.rs"]
+#[allow(dead_code, reason = "TLS is for the tests of `connect`")]
 mod cluster;
 #[path = "serving/early.rs"]
 mod early;
@@ -50,6 +51,9 @@ mod postgres;
 mod property;
 #[path = "serving/ranks.rs"]
 mod ranks;
+#[path = "../../connect/tests/connect/receiver.rs"]
+#[allow(dead_code, reason = "some of it is for the tests of `connect`")]
+mod receiver;
 #[path = "serving/restarts.rs"]
 mod restarts;
 #[path = "serving/rolling.rs"]
@@ -62,5 +66,7 @@ mod scripted;
 mod slt;
 #[path = "serving/views.rs"]
 mod views;
+#[path = "serving/webhooks.rs"]
+mod webhooks;
 #[path = "serving/windows.rs"]
 mod windows;
