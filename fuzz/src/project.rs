@@ -39,6 +39,7 @@ impl Project {
             project_dir: dir.path().to_owned(),
             lake_dir: dir.path().join("lake"),
             log: Some(log.clone()),
+            object_storage: Default::default(),
         });
         let mut catalog = Catalog::default();
         for (number, (columns, options)) in tables.iter().enumerate() {

@@ -20,7 +20,12 @@ const WATERMARK: &str = "WATERMARK FOR date_time AS date_time - INTERVAL '4' SEC
 
 /// The connectors over a folder of files.
 pub fn connectors(dir: &Path) -> Arc<Connectors> {
-    let options = ConnectorsOptions { project_dir: dir.to_owned(), lake_dir: dir.join("lake"), log: None };
+    let options = ConnectorsOptions {
+        project_dir: dir.to_owned(),
+        lake_dir: dir.join("lake"),
+        log: None,
+        object_storage: Default::default(),
+    };
     Arc::new(Connectors::new(options))
 }
 

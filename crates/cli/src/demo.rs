@@ -85,6 +85,7 @@ async fn replay_year(project: &Path, log: &EventLog, speed: Speed) -> Result<()>
         project_dir: project.to_owned(),
         lake_dir: local(project, &folder.project.lake, "lake")?,
         log: Some(log.clone()),
+        object_storage: crate::place::object_storage(),
     }));
     let (catalog, _) = folder.catalog(&connectors);
     let query = tokio::fs::read_to_string(project.join("sql/replay.sql")).await?;

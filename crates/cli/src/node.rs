@@ -71,6 +71,7 @@ impl Node {
             project_dir: project_dir.clone(),
             lake_dir: local(&project_dir, &settings.lake, "lake")?,
             log: Some(log.clone()),
+            object_storage: crate::place::object_storage(),
         }));
         let history_path = local(&project_dir, &settings.history, "history")?;
         let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&history_path).await?);

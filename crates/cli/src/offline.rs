@@ -43,7 +43,12 @@ impl Offline {
     /// The same, over an event log that is open already.
     pub(crate) fn with_log(dir: &Path, log: Option<EventLog>) -> Result<Self> {
         if !dir.join(PROJECT_FILE).is_file() {
-            let options = ConnectorsOptions { project_dir: dir.to_owned(), lake_dir: dir.join(".mulgil/lake"), log };
+            let options = ConnectorsOptions {
+                project_dir: dir.to_owned(),
+                lake_dir: dir.join(".mulgil/lake"),
+                log,
+                object_storage: crate::place::object_storage(),
+            };
             return Ok(Self { catalog: Arc::default(), connectors: Arc::new(Connectors::new(options)) });
         }
         let folder = Folder::read(dir)?;
@@ -52,7 +57,12 @@ impl Offline {
             None => read_only_log(&dir.join(&folder.project.log))?,
         };
         let lake_dir = local(dir, &folder.project.lake, "lake")?;
-        let connectors = Arc::new(Connectors::new(ConnectorsOptions { project_dir: dir.to_owned(), lake_dir, log }));
+        let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+            project_dir: dir.to_owned(),
+            lake_dir,
+            log,
+            object_storage: crate::place::object_storage(),
+        }));
         let (catalog, problems) = folder.catalog(&connectors);
         for problem in problems {
             remark(&format!("{}:{}: {}", problem.file, problem.line.unwrap_or(1), problem.message));

@@ -51,19 +51,24 @@ pub(crate) trait Connector: Send + Sync {
 
     /// The table as the target of a batch write.
     fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        let conform = Conform::new(table.name.to_string(), table.writable_schema());
-        Ok(Arc::new(AppendOnly { definition: table.clone(), sink: self.sink(table)?, conform }))
+        Ok(Arc::new(AppendOnly::new(table, self.sink(table)?)))
     }
 }
 
 /// Batch writes through a sink: they can only append. Systems without transactions show rows as they come.
-struct AppendOnly {
+pub(crate) struct AppendOnly {
     definition: TableDefinition,
     sink: Arc<dyn Sink>,
     conform: Conform,
 }
 
 impl AppendOnly {
+    /// Appends through `sink`.
+    pub(crate) fn new(table: &TableDefinition, sink: Arc<dyn Sink>) -> Self {
+        let conform = Conform::new(table.name.to_string(), table.writable_schema());
+        Self { definition: table.clone(), sink, conform }
+    }
+
     fn refuse(&self) -> ConnectError {
         refusal(
             &self.definition,

@@ -17,6 +17,7 @@ use crate::influx::InfluxConnector;
 use crate::kafka::KafkaConnector;
 use crate::lake::Lake;
 use crate::lookup::LookupOptions;
+use crate::object_storage::ObjectStorageOptions;
 use crate::options::{refusal, suggestion};
 use crate::partition::PartitionColumns;
 use crate::postgres::PostgresConnector;
@@ -38,6 +39,8 @@ pub struct ConnectorsOptions {
     pub lake_dir: PathBuf,
     /// The embedded event log, where there is one.
     pub log: Option<EventLog>,
+    /// How `s3://` paths are reached.
+    pub object_storage: ObjectStorageOptions,
 }
 
 /// Makes sources, sinks, providers and writers. One per process: it holds the lake's tables open.
@@ -48,15 +51,16 @@ pub struct Connectors {
 impl Connectors {
     /// Connectors for a project.
     pub fn new(options: ConnectorsOptions) -> Self {
-        let lake = Lake::new(options.project_dir.clone(), options.lake_dir);
-        Self::with_lake(options.project_dir, options.log, lake)
+        let lake = Lake::new(options.project_dir.clone(), options.lake_dir.clone());
+        Self::with_lake(options, lake)
     }
 
     /// Connectors for a project, with a lake made elsewhere: on other storage, for example.
-    pub fn with_lake(project_dir: PathBuf, log: Option<EventLog>, lake: Lake) -> Self {
+    pub fn with_lake(options: ConnectorsOptions, lake: Lake) -> Self {
+        let ConnectorsOptions { project_dir, log, object_storage, .. } = options;
         Self {
             connectors: vec![
-                Box::new(FilesystemConnector::new(project_dir.clone(), log.clone())),
+                Box::new(FilesystemConnector::new(project_dir.clone(), log.clone(), object_storage)),
                 Box::new(TopicConnector::new(log.clone())),
                 Box::new(lake),
                 Box::new(PostgresConnector::new(project_dir.clone())),

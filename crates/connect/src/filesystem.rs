@@ -1,8 +1,9 @@
 //! Files and folders: `'connector' = 'filesystem'`.
 //!
 //! The path is one file, or a folder with files in it, one folder a partition (`day=2013-01-01/`) where the table is
-//! `PARTITIONED BY`. Names that begin with `.` or `_` are not data. Text files may be compressed with gzip or Zstandard.
+//! `PARTITIONED BY`; in object storage, `s3://bucket/folder`. Names that begin with `.` or `_` are not data. Text files may be compressed with gzip or Zstandard.
 
+mod bucket;
 mod listing;
 mod marking;
 mod provider;
@@ -26,12 +27,13 @@ use mulgil_log::EventLog;
 use tokio::sync::OnceCell;
 
 use crate::bad_rows::{self, BadRows};
-use crate::connector::Connector;
+use crate::connector::{AppendOnly, Connector};
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::format::avro::{self, AvroCodec};
 use crate::format::csv::{self, CsvOptions};
 use crate::format::json;
+use crate::object_storage::{ObjectFolder, ObjectStorageOptions};
 use crate::options::Options;
 use crate::sink::Sink;
 use crate::source::{PartitionReader, Position, Source};
@@ -52,16 +54,17 @@ use writer::{FileSink, FilesWriter};
 pub(crate) struct FilesystemConnector {
     project_dir: PathBuf,
     log: Option<EventLog>,
+    object_storage: ObjectStorageOptions,
 }
 
 impl FilesystemConnector {
-    /// Paths are relative to `project_dir`; dead letters go to `log`.
-    pub(crate) fn new(project_dir: PathBuf, log: Option<EventLog>) -> Self {
-        Self { project_dir, log }
+    /// Paths are relative to `project_dir`, or in object storage; dead letters go to `log`.
+    pub(crate) fn new(project_dir: PathBuf, log: Option<EventLog>, object_storage: ObjectStorageOptions) -> Self {
+        Self { project_dir, log, object_storage }
     }
 
     fn files(&self, table: &TableDefinition) -> Result<Files, ConnectError> {
-        Files::new(table, &self.project_dir, self.log.as_ref())
+        Files::new(table, (&self.project_dir, &self.object_storage), self.log.as_ref())
     }
 
     fn files_writer(&self, table: &TableDefinition) -> Result<FilesWriter, ConnectError> {
@@ -82,6 +85,9 @@ impl Connector for FilesystemConnector {
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
         let files = self.files(table)?;
+        if files.monitor_interval.is_some() && files.bucket.is_some() {
+            return Err(files.refusal("'source.monitor-interval' watches local folders only, not object storage"));
+        }
         if files.monitor_interval.is_some() && files.path.is_file() {
             let path = files.path.display();
             return Err(files.refusal(format!("'source.monitor-interval' watches a folder, and {path} is a file")));
@@ -103,7 +109,12 @@ impl Connector for FilesystemConnector {
     }
 
     fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        Ok(Arc::new(self.files_writer(table)?))
+        let writer = self.files_writer(table)?;
+        Ok(match writer.files.bucket {
+            // Nothing in object storage can take the place of several objects at once.
+            Some(_) => Arc::new(AppendOnly::new(table, self.sink(table)?)),
+            None => Arc::new(writer),
+        })
     }
 }
 
@@ -157,6 +168,8 @@ pub(crate) struct Files {
     table: String,
     /// The file or folder.
     path: PathBuf,
+    /// Where the files are in truth, if not at `path`: then that is where they are put together.
+    bucket: Option<ObjectFolder>,
     format: Format,
     /// How text is packed when it is written; what is read says so itself.
     compression: Compression,
@@ -178,12 +191,17 @@ impl Files {
     /// The table that a definition describes. Touches no file.
     pub(crate) fn new(
         table: &TableDefinition,
-        project_dir: &Path,
+        (project_dir, object_storage): (&Path, &ObjectStorageOptions),
         log: Option<&EventLog>,
     ) -> Result<Self, ConnectError> {
         let options = Options::new(table, &allowed(table))?;
         options.required("format", "csv")?;
-        let path = project_dir.join(options.required("path", "data/flights.csv")?);
+        let place = options.required("path", "data/flights.csv")?;
+        let bucket = ObjectFolder::is_url(place).then(|| ObjectFolder::open(place, object_storage)).transpose()?;
+        let path = match &bucket {
+            Some(_) => project_dir.join(".mulgil/working/files").join(place.trim_start_matches("s3://")),
+            None => project_dir.join(place),
+        };
         let format = options.one_of("format", &FormatName::ALL, FormatName::Csv)?;
         let compression = Compression::of_extension(path.extension().and_then(|extension| extension.to_str()));
         let compression = options.one_of("compression", &Compression::CHOICES, compression)?;
@@ -211,6 +229,7 @@ impl Files {
         Ok(Self {
             table,
             path,
+            bucket,
             format,
             compression,
             bad_rows,

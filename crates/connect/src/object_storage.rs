@@ -3,6 +3,8 @@
 //! Settings have the names that Amazon's own tools have given them. Reading no environment, this module is told them; keys
 //! never come into a message.
 
+mod calls;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use object_store::ObjectStore;
 use object_store::aws::{AmazonS3Builder, S3ConditionalPut};
 use object_store::path::Path;
 
+pub use self::calls::ObjectCalls;
 use crate::error::ConnectError;
 
 /// How an S3-compatible storage is reached. Without keys, requests are not signed.

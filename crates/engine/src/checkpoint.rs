@@ -24,9 +24,9 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use mulgil_connect::error::ConnectError;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_dataflow::state::StoreError;
-use tokio::runtime::Handle;
 
 use self::remote::Remote;
 
@@ -65,14 +65,14 @@ impl CheckpointOptions {
     /// # Errors
     /// The folder cannot be removed, or object storage cannot be reached.
     pub async fn forget(&self) -> Result<(), CheckpointError> {
-        let (options, io) = (self.clone(), Handle::current());
+        let (folder, remote) = (self.folder.clone(), self.remote.as_ref().map(ObjectFolder::calls));
         let forgotten = tokio::task::spawn_blocking(move || {
-            if let Some(remote) = options.remote {
-                Remote::new(remote, io).remove_all()?;
+            if let Some(remote) = remote {
+                Remote(remote).remove_all()?;
             }
-            match fs::remove_dir_all(&options.folder) {
+            match fs::remove_dir_all(&folder) {
                 Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-                removed => removed.during("remove", &options.folder),
+                removed => removed.during("remove", &folder),
             }
         });
         match forgotten.await {
@@ -96,15 +96,8 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// Object storage refused, or could not be reached.
-    #[error("cannot {action} {url}: {reason}")]
-    Storage {
-        /// What was tried.
-        action: &'static str,
-        /// The object.
-        url: String,
-        /// What it said.
-        reason: String,
-    },
+    #[error(transparent)]
+    Storage(#[from] ConnectError),
     /// Another process has written the checkpoint that this one was about to write.
     #[error("{url} is there already: another process runs the same pipeline; stop one of them")]
     Taken {

@@ -40,7 +40,12 @@ pub fn bubbles_per_minute(plays: Frame) -> Result<Frame, SqlError> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let project_dir = std::env::current_dir()?;
     let lake_dir = project_dir.join(".mulgil/lake");
-    let connectors = Arc::new(Connectors::new(ConnectorsOptions { project_dir, lake_dir, log: None }));
+    let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+        project_dir,
+        lake_dir,
+        log: None,
+        object_storage: Default::default(),
+    }));
     let tables = format!(
         "CREATE TABLE plays ({PLAYS}) WITH ('connector' = 'socket', 'port' = '9999');
          CREATE TABLE minutes (minute TIMESTAMP(3), bubbles BIGINT) WITH ('connector' = 'print');"

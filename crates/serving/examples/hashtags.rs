@@ -33,7 +33,12 @@ CREATE TABLE top (tag VARCHAR, uses BIGINT) WITH ('connector' = 'print');
 async fn main() -> Result<(), Box<dyn Error>> {
     let project_dir = std::env::current_dir()?;
     let lake_dir = project_dir.join(".mulgil/lake");
-    let connectors = Arc::new(Connectors::new(ConnectorsOptions { project_dir, lake_dir, log: None }));
+    let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+        project_dir,
+        lake_dir,
+        log: None,
+        object_storage: Default::default(),
+    }));
     let (catalog, problems) = Catalog::load_checked(&[(PathBuf::from("tables.sql"), TABLES.to_owned())], &connectors);
     if let Some(problem) = problems.into_iter().next() {
         return Err(SqlError::from(problem).into());

@@ -42,7 +42,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let file = std::env::args().nth(1);
     let project_dir = std::env::current_dir()?;
     let lake_dir = project_dir.join(".mulgil/lake");
-    let connectors = Arc::new(Connectors::new(ConnectorsOptions { project_dir, lake_dir, log: None }));
+    let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+        project_dir,
+        lake_dir,
+        log: None,
+        object_storage: Default::default(),
+    }));
     let declared = [(PathBuf::from("word_count.sql"), tables(file.as_deref()))];
     let (catalog, problems) = Catalog::load_checked(&declared, &connectors);
     if let Some(problem) = problems.into_iter().next() {

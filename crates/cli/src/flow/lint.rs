@@ -37,8 +37,12 @@ pub(crate) fn execute(arguments: &Arguments, files: &[PathBuf]) -> Result<Exit> 
 
 fn check(project: &Path) -> Result<Vec<Finding>> {
     let folder = Folder::read(project)?;
-    let options =
-        ConnectorsOptions { project_dir: project.to_owned(), lake_dir: project.join(&folder.project.lake), log: None };
+    let options = ConnectorsOptions {
+        project_dir: project.to_owned(),
+        lake_dir: project.join(&folder.project.lake),
+        log: None,
+        object_storage: crate::place::object_storage(),
+    };
     let (_, sql_problems) = folder.catalog(&Connectors::new(options));
     let mut findings: Vec<Finding> = folder
         .problems

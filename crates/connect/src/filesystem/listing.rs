@@ -36,6 +36,9 @@ impl Files {
     pub(crate) async fn stamps(&self) -> Result<String, ConnectError> {
         let table = self.clone();
         let stamped = tokio::task::spawn_blocking(move || {
+            if let Some(calls) = table.calls() {
+                return table.object_stamps(&calls);
+            }
             let mut stamps = String::new();
             for file in table.list_blocking()? {
                 let metadata = fs::metadata(&file.path).map_err(file_error("open", &file.path))?;
@@ -47,6 +50,9 @@ impl Files {
     }
 
     pub(super) fn list_blocking(&self) -> Result<Vec<DataFile>, ConnectError> {
+        if let Some(calls) = self.calls() {
+            return self.list_objects(&calls);
+        }
         let metadata = fs::metadata(&self.path).map_err(file_error("open", &self.path))?;
         if metadata.is_file() {
             if !self.partitioned_by.is_empty() {
@@ -96,7 +102,12 @@ impl Files {
         Ok(())
     }
 
-    fn partition_value(&self, path: &Path, name: &str, column: &str) -> Result<Option<String>, ConnectError> {
+    pub(super) fn partition_value(
+        &self,
+        path: &Path,
+        name: &str,
+        column: &str,
+    ) -> Result<Option<String>, ConnectError> {
         let value = name.strip_prefix(column).and_then(|rest| rest.strip_prefix('='));
         match value {
             Some(NULL_PARTITION) => Ok(None),

@@ -164,18 +164,21 @@ impl RowReader {
     fn open(table: &Files, path: &Path, plan: &Plan, from: Position) -> Result<Self, ConnectError> {
         let at_line = |stop| at_line(path, stop);
         let wanted = Arc::new(table.file_schema.project(&plan.file_projection)?);
+        // What is open stays open when its name is gone.
+        let fetched = table.fetched(table.calls().as_ref(), path)?;
+        let local = fetched.as_ref().map_or(path, |file| file.path());
         if table.format == Format::Parquet {
-            let file = File::open(path).map_err(file_error("open", path))?;
+            let file = File::open(local).map_err(file_error("open", path))?;
             let batch_rows = batch_rows(&wanted);
             let reader = ParquetReader::new(file, &table.file_schema, wanted, from, batch_rows);
             return Ok(Self::Parquet(Box::new(reader.map_err(at_line)?)));
         }
         if let Format::Avro(_) = table.format {
-            let file = BufReader::with_capacity(64 * 1024, File::open(path).map_err(file_error("open", path))?);
+            let file = BufReader::with_capacity(64 * 1024, File::open(local).map_err(file_error("open", path))?);
             let reader = AvroReader::new(file, &table.file_schema, wanted, from, BATCH_ROWS);
             return Ok(Self::Avro(Box::new(reader.map_err(at_line)?)));
         }
-        let text = open_text(path).map_err(file_error("open", path))?;
+        let text = open_text(local).map_err(file_error("open", path))?;
         if let Format::Csv(options) = &table.format {
             let reader = CsvReader::new(text, options, &table.file_schema, &plan.file_projection);
             let mut reader = reader.map_err(at_line)?;

@@ -103,7 +103,7 @@ impl Sink for FolderSink {
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
-        let own = Staging::new(&self.writer.files.path, &format!("{}-{subtask}", unique()));
+        let own = Staging::new(&self.writer.files, &format!("{}-{subtask}", unique()));
         let job = self.job.get().cloned();
         lock(&self.shared.watermarks).insert(subtask, Watermark::UNKNOWN);
         Ok(Box::new(FolderWriter {
@@ -120,9 +120,10 @@ impl Sink for FolderSink {
     }
 
     async fn begin(&self, job: &str, last: Option<(u64, &[String])>) -> Result<(), ConnectError> {
-        let staging = self.job.get_or_init(|| Staging::new(&self.writer.files.path, job)).clone();
+        let staging = self.job.get_or_init(|| Staging::new(&self.writer.files, job)).clone();
         let number = last.map_or(0, |(number, _)| number);
-        let published = staging.published()?;
+        let noted = staging.clone();
+        let published = blocking(move || noted.published()).await?;
         if let Some(ahead) = published.filter(|published| last.is_none() || published.checkpoint > number) {
             return Err(self.writer.files.refusal(format!(
                 "it has the rows of checkpoint {} of {job}, which is gone: going on would write rows twice; empty the folder, \
@@ -317,6 +318,7 @@ impl Place {
 
     fn close(&self, open: &mut Open, file: OpenFile) -> Result<(), ConnectError> {
         file.rows.finish().map_err(|source| self.failed("write", &file.name, source))?;
+        self.staging.close(&file.name)?;
         open.closed.push(file.name);
         Ok(())
     }
@@ -326,7 +328,7 @@ impl Place {
         let mut staged = Vec::new();
         for (values, mut file) in std::mem::take(&mut open.files) {
             let stays = !is_last && self.rolling.stays_open(file.rows.bytes(), file.began.elapsed());
-            if stays && RowFile::goes_on(&self.table.format) {
+            if stays && self.staging.keeps_open() && RowFile::goes_on(&self.table.format) {
                 let length = file.rows.sync().map_err(|source| self.failed("sync", &file.name, source))?;
                 staged.push(Staged::Open(file.name.clone(), length));
                 open.files.insert(values, file);
@@ -389,7 +391,9 @@ impl SinkWriter for FolderWriter {
 impl Drop for FolderWriter {
     fn drop(&mut self) {
         if !self.has_checkpoints {
-            self.staging.remove();
+            let staging = self.staging.clone();
+            // A runtime that is going down takes what is staged with it.
+            let _ = tokio::runtime::Handle::try_current().map(|io| io.spawn_blocking(move || staging.remove()));
         }
     }
 }

@@ -38,8 +38,13 @@ impl Target {
     /// What is there; else a file if the path has an extension, and a folder if it has none.
     pub(super) fn of(table: &Files) -> Self {
         let path = fs::canonicalize(&table.path).unwrap_or_else(|_| table.path.clone());
-        let is_file =
-            if path.exists() { path.is_file() } else { table.partitioned_by.is_empty() && path.extension().is_some() };
+        let is_file = if table.bucket.is_some() {
+            false
+        } else if path.exists() {
+            path.is_file()
+        } else {
+            table.partitioned_by.is_empty() && path.extension().is_some()
+        };
         if is_file { Self::File(path) } else { Self::Folder(path) }
     }
 

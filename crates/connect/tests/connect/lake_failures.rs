@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use mulgil_connect::connectors::Connectors;
+use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_connect::lake::Lake;
 use object_store::path::Path;
 use object_store::{
@@ -72,7 +72,7 @@ async fn a_full_disk_leaves_the_table_as_it_was() {
     let disk = Arc::new(SmallDisk { storage: Lake::durable_storage(), free_bytes: AtomicI64::new(i64::MAX) });
     let dir = project.dir.path().to_owned();
     let lake = Lake::with_storage(dir.clone(), dir.join("lake"), Arc::clone(&disk) as Arc<dyn ObjectStore>);
-    let connectors = Connectors::with_lake(dir.clone(), None, lake);
+    let connectors = Connectors::with_lake(options(&dir), lake);
     let table = partitioned_by(table("raw.t", "x BIGINT, day STRING", &[("connector", "delta")]), &["day"]);
     let writer = connectors.writer(&table).unwrap();
     let one = vec![("day".to_owned(), "one".to_owned())];
@@ -106,7 +106,7 @@ async fn a_disk_that_is_full_from_the_start_is_said_so() {
     let project = Project::new();
     let disk = Arc::new(SmallDisk { storage: Lake::durable_storage(), free_bytes: AtomicI64::new(0) });
     let dir = project.dir.path().to_owned();
-    let connectors = Connectors::with_lake(dir.clone(), None, Lake::with_storage(dir.clone(), dir.join("lake"), disk));
+    let connectors = Connectors::with_lake(options(&dir), Lake::with_storage(dir.clone(), dir.join("lake"), disk));
     let table = table("t", "x BIGINT", &[("connector", "delta")]);
     let error = connectors.writer(&table).unwrap().append(select("SELECT 1 AS x").await).await.unwrap_err();
     assert!(error.to_string().contains("lake table t: cannot open the table: no space is left"), "{error}");
@@ -129,4 +129,13 @@ async fn files_that_no_commit_names_are_not_read() {
     let other = project.reopened();
     other.writer(&table).unwrap().append(select("SELECT 2 AS x").await).await.unwrap();
     assert!(project.query(&table, count).await.unwrap().contains("| 2 |"));
+}
+
+fn options(dir: &std::path::Path) -> ConnectorsOptions {
+    ConnectorsOptions {
+        project_dir: dir.to_owned(),
+        lake_dir: dir.join("lake"),
+        log: None,
+        object_storage: mulgil_connect::object_storage::ObjectStorageOptions::default(),
+    }
 }

@@ -4,6 +4,7 @@
 mod avro;
 mod bad_input;
 mod broker;
+mod bucket;
 mod cluster;
 mod dead_letters;
 mod definitions;
@@ -18,6 +19,7 @@ mod lake;
 mod lake_changes;
 mod lake_failures;
 mod made_up;
+mod objects;
 mod postgres;
 mod postgres_writes;
 mod project;

@@ -14,6 +14,7 @@ use datafusion::prelude::SessionContext;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_connect::definition::{ColumnDefinition, MetadataDefinition, TableDefinition, TableName};
 use mulgil_connect::error::ConnectError;
+use mulgil_connect::object_storage::ObjectStorageOptions;
 use mulgil_connect::source::{PartitionReader, Position, Read};
 use mulgil_log::{EventLog, LogOptions};
 use tempfile::TempDir;
@@ -32,8 +33,21 @@ impl Project {
             project_dir: dir.path().to_owned(),
             lake_dir: dir.path().join("lake"),
             log: Some(log.clone()),
+            object_storage: Default::default(),
         });
         Self { dir, connectors: Arc::new(connectors), log }
+    }
+
+    /// A project that can reach object storage.
+    pub fn with_object_storage(options: ObjectStorageOptions) -> Self {
+        let project = Self::new();
+        let connectors = Connectors::new(ConnectorsOptions {
+            project_dir: project.dir.path().to_owned(),
+            lake_dir: project.dir.path().join("lake"),
+            log: Some(project.log.clone()),
+            object_storage: options,
+        });
+        Self { connectors: Arc::new(connectors), ..project }
     }
 
     /// The same project with everything opened anew.
@@ -42,6 +56,7 @@ impl Project {
             project_dir: self.dir.path().to_owned(),
             lake_dir: self.dir.path().join("lake"),
             log: None,
+            object_storage: Default::default(),
         })
     }
 
@@ -51,6 +66,7 @@ impl Project {
             project_dir: self.dir.path().to_owned(),
             lake_dir: self.dir.path().join("lake"),
             log: Some(self.log.clone()),
+            object_storage: Default::default(),
         })
     }
 

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 
 use mulgil_dataflow::graph::Graph;
 use mulgil_dataflow::state::Extent;
-use tokio::runtime::Handle;
 
 use super::manifest::{OperatorName, Part, PartOwner, Unread, names};
 use super::remote::Remote;
@@ -105,7 +104,7 @@ impl CheckpointFolder {
     ) -> Result<(Self, Found), CheckpointError> {
         let folder = options.folder.clone();
         fs::create_dir_all(&folder).during("make the folder", &folder)?;
-        let remote = options.remote.clone().map(|folder| Remote::new(folder, Handle::current()));
+        let remote = options.remote.clone().map(|folder| Remote(folder.calls()));
         if let Some(remote) = &remote {
             remote.mirror(&folder)?;
         }

@@ -68,6 +68,7 @@ impl Fixture {
             project_dir: dir.path().to_owned(),
             lake_dir: state.join("lake"),
             log: Some(log.clone()),
+            object_storage: Default::default(),
         }));
         let options = SchedulerOptions::new(folder.project.clone(), dir.path().to_owned());
         let (scheduler, _) =

@@ -30,6 +30,7 @@ impl Project {
             project_dir: project_dir.unwrap_or(dir.path()).to_owned(),
             lake_dir: dir.path().join("lake"),
             log: Some(log.clone()),
+            object_storage: Default::default(),
         });
         Self { dir, connectors: Arc::new(connectors), log }
     }

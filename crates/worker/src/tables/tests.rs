@@ -44,8 +44,12 @@ struct Project {
 
 fn project() -> Project {
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        ConnectorsOptions { project_dir: folder.path().to_owned(), lake_dir: folder.path().join("lake"), log: None };
+    let options = ConnectorsOptions {
+        project_dir: folder.path().to_owned(),
+        lake_dir: folder.path().join("lake"),
+        log: None,
+        object_storage: Default::default(),
+    };
     let connectors = Arc::new(Connectors::new(options));
     let (catalog, problems) = Catalog::load(&[(PathBuf::from("sources/tables.sql"), TABLES.to_owned())]);
     assert_eq!(problems, []);
