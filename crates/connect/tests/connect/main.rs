@@ -4,6 +4,7 @@
 mod avro;
 mod bad_input;
 mod broker;
+#[allow(dead_code, reason = "kills are for the tests of `engine`")]
 mod bucket;
 mod cluster;
 mod dead_letters;

@@ -3,6 +3,7 @@
 
 mod alignment;
 #[path = "../../../connect/tests/connect/bucket.rs"]
+#[allow(dead_code, reason = "the options are for the tests of `connect`")]
 mod bucket;
 mod checkpoints;
 mod clock;
