@@ -4,9 +4,12 @@
 use std::fs;
 use std::path::Path;
 
+/// What takes any bytes.
+type Check = fn(&[u8]);
+
 #[test]
 fn nothing_in_the_corpus_makes_a_reader_panic() {
-    let targets: [(&str, fn(&[u8])); 5] = [
+    let targets: [(&str, Check); 5] = [
         ("files", mulgil_fuzz::files::check),
         ("records", mulgil_fuzz::records::check),
         ("log", mulgil_fuzz::segments::check),
