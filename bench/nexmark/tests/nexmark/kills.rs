@@ -267,7 +267,7 @@ impl Cell {
             if let (Ok(found), Ok(wanted)) = &rows
                 && found == wanted
                 && before.as_ref() == Some(found)
-                && expected.len() <= found.len() + expected.len() / 3
+                && expected.len() <= 3 * found.len()
                 && found.iter().all(|row| expected.binary_search(row).is_ok())
             {
                 return Ok(found.len());

@@ -81,7 +81,7 @@ fn lay_out(project: &Folder, parallelism: u64) {
     for (number, (name, query)) in (0..).zip(VIEWS) {
         let mut options = format!("'checkpoint-interval' = '20 ms', 'parallelism' = '{parallelism}'");
         // Now and then next to all state is in files, and comes back into memory at the next start.
-        if (number + parallelism) % 2 == 0 {
+        if (number + parallelism).is_multiple_of(2) {
             options.push_str(", 'state-memory' = '4 kB'");
         }
         let view = format!("CREATE MATERIALIZED TABLE {name} WITH ({options}) REFRESH_MODE = CONTINUOUS AS {query};");

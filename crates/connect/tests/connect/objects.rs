@@ -1,7 +1,6 @@
 //! Files in object storage, on a real server: what is written is read back by another machine, and what a stream writes is seen
 //! when it is published, once.
 
-use mulgil_connect::sink::Sink;
 use mulgil_dataflow::batch::Batch;
 
 use crate::bucket::Storage;
