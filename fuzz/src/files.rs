@@ -26,12 +26,13 @@ fn tables() -> Vec<(&'static str, String)> {
         (COLUMNS, file(5, "csv.gz", ", 'csv.ignore-parse-errors' = 'true'")),
         (COLUMNS, file(6, "json.gz", "")),
         (COLUMNS, file(7, "json.zst", "")),
+        (COLUMNS, file(8, "avro", "")),
     ]
 }
 
 /// The names of the files, in the order of the tables.
-const NAMES: [&str; 8] =
-    ["f0.csv", "f1.csv", "f2.json", "f3.json", "f4.parquet", "f5.csv.gz", "f6.json.gz", "f7.json.zst"];
+const NAMES: [&str; 9] =
+    ["f0.csv", "f1.csv", "f2.json", "f3.json", "f4.parquet", "f5.csv.gz", "f6.json.gz", "f7.json.zst", "f8.avro"];
 
 /// Reads the file.
 pub fn check(input: &[u8]) {

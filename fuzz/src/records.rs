@@ -10,7 +10,7 @@ thread_local! {
 }
 
 /// How many tables there are.
-const TABLE_COUNT: usize = 4;
+const TABLE_COUNT: usize = 5;
 
 /// The tables, by the first byte of an input.
 fn tables() -> Vec<(&'static str, String)> {
@@ -20,6 +20,7 @@ fn tables() -> Vec<(&'static str, String)> {
         (COLUMNS, topic(1, "'format' = 'json', 'json.ignore-parse-errors' = 'true'")),
         ("line VARCHAR", topic(2, "'format' = 'raw'")),
         ("line BYTES", topic(3, "'format' = 'raw'")),
+        (COLUMNS, topic(4, "'format' = 'avro', 'bad-rows' = 'skip'")),
     ]
 }
 

@@ -206,7 +206,7 @@ pub(crate) fn checkpointed(parallelism: usize, folder: &Path) -> JobOptions {
     JobOptions { checkpoints: Some(checkpoints), ..options(parallelism) }
 }
 
-async fn begin(
+pub(crate) async fn begin(
     graph: &Graph,
     options: JobOptions,
     source: &Arc<MemorySource>,

@@ -10,6 +10,7 @@ mod clock;
 mod endings;
 mod equality;
 mod flow;
+mod full_disk;
 mod graphs;
 mod guarantees;
 mod lookups;
