@@ -328,7 +328,7 @@ impl Place {
         let mut staged = Vec::new();
         for (values, mut file) in std::mem::take(&mut open.files) {
             let stays = !is_last && self.rolling.stays_open(file.rows.bytes(), file.began.elapsed());
-            if stays && self.staging.keeps_open() && RowFile::goes_on(&self.table.format) {
+            if stays && self.staging.is_local() && RowFile::goes_on(&self.table.format) {
                 let length = file.rows.sync().map_err(|source| self.failed("sync", &file.name, source))?;
                 staged.push(Staged::Open(file.name.clone(), length));
                 open.files.insert(values, file);
@@ -390,11 +390,15 @@ impl SinkWriter for FolderWriter {
 
 impl Drop for FolderWriter {
     fn drop(&mut self) {
-        if !self.has_checkpoints {
-            let staging = self.staging.clone();
-            // A runtime that is going down takes what is staged with it.
-            let _ = tokio::runtime::Handle::try_current().map(|io| io.spawn_blocking(move || staging.remove()));
+        if self.has_checkpoints {
+            return;
         }
+        if self.staging.is_local() {
+            return self.staging.remove();
+        }
+        // Calls that wait are not for this thread; where the runtime is going down, what is hidden stays hidden.
+        let staging = self.staging.clone();
+        let _ = tokio::runtime::Handle::try_current().map(|io| io.spawn_blocking(move || staging.remove()));
     }
 }
 

@@ -65,8 +65,8 @@ impl Staging {
         File::create_new(&path).map_err(file_error("create", &path))
     }
 
-    /// Whether a file can be published with the rows that it has, and go on.
-    pub(super) fn keeps_open(&self) -> bool {
+    /// Whether it is on this machine: then a file can be cut, and be published with the rows that it has then.
+    pub(super) fn is_local(&self) -> bool {
         self.calls.is_none()
     }
 
