@@ -80,6 +80,7 @@ async fn drain(reader: &mut dyn PartitionReader) -> Result<u64, ConnectError> {
     loop {
         match reader.next().await? {
             Read::Rows(batch, _) => rows += batch.num_rows() as u64,
+            Read::Changes(batch, _) => rows += batch.num_rows() as u64,
             Read::Idle => {}
             Read::End => return Ok(rows + reader.skipped_rows()),
         }

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
+use crate::format::debezium;
+
 /// A table's name: `departures` or `raw.departures`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
@@ -61,6 +63,12 @@ impl TableDefinition {
         let physical = self.columns.iter().filter(|column| column.computed.is_none());
         let fields = physical.map(|column| Field::new(&column.name, column.data_type.clone(), column.nullable));
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    }
+
+    /// Whether what is read of it is a changelog: rows are also taken back.
+    pub fn has_changes(&self) -> bool {
+        let format = self.options.get("value.format").or_else(|| self.options.get("format"));
+        format.is_some_and(|format| format == debezium::NAME)
     }
 
     /// The columns that an `INSERT` writes: the physical ones without those that can only be read.

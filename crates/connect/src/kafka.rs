@@ -31,7 +31,7 @@ use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::format::records::RecordFormat;
-use crate::options::{Options, suggestion};
+use crate::options::{Options, refusal, suggestion};
 use crate::sink::Sink;
 use crate::source::Source;
 
@@ -99,11 +99,15 @@ impl Connector for KafkaConnector {
     }
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
-        Ok(Arc::new(KafkaSource::new(self.table(table)?)))
+        let topic = self.table(table)?;
+        topic.check_readable().map_err(|reason| refusal(table, reason))?;
+        Ok(Arc::new(KafkaSource::new(topic)))
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(KafkaSink::new(self.table(table)?)))
+        let topic = self.table(table)?;
+        topic.value_format.check_writable().map_err(|reason| refusal(table, reason))?;
+        Ok(Arc::new(KafkaSink::new(topic)))
     }
 }
 
@@ -144,7 +148,7 @@ impl KafkaTable {
         let value_format = RecordFormat::new(&options, format_name, &topic)?;
         let key_format = options.optional("key.format").map(|_| RecordFormat::new(&options, "key.format", &topic));
         let key_format = key_format.transpose()?;
-        if let Some(RecordFormat::Avro(_) | RecordFormat::DebeziumJson) = key_format {
+        if let Some(RecordFormat::Avro(_) | RecordFormat::DebeziumJson { .. }) = key_format {
             return Err(options.refusal("'key.format' is 'json' or 'raw'"));
         }
         let key_fields = key_fields(&options, table)?;
@@ -179,6 +183,20 @@ impl KafkaTable {
                 .map_err(|reason| options.refusal(reason.replace("'format'", "'key.format'")))?;
         }
         Ok(made)
+    }
+
+    /// Why changes cannot be read into these columns. A row that is taken back has to be the row that was given, so all of it
+    /// comes from what the change itself says.
+    fn check_readable(&self) -> Result<(), String> {
+        let other = self.origins.iter().position(|origin| *origin != Origin::Value);
+        match other.filter(|_| self.value_format.has_changes()) {
+            None => Ok(()),
+            Some(column) => Err(format!(
+                "column {}: a changelog is read from the values of records alone; remove METADATA columns and \
+                 'value.fields-include' = 'EXCEPT_KEY', or declare another table to read",
+                self.schema.field(column).name()
+            )),
+        }
     }
 
     /// The fields that come from one part of a record.

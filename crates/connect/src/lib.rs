@@ -12,6 +12,7 @@ mod datagen;
 pub mod definition;
 pub mod error;
 mod filesystem;
+pub mod fold;
 mod format;
 pub mod guarantee;
 mod http;

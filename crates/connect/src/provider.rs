@@ -16,7 +16,11 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 
 use crate::error::ConnectError;
+use crate::fold::Fold;
 use crate::source::{PartitionReader, Read, Source};
+
+/// Rows of a batch that is not a source's own.
+const BATCH_ROWS: usize = 8192;
 
 /// Any source, read up to now.
 pub(crate) struct SourceProvider {
@@ -69,7 +73,8 @@ pub(crate) async fn scan(
     let projection: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..table_schema.fields().len()).collect());
     let schema = Arc::new(table_schema.project(&projection)?);
     let partitions = source.partitions().await?.len();
-    let streams = partitions.min(state.config().target_partitions()).max(1);
+    // Changes add up over all partitions.
+    let streams = if source.has_changes() { 1 } else { partitions.min(state.config().target_partitions()).max(1) };
     let chains = (0..streams).map(|stream| {
         let (first, end) = (stream * partitions / streams, (stream + 1) * partitions / streams);
         let chain = Chain {
@@ -109,6 +114,7 @@ impl PartitionStream for Chain {
             rest: self.partitions.clone(),
             projection: self.projection.clone(),
             reader: None,
+            fold: Fold::new(Arc::clone(&self.schema)),
         };
         let batches = futures::stream::try_unfold(cursor, |mut cursor| async move {
             let batch = cursor.next().await.map_err(DataFusionError::from)?;
@@ -123,18 +129,21 @@ struct Cursor {
     rest: VecDeque<usize>,
     projection: Vec<usize>,
     reader: Option<Box<dyn PartitionReader>>,
+    /// What changes have come to.
+    fold: Fold,
 }
 
 impl Cursor {
     async fn next(&mut self) -> std::result::Result<Option<RecordBatch>, ConnectError> {
         loop {
             let Some(reader) = &mut self.reader else {
-                let Some(partition) = self.rest.pop_front() else { return Ok(None) };
+                let Some(partition) = self.rest.pop_front() else { return Ok(self.fold.take(BATCH_ROWS)?) };
                 self.reader = Some(self.source.open(partition, 0, &self.projection, false).await?);
                 continue;
             };
             match reader.next().await? {
                 Read::Rows(rows, _) => return Ok(Some(rows)),
+                Read::Changes(batch, _) => self.fold.add(&batch)?,
                 Read::Idle => {}
                 Read::End => self.reader = None,
             }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
+use mulgil_dataflow::batch::Batch;
 
 use crate::error::ConnectError;
 use crate::lookup::Lookup;
@@ -23,6 +24,10 @@ pub trait Source: Send + Sync {
     fn schema(&self) -> SchemaRef;
     /// Whether the rows end by themselves. An unbounded source can still be read up to now: see [`Source::open`].
     fn is_bounded(&self) -> bool;
+    /// Whether its rows are a changelog, as [`Read::Changes`]: what the table holds is what they add up to.
+    fn has_changes(&self) -> bool {
+        false
+    }
     /// Whether what has been read can be read again from its position; otherwise rows that came after the last checkpoint are
     /// lost with the process.
     fn replays(&self) -> bool {
@@ -118,11 +123,24 @@ impl Progress {
 pub enum Read {
     /// Rows, about 8k (more where they are narrow), or what has arrived within a few milliseconds; and the position behind them.
     Rows(RecordBatch, Position),
+    /// Changes of the rows of a table that says them ([`Source::has_changes`]), about as many; and the position behind them. All
+    /// changes of one row come from one partition, in order.
+    Changes(Batch, Position),
     /// The reader knows that nothing will come for a while: the partition is idle and holds event time back no longer. (A
     /// table's idle time-out is the engine's.)
     Idle,
     /// The partition is finished.
     End,
+}
+
+impl Read {
+    /// What has been read: rows, or changes where their kinds are said.
+    pub(crate) fn of(batch: Batch, position: Position) -> Self {
+        match batch.kinds {
+            None => Self::Rows(batch.rows, position),
+            Some(_) => Self::Changes(batch, position),
+        }
+    }
 }
 
 /// Reads one partition, in order.

@@ -81,6 +81,10 @@ impl Source for TimedSource {
         self.source.is_bounded()
     }
 
+    fn has_changes(&self) -> bool {
+        self.source.has_changes()
+    }
+
     fn replays(&self) -> bool {
         self.source.replays()
     }

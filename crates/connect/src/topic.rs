@@ -17,7 +17,7 @@ use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::format::records::RecordFormat;
-use crate::options::Options;
+use crate::options::{Options, refusal};
 use crate::sink::Sink;
 use crate::source::{PartitionReader, Position, Source};
 
@@ -52,7 +52,9 @@ impl Connector for TopicConnector {
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(TopicTable::new(table, self.log.clone())?))
+        let topic = TopicTable::new(table, self.log.clone())?;
+        topic.format.check_writable().map_err(|reason| refusal(table, reason))?;
+        Ok(Arc::new(topic))
     }
 }
 
@@ -139,6 +141,10 @@ impl Source for TopicTable {
 
     fn is_bounded(&self) -> bool {
         false
+    }
+
+    fn has_changes(&self) -> bool {
+        self.format.has_changes()
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {

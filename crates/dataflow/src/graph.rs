@@ -35,6 +35,7 @@ impl Graph {
     pub fn is_updating(&self, node: NodeId) -> bool {
         let Some(Node { inputs, operator, .. }) = self.nodes.get(node) else { return false };
         match operator {
+            LogicalOperator::Source { has_changes, .. } => *has_changes,
             LogicalOperator::WindowAggregate { trigger, .. } => trigger.is_updating(),
             // Rows that are dropped are as they came.
             LogicalOperator::LateRows { port } => inputs.iter().any(|input| {
@@ -100,6 +101,8 @@ pub enum LogicalOperator {
         table: String,
         /// The columns read, as indices into the table's physical columns.
         projection: Vec<usize>,
+        /// Whether its rows are a changelog.
+        has_changes: bool,
     },
     /// Says how event time advances: the running maximum, per source partition, of `bound` over the rows read. Stands on
     /// a `Source`, with nothing but `Project`s and `ProcessingTime` between, so that it sees every row read and knows its partition.

@@ -98,7 +98,8 @@ fn batches(key_count: usize) -> Result<Vec<RecordBatch>, Box<dyn Error>> {
 }
 
 fn source(graph: &mut Graph) -> NodeId {
-    let operator = LogicalOperator::Source { table: "events".to_owned(), projection: vec![0, 1, 2] };
+    let operator =
+        LogicalOperator::Source { table: "events".to_owned(), projection: vec![0, 1, 2], has_changes: false };
     graph.push(operator, vec![], schema())
 }
 

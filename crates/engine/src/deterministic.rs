@@ -39,6 +39,8 @@ use crate::wiring::{PartitionRead, Wiring, WiringOptions, wire};
 pub enum Step {
     /// Rows of the table, whole: each reader takes the columns it wants.
     Rows(RecordBatch),
+    /// Changes of rows of the table, whole.
+    Changes(Batch),
     /// Nothing for a while.
     Idle,
     /// The machine's clock has come to this time, in milliseconds since the epoch: once everything read so far has been
@@ -448,9 +450,10 @@ impl<'a> Run<'a> {
         }
         let message = match steps.next() {
             Some(Step::Clock(_) | Step::Turn(_)) => return Ok(false),
-            Some(Step::Rows(rows)) => {
-                let rows = rows.project(&read.projection);
-                Message::Read(rows.map_err(|error| JobError::Plan(format!("table {}: {error}", read.table)))?, 0)
+            Some(Step::Rows(rows)) => Message::Read(Batch::append(wanted(read, rows)?), 0),
+            Some(Step::Changes(batch)) => {
+                let rows = wanted(read, &batch.rows)?;
+                Message::Read(batch.clone().with_rows(rows), 0)
             }
             Some(Step::Idle) => Message::Time(InputTime { watermark: Watermark::UNKNOWN, state: InputState::Idle }),
             None => {
@@ -482,4 +485,9 @@ impl<'a> Run<'a> {
         }
         true
     }
+}
+
+/// The columns that a reader wants.
+fn wanted(read: &PartitionRead, rows: &RecordBatch) -> Result<RecordBatch, JobError> {
+    rows.project(&read.projection).map_err(|error| JobError::Plan(format!("table {}: {error}", read.table)))
 }

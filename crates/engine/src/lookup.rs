@@ -11,6 +11,7 @@ use arrow::array::RecordBatch;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use mulgil_connect::error::ConnectError;
+use mulgil_connect::fold::Fold;
 use mulgil_connect::lookup::Lookup;
 use mulgil_connect::source::{Read, Source};
 use mulgil_dataflow::batch::Batch;
@@ -26,6 +27,8 @@ const RETRY_DELAY: Duration = Duration::from_millis(100);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(10);
 /// A table that changes while it is read is read so often for one moment of it.
 const READS_MAX: usize = 3;
+/// Rows of a batch of a table that was read as a changelog.
+const FOLDED_ROWS: usize = 8192;
 /// A table that is held as a whole may take so much memory.
 const TABLE_BYTES_MAX: usize = 1 << 30;
 
@@ -160,6 +163,7 @@ async fn read_whole(
         let source = source.renewed().unwrap_or_else(|| Arc::clone(source));
         let before = source.state().await?;
         let mut table = Vec::new();
+        let mut fold = Fold::new(Arc::new(source.schema().project(projection)?));
         let mut size_bytes = 0;
         for partition in 0..source.partitions().await?.len() {
             let mut reader = source.open(partition, 0, projection, false).await?;
@@ -168,6 +172,10 @@ async fn read_whole(
                     Read::Rows(rows, _) => {
                         size_bytes += Batch::append(rows.clone()).size_bytes();
                         table.push(rows);
+                    }
+                    Read::Changes(changes, _) => {
+                        fold.add(&changes)?;
+                        size_bytes = fold.size_bytes();
                     }
                     Read::Idle => {}
                     Read::End => break,
@@ -178,6 +186,9 @@ async fn read_whole(
                     return Err(ConnectError::Told(reason.to_owned()));
                 }
             }
+        }
+        while let Some(rows) = fold.take(FOLDED_ROWS)? {
+            table.push(rows);
         }
         let after = source.state().await?;
         reads += 1;

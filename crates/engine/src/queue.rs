@@ -11,7 +11,6 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::array::RecordBatch;
 use mulgil_connect::source::Position;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::operator::{Answer, Question};
@@ -29,7 +28,7 @@ pub(crate) enum Message {
     /// Rows from another stage.
     Batch(Batch),
     /// Rows from a source partition, and the position behind them.
-    Read(RecordBatch, Position),
+    Read(Batch, Position),
     /// How far the sender's event time has come, behind the rows it speaks of.
     Time(InputTime),
     /// What an operator wants to know of a table that it looks up.
@@ -143,8 +142,7 @@ impl Queue {
         }
         let size_bytes = MESSAGE_BYTES
             + match &message {
-                Message::Batch(batch) => batch.size_bytes(),
-                Message::Read(rows, _) => Batch::append(rows.clone()).size_bytes(),
+                Message::Batch(batch) | Message::Read(batch, _) => batch.size_bytes(),
                 Message::Time(_) | Message::Cut(_) => 0,
                 Message::Question(question) => Batch::append(question.keys.clone()).size_bytes(),
                 Message::Answer(Answer::Rows { rows, .. }) => Batch::append(rows.clone()).size_bytes(),

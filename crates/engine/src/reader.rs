@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::source::{PartitionReader, Position, Read, Source};
+use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::{InputState, InputTime};
 use tokio::sync::watch;
@@ -50,23 +51,24 @@ pub(crate) async fn read_partition(
             next = next(&read, reader.as_mut(), read_to, idle_timeout) => next.map_err(failed)?,
         };
         read.metrics.skipped_rows.store(reader.skipped_rows(), Relaxed);
-        match next {
-            Read::Rows(rows, position) => {
-                is_idle = false;
-                read_to = position;
-                read.queue.push(read.sender, Message::Read(rows, position), job.elapsed_ns());
-            }
-            Read::Idle if is_idle => {}
+        let (batch, position) = match next {
+            Read::Rows(rows, position) => (Batch::append(rows), position),
+            Read::Changes(changes, position) => (changes, position),
+            Read::Idle if is_idle => continue,
             Read::Idle => {
                 is_idle = true;
                 read.queue.push(read.sender, Message::Time(time(InputState::Idle)), job.elapsed_ns());
+                continue;
             }
             Read::End => {
                 job.cuts.add_position(read.metrics.node, &read.metrics.partition, read_to);
                 read.queue.push(read.sender, Message::Time(time(InputState::Finished)), job.elapsed_ns());
                 return Ok(());
             }
-        }
+        };
+        is_idle = false;
+        read_to = position;
+        read.queue.push(read.sender, Message::Read(batch, position), job.elapsed_ns());
     }
 }
 

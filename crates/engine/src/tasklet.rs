@@ -11,7 +11,6 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, Release};
 
-use arrow::array::RecordBatch;
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::chain::Chain;
 use mulgil_dataflow::operator::PutOff;
@@ -216,15 +215,15 @@ impl Tasklet {
                 self.metrics.taken.add(batch.num_rows() as u64, row_bytes, self.now_ns);
                 self.process(port, batch, item.read_ns)
             }
-            Message::Read(rows, position) => {
+            Message::Read(batch, position) => {
                 self.senders.set_state(sender, InputState::Active);
                 self.wake(item.read_ns);
-                let row_count = rows.num_rows() as u64;
+                let row_count = batch.num_rows() as u64;
                 self.metrics.taken.add(row_count, row_bytes, self.now_ns);
                 if let Some(metrics) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
                     metrics.read.add(row_count, row_bytes, self.now_ns);
                 }
-                self.read(sender, rows, item.read_ns)?;
+                self.read(sender, batch, item.read_ns)?;
                 self.note_time(sender);
                 if let Some(partition) = self.head.as_ref().and_then(|head| head.partitions.get(sender)) {
                     // Behind the time, for those who wait for both.
@@ -280,13 +279,13 @@ impl Tasklet {
     }
 
     /// Takes rows of a source partition, and lets them bring its time on.
-    fn read(&mut self, partition: usize, rows: RecordBatch, read_ns: u64) -> Result<(), JobError> {
-        let Some(head) = &mut self.head else { return self.process(0, Batch::append(rows), read_ns) };
+    fn read(&mut self, partition: usize, batch: Batch, read_ns: u64) -> Result<(), JobError> {
+        let Some(head) = &mut self.head else { return self.process(0, batch, read_ns) };
         let mut timed = Collected { batches: Vec::new(), job: &self.job };
         if head.before.wants_clock() {
             head.before.on_clock(self.job.stamp(), &mut timed).map_err(operator_failed)?;
         }
-        head.before.process(0, Batch::append(rows), &mut timed).map_err(operator_failed)?;
+        head.before.process(0, batch, &mut timed).map_err(operator_failed)?;
         let batches = timed.batches;
         let mut watermark = Watermark::UNKNOWN;
         if let Some(assign) = &head.assign {

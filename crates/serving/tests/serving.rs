@@ -8,6 +8,8 @@ mod beyond_memory;
 #[path = "../../connect/tests/connect/broker.rs"]
 #[allow(dead_code, reason = "passwords and pauses are for the tests of `connect`")]
 mod broker;
+#[path = "serving/changelog.rs"]
+mod changelog;
 #[path = "serving/changes.rs"]
 mod changes;
 #[path = "../../connect/tests/connect/cluster.rs"]

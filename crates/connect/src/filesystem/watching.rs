@@ -177,6 +177,7 @@ impl PartitionReader for FolderReader {
             if let Some(reader) = &mut self.reader {
                 match reader.next().await? {
                     Read::Rows(rows, records) => return Ok(Read::Rows(rows, self.position(records))),
+                    Read::Changes(changes, records) => return Ok(Read::Changes(changes, self.position(records))),
                     Read::Idle => {}
                     Read::End => {
                         self.skipped_before += reader.skipped_rows();

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder,
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray, StringBuilder, UInt8Array,
 };
 use arrow::compute::{CastOptions, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Field, SchemaRef};
@@ -27,6 +27,8 @@ pub(crate) struct Cells {
 pub(crate) struct Decoded {
     /// The rows that could be read, in order.
     pub(crate) rows: RecordBatch,
+    /// What kind of change each row is, where the format says changes; `None` where all are new.
+    pub(crate) kinds: Option<UInt8Array>,
     /// The index of each row that could not be read, among all rows, and why.
     pub(crate) bad: Vec<(usize, String)>,
 }
@@ -121,7 +123,7 @@ pub(crate) fn without_bad(
     };
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
     let rows = RecordBatch::try_new_with_options(Arc::clone(schema), rows.columns().to_vec(), &options)?;
-    Ok(Decoded { rows, bad })
+    Ok(Decoded { rows, kinds: None, bad })
 }
 
 /// The schema with every column nullable, for rows that are not checked yet.

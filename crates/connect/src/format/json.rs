@@ -204,11 +204,11 @@ impl JsonDecoder {
             let without = without_bad(decoded, nulls, &self.schema)?;
             bad.extend(without.bad.into_iter().filter_map(|(row, reason)| Some((*kept.get(row)?, reason))));
             bad.sort_by_key(|(row, _)| *row);
-            return Ok(Decoded { rows: without.rows, bad });
+            return Ok(Decoded { rows: without.rows, kinds: None, bad });
         }
         let without = without_bad(decoded, nulls, &self.schema)?;
         bad.extend(without.bad);
-        Ok(Decoded { rows: without.rows, bad })
+        Ok(Decoded { rows: without.rows, kinds: None, bad })
     }
 }
 

@@ -10,6 +10,7 @@ use mulgil_dataflow::batch::Batch;
 
 use super::avro::records::{AvroDecoder, AvroRecords};
 use super::cells::Decoded;
+use super::debezium::DebeziumDecoder;
 use super::json::{self, JsonDecoder};
 use super::{avro, debezium};
 use crate::error::ConnectError;
@@ -20,8 +21,11 @@ use crate::options::Options;
 pub(crate) enum RecordFormat {
     /// A JSON object.
     Json,
-    /// A change, as JSON: it can only be written.
-    DebeziumJson,
+    /// A change, as JSON.
+    DebeziumJson {
+        /// Whether it stands beside its schema, as Debezium writes where it is told to.
+        has_schema: bool,
+    },
     /// The whole record is the one column.
     Raw,
     /// Avro.
@@ -40,7 +44,7 @@ enum Name {
 impl RecordFormat {
     /// The options of these formats.
     pub(crate) fn options() -> impl Iterator<Item = &'static str> {
-        json::OPTIONS.into_iter().chain(avro::records::OPTIONS)
+        json::OPTIONS.into_iter().chain(avro::records::OPTIONS).chain(debezium::OPTIONS)
     }
 
     /// Reads the option `name` and those of the format that it chooses, for records of `topic`.
@@ -50,12 +54,12 @@ impl RecordFormat {
             ("raw", Name::Raw),
             ("avro", Name::Avro),
             ("avro-confluent", Name::AvroConfluent),
-            ("debezium-json", Name::DebeziumJson),
+            (debezium::NAME, Name::DebeziumJson),
         ];
         options.required(name, "json")?;
         Ok(match options.one_of(name, &names, Name::Json)? {
             Name::Json => Self::Json,
-            Name::DebeziumJson => Self::DebeziumJson,
+            Name::DebeziumJson => Self::DebeziumJson { has_schema: options.boolean(debezium::SCHEMA_INCLUDE, false)? },
             Name::Raw => Self::Raw,
             Name::Avro => Self::Avro(AvroRecords::plain(options)?),
             Name::AvroConfluent => Self::Avro(AvroRecords::confluent(options, topic)?),
@@ -65,7 +69,8 @@ impl RecordFormat {
     /// Whether records that cannot be read are left out and counted.
     pub(crate) fn ignores_parse_errors(&self, options: &Options<'_>) -> Result<bool, ConnectError> {
         match self {
-            Self::Json | Self::DebeziumJson | Self::Raw => options.boolean("json.ignore-parse-errors", false),
+            Self::Json | Self::Raw => options.boolean("json.ignore-parse-errors", false),
+            Self::DebeziumJson { .. } => options.boolean(debezium::IGNORE_PARSE_ERRORS, false),
             Self::Avro(AvroRecords::Plain(_)) => options.boolean("avro.ignore-parse-errors", false),
             Self::Avro(AvroRecords::Registry(_)) => options.boolean("avro-confluent.ignore-parse-errors", false),
         }
@@ -73,14 +78,24 @@ impl RecordFormat {
 
     /// Whether records say changes, and not only rows.
     pub(crate) fn has_changes(&self) -> bool {
-        matches!(self, Self::DebeziumJson)
+        matches!(self, Self::DebeziumJson { .. })
+    }
+
+    /// Why nothing can be written so.
+    pub(crate) fn check_writable(&self) -> Result<(), String> {
+        match self {
+            Self::DebeziumJson { has_schema: true } => {
+                Err(format!("changes are written without a schema; leave out '{}'", debezium::SCHEMA_INCLUDE))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Why rows of these columns cannot be written so.
     pub(crate) fn check(&self, schema: &Schema) -> Result<(), String> {
         let is_raw = |data_type: &DataType| matches!(data_type, DataType::Utf8 | DataType::Binary);
         match (self, &schema.fields()[..]) {
-            (Self::Json | Self::DebeziumJson, _) => Ok(()),
+            (Self::Json | Self::DebeziumJson { .. }, _) => Ok(()),
             (Self::Avro(_), _) => avro::check_columns(schema),
             (Self::Raw, [field]) if is_raw(field.data_type()) => Ok(()),
             (Self::Raw, _) => Err("'format' = 'raw' needs exactly one physical column, a STRING or BYTES".to_owned()),
@@ -100,7 +115,7 @@ impl RecordFormat {
                 let lines = text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
                 Ok(lines.map(|line| text.slice_ref(line)).collect())
             }
-            Self::DebeziumJson => debezium::encode(rows, batch),
+            Self::DebeziumJson { .. } => debezium::encode(rows, batch),
             Self::Avro(format) => format.encode(rows),
         }
     }
@@ -110,6 +125,8 @@ impl RecordFormat {
 pub(crate) enum RecordDecoder {
     /// See [`RecordFormat::Json`].
     Json(JsonDecoder),
+    /// See [`RecordFormat::DebeziumJson`].
+    DebeziumJson(DebeziumDecoder),
     /// See [`RecordFormat::Raw`]: the one column, or none where it is not wanted.
     Raw(SchemaRef),
     /// See [`RecordFormat::Avro`].
@@ -123,17 +140,15 @@ impl RecordDecoder {
             RecordFormat::Json => Self::Json(JsonDecoder::new(schema)),
             RecordFormat::Raw => Self::Raw(schema),
             RecordFormat::Avro(format) => Self::Avro(AvroDecoder::new(format.clone(), all, schema)?),
-            RecordFormat::DebeziumJson => {
-                let reason = "'format' = 'debezium-json' can only be written: changes are not read yet";
-                return Err(ArrowError::NotYetImplemented(reason.to_owned()));
-            }
+            RecordFormat::DebeziumJson { has_schema } => Self::DebeziumJson(DebeziumDecoder::new(schema, *has_schema)),
         })
     }
 
-    /// Decodes records, one row each.
+    /// Decodes records, one row each; changes, up to two.
     pub(crate) fn decode(&self, records: &[&[u8]]) -> Result<Decoded, ArrowError> {
         match self {
             Self::Json(decoder) => decoder.decode(records),
+            Self::DebeziumJson(decoder) => decoder.decode(records),
             Self::Raw(schema) => decode_raw(schema, records),
             Self::Avro(decoder) => decoder.decode(records),
         }
@@ -160,5 +175,6 @@ fn decode_raw(schema: &SchemaRef, records: &[&[u8]]) -> Result<Decoded, ArrowErr
         }
     };
     let options = RecordBatchOptions::new().with_row_count(Some(good));
-    Ok(Decoded { rows: RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?, bad })
+    let rows = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)?;
+    Ok(Decoded { rows, kinds: None, bad })
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use arrow::array::{ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow::compute::filter;
 use arrow::datatypes::{Schema, SchemaRef};
+use mulgil_dataflow::batch::Batch;
 use rdkafka::consumer::Consumer;
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::error::KafkaError;
@@ -103,7 +104,7 @@ impl Cursor {
 
     /// The next rows, `None` if none are there now. Blocks on the processor alone, and at the end of the partition on one
     /// question.
-    pub(super) fn read(&mut self) -> Result<Option<(RecordBatch, Position)>, ConnectError> {
+    pub(super) fn read(&mut self) -> Result<Option<(Batch, Position)>, ConnectError> {
         let mut records: Vec<BorrowedMessage<'_>> = Vec::new();
         let mut bytes = 0;
         while !self.is_at_end && records.len() < BATCH_ROWS && bytes < BATCH_BYTES {
@@ -149,7 +150,7 @@ impl Cursor {
         let bad: Vec<BadRow> = bad.collect();
         self.bad_rows.put_aside(&bad)?;
         self.skipped_rows += bad.len() as u64;
-        Ok(Some((decoded.rows, position_at(self.next))))
+        Ok(Some((Batch { rows: decoded.rows, kinds: decoded.kinds }, position_at(self.next))))
     }
 }
 
@@ -218,7 +219,12 @@ impl Decoder {
 
     fn decode(&self, records: &[BorrowedMessage<'_>]) -> Result<Decoded, ConnectError> {
         let values: Vec<&[u8]> = records.iter().map(|record| record.payload().unwrap_or_default()).collect();
-        let mut parts = vec![(self.value.0.decode(&values)?, &self.value.1)];
+        let decoded = self.value.0.decode(&values)?;
+        if decoded.kinds.is_some() {
+            // Where records say changes, there are no other columns: see `KafkaTable::check_readable`.
+            return Ok(decoded);
+        }
+        let mut parts = vec![(decoded, &self.value.1)];
         if let Some((decoder, columns)) = &self.key {
             let keys: Vec<&[u8]> = records.iter().map(|record| record.key().unwrap_or_default()).collect();
             parts.push((decoder.decode(&keys)?, columns));
@@ -269,6 +275,6 @@ impl Decoder {
         let options = RecordBatchOptions::new().with_row_count(Some(records - bad.len()));
         let columns = columns.into_iter().flatten().collect();
         let rows = RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?;
-        Ok(Decoded { rows, bad: bad.into_iter().collect() })
+        Ok(Decoded { rows, kinds: None, bad: bad.into_iter().collect() })
     }
 }

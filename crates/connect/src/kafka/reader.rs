@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use mulgil_dataflow::batch::Batch;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -31,7 +32,7 @@ pub(super) struct KafkaReader {
     skipped_rows: u64,
 }
 
-type Worked = (Box<Cursor>, Result<Option<(RecordBatch, Position)>, ConnectError>);
+type Worked = (Box<Cursor>, Result<Option<(Batch, Position)>, ConnectError>);
 
 impl KafkaReader {
     /// Begins to fetch. With `tells_beginning` the first thing read is no rows and the position where reading begins.
@@ -79,9 +80,9 @@ impl PartitionReader for KafkaReader {
             self.skipped_rows = cursor.skipped_rows;
             let is_at_end = cursor.is_at_end();
             self.cursor = Some(cursor);
-            if let Some((rows, position)) = rows? {
+            if let Some((batch, position)) = rows? {
                 self.start_work();
-                return Ok(Read::Rows(rows, position));
+                return Ok(Read::of(batch, position));
             }
             if is_at_end {
                 self.progress.set_lag(0);

@@ -147,6 +147,10 @@ impl Source for KafkaSource {
         self.table.stop.is_some()
     }
 
+    fn has_changes(&self) -> bool {
+        self.table.value_format.has_changes()
+    }
+
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
         let client = self.client()?;
         let (consumer, topic) = (Arc::clone(&client.consumer), self.table.topic.clone());

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use mulgil_dataflow::batch::Batch;
 use mulgil_log::{Frame, PartitionReader};
 
 use super::TopicTable;
@@ -66,7 +66,7 @@ impl Cursor {
     }
 
     /// The next rows, `None` if none are there now. Blocks on files.
-    pub(super) fn read(&mut self) -> Result<Option<(RecordBatch, Position)>, ConnectError> {
+    pub(super) fn read(&mut self) -> Result<Option<(Batch, Position)>, ConnectError> {
         if self.is_at_end() {
             return Ok(None);
         }
@@ -94,7 +94,7 @@ impl Cursor {
         let bad: Vec<BadRow> = bad.collect();
         self.bad_rows.put_aside(&bad)?;
         self.skipped_rows += bad.len() as u64;
-        Ok(Some((decoded.rows, self.position().min(end))))
+        Ok(Some((Batch { rows: decoded.rows, kinds: decoded.kinds }, self.position().min(end))))
     }
 
     /// Lets the next read bring about as many records as a batch has rows.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use async_trait::async_trait;
+use mulgil_dataflow::batch::Batch;
 use mulgil_log::StartAt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -33,7 +34,7 @@ pub(super) struct TopicReader {
     beginning: Option<(RecordBatch, Position)>,
 }
 
-type Worked = (Box<Cursor>, Result<Option<(RecordBatch, Position)>, ConnectError>);
+type Worked = (Box<Cursor>, Result<Option<(Batch, Position)>, ConnectError>);
 
 impl TopicReader {
     /// Opens a partition. Without `follow` it ends where the partition ends now.
@@ -99,9 +100,9 @@ impl PartitionReader for TopicReader {
             self.skipped_rows = cursor.skipped_rows;
             let (position, is_at_end) = (cursor.position(), cursor.is_at_end());
             self.cursor = Some(cursor);
-            if let Some((rows, position)) = rows? {
+            if let Some((batch, position)) = rows? {
                 self.start_work();
-                return Ok(Read::Rows(rows, position));
+                return Ok(Read::of(batch, position));
             }
             if is_at_end {
                 return Ok(Read::End);

@@ -1,4 +1,5 @@
-//! Appends rows to a topic, batch by batch, over its partitions in turn. With checkpoints, rows go in epoch by epoch, exactly once
+//! Appends rows to a topic, batch by batch, over its partitions in turn; changes by the
+//! row that they are of. With checkpoints, rows go in epoch by epoch, exactly once
 //! (see [`super::transaction`]); without, they are visible as soon as the log acknowledges them.
 
 use std::collections::VecDeque;
@@ -7,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use mulgil_dataflow::batch::Batch;
+use mulgil_dataflow::key::{KEY_GROUP_COUNT, KeyEncoder, key_group, subtask_of};
 use mulgil_log::{Appended, Record, Topic};
 
 use super::TopicTable;
@@ -62,37 +64,51 @@ impl Encoder {
         Self { table: table.table.clone(), format: table.format.clone(), conform }
     }
 
-    /// One record a row, in order, as of now.
-    pub(super) fn records(&self, batch: &Batch) -> Result<Vec<Record>, ConnectError> {
+    /// One record a row, as of now, in order in each partition. New rows go to the partition whose `turn` it is; the changes of one
+    /// row always to the same.
+    pub(super) fn records(
+        &self,
+        batch: &Batch,
+        partitions: u32,
+        turn: &mut usize,
+    ) -> Result<Vec<(u32, Vec<Record>)>, ConnectError> {
         let rows = if self.format.has_changes() { &batch.rows } else { inserts(&self.table, batch)? };
         let rows = self.conform.rows(rows)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let timestamp_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let values = self.format.encode(&rows, batch)?;
-        Ok(values.into_iter().map(|value| Record { timestamp_ms, key: None, value }).collect())
+        let records = values.into_iter().map(|value| Record { timestamp_ms, key: None, value });
+        let count = partitions.max(1) as usize;
+        let mut spread: Vec<Vec<Record>> = vec![Vec::new(); count];
+        let places: Vec<usize> = if self.format.has_changes() && count > 1 {
+            let types: Vec<_> = rows.schema().fields().iter().map(|field| field.data_type().clone()).collect();
+            let keys = KeyEncoder::new(types)?.encode(rows.columns(), rows.num_rows())?;
+            keys.hashes().iter().map(|hash| subtask_of(key_group(*hash), count.min(KEY_GROUP_COUNT))).collect()
+        } else {
+            let place = *turn % count;
+            *turn = turn.wrapping_add(1);
+            vec![place; rows.num_rows()]
+        };
+        for (record, place) in records.zip(places) {
+            if let Some(records) = spread.get_mut(place) {
+                records.push(record);
+            }
+        }
+        Ok((0..).zip(spread).filter(|(_, records)| !records.is_empty()).collect())
     }
-}
-
-/// Whose turn it is among the partitions.
-pub(super) fn partition_of(topic: &Topic, turn: usize) -> u32 {
-    u32::try_from(turn % topic.partitions().max(1) as usize).unwrap_or(0)
 }
 
 #[async_trait]
 impl SinkWriter for TopicWriter {
     async fn write(&mut self, batch: Batch) -> Result<(), ConnectError> {
-        let records = self.encoder.records(&batch)?;
-        if records.is_empty() {
-            return Ok(());
+        for (partition, records) in self.encoder.records(&batch, self.topic.partitions(), &mut self.turn)? {
+            if self.pending.len() >= APPENDS_PENDING_MAX
+                && let Some(oldest) = self.pending.pop_front()
+            {
+                oldest.await?;
+            }
+            self.pending.push_back(self.topic.send(partition, &records).await?);
         }
-        if self.pending.len() >= APPENDS_PENDING_MAX
-            && let Some(oldest) = self.pending.pop_front()
-        {
-            oldest.await?;
-        }
-        let partition = partition_of(&self.topic, self.turn);
-        self.turn = self.turn.wrapping_add(1);
-        self.pending.push_back(self.topic.send(partition, &records).await?);
         Ok(())
     }
 

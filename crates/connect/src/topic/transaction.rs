@@ -38,10 +38,8 @@ impl Transaction for TopicTransaction {
         // Where an epoch begins among the partitions does not matter, so long as all get their share.
         let mut turn = usize::try_from(epoch).unwrap_or(0);
         while let Some(batch) = rows.next().await {
-            let records = encoder.records(&batch?)?;
-            if !records.is_empty() {
-                append.append(super::sink::partition_of(&topic, turn), &records).await?;
-                turn = turn.wrapping_add(1);
+            for (partition, records) in encoder.records(&batch?, topic.partitions(), &mut turn)? {
+                append.append(partition, &records).await?;
             }
         }
         Ok(append.commit().await?)

@@ -287,6 +287,33 @@ async fn bad_records_are_fatal_with_their_place_or_counted() {
 }
 
 #[tokio::test]
+async fn changes_are_read_from_the_values_of_records() {
+    let project = Project::new();
+    Broker::shared().topic("of_rows", 1);
+    let changes = kafka("of_rows", "id BIGINT, v BIGINT", &[("format", "debezium-json")]);
+    let (one, two) = (r#"{"after":{"id":1,"v":1},"op":"c"}"#, r#"{"after":{"id":2,"v":1},"op":"r"}"#);
+    let update = r#"{"before":{"id":1,"v":1},"after":{"id":1,"v":2},"op":"u"}"#;
+    let delete = r#"{"before":{"id":2,"v":1},"after":null,"op":"d"}"#;
+    let key = Some("k");
+    let records =
+        [(key, Some(one), 1), (key, Some(two), 1), (key, Some(update), 1), (key, Some(delete), 1), (key, None, 1)];
+    produce("of_rows", 0, &records);
+    let source = project.connectors.source(&changes).unwrap();
+    let mut reader = source.open(0, 0, &[0, 1], false).await.unwrap();
+    let mut kinds = Vec::new();
+    loop {
+        match timeout(LONG, reader.next()).await.unwrap().unwrap() {
+            Read::Changes(batch, _) => kinds.extend(batch.kinds.unwrap().values().to_vec()),
+            Read::End => break,
+            _ => {}
+        }
+    }
+    assert_eq!(kinds, [0, 0, 1, 2, 3]);
+    let left = project.query(&changes, "SELECT id, v FROM t").await.unwrap();
+    assert!(left.contains("| 1  | 2 |") && left.lines().count() == 5, "{left}");
+}
+
+#[tokio::test]
 async fn rows_become_records_with_key_headers_and_time() {
     let project = Project::new();
     Broker::shared().topic("written", 4);

@@ -38,6 +38,7 @@ async fn read(reader: &mut dyn PartitionReader, rows: usize) -> (Vec<i64>, Posit
                     return (found, position);
                 }
             }
+            Read::Changes(..) => panic!("this is no changelog"),
             Read::Idle => {}
             Read::End => panic!("changes have no end: {found:?}"),
         }

@@ -8,6 +8,7 @@ mod broker;
 mod bucket;
 mod cluster;
 mod dead_letters;
+mod debezium;
 mod definitions;
 mod epochs;
 mod files;

@@ -115,6 +115,7 @@ pub async fn drain(reader: &mut dyn PartitionReader) -> Result<(Vec<RecordBatch>
                 batches.push(rows);
                 position = behind;
             }
+            Read::Changes(..) => panic!("this is no changelog"),
             Read::Idle => {}
             Read::End => return Ok((batches, position)),
         }

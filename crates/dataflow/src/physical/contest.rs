@@ -78,7 +78,8 @@ mod tests {
     fn graph(kind: JoinKind, function: RankFunction, is_shared: bool) -> Graph {
         let mut graph = Graph::new();
         let mut source = |name: &str, names: &[&str]| {
-            let operator = LogicalOperator::Source { table: name.to_owned(), projection: vec![0, 1] };
+            let operator =
+                LogicalOperator::Source { table: name.to_owned(), projection: vec![0, 1], has_changes: false };
             graph.push(operator, vec![], schema(names))
         };
         let inputs = vec![source("left", &["a", "u"]), source("right", &["b", "v"])];

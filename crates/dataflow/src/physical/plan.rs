@@ -121,7 +121,7 @@ impl<'a> Planner<'a> {
 
     fn place(&mut self, id: NodeId, node: &Node) -> Result<(), PlanError> {
         let mut place = match &node.operator {
-            LogicalOperator::Source { table, projection } => {
+            LogicalOperator::Source { table, projection, .. } => {
                 let source = SourceRead {
                     node: id,
                     table: table.clone(),
@@ -421,11 +421,12 @@ impl<'a> Planner<'a> {
         let input = self.input_place(node, 0);
         let shared = node.inputs.iter().any(|input| self.consumers.get(*input).is_some_and(|count| *count > 1));
         let leaves_source = node.inputs.iter().any(|input| self.ends_source(*input));
-        let rebalance = self.options.rebalance && self.physical.parallelism > 1 && leaves_source;
+        let updating = node.inputs.iter().any(|input| self.graph.is_updating(*input));
+        // The changes of a row have to stay together.
+        let rebalance = self.options.rebalance && self.physical.parallelism > 1 && leaves_source && !updating;
         if !shared && !rebalance {
             return input;
         }
-        let updating = node.inputs.iter().any(|input| self.graph.is_updating(*input));
         let stage = self.new_stage(String::new(), None, &node.schema, updating);
         let (exchange, keyed_by) =
             if rebalance { (Exchange::RoundRobin, None) } else { (Exchange::Forward, input.keyed_by) };

@@ -21,7 +21,11 @@ fn schema(names: &[&str]) -> SchemaRef {
 
 fn source(graph: &mut Graph) -> NodeId {
     let table = "departures".to_owned();
-    graph.push(LogicalOperator::Source { table, projection: vec![0, 1, 2] }, vec![], schema(&["origin", "ts", "delay"]))
+    graph.push(
+        LogicalOperator::Source { table, projection: vec![0, 1, 2], has_changes: false },
+        vec![],
+        schema(&["origin", "ts", "delay"]),
+    )
 }
 
 fn watermark(graph: &mut Graph, input: NodeId) -> NodeId {

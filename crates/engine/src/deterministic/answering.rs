@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::error::ArrowError;
+use mulgil_connect::fold::Fold;
 use mulgil_dataflow::key::KeyEncoder;
 use mulgil_dataflow::operator::{Answer, Question};
 
@@ -21,11 +22,22 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) fn new(service: &LookupService, scripts: &HashMap<String, Script>) -> Result<Self, ArrowError> {
         let steps = scripts.get(&service.read.table).into_iter().flatten().flatten();
-        let rows = steps.filter_map(|step| match step {
-            Step::Rows(rows) => Some(rows.project(&service.read.projection)),
-            Step::Idle | Step::Clock(_) | Step::Turn(_) => None,
-        });
-        let rows = rows.collect::<Result<Vec<RecordBatch>, ArrowError>>()?;
+        let mut rows = Vec::new();
+        let mut fold: Option<Fold> = None;
+        for step in steps {
+            match step {
+                Step::Rows(found) => rows.push(found.project(&service.read.projection)?),
+                Step::Changes(changes) => {
+                    let found = changes.rows.project(&service.read.projection)?;
+                    let fold = fold.get_or_insert_with(|| Fold::new(found.schema()));
+                    fold.add(&changes.clone().with_rows(found))?;
+                }
+                Step::Idle | Step::Clock(_) | Step::Turn(_) => {}
+            }
+        }
+        while let Some(found) = fold.as_mut().map_or(Ok(None), |fold| fold.take(usize::MAX))? {
+            rows.push(found);
+        }
         let whole = || (0..service.ports.len()).map(|subtask| (subtask, Answer::Table(rows.clone()))).collect();
         let answers = if service.read.keys.is_none() { whole() } else { Vec::new() };
         Ok(Self { rows, answers })

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::InputState;
 
@@ -22,7 +23,7 @@ fn watermark(item: &Item) -> i64 {
 
 /// A message that stands for itself.
 fn read(position: Position) -> Message {
-    Message::Read(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty())), position)
+    Message::Read(Batch::append(RecordBatch::new_empty(Arc::new(arrow::datatypes::Schema::empty()))), position)
 }
 
 fn position(item: &Item) -> Position {

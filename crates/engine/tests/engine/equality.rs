@@ -265,7 +265,9 @@ async fn threads_give_the_same_results() {
             let step = |step: &Step| match step {
                 Step::Rows(rows) => memory::Step::Rows(rows.clone()),
                 Step::Idle => memory::Step::Idle,
-                Step::Clock(_) | Step::Turn(_) => panic!("threads have a clock and an order of their own"),
+                Step::Changes(_) | Step::Clock(_) | Step::Turn(_) => {
+                    panic!("threads have a clock and an order of their own")
+                }
             };
             let partitions = case.tables[table].iter().map(|steps| steps.iter().map(step).collect());
             MemorySource::new(partitions.collect())

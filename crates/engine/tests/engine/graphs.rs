@@ -79,7 +79,8 @@ impl Builder {
     }
 
     pub(crate) fn source(&mut self, table: &str) -> NodeId {
-        let operator = LogicalOperator::Source { table: table.to_owned(), projection: vec![0, 1, 2] };
+        let operator =
+            LogicalOperator::Source { table: table.to_owned(), projection: vec![0, 1, 2], has_changes: false };
         self.graph.push(operator, vec![], events_schema())
     }
 

@@ -80,6 +80,7 @@ pub(crate) fn table_name_of(reference: &TableReference) -> TableName {
 struct Unread {
     schema: SchemaRef,
     lookup: Option<LookupOptions>,
+    has_changes: bool,
 }
 
 impl TableSource for Unread {
@@ -90,7 +91,7 @@ impl TableSource for Unread {
 
 /// A table source for a plan that is not going to read.
 pub(crate) fn unread(schema: SchemaRef) -> Arc<dyn TableSource> {
-    Arc::new(Unread { schema, lookup: None })
+    Arc::new(Unread { schema, lookup: None, has_changes: false })
 }
 
 /// How the table behind a source that is not read is looked up.
@@ -99,9 +100,16 @@ pub(crate) fn lookup_options(source: &Arc<dyn TableSource>) -> Option<LookupOpti
     source.downcast_ref::<Unread>()?.lookup
 }
 
+/// Whether the table behind a source that is not read gives a changelog.
+pub(crate) fn has_changes(source: &Arc<dyn TableSource>) -> bool {
+    let source: &dyn Any = source.as_ref();
+    source.downcast_ref::<Unread>().is_some_and(|unread| unread.has_changes)
+}
+
 fn unread_table(definition: &TableDefinition) -> Result<Arc<dyn TableSource>> {
     let lookup = LookupOptions::of(definition).map_err(DataFusionError::from)?;
-    Ok(Arc::new(Unread { schema: definition.physical_schema(), lookup: Some(lookup) }))
+    let (schema, has_changes) = (definition.physical_schema(), definition.has_changes());
+    Ok(Arc::new(Unread { schema, lookup: Some(lookup), has_changes }))
 }
 
 /// A table source that stands for a plan.

@@ -27,6 +27,6 @@ pub(crate) mod window;
 mod window_call;
 mod window_ends;
 
-pub(crate) use context::{Planner, Scans, Unscanned, lookup_options, reference_of, table_name_of, unread};
+pub(crate) use context::{Planner, Scans, Unscanned, has_changes, lookup_options, reference_of, table_name_of, unread};
 pub(crate) use state::{StateOptions, planning_state, session_state};
 pub(crate) use window_call::window_call_input;

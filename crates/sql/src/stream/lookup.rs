@@ -28,7 +28,7 @@ impl Translation {
     /// other things stand there from node `begin` on.
     pub(super) fn take_table(&mut self, begin: usize) -> Result<Option<LookedUp>, SqlError> {
         let Some((source, above)) = self.graph.nodes.get(begin..).and_then(<[_]>::split_first) else { return Ok(None) };
-        let LogicalOperator::Source { table, projection } = &source.operator else { return Ok(None) };
+        let LogicalOperator::Source { table, projection, .. } = &source.operator else { return Ok(None) };
         let Some(options) = self.lookups.get(table).copied() else { return Ok(None) };
         let mut preparation = Vec::new();
         let mut origins: Vec<Option<usize>> = projection.iter().copied().map(Some).collect();

@@ -41,6 +41,13 @@ impl Translation {
                 remedy: "add a computed column to the table: p AS PROCTIME()".to_owned(),
             });
         }
+        if self.graph.is_updating(input.node) {
+            return Err(SqlError::NotInStream {
+                construct: "PROCTIME() as a column of a changelog, whose rows would be taken back at another time,"
+                    .to_owned(),
+                remedy: "leave the column out, or take an event time that the rows say".to_owned(),
+            });
+        }
         let stamp = Field::new(STAMP, DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())), false);
         let mut fields: Vec<_> =
             input.schema.iter().map(|(table, field)| (table.cloned(), Arc::clone(field))).collect();

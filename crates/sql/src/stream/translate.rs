@@ -22,7 +22,7 @@ use crate::plan::late_input::LateInputNode;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
-use crate::plan::{lookup_options, table_name_of};
+use crate::plan::{has_changes, lookup_options, table_name_of};
 use crate::problem::SqlError;
 
 /// Where the rows of a plan come out of the graph.
@@ -158,7 +158,8 @@ impl Translation {
         let table = table_name_of(&scan.table_name).to_string();
         let schema = &scan.projected_schema;
         self.lookups.extend(lookup_options(&scan.source).map(|options| (table.clone(), options)));
-        Ok(self.push(LogicalOperator::Source { table, projection }, Vec::new(), schema, Key::none()))
+        let has_changes = has_changes(&scan.source);
+        Ok(self.push(LogicalOperator::Source { table, projection, has_changes }, Vec::new(), schema, Key::none()))
     }
 
     fn projection(&mut self, projection: &Projection) -> Result<Rows, SqlError> {

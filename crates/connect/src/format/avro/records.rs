@@ -136,7 +136,7 @@ impl AvroDecoder {
             first += run.len();
         }
         let rows = concat_batches(&self.schema, &gathered.rows)?;
-        Ok(Decoded { rows, bad: gathered.bad })
+        Ok(Decoded { rows, kinds: None, bad: gathered.bad })
     }
 
     /// The number of the schema of a record, and where its row begins.

@@ -137,7 +137,11 @@ fn a_table_that_is_looked_up_is_read_to_its_end_by_every_subtask() {
         let mut lookup = join(JoinKind::Inner, vec![0], false, false);
         lookup.is_lookup = is_lookup;
         let mut graph = Graph::new();
-        let source = |side: &str| LogicalOperator::Source { table: side.to_owned(), projection: vec![0, 1, 2] };
+        let source = |side: &str| LogicalOperator::Source {
+            table: side.to_owned(),
+            projection: vec![0, 1, 2],
+            has_changes: false,
+        };
         let inputs = ["l", "r"].map(|side| graph.push(source(side), Vec::new(), schema_of(side))).to_vec();
         let schema = output_schema(&lookup);
         let rows = graph.push(LogicalOperator::Apply(Arc::new(lookup)), inputs, Arc::clone(&schema));
