@@ -34,7 +34,7 @@ test: ui python browser postgres victoria-metrics kafka s3 openssl
 ## Formatting, lints, layers, generated code: everything that needs no running system.
 check: ui openssl
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features mulgil-fuzz/fuzzing --locked -- -D warnings
 	npm run check:api --prefix ui --silent
 	npm run typecheck --prefix ui --silent
 
@@ -103,7 +103,7 @@ fuzz: openssl
 ## Kills the release program twenty times in each cell of Nexmark's questions and exactly-once systems: some three quarters of an
 ## hour. The result stands in docs/reliability.md.
 kill-matrix: build postgres kafka
-	MULGIL_KILLS=20 MULGIL_PROGRAM=$(BINARY) $(CARGO) test --workspace --locked --test nexmark every_system -- --nocapture
+	MULGIL_KILLS=20 MULGIL_PROGRAM=$(CURDIR)/$(BINARY) $(CARGO) test --workspace --locked --test nexmark every_system -- --nocapture
 
 clean-demo:
 	rm -rf $(DEMO_DIR)

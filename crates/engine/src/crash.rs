@@ -5,6 +5,26 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// All of them, in the order in which a checkpoint comes to them, a restart's last. `the sink's commit` is a point of sinks that take
+/// epochs as transactions, `the mark` one of rows given at most once.
+pub const POINTS: [&str; 15] = [
+    "after the sources are asked to stop",
+    "sealed",
+    "before the state's sync",
+    "after the state's sync",
+    "before the manifest",
+    "before the manifest's rename",
+    "after the manifest's rename",
+    "before clean-up",
+    "before publishing",
+    "after the mark, before its rows",
+    "before the sink's commit",
+    "after the sink's commit",
+    "after publishing",
+    "in the middle of recovery",
+    "after recovery",
+];
+
 /// The point at which the process dies, and how often it may still pass it.
 static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
 
@@ -15,6 +35,7 @@ pub fn at(name: &str, nth: u64) {
 
 /// Here is the point `name`.
 pub(crate) fn point(name: &str) {
+    debug_assert!(POINTS.contains(&name), "{name} is not in the list of points");
     let Some((chosen, left)) = POINT.get() else { return };
     if chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {
         std::process::abort();
