@@ -2,11 +2,11 @@
 
 const DAY_MS = 86_400_000;
 const TASKS = [
-  { name: "land", kind: "transfer", needs: [], summary: "landing.departures → raw.departures", idempotent: true },
-  { name: "aggregate", kind: "sql", needs: ["land"], summary: "sql/daily_delays.sql → mart.daily_delays", idempotent: true },
-  { name: "publish", kind: "shell", needs: ["aggregate"], summary: "./publish.sh {{ ds }}", idempotent: false },
+  { name: "land", kind: "transfer", needs: [], trigger_rule: "all_success", summary: "landing.departures → raw.departures", idempotent: true },
+  { name: "aggregate", kind: "sql", needs: ["land"], trigger_rule: "all_success", summary: "sql/daily_delays.sql → mart.daily_delays", idempotent: true },
+  { name: "publish", kind: "shell", needs: ["aggregate"], trigger_rule: "all_success", summary: "./publish.sh {{ ds }}", idempotent: false },
 ];
-const LETTERS = { waiting: "w", ready: "y", running: "r", retrying: "t", succeeded: "s", failed: "f", upstream_failed: "u", cancelled: "c" };
+const LETTERS = { waiting: "w", ready: "y", running: "r", retrying: "t", succeeded: "s", failed: "f", skipped: "k", upstream_failed: "u", cancelled: "c" };
 const FAILED_DAY = "2013-02-17";
 const ERROR = {
   message: "landing/departures/2013-02-17.csv:412: column dep_delay: \"1O3\" is not a DOUBLE",

@@ -6,6 +6,7 @@ use std::fmt;
 use jiff::SignedDuration;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Param, Schedule};
@@ -74,8 +75,11 @@ impl fmt::Display for FlowVersion {
 pub struct Task {
     /// Its name, unique in the flow.
     pub name: String,
-    /// The tasks that must have succeeded before it starts.
+    /// The tasks that must have ended before it starts, as its rule says.
     pub needs: Vec<String>,
+    /// What it makes of how they ended.
+    #[serde(skip_serializing_if = "TriggerRule::is_default")]
+    pub trigger_rule: TriggerRule,
     /// What it does.
     pub kind: TaskKind,
     /// Whether running it twice leaves the same as running it once. If not, it is never retried by itself.
@@ -95,6 +99,47 @@ pub struct Task {
     /// Whether the file asks for retries that are not given because the task is not idempotent.
     #[serde(skip)]
     pub(crate) retries_ignored: bool,
+}
+
+/// What a task makes of how the tasks that it needs have ended: Airflow's words, with Airflow's meaning.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerRule {
+    /// It runs when all have succeeded; a skipped one skips it.
+    #[default]
+    AllSuccess,
+    /// It runs when all have ended, however.
+    AllDone,
+    /// It runs as soon as one has failed; skipped if none does.
+    OneFailed,
+    /// It runs as soon as one has succeeded.
+    OneSuccess,
+    /// It runs when all have ended and none has failed; skipped ones are fine.
+    NoneFailed,
+}
+
+impl TriggerRule {
+    /// All rules.
+    pub const ALL: [Self; 5] = [Self::AllSuccess, Self::AllDone, Self::OneFailed, Self::OneSuccess, Self::NoneFailed];
+
+    /// The word for it in flow files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::AllSuccess => "all_success",
+            Self::AllDone => "all_done",
+            Self::OneFailed => "one_failed",
+            Self::OneSuccess => "one_success",
+            Self::NoneFailed => "none_failed",
+        }
+    }
+
+    /// Whether it is the rule of a task that names none. Left out of what is hashed, so that old versions stay.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What a task does.

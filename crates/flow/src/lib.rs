@@ -29,7 +29,9 @@ pub mod template;
 mod yaml;
 
 pub use cron::{Cron, CronError};
-pub use definition::{Flow, FlowVersion, Notification, Retries, SqlText, Task, TaskKind, Write, WriteTarget};
+pub use definition::{
+    Flow, FlowVersion, Notification, Retries, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget,
+};
 pub use diagnostic::Diagnostic;
 pub use interval::DataInterval;
 pub use lint::lint;

@@ -1,9 +1,9 @@
 //! The form of flow and project files: every key, in the words that an editor shows. Nothing here is checked yet.
 
-use crate::ParamType;
 use crate::findings::Findings;
 use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
 use crate::yaml::{Data, Node};
+use crate::{ParamType, TriggerRule};
 
 raw_map! {
     /// A flow: tasks that need each other, with parameters and maybe a schedule.
@@ -71,8 +71,10 @@ raw_map! {
 raw_map! {
     /// A task: exactly one of shell, sql or transfer.
     RawTask: "the task" {
-        /// The tasks that must have succeeded before this one starts.
+        /// The tasks that must have ended before this one starts; how they must have ended says `trigger_rule`.
         "needs" needs: OneOrMany,
+        /// What the task makes of how its needs have ended. Without it, all_success.
+        "trigger_rule" trigger_rule: Located<TriggerRule>,
         /// A command for `sh -c`. Template values are quoted: write them outside quotes.
         "shell" shell: Text,
         /// A .sql file, relative to the project's folder, or the SQL text itself.
@@ -204,6 +206,12 @@ impl FromNode for Located<ParamType> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         let words = ParamType::ALL.map(|param_type| (param_type.word(), param_type));
         word(node, "type", &words, findings)
+    }
+}
+
+impl FromNode for Located<TriggerRule> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        word(node, "trigger rule", &TriggerRule::ALL.map(|rule| (rule.word(), rule)), findings)
     }
 }
 

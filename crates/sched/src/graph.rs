@@ -1,8 +1,9 @@
 //! A run's graph, cut down to what scheduling has to know: who needs whom, which pool, how often again.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use mulgil_flow::{Flow, Retries};
+use mulgil_flow::{Flow, Retries, TriggerRule};
 
 use crate::id::TaskIndex;
 
@@ -20,6 +21,8 @@ pub struct TaskNode {
     pub name: Arc<str>,
     /// The tasks it needs.
     pub needs: Vec<TaskIndex>,
+    /// What it makes of how they ended.
+    pub rule: TriggerRule,
     /// The pool whose slots it takes.
     pub pool: Arc<str>,
     /// Among the ready tasks of a pool, higher goes first.
@@ -70,11 +73,14 @@ impl Graph {
 
     /// What scheduling knows about a flow. Priorities are not in flows yet: all are 0.
     pub fn of_flow(flow: &Flow) -> Result<Self, GraphError> {
-        let index_of = |name: &String| flow.tasks.iter().position(|task| task.name == *name);
+        let numbers: HashMap<&str, usize> =
+            flow.tasks.iter().enumerate().map(|(n, task)| (task.name.as_str(), n)).collect();
+        let index_of = |name: &String| numbers.get(name.as_str()).copied();
         let node = |task: &mulgil_flow::Task| TaskNode {
             name: task.name.as_str().into(),
             // A need that is not there becomes an index that is not there, which `new` refuses.
             needs: task.needs.iter().map(|need| index_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
+            rule: task.trigger_rule,
             pool: task.pool.as_str().into(),
             priority: 0,
             retries: task.retries,

@@ -10,6 +10,7 @@ pub mod graph;
 pub mod id;
 pub mod life;
 pub mod rerun;
+pub mod rule;
 pub mod run;
 pub mod status;
 pub mod step;

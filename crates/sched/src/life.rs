@@ -44,7 +44,7 @@ pub enum RunEvent {
     Admitted,
     /// Someone asked to stop it.
     CancelAsked,
-    /// Its last task ended, and all succeeded.
+    /// Its last task ended, and all succeeded or were skipped.
     AllSucceeded,
     /// Its last task ended, and some failed.
     SomeFailed,
@@ -57,10 +57,12 @@ pub enum RunEvent {
 /// What can happen to a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TaskEvent {
-    /// All tasks that it needs have succeeded.
+    /// The tasks that it needs have ended as its rule asks.
     NeedsMet,
-    /// A task that it needs has failed.
+    /// A task that it needs has failed, and its rule does not allow that.
     NeedFailed,
+    /// Its rule or its condition says that it does not run.
+    Skipped,
     /// A worker took it.
     Leased,
     /// Its attempt succeeded.
@@ -127,6 +129,7 @@ impl Life for TaskStatus {
         Some(match (self, event) {
             (S::Waiting, E::NeedsMet) => S::Ready,
             (S::Waiting, E::NeedFailed) => S::UpstreamFailed,
+            (S::Waiting, E::Skipped) => S::Skipped,
             (S::Ready, E::Leased) => S::Running,
             (S::Running, E::Succeeded) => S::Succeeded,
             (S::Running, E::Failed) => S::Failed,
@@ -135,7 +138,7 @@ impl Life for TaskStatus {
             (S::Running, E::Stopped) => S::Cancelled,
             (S::Retrying, E::RetryDue) => S::Ready,
             (S::Waiting | S::Ready | S::Retrying, E::CancelAsked) => S::Cancelled,
-            (S::Succeeded | S::Failed | S::UpstreamFailed | S::Cancelled, E::RerunAsked) => S::Waiting,
+            (S::Succeeded | S::Skipped | S::Failed | S::UpstreamFailed | S::Cancelled, E::RerunAsked) => S::Waiting,
             _ => return None,
         })
     }

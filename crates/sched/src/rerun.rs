@@ -3,14 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::id::TaskIndex;
+use crate::rule::Verdict;
 use crate::run::RunState;
-use crate::status::{RunStatus, TaskStatus};
+use crate::status::RunStatus;
 
 /// What to run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RerunScope {
-    /// What failed, was cancelled or never ran; and everything downstream.
+    /// What failed, was cancelled or never ran for that; and everything downstream.
     Failed,
     /// This task; and everything downstream.
     From(String),
@@ -63,8 +64,7 @@ pub fn rerun_tasks(run: &RunState, scope: &RerunScope) -> Result<Vec<TaskIndex>,
     let roots: Vec<TaskIndex> = match scope {
         RerunScope::All => run.graph.indices().collect(),
         RerunScope::Failed => {
-            let ended_badly = |status: TaskStatus| status != TaskStatus::Succeeded;
-            let bad = run.graph.indices().zip(&run.tasks).filter(|(_, task)| ended_badly(task.status));
+            let bad = run.graph.indices().zip(&run.tasks).filter(|(_, task)| task.status.is_bad());
             bad.map(|(index, _)| index).collect()
         }
         RerunScope::From(name) => vec![task_named(run, name)?],
@@ -81,9 +81,11 @@ fn task_named(run: &RunState, name: &str) -> Result<TaskIndex, RerunError> {
         let known: Vec<String> = run.graph.indices().map(task_name).collect();
         return Err(RerunError::NoSuchTask { run: run.id.0, task: name.to_owned(), known: known.join(", ") });
     };
-    let succeeded = |need: &TaskIndex| run.task(*need).is_some_and(|state| state.status == TaskStatus::Succeeded);
-    match run.graph.needs(task).iter().find(|need| !succeeded(need)) {
-        Some(&need) => Err(RerunError::NeedNotMet { task: name.to_owned(), need: task_name(need) }),
-        None => Ok(task),
+    let bad = |need: &&TaskIndex| run.task(**need).is_some_and(|state| state.status.is_bad());
+    match run.graph.needs(task).iter().find(bad) {
+        Some(&need) if run.verdict(task) == Verdict::Fail => {
+            Err(RerunError::NeedNotMet { task: name.to_owned(), need: task_name(need) })
+        }
+        _ => Ok(task),
     }
 }

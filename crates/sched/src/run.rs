@@ -1,11 +1,13 @@
 //! A run as scheduling sees it: its graph, and where each task stands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use crate::graph::Graph;
 use crate::id::{AttemptId, RunId, TaskIndex};
+use crate::rule::{Tally, Verdict};
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
 /// How often an attempt of one task may be lost before the task counts as failed: a task that takes its worker down
@@ -25,6 +27,10 @@ pub struct RunState {
     pub retries: bool,
     /// Where each task stands, in the graph's order.
     pub tasks: Vec<TaskState>,
+    /// Of each task, how its needs have ended: counted as they do, so that nothing has to be scanned.
+    tallies: Vec<Tally>,
+    /// How many tasks have each status.
+    by_status: BTreeMap<TaskStatus, usize>,
 }
 
 /// Where a task of a run stands.
@@ -60,7 +66,48 @@ impl RunState {
     /// A new run, queued.
     pub fn new(id: RunId, graph: Arc<Graph>, retries: bool) -> Self {
         let tasks = vec![TaskState::NEW; graph.len()];
-        Self { id, graph, status: RunStatus::Queued, retries, tasks }
+        Self::restored(id, graph, RunStatus::Queued, retries, tasks)
+    }
+
+    /// A run as it was stored. There is one state for each task of the graph.
+    pub fn restored(id: RunId, graph: Arc<Graph>, status: RunStatus, retries: bool, tasks: Vec<TaskState>) -> Self {
+        let status_of = |need: &TaskIndex| tasks.get(*need as usize).map_or(TaskStatus::Waiting, |task| task.status);
+        let tallies = graph.indices().map(|task| Tally::of(graph.needs(task).iter().map(status_of))).collect();
+        let mut by_status = BTreeMap::new();
+        tasks.iter().for_each(|task| *by_status.entry(task.status).or_default() += 1);
+        Self { id, graph, status, retries, tasks, tallies, by_status }
+    }
+
+    /// Changes a task's status, and what is counted by it.
+    pub(crate) fn set_status(&mut self, task: TaskIndex, to: TaskStatus) {
+        let Some(state) = self.tasks.get_mut(task as usize) else { return };
+        let from = std::mem::replace(&mut state.status, to);
+        if let Some(count) = self.by_status.get_mut(&from) {
+            *count = count.saturating_sub(1);
+        }
+        *self.by_status.entry(to).or_default() += 1;
+        for dependent in self.graph.dependents(task) {
+            if let Some(tally) = self.tallies.get_mut(*dependent as usize) {
+                tally.change(from, to);
+            }
+        }
+    }
+
+    /// What is to become of a task, as far as the tasks that it needs have ended.
+    pub fn verdict(&self, task: TaskIndex) -> Verdict {
+        let tally = self.tallies.get(task as usize).copied().unwrap_or_default();
+        let needs = self.graph.needs(task).len();
+        self.graph.task(task).map_or(Verdict::Wait, |node| tally.verdict(node.rule, needs))
+    }
+
+    /// How many tasks have this status.
+    pub fn count(&self, status: TaskStatus) -> usize {
+        self.by_status.get(&status).copied().unwrap_or(0)
+    }
+
+    /// Whether every task has ended.
+    pub fn all_ended(&self) -> bool {
+        self.by_status.iter().all(|(status, count)| *count == 0 || status.is_terminal())
     }
 
     /// A task's state.
@@ -77,13 +124,6 @@ impl RunState {
     /// The attempts under way.
     pub fn live_attempts(&self) -> impl Iterator<Item = AttemptId> {
         self.graph.indices().filter_map(|task| self.live_attempt(task))
-    }
-
-    /// How many of a task's needs have not succeeded yet.
-    pub fn unmet_needs(&self, task: TaskIndex) -> usize {
-        let met = |need: &&TaskIndex| self.task(**need).is_some_and(|state| state.status == TaskStatus::Succeeded);
-        let needs = self.graph.needs(task);
-        needs.len() - needs.iter().filter(met).count()
     }
 
     /// The tasks with this status.

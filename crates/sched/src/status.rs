@@ -62,7 +62,7 @@ status! {
         Running = "running" 'r',
         /// Asked to stop; its last tasks are being ended.
         Cancelling = "cancelling" 'x',
-        /// Every task succeeded.
+        /// Every task succeeded or was skipped.
         Succeeded = "succeeded" 's',
         /// A task failed, and everything that could still run has run.
         Failed = "failed" 'f',
@@ -84,6 +84,8 @@ status! {
         Retrying = "retrying" 't',
         /// Done.
         Succeeded = "succeeded" 's',
+        /// Never ran, since its rule or its condition says so. That is no failure.
+        Skipped = "skipped" 'k',
         /// Failed for good.
         Failed = "failed" 'f',
         /// Never ran, since a task that it needs failed.
@@ -128,7 +130,12 @@ impl RunStatus {
 impl TaskStatus {
     /// Whether nothing more happens by itself. Only a re-run leaves a terminal status.
     pub fn is_terminal(self) -> bool {
-        matches!(self, Self::Succeeded | Self::Failed | Self::UpstreamFailed | Self::Cancelled)
+        matches!(self, Self::Succeeded | Self::Skipped | Self::Failed | Self::UpstreamFailed | Self::Cancelled)
+    }
+
+    /// Whether it ended badly: what needs it hears of a failure.
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Failed | Self::UpstreamFailed | Self::Cancelled)
     }
 }
 

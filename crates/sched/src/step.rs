@@ -1,13 +1,14 @@
 //! One step of a run: something happened; what changes, and what has to be done.
 //!
-//! Readiness is counted: a task is ready when none of its needs is unmet. A failure travels downstream at once. The
-//! run ends when its last task has. The caller stores every `Run`, `Task` and `Attempt` action of a step in one
+//! Readiness is counted: when a task has ended, each that needs it looks at its tally (see [`crate::rule`]) and runs, is
+//! skipped, or never runs; so failures and skips travel downstream at once. The run ends when its last task has. The caller stores every `Run`, `Task` and `Attempt` action of a step in one
 //! transaction, and only then carries out the others.
 
 use jiff::Timestamp;
 
 use crate::id::TaskIndex;
 use crate::life::{AttemptEvent, IllegalTransition, RunEvent, TaskEvent, next_status};
+use crate::rule::Verdict;
 use crate::run::{LOSSES_MAX, RunState, TaskState};
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
@@ -131,8 +132,8 @@ pub enum Action {
 ///
 /// # Contract
 /// An event that does not fit (a report about an attempt that is over, a lease on a task that is not ready) is an
-/// error and changes nothing. Otherwise the run satisfies: a task is ready or beyond only if all its needs have
-/// succeeded; the run is terminal exactly if all tasks are.
+/// error and changes nothing. Otherwise the run satisfies: a task becomes ready only if its rule allows it as
+/// its needs have ended; the run is terminal exactly if all tasks are.
 pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Action>, IllegalTransition> {
     let mut step = Step { run, actions: Vec::new() };
     match event {
@@ -178,10 +179,10 @@ impl Step<'_> {
         let state = self.task_mut(task, &event)?;
         let from = state.status;
         let to = next_status(from, event)?;
-        state.status = to;
         if to != TaskStatus::Retrying {
             state.not_before = None;
         }
+        self.run.set_status(task, to);
         self.actions.push(Action::Task { task, from, to });
         Ok(())
     }
@@ -207,24 +208,37 @@ impl Step<'_> {
 
     fn admit(&mut self) -> Result<(), IllegalTransition> {
         self.change_run(RunEvent::Admitted)?;
-        for task in self.run.graph.clone().indices() {
-            match self.run.task(task).map(|state| state.status) {
-                Some(TaskStatus::Waiting) => self.ready_if_met(task)?,
-                // Only in a re-run that leaves a failure upstream as it was.
-                Some(TaskStatus::Failed | TaskStatus::Cancelled) => self.fail_downstream(task)?,
-                _ => {}
+        let waiting: Vec<TaskIndex> = self.run.tasks_with(TaskStatus::Waiting).collect();
+        self.settle(waiting)
+    }
+
+    /// Looks whether these tasks wait for nothing any more. One that is skipped or fails by that has ended, so those
+    /// that need it are looked at too: a list instead of a recursion, since a chain may be long.
+    fn settle(&mut self, mut tasks: Vec<TaskIndex>) -> Result<(), IllegalTransition> {
+        while let Some(task) = tasks.pop() {
+            if self.run.task(task).is_none_or(|state| state.status != TaskStatus::Waiting) {
+                continue;
             }
+            let event = match self.run.verdict(task) {
+                Verdict::Wait => continue,
+                Verdict::Run => {
+                    self.task(task, TaskEvent::NeedsMet)?;
+                    self.actions.push(Action::Enqueue { task });
+                    continue;
+                }
+                Verdict::Skip => TaskEvent::Skipped,
+                Verdict::Fail => TaskEvent::NeedFailed,
+            };
+            self.task(task, event)?;
+            tasks.extend_from_slice(self.run.graph.dependents(task));
         }
         Ok(())
     }
 
-    fn ready_if_met(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
-        let waiting = self.run.task(task).is_some_and(|state| state.status == TaskStatus::Waiting);
-        if waiting && self.run.unmet_needs(task) == 0 {
-            self.task(task, TaskEvent::NeedsMet)?;
-            self.actions.push(Action::Enqueue { task });
-        }
-        Ok(())
+    /// A task has ended: what becomes of those that need it. In a run that is to stop, none waits any more.
+    fn settle_dependents(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        let dependents = self.run.graph.dependents(task).to_vec();
+        self.settle(dependents)
     }
 
     fn lease(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
@@ -248,16 +262,11 @@ impl Step<'_> {
         match end {
             Ending::Succeeded => {
                 self.task(task, TaskEvent::Succeeded)?;
-                if self.run.status == RunStatus::Running {
-                    for dependent in self.run.graph.clone().dependents(task) {
-                        self.ready_if_met(*dependent)?;
-                    }
-                }
-                Ok(())
+                self.settle_dependents(task)
             }
             Ending::Cancelled => {
                 self.task(task, TaskEvent::Stopped)?;
-                self.fail_downstream(task)
+                self.settle_dependents(task)
             }
             Ending::Failed | Ending::TimedOut => self.retry_or_fail(task, now),
         }
@@ -285,17 +294,7 @@ impl Step<'_> {
 
     fn fail(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
         self.task(task, TaskEvent::Failed)?;
-        self.fail_downstream(task)
-    }
-
-    fn fail_downstream(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
-        let graph = self.run.graph.clone();
-        for dependent in graph.with_downstream(graph.dependents(task).iter().copied()) {
-            if self.run.task(dependent).is_some_and(|state| state.status == TaskStatus::Waiting) {
-                self.task(dependent, TaskEvent::NeedFailed)?;
-            }
-        }
-        Ok(())
+        self.settle_dependents(task)
     }
 
     /// What a lost attempt did is unknown. A task that may run twice is ready again, without that counting as a
@@ -354,15 +353,14 @@ impl Step<'_> {
     }
 
     fn end_if_over(&mut self) -> Result<(), IllegalTransition> {
-        let over = self.run.status.is_active() && self.run.tasks.iter().all(|task| task.status.is_terminal());
-        if !over {
+        if !self.run.status.is_active() || !self.run.all_ended() {
             return Ok(());
         }
-        let any = |status: TaskStatus| self.run.tasks.iter().any(|task| task.status == status);
-        let cancelled = self.run.status == RunStatus::Cancelling && any(TaskStatus::Cancelled);
+        let cancelled = self.run.status == RunStatus::Cancelling && self.run.count(TaskStatus::Cancelled) > 0;
+        let well = self.run.count(TaskStatus::Succeeded) + self.run.count(TaskStatus::Skipped);
         let event = if cancelled {
             RunEvent::SomeCancelled
-        } else if self.run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded) {
+        } else if well == self.run.tasks.len() {
             RunEvent::AllSucceeded
         } else {
             RunEvent::SomeFailed

@@ -95,6 +95,8 @@ pub struct TaskDefinition {
     pub kind: String,
     /// The names of the tasks that it needs.
     pub needs: Vec<String>,
+    /// What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`.
+    pub trigger_rule: String,
     /// What it does, on one line: the command, the SQL file, from where to where.
     pub summary: String,
     /// Whether trying it again is safe.
@@ -333,6 +335,7 @@ impl TaskDefinition {
             name: task.name.clone(),
             kind: task.kind.word().to_owned(),
             needs: task.needs.clone(),
+            trigger_rule: task.trigger_rule.word().to_owned(),
             summary: task_summary(&task.kind),
             idempotent: task.idempotent,
         }

@@ -54,7 +54,7 @@ pub struct GridRun {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
     /// One letter for each of `tasks`, in their order: `w` waiting, `y` ready, `r` running, `t` retrying,
-    /// `s` succeeded, `f` failed, `u` upstream failed, `c` cancelled, `-` the run has no such task.
+    /// `s` succeeded, `k` skipped, `f` failed, `u` upstream failed, `c` cancelled, `-` the run has no such task.
     pub cells: String,
 }
 

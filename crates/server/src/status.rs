@@ -35,6 +35,8 @@ pub enum TaskStatus {
     Retrying,
     /// Done.
     Succeeded,
+    /// Never ran, since its rule or its condition says so. That is no failure.
+    Skipped,
     /// Failed for good.
     Failed,
     /// Never ran, since a task that it needs failed.
@@ -115,6 +117,7 @@ impl From<mulgil_sched::status::TaskStatus> for TaskStatus {
             S::Retrying => Self::Retrying,
             S::Succeeded => Self::Succeeded,
             S::Failed => Self::Failed,
+            S::Skipped => Self::Skipped,
             S::UpstreamFailed => Self::UpstreamFailed,
             S::Cancelled => Self::Cancelled,
         }

@@ -1080,7 +1080,7 @@ export interface components {
         GridRun: {
             /**
              * @description One letter for each of `tasks`, in their order: `w` waiting, `y` ready, `r` running, `t` retrying,
-             *     `s` succeeded, `f` failed, `u` upstream failed, `c` cancelled, `-` the run has no such task.
+             *     `s` succeeded, `k` skipped, `f` failed, `u` upstream failed, `c` cancelled, `-` the run has no such task.
              */
             cells: string;
             /**
@@ -1878,6 +1878,8 @@ export interface components {
             needs: string[];
             /** @description What it does, on one line: the command, the SQL file, from where to where. */
             summary: string;
+            /** @description What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`. */
+            trigger_rule: string;
         };
         /** @description Why an attempt failed. */
         TaskError: {
@@ -1908,7 +1910,7 @@ export interface components {
          * @description Where a task of a run stands.
          * @enum {string}
          */
-        TaskStatus: "waiting" | "ready" | "running" | "retrying" | "succeeded" | "failed" | "upstream_failed" | "cancelled";
+        TaskStatus: "waiting" | "ready" | "running" | "retrying" | "succeeded" | "skipped" | "failed" | "upstream_failed" | "cancelled";
         /** @description A topic. */
         Topic: {
             /** @description Its name. */

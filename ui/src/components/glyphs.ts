@@ -6,7 +6,7 @@ export type Tone = "succeeded" | "failed" | "running" | "waiting" | "idle" | "ca
 /** Every status of a run, a task or an attempt. */
 export type Status =
   | "queued" | "running" | "cancelling" | "succeeded" | "failed" | "cancelled"
-  | "waiting" | "ready" | "retrying" | "upstream_failed"
+  | "waiting" | "ready" | "retrying" | "skipped" | "upstream_failed"
   | "leased" | "timed_out" | "lost";
 
 interface Mark {
@@ -23,6 +23,7 @@ export const MARKS: Readonly<Record<Status, Mark>> = {
   timed_out: { tone: "failed", solid: true, path: "M8 4v4.3l3 1.7M13 8a5 5 0 1 1-10 0a5 5 0 0 1 10 0" },
   lost: { tone: "failed", solid: true, path: "M5.8 6a2.2 2.2 0 1 1 3.3 1.9c-.8.5-1.1.9-1.1 1.7m0 2.2v.1" },
   upstream_failed: { tone: "failed", solid: false, path: "M4 4h8M8 12.5V7m-2.6 2.4L8 6.8l2.6 2.6" },
+  skipped: { tone: "idle", solid: false, path: "M4.2 5l3 3-3 3m4.6-6l3 3-3 3" },
   running: { tone: "running", solid: true, path: "M6 4.3l5.6 3.7L6 11.7z" },
   leased: { tone: "running", solid: false, path: "M6 4.3l5.6 3.7L6 11.7z" },
   retrying: { tone: "waiting", solid: true, path: "M12.2 8A4.2 4.2 0 1 1 10.8 4.9M12.3 3v2.6H9.7" },
@@ -37,7 +38,7 @@ export const STATUSES = Object.keys(MARKS) as Status[];
 
 /** The letter of a task status in a packed row of the grid (`crates/sched/src/status.rs`). */
 const LETTERS: Readonly<Record<string, Status>> = {
-  w: "waiting", y: "ready", r: "running", t: "retrying", s: "succeeded", f: "failed", u: "upstream_failed", c: "cancelled",
+  w: "waiting", y: "ready", r: "running", t: "retrying", s: "succeeded", f: "failed", k: "skipped", u: "upstream_failed", c: "cancelled",
 };
 
 export function statusOfLetter(letter: string): Status {

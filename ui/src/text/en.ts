@@ -43,6 +43,7 @@ export const en = {
   "status.waiting": "waiting",
   "status.ready": "ready",
   "status.retrying": "retrying",
+  "status.skipped": "skipped",
   "status.upstream_failed": "upstream failed",
   "status.leased": "leased",
   "status.timed_out": "timed out",
@@ -82,6 +83,10 @@ export const en = {
   "flow.definition": "Definition",
   "flow.runs": { one: "{count} run", other: "{count} runs" },
   "flow.took": "took {span}",
+  "rule.all_done": "once all have ended",
+  "rule.one_failed": "as soon as one fails",
+  "rule.one_success": "as soon as one succeeds",
+  "rule.none_failed": "unless one fails",
   "flow.notidempotent": "not idempotent: no automatic retry, a re-run asks first",
   "grid.duration": "duration",
 

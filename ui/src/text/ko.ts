@@ -43,6 +43,7 @@ export const ko: Catalogue = {
   "status.waiting": "선행 작업 대기",
   "status.ready": "준비됨",
   "status.retrying": "재시도 대기",
+  "status.skipped": "건너뜀",
   "status.upstream_failed": "선행 작업 실패",
   "status.leased": "할당됨",
   "status.timed_out": "시간 초과",
@@ -82,6 +83,10 @@ export const ko: Catalogue = {
   "flow.definition": "정의",
   "flow.runs": "실행 {count}건",
   "flow.took": "{span} 걸림",
+  "rule.all_done": "모두 끝나면",
+  "rule.one_failed": "하나라도 실패하면",
+  "rule.one_success": "하나라도 성공하면",
+  "rule.none_failed": "실패가 없으면",
   "flow.notidempotent": "멱등이 아님: 자동 재시도 없음, 다시 실행할 때 먼저 확인",
   "grid.duration": "소요 시간",
 

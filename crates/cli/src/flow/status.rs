@@ -23,6 +23,10 @@ pub(crate) fn run_has_ended(status: RunStatus) -> bool {
 pub(crate) fn task_has_ended(status: TaskStatus) -> bool {
     match status {
         TaskStatus::Waiting | TaskStatus::Ready | TaskStatus::Running | TaskStatus::Retrying => false,
-        TaskStatus::Succeeded | TaskStatus::Failed | TaskStatus::UpstreamFailed | TaskStatus::Cancelled => true,
+        TaskStatus::Succeeded
+        | TaskStatus::Skipped
+        | TaskStatus::Failed
+        | TaskStatus::UpstreamFailed
+        | TaskStatus::Cancelled => true,
     }
 }

@@ -8,10 +8,10 @@ use super::flow::check_template;
 use super::value::{check_name, duration};
 use crate::findings::{Findings, Position};
 use crate::raw::{RawRetries, RawTask, RawWrite, WriteWord};
-use crate::read::{Entries, OneOrMany, Text};
+use crate::read::{Entries, Located, OneOrMany, Text};
 use crate::template::Names;
 use crate::yaml::Key;
-use crate::{Param, Project, Quote, Retries, SqlText, Task, TaskKind, Write, WriteTarget};
+use crate::{Param, Project, Quote, Retries, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget};
 
 /// More retries than this are an accident.
 const RETRIES_MAX: u32 = 100;
@@ -65,6 +65,7 @@ impl Tasks<'_> {
             check_template(&text, self.names, self.params, Quote::None, findings);
             env.insert(name.text, text.value);
         }
+        let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
         let kind = self.kind(&key, raw, findings);
         let mut unique_needs = Vec::new();
         for need in needs {
@@ -76,6 +77,7 @@ impl Tasks<'_> {
         Task {
             name: key.text,
             needs: unique_needs,
+            trigger_rule,
             kind,
             idempotent,
             retries: if idempotent { asked } else { Retries::NONE },
@@ -180,6 +182,16 @@ impl Tasks<'_> {
         };
         Some(WriteTarget { table: table.value, write })
     }
+}
+
+/// What the task makes of how its needs have ended. A task that needs nothing has nothing to judge by.
+fn rule(key: &Key, rule: Option<Located<TriggerRule>>, needs: &[Text], findings: &mut Findings) -> TriggerRule {
+    let Some(rule) = rule else { return TriggerRule::default() };
+    if needs.is_empty() && rule.value != TriggerRule::default() {
+        let message = format!("task {} has a trigger_rule but needs nothing", key.text);
+        findings.add(rule.at, message, Some("add needs, or leave the rule out".to_owned()));
+    }
+    rule.value
 }
 
 /// A pool of the project.

@@ -25,6 +25,7 @@ fn whole_table() -> String {
     let task = [
         T::NeedsMet,
         T::NeedFailed,
+        T::Skipped,
         T::Leased,
         T::Succeeded,
         T::Failed,

@@ -82,13 +82,8 @@ impl Scheduler {
         };
         let interval = row.interval_start.zip(row.interval_end).map(|(start, end)| DataInterval { start, end });
         let key = RunKey::new(&version.flow, interval, &params);
-        let state = RunState {
-            id: row.id,
-            graph: version.graph,
-            status: row.status,
-            retries: row.retries,
-            tasks: tasks.iter().map(task_state).collect(),
-        };
+        let states = tasks.iter().map(task_state).collect();
+        let state = RunState::restored(row.id, version.graph, row.status, row.retries, states);
         Ok(OpenRun {
             state,
             variables: Arc::new(Variables::new(&version.flow, &key, &params, &self.options.project)),

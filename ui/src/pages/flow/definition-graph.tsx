@@ -3,13 +3,22 @@ import { useMemo } from "react";
 import type { TaskDefinition } from "../../api/types";
 import { Panel } from "../../components/panel";
 import { TaskGraph, type GraphTask } from "../../graph/task-graph";
+import type { TextKey } from "../../text/catalogue";
 import { useReader } from "../../text/context";
+
+// The usual rule goes without saying.
+const RULES = { all_done: "rule.all_done", one_failed: "rule.one_failed", one_success: "rule.one_success", none_failed: "rule.none_failed" } as const;
+
+function noteOf(task: TaskDefinition, t: (key: TextKey) => string): string {
+  const rule = RULES[task.trigger_rule as keyof typeof RULES];
+  return rule ? `${t(rule)} · ${task.summary}` : task.summary;
+}
 
 export function DefinitionGraph({ tasks }: { tasks: readonly TaskDefinition[] }) {
   const { t } = useReader();
   const nodes = useMemo(
     () => tasks.map((task): GraphTask => ({
-      id: task.name, needs: task.needs, kind: task.kind, note: task.summary, status: null, flag: task.idempotent ? null : t("flow.notidempotent"),
+      id: task.name, needs: task.needs, kind: task.kind, note: noteOf(task, t), status: null, flag: task.idempotent ? null : t("flow.notidempotent"),
     })),
     [tasks, t],
   );

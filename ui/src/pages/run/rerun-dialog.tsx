@@ -14,7 +14,7 @@ import { useReader } from "../../text/context";
 
 export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: string | null; onClose: () => void }) {
   const { t } = useReader();
-  const anyBad = run.tasks.some((other) => other.status !== "succeeded");
+  const anyBad = run.tasks.some((other) => !["succeeded", "skipped"].includes(other.status));
   const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), "all"];
   const [scope, setScope] = useState<RerunScope>(scopes[0] ?? "all");
   const [confirm, setConfirm] = useState(false);
