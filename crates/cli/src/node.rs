@@ -100,6 +100,7 @@ impl Node {
             slots: settings.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
             project_dir,
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
+            python: settings.python.clone(),
             environment: own_program()?,
         };
         let worker = worker::start(scheduler.clone(), worker_options).await?;

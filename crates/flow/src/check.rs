@@ -2,5 +2,6 @@
 
 mod flow;
 mod project;
+mod python;
 mod task;
 mod value;

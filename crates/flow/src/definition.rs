@@ -90,7 +90,7 @@ pub struct Task {
     pub timeout: Option<SignedDuration>,
     /// The pool whose slot it takes while it runs.
     pub pool: String,
-    /// Environment variables of a shell task: templates, rendered with [`crate::Quote::None`].
+    /// Environment variables of a shell or python task: templates, rendered with [`crate::Quote::None`].
     pub env: BTreeMap<String, String>,
     /// The line of its name in the file, from 1.
     pub line: u32,
@@ -151,6 +151,8 @@ pub enum TaskKind {
         /// A template, rendered with [`crate::Quote::Shell`].
         command: String,
     },
+    /// Runs Python in a process of its own.
+    Python(PythonTask),
     /// Runs SQL.
     Sql {
         /// The text, or where it is. A template either way, rendered with [`crate::Quote::None`].
@@ -168,15 +170,66 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    /// The word for it in flow files: `shell`, `sql` or `transfer`.
+    /// The word for it in flow files: `shell`, `python`, `sql` or `transfer`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Shell { .. } => "shell",
+            Self::Python(_) => "python",
             Self::Sql { .. } => "sql",
             Self::Transfer { .. } => "transfer",
         }
     }
+}
+
+/// Python to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PythonTask {
+    /// What is run.
+    pub entry: PythonEntry,
+    /// With which arguments.
+    pub args: PythonArgs,
+    /// In which interpreter.
+    pub interpreter: Interpreter,
+}
+
+/// What a python task runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PythonEntry {
+    /// A file, relative to the project's folder.
+    Script(String),
+    /// A module, as `python -m` runs it.
+    Module(String),
+    /// A function of a file of the project or of a module.
+    Function {
+        /// The file or the module.
+        from: String,
+        /// The function's name.
+        name: String,
+    },
+}
+
+/// The arguments of a python task: JSON values, in which every text is a template, rendered with [`crate::Quote::None`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum PythonArgs {
+    /// By position.
+    List(Vec<serde_json::Value>),
+    /// By name; only functions take such.
+    Named(BTreeMap<String, serde_json::Value>),
+}
+
+/// Which interpreter runs a python task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Interpreter {
+    /// The project's.
+    Project,
+    /// The one of a virtual environment: its folder, relative to the project's.
+    Venv(String),
+    /// One that Mulgil keeps, with what a requirements file lists.
+    Requirements(String),
 }
 
 /// SQL, or the file that holds it.

@@ -1,4 +1,4 @@
-//! Definitions of flows: YAML text in, a checked [`Flow`] or located [`Diagnostic`]s out.
+//! Definitions of flows: YAML text (or the JSON that a script gave) in, a checked [`Flow`] or located [`Diagnostic`]s out.
 //!
 //! This crate decides and does nothing else. It reads no clock, opens no file, spawns no task and knows no tokio: who
 //! calls it brings the text of the files and the time. Time zones come from the database that is built into the
@@ -17,6 +17,7 @@ mod definition;
 mod diagnostic;
 mod findings;
 mod interval;
+mod json;
 mod lint;
 mod params;
 mod project;
@@ -30,10 +31,12 @@ mod yaml;
 
 pub use cron::{Cron, CronError};
 pub use definition::{
-    Flow, FlowVersion, Notification, Retries, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget,
+    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlText, Task, TaskKind,
+    TriggerRule, Write, WriteTarget,
 };
 pub use diagnostic::Diagnostic;
 pub use interval::DataInterval;
+pub use json::Lines;
 pub use lint::lint;
 pub use params::{Param, ParamError, ParamType, Params};
 pub use project::Project;

@@ -39,7 +39,7 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
         warn(format!("task {name} writes a table but is not idempotent"), "write: replace_partition makes it so");
     }
     let target = match &task.kind {
-        TaskKind::Shell { .. } => None,
+        TaskKind::Shell { .. } | TaskKind::Python(_) => None,
         TaskKind::Sql { target, .. } => target.as_ref(),
         TaskKind::Transfer { target, .. } => Some(target),
     };

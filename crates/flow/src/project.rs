@@ -23,6 +23,9 @@ pub struct Project {
     pub checkpoints: String,
     /// How much memory the state of all views may take together, as a text: half of the machine's where nothing is said.
     pub state_memory: Option<String>,
+    /// The Python interpreter of scripted flows and python tasks: a command, or a path, which is relative to the project's
+    /// folder.
+    pub python: String,
     /// The pools and their numbers of slots. The pool [`Project::DEFAULT_POOL`] is always there.
     pub pools: BTreeMap<String, u32>,
     /// Connections by name: URLs as written. Who wires resolves what they refer to; they never go into logs.
@@ -47,6 +50,7 @@ impl Default for Project {
             history: ".mulgil/history.db".to_owned(),
             checkpoints: ".mulgil/checkpoints".to_owned(),
             state_memory: None,
+            python: "python3".to_owned(),
             pools: BTreeMap::from([(Self::DEFAULT_POOL.to_owned(), Self::DEFAULT_POOL_SLOTS)]),
             connections: BTreeMap::new(),
         }

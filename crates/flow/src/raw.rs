@@ -69,7 +69,7 @@ raw_map! {
 }
 
 raw_map! {
-    /// A task: exactly one of shell, sql or transfer.
+    /// A task: exactly one of shell, python, sql or transfer.
     RawTask: "the task" {
         /// The tasks that must have ended before this one starts; how they must have ended says `trigger_rule`.
         "needs" needs: OneOrMany,
@@ -77,6 +77,8 @@ raw_map! {
         "trigger_rule" trigger_rule: Located<TriggerRule>,
         /// A command for `sh -c`. Template values are quoted: write them outside quotes.
         "shell" shell: Text,
+        /// A Python script, module or function, run in an interpreter of its own; a text is the path of a script.
+        "python" python: RawPython,
         /// A .sql file, relative to the project's folder, or the SQL text itself.
         "sql" sql: Text,
         /// Copies the rows of the run's data interval from one table to another.
@@ -95,8 +97,26 @@ raw_map! {
         "timeout" timeout: Text,
         /// The pool whose slot the task takes. Without it, the flow's.
         "pool" pool: Text,
-        /// Environment variables of a shell command; the values may be templates.
+        /// Environment variables of a shell or python task; the values may be templates.
         "env" env: Entries<Text>,
+    }
+}
+
+raw_map! {
+    /// Python to run: exactly one of script, module or function.
+    RawPythonInFull: "the python task" {
+        /// A .py file, relative to the project's folder.
+        "script" script: Text,
+        /// A module that is run as `python -m` does it.
+        "module" module: Text,
+        /// A function: `jobs/score.py:score`, or `package.module:score`.
+        "function" function: Text,
+        /// A list of arguments; for a function also a map of them by name. Texts may be templates.
+        "args" args: Anything,
+        /// The virtual environment to run in: its folder, relative to the project's.
+        "venv" venv: Text,
+        /// A requirements file: Mulgil keeps a virtual environment with exactly what it lists.
+        "requirements" requirements: Text,
     }
 }
 
@@ -150,6 +170,8 @@ raw_map! {
         "checkpoints" checkpoints: Text,
         /// How much memory the state of all views may take together, for example `4 GB`; the rest goes to local files.
         "state_memory" state_memory: Text,
+        /// The Python interpreter that reads scripted flows and runs python tasks that name none: a command, or a path.
+        "python" python: Text,
         /// Pools and how many tasks may run in each at once.
         "pools" pools: Entries<Located<u32>>,
         /// Connections by name: URLs.
@@ -172,6 +194,25 @@ impl FromNode for RawParam {
         match node.data {
             Data::Map(_) => FromNode::from_node(node, findings).map(Self::InFull),
             _ => FromNode::from_node(node, findings).map(Self::Default),
+        }
+    }
+}
+
+/// Python to run: a script's path, or a map.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawPython {
+    /// A script's path.
+    Script(Text),
+    /// What to run, with which arguments, in which environment.
+    InFull(Box<RawPythonInFull>),
+}
+
+impl FromNode for RawPython {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match node.data {
+            Data::Map(_) => FromNode::from_node(node, findings).map(|raw| Self::InFull(Box::new(raw))),
+            _ => FromNode::from_node(node, findings).map(Self::Script),
         }
     }
 }

@@ -116,6 +116,26 @@ pub fn render(template: &str, variables: &Variables, quote: Quote) -> Result<Str
     compiled.render(variables.context()).map_err(|error| located(template, &error))
 }
 
+/// The value of a template that is one expression and nothing else, such as `{{ params.limit }}`: a number stays a number, a map
+/// a map. Any other template is its rendered text.
+pub fn value(template: &str, variables: &Variables) -> Result<serde_json::Value, TemplateError> {
+    let text = render(template, variables, Quote::None)?;
+    let is_one_value = matches!(expression::pieces(template).as_slice(), [expression::Piece::Value(_)]);
+    let inner = template.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
+    let Some(inner) = inner.filter(|_| is_one_value) else { return Ok(text.into()) };
+    let environment = environment(Quote::None);
+    let inner = inner.trim_matches(|c: char| c.is_whitespace() || c == '-');
+    let found = environment.compile_expression(inner).and_then(|expression| expression.eval(variables.context()));
+    let found = found.map_err(|error| located(template, &error))?;
+    Ok(serde_json::to_value(&found).unwrap_or_else(|_| text.into()))
+}
+
+/// The text as one word of a POSIX shell, whatever it contains. `None` for a NUL character, which no command can take.
+#[must_use]
+pub fn shell_word(text: &str) -> Option<String> {
+    quote::single_quoted(text).ok()
+}
+
 /// Checks a template that stands in a file of its own, such as a task's SQL, without rendering it.
 #[must_use]
 pub fn check(file_name: &str, template: &str, flow: &Flow, project: &Project, quote: Quote) -> Vec<Diagnostic> {

@@ -112,6 +112,65 @@ fn versions_follow_meaning_not_spelling() {
 }
 
 #[test]
+fn a_definition_from_a_script_is_the_same_as_in_yaml_and_its_faults_stand_at_its_lines() {
+    let yaml = include_str!("flows/good/python.yaml");
+    let of_yaml = Flow::parse("python.yaml", yaml, &project()).unwrap();
+    let definition = serde_json::json!({
+        "flow": "python",
+        "schedule": {"cron": "@daily", "timezone": "UTC"},
+        "params": {"limit": {"type": "integer", "default": 10}},
+        "timeout": "1h",
+        "tasks": {
+            "short": {"python": {"script": "jobs/land.py"}},
+            "script": {
+                "python": {"script": "jobs/score.py", "args": ["--day", "{{ ds }}", 5], "venv": ".venv"},
+                "env": {"LEVEL": "{{ params.limit }}"},
+            },
+            "module": {"python": {"module": "jobs.score", "args": ["{{ ds }}"], "requirements": "jobs/requirements.txt"}},
+            "function": {
+                "needs": ["script", "module"],
+                "python": {
+                    "function": "jobs/score.py:score",
+                    "args": {"day": "{{ ds }}", "limit": "{{ params.limit }}", "weights": {"a": 0.5, "b": [1, 2]}},
+                },
+            },
+            "positional": {"python": {"function": "jobs.score:Scorer.run", "args": [1, null, "text"]}},
+        },
+    });
+    let lines = mulgil_flow::Lines::from([("tasks/script".to_owned(), 7)]);
+    let of_script = Flow::from_json("flows/python.py", &definition, &lines, &project()).unwrap();
+    assert_eq!(of_script.version, of_yaml.version);
+    assert_eq!(of_script.task("script").unwrap().line, 7);
+    // What the history keeps is this text; it means the same when it is read again.
+    let kept = serde_json::to_string_pretty(&definition).unwrap();
+    assert_eq!(Flow::parse("history", &kept, &project()).unwrap().version, of_yaml.version);
+
+    let faulty = serde_json::json!({
+        "flow": "f",
+        "tasks": {"a": {"shell": "echo {{ nobody }}", "retries": {"limit": "2"}}, "b": {"needs": ["c"], "shell": "true"}},
+    });
+    let lines = [("", 3), ("tasks/a", 5), ("tasks/a/retries", 4), ("tasks/b", 9)];
+    let lines = lines.map(|(path, line)| (path.to_owned(), line)).into();
+    let found = Flow::from_json("flows/f.py", &faulty, &lines, &project()).unwrap_err();
+    let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(found.join("\n"), @"");
+}
+
+#[test]
+fn a_template_that_is_one_expression_keeps_its_type() {
+    let flow = Flow::parse("f.yaml", "flow: f\nparams: {n: 3, s: x}\ntasks: {a: {shell: x}}", &project()).unwrap();
+    let key = flow.run_key(None, &flow.default_params()).unwrap();
+    let variables = mulgil_flow::Variables::new(&flow, &key, &flow.default_params(), &project());
+    let value = |text: &str| template::value(text, &variables).unwrap().to_string();
+    assert_eq!(value("{{ params.n }}"), "3");
+    assert_eq!(value("{{ params.n + 1 }}"), "4");
+    assert_eq!(value("{{ params }}"), r#"{"n":3,"s":"x"}"#);
+    assert_eq!(value("{{ params.n }} "), r#""3 ""#);
+    assert_eq!(value("{{ params.s }}{{ params.n }}"), r#""x3""#);
+    assert!(template::value("{{ params.m }}", &variables).is_err());
+}
+
+#[test]
 fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
     let empty = Project::parse("mulgil.yaml", "# nothing\n").unwrap();
     assert_eq!(empty.pools["default"], 8);

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mulgil_flow::schedule::Rule;
-use mulgil_flow::{DataInterval, Flow, ParamType, Schedule, SqlText, Task, TaskKind};
+use mulgil_flow::{DataInterval, Flow, ParamType, PythonEntry, Schedule, SqlText, Task, TaskKind};
 use mulgil_history::read::{self as history, RunQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -91,7 +91,7 @@ pub struct FlowDetail {
 pub struct TaskDefinition {
     /// The task's name.
     pub name: String,
-    /// What kind of task it is: `shell`, `sql` or `transfer`.
+    /// What kind of task it is: `shell`, `python`, `sql` or `transfer`.
     pub kind: String,
     /// The names of the tasks that it needs.
     pub needs: Vec<String>,
@@ -346,6 +346,11 @@ fn task_summary(kind: &TaskKind) -> String {
     let first_line = |text: &str| text.trim().lines().next().unwrap_or_default().to_owned();
     match kind {
         TaskKind::Shell { command } => first_line(command),
+        TaskKind::Python(python) => match &python.entry {
+            PythonEntry::Script(script) => script.clone(),
+            PythonEntry::Module(module) => format!("-m {module}"),
+            PythonEntry::Function { from, name } => format!("{from}:{name}"),
+        },
         TaskKind::Transfer { from, target } => format!("{from} → {}", target.table),
         TaskKind::Sql { sql, target } => {
             let what = match sql {

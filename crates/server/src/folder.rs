@@ -11,6 +11,7 @@ use mulgil_sql::problem::SqlProblem;
 
 use crate::project::{Problem, ProblemKind};
 use crate::scheduler::FlowSource;
+use crate::scripted::{Script, Scripts};
 
 /// The project's file. A folder without one is no project.
 pub const PROJECT_FILE: &str = "mulgil.yaml";
@@ -84,7 +85,13 @@ impl Folder {
             broken_flows: Vec::new(),
         };
         for (file, text) in files(dir, "flows", &["yaml", "yml"])? {
-            folder.add_flow(&file, text);
+            let flow = Flow::parse(&file, &text, &folder.project);
+            let name = stated_name(&text).unwrap_or_else(|| file_stem(&file));
+            folder.add_flow(flow, name, &file, text.clone(), &text);
+        }
+        let scripts = files(dir, "flows", &["py"])?;
+        for script in Scripts::new(dir, &Arc::clone(&folder.project).python).read(scripts) {
+            folder.add_script(&script);
         }
         for kind in ["sources", "views"] {
             let found = files(dir, kind, &["sql"])?;
@@ -112,10 +119,18 @@ impl Folder {
         &self.broken_flows
     }
 
-    fn add_flow(&mut self, file: &str, text: String) {
-        let found = match Flow::parse(file, &text, &self.project) {
+    /// Adds a flow that has been checked; `definition` is what the history keeps of it, `text` what its file holds.
+    fn add_flow(
+        &mut self,
+        checked: Result<Flow, Vec<Diagnostic>>,
+        name: String,
+        file: &str,
+        definition: String,
+        text: &str,
+    ) {
+        let found = match checked {
             Ok(flow) => match self.flows.iter().find(|other| other.flow.name == flow.name) {
-                None => return self.flows.push(FlowSource { flow: Arc::new(flow), text }),
+                None => return self.flows.push(FlowSource { flow: Arc::new(flow), text: definition }),
                 Some(other) => vec![Diagnostic {
                     file: file.to_owned(),
                     line: 1,
@@ -126,10 +141,30 @@ impl Folder {
             },
             Err(found) => found,
         };
-        let name = stated_name(&text).unwrap_or_else(|| file_stem(file));
-        let problem = |one| from_diagnostic(ProblemKind::Flow, Some(name.clone()), one, &text);
+        let problem = |one| from_diagnostic(ProblemKind::Flow, Some(name.clone()), one, text);
         self.problems.extend(found.into_iter().map(problem));
-        self.broken_flows.push(BrokenFlow { name, file: file.to_owned(), text });
+        self.broken_flows.push(BrokenFlow { name, file: file.to_owned(), text: text.to_owned() });
+    }
+
+    /// Adds the flows of a script: each is checked like one in YAML, and what is broken stops only itself.
+    fn add_script(&mut self, script: &Script) {
+        if let Some(fault) = &script.fault {
+            let stem = vec![file_stem(&script.file)];
+            for name in if script.lost.is_empty() { &stem } else { &script.lost } {
+                let found = Err(vec![fault.clone()]);
+                self.add_flow(found, name.clone(), &script.file, String::new(), &script.text);
+            }
+        }
+        for flow in &script.flows {
+            let (checked, definition) = match &flow.definition {
+                Some(definition) => (
+                    Flow::from_json(&script.file, definition, &flow.lines, &self.project),
+                    serde_json::to_string_pretty(definition).unwrap_or_default(),
+                ),
+                None => (Err(flow.fault(&script.file).into_iter().collect()), String::new()),
+            };
+            self.add_flow(checked, flow.name.clone(), &script.file, definition, &script.text);
+        }
     }
 
     fn located(&self, problem: SqlProblem) -> Problem {

@@ -26,6 +26,7 @@ mod reload;
 mod rows;
 pub mod runs;
 pub mod scheduler;
+mod scripted;
 pub mod server;
 pub mod sql;
 pub mod status;

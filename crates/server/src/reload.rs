@@ -178,5 +178,5 @@ fn watch(watcher: &mut RecommendedWatcher, dir: &Path) {
 fn is_definition(path: &Path) -> bool {
     let is_folder = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| FOLDERS.contains(&name));
     let ending = path.extension().and_then(|ending| ending.to_str());
-    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "sql"))
+    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "py" | "sql"))
 }

@@ -96,7 +96,7 @@ pub struct RunDetail {
 pub struct TaskRun {
     /// The task's name.
     pub name: String,
-    /// What kind of task it is: `shell`, `sql` or `transfer`.
+    /// What kind of task it is: `shell`, `python`, `sql` or `transfer`.
     pub kind: String,
     /// The names of the tasks that it needs.
     pub needs: Vec<String>,

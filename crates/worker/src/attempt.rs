@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mulgil_flow::{Quote, SqlText, Task, TaskKind, Variables, render};
+use mulgil_flow::{PythonTask, Quote, SqlText, Task, TaskKind, Variables, render};
 use tokio::sync::watch;
 
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
 use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
+use crate::python::PythonCall;
 use crate::shell::{ShellTask, outcome_of};
 
 /// What a running attempt is told.
@@ -34,6 +35,7 @@ pub(crate) struct Bench<D> {
     pub(crate) project_dir: PathBuf,
     pub(crate) data: Arc<dyn DataTasks>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) python: String,
 }
 
 /// Why an attempt was ended from outside.
@@ -77,7 +79,14 @@ impl<D: Dispatcher> Running<'_, D> {
         let begun = Instant::now();
         log.note(&format!("attempt {} of {} ({})", self.lease.attempt.attempt, task.name, task.kind.word()));
         let outcome = match &task.kind {
-            TaskKind::Shell { command } => self.shell(task, command, &log).await?,
+            TaskKind::Shell { command } => {
+                let shell = shell_task(self.lease, task, command, self.bench);
+                self.process(task, shell, &log).await?
+            }
+            TaskKind::Python(python) => {
+                let shell = python_task(self.lease, task, python, self.bench);
+                self.process(task, shell, &log).await?
+            }
             TaskKind::Sql { .. } | TaskKind::Transfer { .. } => self.data(task, &log).await?,
         };
         let outcome = mask(outcome, &log);
@@ -89,8 +98,13 @@ impl<D: Dispatcher> Running<'_, D> {
         self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, process).await
     }
 
-    async fn shell(&mut self, task: &Task, command: &str, log: &AttemptLog) -> Result<Outcome, DispatchError> {
-        let shell = match shell_task(self.lease, task, command, self.bench) {
+    async fn process(
+        &mut self,
+        task: &Task,
+        shell: Result<ShellTask, String>,
+        log: &AttemptLog,
+    ) -> Result<Outcome, DispatchError> {
+        let shell = match shell {
             Ok(shell) => shell,
             Err(reason) => return Ok(Outcome::Failed(reason)),
         };
@@ -175,26 +189,29 @@ async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> In
 }
 
 fn shell_task<D>(lease: &Lease, task: &Task, command: &str, bench: &Bench<D>) -> Result<ShellTask, String> {
-    let (variables, folder) = (&lease.variables, bench.project_dir.as_path());
-    let command = render(command, variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
-    let mut environment = bench.environment.clone();
-    environment.extend(environment_of(lease, task, folder));
-    for (name, template) in &task.env {
-        let value = render(template, variables, Quote::None).map_err(|error| format!("in `env: {name}`, {error}"))?;
-        environment.insert(name.clone(), value);
-    }
-    Ok(ShellTask { command, environment, folder: folder.to_owned() })
+    let command = render(command, &lease.variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
+    let environment = environment_of(lease, task, bench)?;
+    Ok(ShellTask { command, environment, folder: bench.project_dir.clone() })
 }
 
-fn environment_of(lease: &Lease, task: &Task, folder: &Path) -> BTreeMap<String, String> {
+fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench<D>) -> Result<ShellTask, String> {
+    let call = PythonCall { task: python, python: &bench.python, project_dir: &bench.project_dir };
+    let (command, arguments) = call.command(&lease.variables)?;
+    let mut environment = environment_of(lease, task, bench)?;
+    environment.extend(arguments);
+    Ok(ShellTask { command, environment, folder: bench.project_dir.clone() })
+}
+
+fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTreeMap<String, String>, String> {
     let variables: &Variables = &lease.variables;
-    let mut environment = BTreeMap::from([
+    let mut environment = bench.environment.clone();
+    environment.extend([
         (LEASE_VARIABLE.to_owned(), lease.epoch.to_string()),
         ("MULGIL_FLOW".to_owned(), lease.flow.name.clone()),
         ("MULGIL_TASK".to_owned(), task.name.clone()),
         ("MULGIL_RUN_ID".to_owned(), variables.run_id.clone()),
         ("MULGIL_ATTEMPT".to_owned(), lease.attempt.attempt.to_string()),
-        ("MULGIL_PROJECT".to_owned(), folder.display().to_string()),
+        ("MULGIL_PROJECT".to_owned(), bench.project_dir.display().to_string()),
     ]);
     if let Some(interval) = variables.interval {
         let day = interval.start.to_zoned(variables.timezone.clone()).date();
@@ -202,7 +219,11 @@ fn environment_of(lease: &Lease, task: &Task, folder: &Path) -> BTreeMap<String,
         environment.insert("MULGIL_DATA_INTERVAL_START".to_owned(), interval.start.to_string());
         environment.insert("MULGIL_DATA_INTERVAL_END".to_owned(), interval.end.to_string());
     }
-    environment
+    for (name, template) in &task.env {
+        let value = render(template, variables, Quote::None).map_err(|error| format!("in `env: {name}`, {error}"))?;
+        environment.insert(name.clone(), value);
+    }
+    Ok(environment)
 }
 
 async fn data_task<D>(lease: &Lease, task: &Task, bench: &Bench<D>, log: &AttemptLog) -> Result<(), String> {
@@ -225,7 +246,7 @@ async fn data_task<D>(lease: &Lease, task: &Task, bench: &Bench<D>, log: &Attemp
             let task = TransferTask { from: from.clone(), target: target.clone(), variables };
             bench.data.transfer(task, log).await
         }
-        TaskKind::Shell { .. } => Err("a shell task is no data task".to_owned()),
+        TaskKind::Shell { .. } | TaskKind::Python(_) => Err(format!("a {} task is no data task", task.kind.word())),
     }
 }
 

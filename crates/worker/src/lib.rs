@@ -6,14 +6,18 @@
 //! - [`worker::Worker`] takes orders, renews leases, ends what has to stop.
 //! - [`data::DataTasks`] is what SQL and transfer tasks need; [`tables::TableTasks`] does it with `sql` and `connect`.
 //! - [`log::AttemptLog`] is where an attempt's output goes, line by line, readable while it runs.
+//! - [`limited`] runs a short program within limits of time and output.
+//! - [`python`] lays out the Python package that this program brings along, and calls interpreters.
 //! - [`process`] knows process groups: how to end one, and how to recognise one that outlived its server.
 
 mod attempt;
 pub mod data;
 pub mod dispatcher;
+pub mod limited;
 pub mod log;
 mod partition;
 pub mod process;
+pub mod python;
 mod shell;
 pub mod tables;
 mod transfer;

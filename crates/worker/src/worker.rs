@@ -25,6 +25,8 @@ pub struct WorkerOptions {
     pub project_dir: PathBuf,
     /// How SQL and transfer tasks are done.
     pub data: Arc<dyn DataTasks>,
+    /// The project's Python interpreter, for python tasks that name none: a command, or a path.
+    pub python: String,
     /// What every shell task finds in its environment, beside what the server's process has in its own.
     pub environment: BTreeMap<String, String>,
 }
@@ -56,6 +58,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         project_dir: options.project_dir,
         data: options.data,
         environment: options.environment,
+        python: options.python,
     });
     let worker =
         Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), ids: HashMap::new(), renewal: None };

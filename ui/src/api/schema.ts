@@ -1870,7 +1870,7 @@ export interface components {
         TaskDefinition: {
             /** @description Whether trying it again is safe. */
             idempotent: boolean;
-            /** @description What kind of task it is: `shell`, `sql` or `transfer`. */
+            /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
             kind: string;
             /** @description The task's name. */
             name: string;
@@ -1892,7 +1892,7 @@ export interface components {
         TaskRun: {
             /** @description Its attempts, oldest first. */
             attempts: components["schemas"]["Attempt"][];
-            /** @description What kind of task it is: `shell`, `sql` or `transfer`. */
+            /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
             kind: string;
             /** @description The task's name. */
             name: string;

@@ -16,7 +16,7 @@ use crate::schedule::Rule;
 use crate::template::{self, Names};
 use crate::{
     Catchup, Cron, Diagnostic, Flow, FlowVersion, Notification, Param, ParamType, Project, Quote, Retries, Schedule,
-    yaml,
+    json, yaml,
 };
 
 impl Flow {
@@ -26,7 +26,28 @@ impl Flow {
     /// the connections.
     pub fn parse(file_name: &str, text: &str, project: &Project) -> Result<Self, Vec<Diagnostic>> {
         let mut findings = Findings::new(file_name);
-        let raw = yaml::parse(text, &mut findings).and_then(|root| RawFlow::from_node(&root, &mut findings));
+        let root = yaml::parse(text, &mut findings);
+        Self::checked(file_name, root.as_ref(), findings, project)
+    }
+
+    /// Checks a definition that a script has made: a map with the keys of a flow file. The very same checks as for YAML; what
+    /// is wrong stands at the script's line.
+    pub fn from_json(
+        file_name: &str,
+        definition: &Value,
+        lines: &json::Lines,
+        project: &Project,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        Self::checked(file_name, Some(&json::tree(definition, lines)), Findings::new(file_name), project)
+    }
+
+    fn checked(
+        file_name: &str,
+        root: Option<&yaml::Node>,
+        mut findings: Findings,
+        project: &Project,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let raw = root.and_then(|root| RawFlow::from_node(root, &mut findings));
         let flow = raw.map(|raw| Checker { project, findings: &mut findings }.flow(file_name, raw));
         findings.finish(flow)
     }

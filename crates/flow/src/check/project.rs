@@ -24,6 +24,7 @@ fn checked(raw: RawProject, findings: &mut Findings) -> Project {
     project.log = or(raw.log, project.log);
     project.history = or(raw.history, project.history);
     project.checkpoints = or(raw.checkpoints, project.checkpoints);
+    project.python = or(raw.python, project.python);
     project.state_memory = raw.state_memory.map(|size| size.value);
     if let Some(zone) = raw.timezone.and_then(|text| zone(&text, findings)) {
         project.timezone = zone;

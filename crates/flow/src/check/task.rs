@@ -58,8 +58,8 @@ impl Tasks<'_> {
         let pool_name = raw.pool.take().map(|text| pool(text, self.project, findings));
         let mut env = BTreeMap::new();
         for (name, text) in raw.env.take().unwrap_or_default().0 {
-            if raw.shell.is_none() {
-                let remedy = "only shell tasks have an environment".to_owned();
+            if raw.shell.is_none() && raw.python.is_none() {
+                let remedy = "only shell and python tasks have an environment".to_owned();
                 findings.add(name.at, format!("task {} takes no env", key.text), Some(remedy));
             }
             check_template(&text, self.names, self.params, Quote::None, findings);
@@ -90,25 +90,32 @@ impl Tasks<'_> {
         }
     }
 
-    fn kind(&self, key: &Key, raw: RawTask, findings: &mut Findings) -> TaskKind {
+    fn kind(&self, key: &Key, mut raw: RawTask, findings: &mut Findings) -> TaskKind {
         let target = |table: Option<Text>, write, partition, findings: &mut Findings| {
             self.target(key, table, write, partition, findings)
         };
-        match (raw.shell, raw.sql, raw.transfer) {
-            (Some(command), None, None) => {
-                if let Some(to) = &raw.to {
-                    findings.add(to.at, "a shell task has no to", Some("leave it out, or use sql".to_owned()));
-                } else {
-                    target(None, raw.write, raw.partition, findings);
-                }
+        let writes_nothing = |word: &str, raw: &mut RawTask, findings: &mut Findings| match &raw.to {
+            Some(to) => {
+                let remedy = Some("leave it out, or use sql".to_owned());
+                findings.add(to.at, format!("a {word} task has no to"), remedy);
+            }
+            None => drop(target(None, raw.write.take(), raw.partition.take(), findings)),
+        };
+        match (raw.shell.take(), raw.python.take(), raw.sql.take(), raw.transfer.take()) {
+            (Some(command), None, None, None) => {
+                writes_nothing("shell", &mut raw, findings);
                 check_template(&command, self.names, self.params, Quote::Shell, findings);
                 TaskKind::Shell { command: command.value }
             }
-            (None, Some(text), None) => {
+            (None, Some(python), None, None) => {
+                writes_nothing("python", &mut raw, findings);
+                TaskKind::Python(self.python(key, python, findings))
+            }
+            (None, None, Some(text), None) => {
                 let sql = self.sql(text, findings);
                 TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings) }
             }
-            (None, None, Some(transfer)) => {
+            (None, None, None, Some(transfer)) => {
                 if let Some(to) = &raw.to {
                     findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
                 }
@@ -122,11 +129,16 @@ impl Tasks<'_> {
                 TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
             }
             _ if raw.broken => TaskKind::Shell { command: String::new() },
-            (shell, sql, transfer) => {
-                let present = [("shell", shell.is_some()), ("sql", sql.is_some()), ("transfer", transfer.is_some())];
+            (shell, python, sql, transfer) => {
+                let present = [
+                    ("shell", shell.is_some()),
+                    ("python", python.is_some()),
+                    ("sql", sql.is_some()),
+                    ("transfer", transfer.is_some()),
+                ];
                 let present: Vec<&str> = present.iter().filter(|(_, there)| *there).map(|(word, _)| *word).collect();
                 let (message, remedy) = match present.as_slice() {
-                    [] => (format!("task {} does nothing", key.text), "give it one of shell, sql or transfer"),
+                    [] => (format!("task {} does nothing", key.text), "give it one of shell, python, sql or transfer"),
                     several => (format!("task {} has {}", key.text, several.join(" and ")), "make it one task each"),
                 };
                 findings.add(key.at, message, Some(remedy.to_owned()));

@@ -7,5 +7,6 @@ mod cancel;
 mod disk;
 mod fixture;
 mod kill;
+mod python;
 mod runs;
 mod schedule;

@@ -78,6 +78,7 @@ impl Fixture {
             slots: 4,
             project_dir: dir.path().to_owned(),
             data: Arc::new(NoDataTasks),
+            python: "python3".to_owned(),
             environment: std::env::vars().collect(),
         };
         let worker = worker::start(scheduler.clone(), options).await.unwrap();

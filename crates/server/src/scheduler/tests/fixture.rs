@@ -98,6 +98,7 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
         slots: 8,
         project_dir,
         data: Arc::new(NoTables),
+        python: "python3".to_owned(),
         environment: Default::default(),
     }
 }
