@@ -153,13 +153,17 @@ fn a_definition_from_a_script_is_the_same_as_in_yaml_and_its_faults_stand_at_its
     let lines = lines.map(|(path, line)| (path.to_owned(), line)).into();
     let found = Flow::from_json("flows/f.py", &faulty, &lines, &project()).unwrap_err();
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-    insta::assert_snapshot!(found.join("\n"), @"");
+    insta::assert_snapshot!(found.join("\n"), @r"
+    flows/f.py:4:1: expected a whole number, found 2
+    flows/f.py:5:1: unknown variable nobody (known: run_id, params, connections)
+    flows/f.py:9:1: unknown task c (known: a, b)
+    ");
 }
 
 #[test]
 fn a_template_that_is_one_expression_keeps_its_type() {
     let flow = Flow::parse("f.yaml", "flow: f\nparams: {n: 3, s: x}\ntasks: {a: {shell: x}}", &project()).unwrap();
-    let key = flow.run_key(None, &flow.default_params()).unwrap();
+    let key = mulgil_flow::RunKey::new(&flow, None, &flow.default_params());
     let variables = mulgil_flow::Variables::new(&flow, &key, &flow.default_params(), &project());
     let value = |text: &str| template::value(text, &variables).unwrap().to_string();
     assert_eq!(value("{{ params.n }}"), "3");
