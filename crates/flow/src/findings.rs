@@ -4,10 +4,11 @@ use crate::Diagnostic;
 
 /// A place in a text, both counted from 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) line: u32,
-    /// In characters.
-    pub(crate) column: u32,
+pub struct Position {
+    /// The line.
+    pub line: u32,
+    /// The column, in characters.
+    pub column: u32,
 }
 
 /// What has been found wrong with a file so far.

@@ -27,7 +27,7 @@ mod run_key;
 pub mod schedule;
 mod schema;
 pub mod template;
-mod yaml;
+pub mod yaml;
 
 pub use cron::{Cron, CronError};
 pub use definition::{
@@ -35,6 +35,7 @@ pub use definition::{
     TriggerRule, Write, WriteTarget,
 };
 pub use diagnostic::Diagnostic;
+pub use findings::Position;
 pub use interval::DataInterval;
 pub use json::Lines;
 pub use lint::lint;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
+use crate::Diagnostic;
 use crate::findings::{Findings, Position};
 
 /// How deep a text may nest. Deeper texts are attacks or accidents, and would exhaust the stack.
@@ -16,17 +17,19 @@ const NODES_MAX: usize = 100_000;
 
 /// A node of the tree.
 #[derive(Clone, Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// Where it begins.
-    pub(crate) at: Position,
+    pub at: Position,
     /// What it is.
-    pub(crate) data: Data,
+    pub data: Data,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(crate) enum Data {
+pub enum Data {
+    /// A single value.
     Scalar(Scalar),
+    /// A list.
     List(Vec<Node>),
     /// Keys are scalars, each there once, in the text's order.
     Map(Vec<(Key, Node)>),
@@ -34,21 +37,25 @@ pub(crate) enum Data {
 
 /// A key of a map.
 #[derive(Clone, Debug)]
-pub(crate) struct Key {
-    pub(crate) at: Position,
-    pub(crate) text: String,
+pub struct Key {
+    /// Where it stands.
+    pub at: Position,
+    /// Its text.
+    pub text: String,
 }
 
 /// A scalar as it is written.
 #[derive(Clone, Debug)]
-pub(crate) struct Scalar {
-    pub(crate) text: String,
-    pub(crate) style: Style,
+pub struct Scalar {
+    /// Its text.
+    pub text: String,
+    /// How it is written.
+    pub style: Style,
 }
 
 /// How a scalar is written, as far as it matters for types and places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
+pub enum Style {
     /// Without quotes: may be read as a number, a truth value or nothing.
     Plain,
     /// In quotes, which take one column.
@@ -75,6 +82,16 @@ impl Node {
             Data::Map(entries) => 1 + entries.iter().map(|(_, value)| 1 + value.nodes()).sum::<usize>(),
         }
     }
+}
+
+/// Reads a text as one document, for whoever reads other files than flows.
+///
+/// # Errors
+/// It is no YAML, or a key appears twice.
+pub fn read(file_name: &str, text: &str) -> Result<Node, Vec<Diagnostic>> {
+    let mut findings = Findings::new(file_name);
+    let root = parse(text, &mut findings);
+    findings.finish(root)
 }
 
 /// Reads a text as one document. `None`: it is no YAML, and the findings say why. Keys that appear twice are found, and
