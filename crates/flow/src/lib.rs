@@ -31,8 +31,8 @@ pub mod yaml;
 
 pub use cron::{Cron, CronError};
 pub use definition::{
-    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlText, Task, TaskKind,
-    TriggerRule, Write, WriteTarget,
+    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlText, Task,
+    TaskKind, TriggerRule, Write, WriteTarget,
 };
 pub use diagnostic::Diagnostic;
 pub use findings::Position;
