@@ -18,7 +18,6 @@ mod session;
 mod sink;
 mod source;
 mod target;
-mod tls;
 mod transaction;
 mod writer;
 

@@ -24,7 +24,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertS
 
 /// What a table asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tls {
+pub(crate) struct Tls {
     /// Whether the server must show a certificate that is to be believed.
     is_checked: bool,
     /// Whose certificates are believed; the system's where nothing is said.
@@ -36,7 +36,7 @@ impl Tls {
     ///
     /// # Errors
     /// The mode is one that is not spoken; the sentence says so.
-    pub(super) fn of(url: &str, roots: Option<PathBuf>) -> Result<(String, Self), String> {
+    pub(crate) fn of(url: &str, roots: Option<PathBuf>) -> Result<(String, Self), String> {
         const VERIFY_FULL: &str = "sslmode=verify-full";
         if url.contains("sslmode=verify-ca") || url.contains("sslmode=allow") {
             return Err("'url': of sslmode there are disable, prefer, require and verify-full".to_owned());
@@ -46,7 +46,7 @@ impl Tls {
     }
 
     /// Whether what is asked for can be had in a mode.
-    pub(super) fn check(&self, mode: SslMode) -> Result<(), String> {
+    pub(crate) fn check(&self, mode: SslMode) -> Result<(), String> {
         if self.roots.is_some() && mode != SslMode::Require {
             return Err("'ssl.root-cert' needs sslmode=verify-full (or require) in 'url'".to_owned());
         }
@@ -54,7 +54,7 @@ impl Tls {
     }
 
     /// Makes encrypted connections. Reads the certificates that are believed.
-    pub(super) fn connector(&self) -> Result<MakeTls, String> {
+    pub(crate) fn connector(&self) -> Result<MakeTls, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(Arc::clone(&provider));
         let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
@@ -104,10 +104,10 @@ fn read_certificates(path: &Path, roots: &mut RootCertStore) -> Result<(), Strin
 
 /// See [`Tls::connector`].
 #[derive(Clone)]
-pub(super) struct MakeTls(TlsConnector);
+pub(crate) struct MakeTls(TlsConnector);
 
 /// The same for one server.
-pub(super) struct Connect {
+pub(crate) struct Connect {
     connector: TlsConnector,
     host: String,
 }
@@ -137,7 +137,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 }
 
 /// An encrypted connection.
-pub(super) struct Encrypted<S>(TlsStream<S>);
+pub(crate) struct Encrypted<S>(TlsStream<S>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> tokio_postgres::tls::TlsStream for Encrypted<S> {
     fn channel_binding(&self) -> ChannelBinding {
