@@ -28,6 +28,17 @@ pub enum HistoryError {
     /// There is no room to write.
     #[error("no room for the history: {0}")]
     Full(String),
+    /// PostgreSQL refused, or cannot be reached.
+    #[error("the history in PostgreSQL: {reason}")]
+    Postgres {
+        /// What it said, without secrets.
+        reason: String,
+        /// Whether it may say something else later.
+        is_passing: bool,
+    },
+    /// This server does not lead: what it decides is not stored.
+    #[error("another server leads: this one's lease on the history is lost")]
+    Fenced,
     /// A compare-and-set found another status than the scheduler remembers: someone else wrote.
     #[error("{what} is not {expected} in the history: another program changed it; restart the server to read it again")]
     Conflict {
@@ -42,7 +53,7 @@ pub enum HistoryError {
 }
 
 impl HistoryError {
-    /// Whether the same write may succeed later: the disk was full, the file was locked.
+    /// Whether the same write may succeed later: the disk was full, the file was locked, the database away.
     pub fn is_passing(&self) -> bool {
         match self {
             Self::Store(sqlx::Error::Database(error)) => {
@@ -50,6 +61,7 @@ impl HistoryError {
                 let code = error.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0) & 0xff;
                 matches!(code, 5 | 6 | 7 | 10 | 14)
             }
+            Self::Postgres { is_passing, .. } => *is_passing,
             Self::Full(_) | Self::Store(sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => true,
             _ => false,
         }

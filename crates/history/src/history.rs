@@ -14,6 +14,9 @@ use crate::write::{FlowVersion, Write};
 /// `commit` stores all writes of a batch, and an event row for each change, in one transaction that is on disk when it
 /// returns, or none of them. Changes are compare-and-set: a `from` that is not what is stored is a
 /// [`HistoryError::Conflict`]. There is one caller of `commit` at a time. Reads see what is committed.
+///
+/// An error that [passes](HistoryError::is_passing) may leave it open whether the batch was stored: the answer may have been lost.
+/// The caller then gives the same batch again, before any other, and it is stored once.
 #[async_trait]
 pub trait History: Send + Sync + 'static {
     /// Stores a batch.

@@ -2,12 +2,18 @@
 //!
 //! The scheduler's loop is the only writer; it hands over a batch of [`write::Write`]s, which are stored in one
 //! transaction or not at all. Every status change is a compare-and-set and brings its event row with it. Readers see
-//! the committed state through [`read`]'s shapes. [`sqlite::SqliteHistory`] is the embedded store; [`History`] is what
-//! another store has to do.
+//! the committed state through [`read`]'s shapes. [`sqlite::SqliteHistory`] is the embedded store, for one machine;
+//! [`postgres::PostgresHistory`] is the one for two or more servers. [`History`] is what a store has to do, and one suite of tests says
+//! whether it does (`tests/history/`).
 
 mod error;
+mod event;
 mod history;
+pub mod postgres;
+mod question;
 pub mod read;
+mod reading;
+mod row;
 pub mod sqlite;
 pub mod write;
 

@@ -19,10 +19,10 @@ use tokio::sync::Mutex;
 use crate::error::HistoryError;
 use crate::history::History;
 use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::reading;
 use crate::write::{FlowVersion, Write};
 
-mod reading;
-mod row;
+mod answering;
 mod writing;
 
 /// Reads that run at once; more wait for one another.
@@ -148,12 +148,9 @@ impl History for SqliteHistory {
 /// The schema's history. Read into the program without sqlx's macros: they would build SQLite a second time, for the
 /// compiler.
 fn migrations() -> Vec<Migration> {
-    let scripts = [(1, "history", include_str!("../migrations/0001_history.sql"))];
+    let scripts = [(1, "history", include_str!("../migrations/sqlite/0001_history.sql"))];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)
     };
     scripts.into_iter().map(migration).collect()
 }
-
-#[cfg(test)]
-mod tests;

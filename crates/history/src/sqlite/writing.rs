@@ -1,33 +1,32 @@
-//! How each [`Write`] is stored: a compare-and-set of the status, and its event row.
+//! How each [`Write`] is stored: a compare-and-set of the status.
 
 use jiff::Timestamp;
-use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::id::AttemptId;
 use mulgil_sched::status::{AttemptStatus, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
-use super::row::micros;
 use crate::error::HistoryError;
+use crate::event::events_of;
+use crate::row::micros;
 use crate::write::{
     AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, Write,
 };
 
 type Done = Result<(), HistoryError>;
-type Happened = Result<Option<Event>, HistoryError>;
 
 /// Stores a batch: first what changes, then the events of it all at once.
 pub(super) async fn write_all(db: &mut SqliteConnection, writes: &[Write]) -> Done {
-    let mut events = Vec::new();
     for one in writes {
-        if let Some(event) = write(db, one).await? {
-            events.push(event.row());
-        }
+        write(db, one).await?;
     }
-    store_events(db, events).await
+    match events_of(writes) {
+        Some(events) => store_events(db, events).await,
+        None => Ok(()),
+    }
 }
 
-/// Stores one thing; what happened by it comes back.
-async fn write(db: &mut SqliteConnection, write: &Write) -> Happened {
+async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
     match write {
         Write::FlowVersion(version) => flow_version(db, version).await,
         Write::Run(run) => new_run(db, run).await,
@@ -37,14 +36,14 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Happened {
         Write::Attempt(change) => attempt(db, change).await,
         Write::Renew { attempt, epoch, expires } => renew(db, *attempt, *epoch, *expires).await,
         Write::Backfill(backfill) => new_backfill(db, backfill).await,
-        Write::RunBackfill { run, backfill, retries, at } => {
+        Write::RunBackfill { run, backfill, retries, .. } => {
             sqlx::query("UPDATE runs SET backfill = ?, retries = ? WHERE id = ?")
                 .bind(backfill.0)
                 .bind(retries)
                 .bind(run.0)
                 .execute(&mut *db)
                 .await?;
-            Ok(Some(Event::run(*at, *run, format!("joins backfill {backfill}"))))
+            Ok(())
         }
         Write::BackfillStatus { backfill, from, to, at } => {
             let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
@@ -56,17 +55,15 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Happened {
                 .execute(&mut *db)
                 .await?;
             changed(result, || format!("backfill {backfill}"), from.word())?;
-            let payload = format!("backfill {backfill}: {} -> {}", from.word(), to.word());
-            Ok(Some(Event { kind: "backfill", ..Event::new(*at, payload) }))
+            Ok(())
         }
-        Write::Paused { flow, paused, at } => {
+        Write::Paused { flow, paused, .. } => {
             sqlx::query("INSERT INTO flows (flow, paused) VALUES (?, ?) ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused")
                 .bind(flow)
                 .bind(paused)
                 .execute(&mut *db)
                 .await?;
-            let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });
-            Ok(Some(Event { kind: "flow", ..Event::new(*at, payload) }))
+            Ok(())
         }
     }
 }
@@ -78,51 +75,19 @@ fn changed(result: SqliteQueryResult, what: impl FnOnce() -> String, expected: &
     }
 }
 
-struct Event {
-    at: Timestamp,
-    kind: &'static str,
-    run: Option<RunId>,
-    task: Option<TaskIndex>,
-    attempt: Option<u32>,
-    payload: String,
-}
-
-impl Event {
-    fn new(at: Timestamp, payload: String) -> Self {
-        Self { at, kind: "run", run: None, task: None, attempt: None, payload }
-    }
-
-    fn run(at: Timestamp, run: RunId, payload: String) -> Self {
-        Self { run: Some(run), ..Self::new(at, payload) }
-    }
-
-    fn row(self) -> serde_json::Value {
-        let Event { at, kind, run, task, attempt, payload } = self;
-        serde_json::json!([micros(at), kind, run.map(|run| run.0), task, attempt, payload])
-    }
-
-    fn attempt(at: Timestamp, id: AttemptId, payload: String) -> Self {
-        let AttemptId { run, task, attempt } = id;
-        Self { kind: "attempt", task: Some(task), attempt: Some(attempt), ..Self::run(at, run, payload) }
-    }
-}
-
 /// One statement for all events of a batch, however many.
-async fn store_events(db: &mut SqliteConnection, events: Vec<serde_json::Value>) -> Done {
-    if events.is_empty() {
-        return Ok(());
-    }
+async fn store_events(db: &mut SqliteConnection, events: String) -> Done {
     sqlx::query(
         "INSERT INTO events (at_us, kind, run, task, attempt, payload) \
          SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5 FROM json_each(?) ORDER BY key",
     )
-    .bind(serde_json::Value::from(events).to_string())
+    .bind(events)
     .execute(db)
     .await?;
     Ok(())
 }
 
-async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Happened {
+async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Done {
     sqlx::query("INSERT INTO flow_versions (hash, flow, definition, at_us) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING")
         .bind(&version.hash)
         .bind(&version.flow)
@@ -130,10 +95,10 @@ async fn flow_version(db: &mut SqliteConnection, version: &FlowVersion) -> Happe
         .bind(micros(version.at))
         .execute(db)
         .await?;
-    Ok(None)
+    Ok(())
 }
 
-async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Happened {
+async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Done {
     sqlx::query(
         "INSERT INTO runs (id, flow, key, name, version, params, interval_start_us, interval_end_us, trigger, backfill, \
          retries, status, order_us, created_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -163,10 +128,10 @@ async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Happened {
     .bind(names)
     .execute(&mut *db)
     .await?;
-    Ok(Some(Event::run(run.at, run.id, "-> queued".to_owned())))
+    Ok(())
 }
 
-async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Happened {
+async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
     let result = sqlx::query(
         "UPDATE runs SET status = ?1, \
          started_at_us = CASE WHEN ?1 = 'running' THEN ?2 ELSE started_at_us END, \
@@ -181,10 +146,10 @@ async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Happened {
     .execute(&mut *db)
     .await?;
     changed(result, || format!("run {}", change.run), change.from.word())?;
-    Ok(Some(Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to))))
+    Ok(())
 }
 
-async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Happened {
+async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     let result = sqlx::query(
         "UPDATE tasks SET status = ?, attempts = ?, retries_used = ?, losses = ?, not_before_us = ? \
          WHERE run = ? AND task = ? AND status = ?",
@@ -200,11 +165,10 @@ async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Happened {
     .execute(&mut *db)
     .await?;
     changed(result, || format!("task {} of run {}", change.task, change.run), change.from.word())?;
-    let payload = format!("{} -> {}", change.from, change.to);
-    Ok(Some(Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }))
+    Ok(())
 }
 
-async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Happened {
+async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Done {
     sqlx::query(
         "INSERT INTO attempts (run, task, attempt, status, owner, epoch, expires_us, leased_at_us, log) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -220,10 +184,10 @@ async fn new_lease(db: &mut SqliteConnection, lease: &NewLease) -> Happened {
     .bind(&lease.log)
     .execute(&mut *db)
     .await?;
-    Ok(Some(Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner))))
+    Ok(())
 }
 
-async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Happened {
+async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Done {
     let AttemptId { run, task, attempt } = change.attempt;
     let result = sqlx::query(
         "UPDATE attempts SET status = ?1, \
@@ -245,12 +209,11 @@ async fn attempt(db: &mut SqliteConnection, change: &AttemptChange) -> Happened 
     .execute(&mut *db)
     .await?;
     changed(result, || change.attempt.to_string(), change.from.word())?;
-    let reason = change.error.as_ref().map_or(String::new(), |error| format!(": {error}"));
-    Ok(Some(Event::attempt(change.at, change.attempt, format!("{} -> {}{reason}", change.from, change.to))))
+    Ok(())
 }
 
 /// A renewal is no change of status, so it leaves no event.
-async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Timestamp) -> Happened {
+async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Timestamp) -> Done {
     let result = sqlx::query(
         "UPDATE attempts SET expires_us = ? WHERE run = ? AND task = ? AND attempt = ? AND epoch = ? \
          AND status IN ('leased', 'running')",
@@ -263,10 +226,10 @@ async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Ti
     .execute(db)
     .await?;
     changed(result, || id.to_string(), "live")?;
-    Ok(None)
+    Ok(())
 }
 
-async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Happened {
+async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done {
     sqlx::query(
         "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, status, created_at_us) \
          VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -283,6 +246,5 @@ async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Happ
     .bind(micros(backfill.at))
     .execute(&mut *db)
     .await?;
-    let payload = format!("backfill {} of {}: {} runs", backfill.id, backfill.flow, backfill.planned);
-    Ok(Some(Event { kind: "backfill", ..Event::new(backfill.at, payload) }))
+    Ok(())
 }

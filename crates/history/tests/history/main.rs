@@ -1,0 +1,13 @@
+//! The stores of the history: one suite over all of them, and what only PostgreSQL has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[expect(dead_code, reason = "the tests of connect need more of it")]
+#[path = "../../../connect/tests/connect/cluster.rs"]
+mod cluster;
+mod cut;
+mod leading;
+mod lost_answers;
+mod sample;
+mod store;
+mod suite;
