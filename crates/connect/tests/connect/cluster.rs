@@ -136,7 +136,12 @@ impl Cluster {
 
     /// Runs statements.
     pub(crate) fn run(&self, statements: &str) {
-        let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, &self.url()];
+        self.run_in(&self.url(), statements);
+    }
+
+    /// Runs statements in the database of this URL.
+    pub(crate) fn run_in(&self, url: &str, statements: &str) {
+        let arguments = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-c", statements, url];
         let done = Command::new("psql").args(arguments).output().unwrap();
         assert!(done.status.success(), "{statements}: {}", String::from_utf8_lossy(&done.stderr));
     }

@@ -91,10 +91,7 @@ fn last<K: Eq + Hash>(rows: impl Iterator<Item = (K, Value)>) -> Vec<Value> {
 }
 
 /// A statement that changes what is there.
-fn changes<K: Eq + Hash>(
-    sql: &'static str,
-    changes: impl Iterator<Item = (K, Change)>,
-) -> Result<Step, HistoryError> {
+fn changes<K: Eq + Hash>(sql: &'static str, changes: impl Iterator<Item = (K, Change)>) -> Result<Step, HistoryError> {
     let mut places: HashMap<K, usize> = HashMap::new();
     let mut chains: Vec<Change> = Vec::new();
     for (key, change) in changes {

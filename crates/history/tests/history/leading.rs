@@ -73,9 +73,10 @@ async fn a_lease_that_was_given_back_is_free_at_once() {
 async fn of_many_that_ask_at_once_one_leads() {
     let url = database();
     let servers = futures::future::join_all((0..8).map(|_| open(&url))).await;
-    let asks = servers.iter().enumerate().map(|(number, history)| async move {
-        history.campaign(&server(&number.to_string()), LIFE).await.unwrap()
-    });
+    let asks = servers
+        .iter()
+        .enumerate()
+        .map(|(number, history)| async move { history.campaign(&server(&number.to_string()), LIFE).await.unwrap() });
     let standings = futures::future::join_all(asks).await;
     let leads = standings.iter().filter(|standing| matches!(standing, Standing::Leads(_))).count();
     assert_eq!(leads, 1, "{standings:?}");

@@ -18,8 +18,7 @@ async fn a_batch_is_stored_once_whichever_word_was_lost() {
     let mut run = 0;
     for cut in [Cut::BeforeTheCommit, Cut::AfterTheCommit, Cut::AfterTheCommit, Cut::BeforeTheCommit, Cut::Never] {
         run += 1;
-        let batch =
-            [new_run(run, Trigger::Manual, None), run_status(run, RunStatus::Queued, RunStatus::Running)];
+        let batch = [new_run(run, Trigger::Manual, None), run_status(run, RunStatus::Queued, RunStatus::Running)];
         door.slam(cut);
         let first = history.commit(&batch).await;
         if cut != Cut::Never {

@@ -1,9 +1,9 @@
 //! What every store has to do: what was committed is read back, what does not fit is refused as a whole.
 
+use mulgil_history::HistoryError;
 use mulgil_history::read::RunQuery;
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{BackfillStatus, NewBackfill, NewRun, ProcessMark, Trigger, Write};
-use mulgil_history::HistoryError;
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
