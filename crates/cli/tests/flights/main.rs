@@ -7,6 +7,7 @@
 mod backfill;
 mod crash;
 mod crash_stores;
+mod guarantees;
 mod kill;
 mod oracle;
 mod program;
