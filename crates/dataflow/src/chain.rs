@@ -204,6 +204,13 @@ impl Chain {
         self.links.iter_mut().for_each(|link| link.operator.resume(watermark));
     }
 
+    /// Lets the operator of a node give all that stands once more.
+    pub fn give_again(&mut self, node: NodeId) {
+        if let Some(link) = self.links.iter_mut().find(|link| link.node == Some(node)) {
+            link.operator.give_again();
+        }
+    }
+
     /// The nodes of its operators.
     pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.links.iter().filter_map(|link| link.node)

@@ -93,6 +93,11 @@ pub trait OperatorDefinition: fmt::Debug + Send + Sync {
     fn looks_up(&self) -> Option<LookupRead> {
         None
     }
+    /// Whether its state says all rows that it has given and that stand, so that it can give them once more (see
+    /// [`Operator::give_again`]): its rows can then be computed anew by those behind it.
+    fn gives_again(&self) -> bool {
+        false
+    }
     /// What its user should know before it runs for ever: a state that nothing bounds, and the remedy.
     fn warning(&self) -> Option<String> {
         None

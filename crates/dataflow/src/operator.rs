@@ -212,4 +212,8 @@ pub trait Operator: Send {
     fn resume(&mut self, watermark: Watermark) {
         let _ = watermark;
     }
+    /// What was given out before has been forgotten downstream, where other columns are wanted of it now: the next flush gives
+    /// all that stands once more, as new rows. Called after [`Operator::resume`], where
+    /// [`crate::definition::OperatorDefinition::gives_again`] says so.
+    fn give_again(&mut self) {}
 }

@@ -372,6 +372,13 @@ impl Operator for Spilling {
         }
         self.slices_mut().iter_mut().for_each(|slice| slice.set_reached(watermark));
     }
+
+    fn give_again(&mut self) {
+        if let State::Whole(operator) = &mut self.state {
+            operator.give_again();
+        }
+        self.slices_mut().iter_mut().for_each(Slice::give_again);
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod manifest;
 mod merge;
 mod remote;
 mod segment;
+mod shape;
 
 pub use self::folder::{CheckpointFolder, Found, Written};
 pub use self::manifest::Manifest;

@@ -75,9 +75,21 @@ pub struct Cut {
     pub subtasks: Vec<(NodeId, usize)>,
     /// What sinks are to publish once the cut is durable, by table.
     pub staged: BTreeMap<String, Vec<String>>,
+    /// The shapes that the rows of sinks had, where they are not those of the graph: see [`crate::checkpoint`].
+    pub(crate) shapes: Option<BTreeMap<String, Vec<String>>>,
+    /// The sinks whose rows are to be made anew, and the operators that give them once more.
+    pub(crate) again: Vec<(String, NodeId)>,
 }
 
 impl Cut {
+    /// Leaves out the rows of sinks that are to be made anew.
+    pub(crate) fn make_anew(&mut self) {
+        let again = &self.again;
+        let stays = |owner: &Owner| !again.iter().any(|(table, _)| *owner == Owner::Sink(table.clone()));
+        self.parts.retain(|sealed| stays(&sealed.owner));
+        self.shapes = None;
+    }
+
     /// Where a partition stands.
     pub(crate) fn partition(&self, node: NodeId, partition: &str) -> Option<&PartitionCut> {
         self.partitions.iter().find(|cut| cut.node == node && cut.partition == partition)

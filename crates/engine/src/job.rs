@@ -153,11 +153,12 @@ async fn go_on(
     });
     let panicked = |error: tokio::task::JoinError| JobError::Checkpoint(error.to_string());
     let (mut folder, newest) = opened.await.map_err(panicked)?.map_err(failed)?;
-    let Some((manifest, cut)) = newest else {
+    let Some((manifest, mut cut)) = newest else {
         connections.begin(&job.name, None).await?;
         return Ok((folder, None));
     };
     folder.go_on_from(&manifest);
+    cut.make_anew();
     for sealed in &cut.parts {
         let Owner::Sink(table) = &sealed.owner else { continue };
         let Some(sink) = connections.sinks.get(table) else { continue };

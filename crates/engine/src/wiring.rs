@@ -418,6 +418,7 @@ impl Wirer<'_> {
         if reached != Watermark::UNKNOWN {
             chain.resume(reached);
         }
+        cut.again.iter().for_each(|(_, node)| chain.give_again(*node));
         Ok(reached)
     }
 

@@ -81,10 +81,10 @@ fn lay_out(project: &Folder, parallelism: u64) {
 }
 
 /// A server that ends with the test, however that ends.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Server {
-    fn start(command: &mut Command) -> Self {
+    pub(crate) fn start(command: &mut Command) -> Self {
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("mulgil runs"))
     }
 }

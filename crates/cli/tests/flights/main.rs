@@ -11,4 +11,5 @@ mod guarantees;
 mod kill;
 mod oracle;
 mod program;
+mod savepoints;
 mod year;

@@ -114,6 +114,11 @@ impl OperatorDefinition for GroupAggregate {
         !gives_once && (!self.calls.is_empty() || self.windows.is_some() || inputs.contains(&true))
     }
 
+    /// Where no group is forgotten while its result stands.
+    fn gives_again(&self) -> bool {
+        self.windows.is_none() && self.time_to_live.is_none()
+    }
+
     fn warning(&self) -> Option<String> {
         let closes = self.windows.is_some_and(|windows| windows.closes_after_ms.is_some());
         (self.key_count > 0 && self.time_to_live.is_none() && !closes).then(|| {

@@ -24,6 +24,8 @@ pub(super) enum Event {
     Clock(i64),
     /// An input has ended.
     End(usize),
+    /// All that stands is to be given once more.
+    Again,
 }
 
 /// The same, but for the rows, which stand with their input.
@@ -33,6 +35,7 @@ enum Mark {
     Watermark(Watermark),
     Clock(i64),
     End(usize),
+    Again,
 }
 
 /// See the module.
@@ -99,6 +102,7 @@ impl Pending {
             Event::Watermark(watermark) => Mark::Watermark(watermark),
             Event::Clock(now_ms) => Mark::Clock(now_ms),
             Event::End(port) => Mark::End(port),
+            Event::Again => Mark::Again,
         };
         // Of two times with nothing between, the later says it all.
         if matches!(
@@ -156,6 +160,7 @@ impl Pending {
             Mark::Watermark(watermark) => Event::Watermark(watermark),
             Mark::Clock(now_ms) => Event::Clock(now_ms),
             Mark::End(port) => Event::End(port),
+            Mark::Again => Event::Again,
             Mark::Rows(port) => {
                 let rows = self.inputs.get_mut(port).map_or(Ok(None), Input::pop)?;
                 Event::Rows(port, rows.ok_or_else(lost)?)

@@ -98,6 +98,14 @@ impl Slice {
         self.take(event, out)
     }
 
+    /// Lets it give all that stands once more, when it wakes.
+    pub(super) fn give_again(&mut self) {
+        match &mut self.state {
+            State::Awake(operator) => operator.give_again(),
+            State::Asleep(_) => self.pending.push(Event::Again),
+        }
+    }
+
     fn take(&mut self, event: Event, out: &mut dyn Output) -> Result<(), OperatorError> {
         self.note(&event);
         let State::Awake(operator) = &mut self.state else { return Ok(()) };
@@ -109,12 +117,16 @@ impl Slice {
             }
             Event::Clock(now_ms) => operator.on_clock(now_ms, out),
             Event::End(port) => operator.on_input_end(port, out),
+            Event::Again => {
+                operator.give_again();
+                Ok(())
+            }
         }
     }
 
     fn note(&mut self, event: &Event) {
         match event {
-            Event::Rows(..) => {}
+            Event::Rows(..) | Event::Again => {}
             Event::Watermark(watermark) => self.reached = *watermark,
             Event::Clock(now_ms) => self.clock_ms = Some(*now_ms),
             Event::End(port) => self.ended.push(*port),

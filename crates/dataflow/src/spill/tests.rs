@@ -19,6 +19,7 @@ struct Tally {
     counts: BTreeMap<i64, i64>,
     changed: Vec<i64>,
     reached: Option<Watermark>,
+    gives_again: bool,
 }
 
 fn rows(names: [&str; 2], rows: &[(i64, i64)]) -> RecordBatch {
@@ -56,6 +57,18 @@ impl Operator for Tally {
             out.emit(Batch::append(rows(["key", "count"], &counts)));
         }
         Ok(())
+    }
+
+    fn flush(&mut self, out: &mut dyn Output) -> Result<(), OperatorError> {
+        if std::mem::take(&mut self.gives_again) {
+            let counts: Vec<(i64, i64)> = self.counts.iter().map(|(key, count)| (*key, *count)).collect();
+            out.emit(Batch::append(rows(["key", "count"], &counts)));
+        }
+        Ok(())
+    }
+
+    fn give_again(&mut self) {
+        self.gives_again = true;
     }
 
     fn state_size_bytes(&self) -> usize {
@@ -212,6 +225,21 @@ fn a_cut_of_what_is_put_away_is_restored_with_any_memory() {
         run(&mut second, 20..40, 4, &mut found);
         end(&mut second, &mut found);
         assert_eq!((found.counts, found.late), (expected.counts.clone(), expected.late), "{before}, {after}");
+    }
+}
+
+#[test]
+fn what_sleeps_is_given_again_too() {
+    let shelf = Arc::new(Shelf::default());
+    for limit_bytes in [0, 3_000, usize::MAX] {
+        let (mut tally, mut found) = (tally(&shelf, limit_bytes), Given::default());
+        run(&mut tally, 0..20, 4, &mut found);
+        tally.give_again();
+        drain(&mut tally, &mut found);
+        tally.flush(&mut found).unwrap();
+        let again = std::mem::take(&mut found.counts).into_iter().collect::<BTreeMap<i64, i64>>();
+        end(&mut tally, &mut found);
+        assert_eq!(again.into_iter().collect::<Vec<_>>(), found.counts, "{limit_bytes} bytes");
     }
 }
 

@@ -11,6 +11,7 @@ use mulgil_dataflow::state::Extent;
 use super::manifest::{OperatorName, Part, PartOwner, Unread, names};
 use super::remote::Remote;
 use super::segment::SegmentWriter;
+use super::shape::{Shapes, shapes};
 use super::{CheckpointError, CheckpointOptions, During, Manifest};
 use crate::crash;
 use crate::cut::{Cut, Owner};
@@ -27,6 +28,7 @@ pub struct CheckpointFolder {
     folder: PathBuf,
     kept: usize,
     names: Vec<OperatorName>,
+    shapes: Shapes,
     parallelism: usize,
     /// The manifests that are kept, oldest first.
     manifests: Vec<Manifest>,
@@ -129,9 +131,12 @@ impl CheckpointFolder {
             return Err(error);
         }
         let found = Found { manifests: whole.clone(), damaged, remote: remote.clone() };
-        let names = names(graph);
+        let (names, shapes) = (names(graph), shapes(graph));
         let kept = options.kept.max(1);
-        Ok((Self { folder, kept, names, parallelism, manifests: whole, next, wants_whole: true, remote }, found))
+        Ok((
+            Self { folder, kept, names, shapes, parallelism, manifests: whole, next, wants_whole: true, remote },
+            found,
+        ))
     }
 
     /// The path.
@@ -143,7 +148,7 @@ impl CheckpointFolder {
     pub fn go_on_from(&mut self, manifest: &Manifest) {
         self.manifests.retain(|known| known.number <= manifest.number);
         // The parts of a subtask can be added to by the same subtask only.
-        self.wants_whole = manifest.parallelism != self.parallelism;
+        self.wants_whole = manifest.parallelism != self.parallelism || manifest.shapes != self.shapes;
     }
 
     /// The number of the next cut.
@@ -193,7 +198,7 @@ impl CheckpointFolder {
     ) -> Result<(Manifest, u64), CheckpointError> {
         let (parts, bytes) = self.write_state(cut, number, state)?;
         let parts = if is_whole { parts } else { self.with_former(cut, parts) };
-        let manifest = Manifest::new(cut, &self.names, number, self.parallelism, parts);
+        let manifest = Manifest::new(cut, (&self.names, &self.shapes), number, self.parallelism, parts);
         let text = manifest.to_text().map_err(|error| CheckpointError::Damaged {
             path: self.folder.clone(),
             reason: format!("the manifest cannot be written: {error}"),

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::folder::spools;
 use super::segment::{Segment, read_segment};
+use super::shape::{Shapes, giver, gives_again, shapes};
 use super::{CheckpointError, merge};
 use crate::cut::{Cut, Owner, PartitionCut, SealedPart};
 
@@ -41,6 +42,9 @@ pub struct Manifest {
     pub(super) parts: Vec<Part>,
     /// What sinks are to publish, by table.
     pub staged: BTreeMap<String, Vec<String>>,
+    /// How the rows of sinks that are kept here have come about; in a manifest of an earlier version, of none.
+    #[serde(default)]
+    pub(super) shapes: Shapes,
 }
 
 /// An operator: what it does, and how many of the same come before it.
@@ -107,7 +111,13 @@ pub(super) fn names(graph: &Graph) -> Vec<OperatorName> {
 
 impl Manifest {
     /// The manifest of a cut whose state is in `parts`.
-    pub(super) fn new(cut: &Cut, names: &[OperatorName], number: u64, parallelism: usize, parts: Vec<Part>) -> Self {
+    pub(super) fn new(
+        cut: &Cut,
+        (names, shapes): (&[OperatorName], &Shapes),
+        number: u64,
+        parallelism: usize,
+        parts: Vec<Part>,
+    ) -> Self {
         let name = |node: &NodeId| names.get(*node).cloned();
         let partition = |cut: &PartitionCut| {
             Some(Partition {
@@ -133,6 +143,7 @@ impl Manifest {
             watermarks: cut.watermarks.iter().filter_map(watermark).collect(),
             parts,
             staged: cut.staged.clone(),
+            shapes: cut.shapes.as_ref().unwrap_or(shapes).clone(),
         }
     }
 
@@ -176,7 +187,30 @@ impl Manifest {
                 cut.parts.push(SealedPart { owner, subtask: first.subtask, part });
             }
         }
+        cut.again = self.again(graph)?;
+        cut.shapes = Some(self.shapes.clone());
         Ok(cut)
+    }
+
+    /// The sinks whose rows, which are kept here, have another shape in the graph; and who gives them once more.
+    fn again(&self, graph: &Graph) -> Result<Vec<(String, NodeId)>, CheckpointError> {
+        let mut again = Vec::new();
+        for (table, now) in shapes(graph) {
+            let is_kept = self.parts.iter().any(|part| part.owner == PartOwner::Sink(table.clone()));
+            if !is_kept || self.shapes.get(&table).is_none_or(|then| *then == now) {
+                continue;
+            }
+            let Some(giver) = giver(graph, &table) else { continue };
+            if !gives_again(graph, giver) {
+                let does = graph.nodes.get(giver).map(describe).unwrap_or_default();
+                return Err(CheckpointError::OtherQuery(format!(
+                    "it makes other columns, or keeps other rows, of what \"{does}\" has given, which does not know any more \
+                     what that was"
+                )));
+            }
+            again.push((table, giver));
+        }
+        Ok(again)
     }
 
     /// The files that it needs.

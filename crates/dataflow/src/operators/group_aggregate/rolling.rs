@@ -384,6 +384,12 @@ impl Operator for Rolling {
         self.windows.iter_mut().for_each(|windows| windows.resume(watermark));
     }
 
+    fn give_again(&mut self) {
+        let groups = self.keys.groups();
+        self.given.forget(&groups);
+        self.touched.touch(&groups, self.keys.group_bound());
+    }
+
     fn state_size_bytes(&self) -> usize {
         self.keys.size_bytes()
             + self.given.size_bytes()

@@ -278,3 +278,18 @@ fn windows_of_a_changelog_go_on_from_any_cut() {
         check_cuts([&form, &form], &events);
     }
 }
+
+#[test]
+fn what_has_been_forgotten_downstream_is_given_once_more_as_new_rows() {
+    let mut operator = operator(None, true);
+    let rows = batch(&[(Some(1), Some(5)), (Some(2), Some(6)), (Some(3), Some(7))], None);
+    turn(operator.as_mut(), &[rows]);
+    turn(operator.as_mut(), &[batch(&[(Some(3), Some(7))], Some(vec![RowKind::Delete as u8]))]);
+    operator.give_again();
+    let insert = RowKind::Insert as u8;
+    assert_eq!(turn(operator.as_mut(), &[]), [(insert, row([1, 1, 5, 1])), (insert, row([2, 1, 6, 1]))]);
+    assert_eq!(turn(operator.as_mut(), &[]), []);
+    let updated = turn(operator.as_mut(), &[batch(&[(Some(2), Some(6))], None)]);
+    let (before, after) = (RowKind::UpdateBefore as u8, RowKind::UpdateAfter as u8);
+    assert_eq!(updated, [(before, row([2, 1, 6, 1])), (after, row([2, 2, 12, 1]))]);
+}
