@@ -62,9 +62,10 @@ impl Answer {
         self.columns.replace("{bid}", BID).replace("{counts}", COUNTS).replace("{distinct}", DISTINCT)
     }
 
-    /// The table `out` with these options.
-    pub(crate) fn table(&self, options: &str) -> String {
-        let key = self.key.map_or_else(String::new, |key| format!(", PRIMARY KEY ({key}) NOT ENFORCED"));
+    /// The table `out` with these options. Where changes are written as such, no key replaces a row.
+    pub(crate) fn table(&self, system: System, options: &str) -> String {
+        let key = self.key.filter(|_| system == System::Postgres);
+        let key = key.map_or_else(String::new, |key| format!(", PRIMARY KEY ({key}) NOT ENFORCED"));
         format!("CREATE TABLE out ({}{key}) WITH ({options});\n", self.columns())
     }
 
@@ -97,8 +98,14 @@ impl System {
     /// All of them.
     pub(crate) const ALL: [Self; 6] = [Self::View, Self::Log, Self::Files, Self::Lake, Self::Postgres, Self::Kafka];
 
-    /// Whether it takes updates of rows that it has.
+    /// Whether it takes updates of rows that it has: topics as a changelog, which their reader folds.
     pub(crate) fn takes_changes(self) -> bool {
-        matches!(self, Self::View | Self::Postgres)
+        !matches!(self, Self::Files | Self::Lake)
+    }
+
+    /// Whether it takes what came between two checkpoints as a transaction. A view's result is part of the checkpoint, and files
+    /// are renamed into place.
+    pub(crate) fn has_commit(self) -> bool {
+        !matches!(self, Self::View | Self::Files)
     }
 }
