@@ -4,6 +4,7 @@
 //! `PARTITIONED BY`; in object storage, `s3://bucket/folder`. Names that begin with `.` or `_` are not data. Text files may be compressed with gzip or Zstandard.
 
 mod bucket;
+mod ledger;
 mod listing;
 mod marking;
 mod provider;
@@ -85,10 +86,7 @@ impl Connector for FilesystemConnector {
 
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
         let files = self.files(table)?;
-        if files.monitor_interval.is_some() && files.bucket.is_some() {
-            return Err(files.refusal("'source.monitor-interval' watches local folders only, not object storage"));
-        }
-        if files.monitor_interval.is_some() && files.path.is_file() {
+        if files.monitor_interval.is_some() && files.bucket.is_none() && files.path.is_file() {
             let path = files.path.display();
             return Err(files.refusal(format!("'source.monitor-interval' watches a folder, and {path} is a file")));
         }
@@ -277,7 +275,7 @@ impl Source for Files {
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
         if self.monitor_interval.is_some() {
-            return Ok(vec![self.path.display().to_string()]);
+            return Ok(vec![self.place().display().to_string()]);
         }
         let files = self.files().await?;
         Ok(files.iter().map(|file| file.path.display().to_string()).collect())

@@ -24,15 +24,20 @@ impl Files {
             files.extend(self.object(calls, &name)?);
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
-        if files.is_empty() {
-            // The URL may name one object.
+        if files.is_empty() && self.monitor_interval.is_none() {
+            // Object storage has no empty folders: what a URL names that has no object below it may be a slip of the pen.
             return Err(self.refusal(format!("there are no files below {}", calls.url())));
         }
         Ok(files)
     }
 
+    /// The folder or file, for people.
+    pub(super) fn place(&self) -> PathBuf {
+        self.bucket.as_ref().map_or_else(|| self.path.clone(), |bucket| PathBuf::from(&bucket.url))
+    }
+
     /// The file that an object is; `None` for what is hidden.
-    fn object(&self, calls: &ObjectCalls, name: &str) -> Result<Option<DataFile>, ConnectError> {
+    pub(super) fn object(&self, calls: &ObjectCalls, name: &str) -> Result<Option<DataFile>, ConnectError> {
         let mut folders: Vec<&str> = name.split('/').collect();
         if folders.iter().any(|part| part.starts_with(['.', '_'])) {
             return Ok(None);

@@ -1,28 +1,27 @@
-//! A folder that is watched: `'source.monitor-interval' = '10 s'`. Its files are one ordered stream, in the order in which they
-//! were found.
+//! A folder that is watched, here or in object storage: `'source.monitor-interval' = '10 s'`. Its files are one ordered stream, in the
+//! order in which they were found.
 //!
-//! That order is kept in a hidden file of the folder, the *ledger*: a line for each file, added before its first row is read. So a position
-//! (how many files are over, and how many records of the next one) means the same after a restart, whatever has been moved
-//! away in the meantime, and each file is read once.
+//! That order is kept in a hidden file of the folder, the [ledger](super::ledger): a line for each file, added before its first row is
+//! read. So a position (how many files are over, and how many records of the next one) means the same after a restart, whatever has been
+//! moved away in the meantime, and each file is read once.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::fs;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::Files;
-use super::listing::{DataFile, file_error};
+use super::ledger::{LEDGER, Ledger, Pages};
+use super::listing::DataFile;
 use super::reader::FileReader;
 use super::writer::blocking;
 use crate::error::ConnectError;
+use crate::object_storage::ObjectCalls;
 use crate::source::{PartitionReader, Position, Read};
 
-/// The name of the ledger.
-const LEDGER: &str = ".mulgil-files";
 /// Bits of a position that count records.
 const RECORD_BITS: u32 = 32;
 
@@ -43,15 +42,24 @@ pub(super) struct FolderReader {
     due: Instant,
     skipped_before: u64,
     /// What files looked like when they were found.
-    stamps: HashMap<PathBuf, Stamp>,
+    stamps: HashMap<String, Stamp>,
+    /// Their order. A look that nobody waits for any more ends before the next begins.
+    ledger: Arc<Mutex<Ledger>>,
 }
 
-type Stamp = (u64, Option<SystemTime>);
+/// What a file looks like from outside: whoever writes it anew changes this.
+#[derive(Clone, Debug, PartialEq)]
+struct Stamp {
+    bytes: u64,
+    changed: Option<SystemTime>,
+    tag: Option<String>,
+}
 
 /// A file of the ledger.
 #[derive(Clone, Debug)]
 struct Found {
-    path: PathBuf,
+    /// Its name in the folder.
+    name: String,
     /// The file, if it is there.
     file: Option<(DataFile, Stamp)>,
 }
@@ -70,6 +78,7 @@ impl FolderReader {
             due: Instant::now(),
             skipped_before: 0,
             stamps: HashMap::new(),
+            ledger: Arc::default(),
         }
     }
 
@@ -79,21 +88,22 @@ impl FolderReader {
 
     /// Looks for new files, and for what has become of those that were read.
     async fn look(&mut self) -> Result<(), ConnectError> {
-        let table = self.table.clone();
-        let files = blocking(move || look(&table)).await?;
+        let (table, ledger) = (self.table.clone(), Arc::clone(&self.ledger));
+        let looked = blocking(move || look(&table, &mut ledger.lock().unwrap_or_else(PoisonError::into_inner)));
+        let files = looked.await?;
         if files.len() < self.over {
             let reason = format!(
                 "its ledger {LEDGER} names {} files, but {} were read: it was removed or replaced; start from the beginning",
                 files.len(),
                 self.over
             );
-            return Err(ConnectError::Path { path: self.table.path.clone(), reason });
+            return Err(ConnectError::Path { path: self.table.place(), reason });
         }
         for found in &files {
-            let Some((_, stamp)) = &found.file else { continue };
-            let before = self.stamps.insert(found.path.clone(), *stamp);
+            let Some((file, stamp)) = &found.file else { continue };
+            let before = self.stamps.insert(found.name.clone(), stamp.clone());
             if before.is_some_and(|before| before != *stamp) {
-                let path = found.path.display();
+                let path = file.path.display();
                 tracing::warn!(%path, "the file has changed since it was found; what has changed is not read again");
             }
         }
@@ -115,7 +125,8 @@ impl FolderReader {
                 self.reader = Some(reader);
                 return Ok(true);
             }
-            tracing::warn!(path = %found.path.display(), "the file has gone before it was read to its end");
+            let folder = self.table.place();
+            tracing::warn!(file = found.name, folder = %folder.display(), "the file has gone before it was read to its end");
             self.over += 1;
             self.records = 0;
         }
@@ -124,50 +135,50 @@ impl FolderReader {
 }
 
 /// The files of the ledger, with those that are new in it.
-fn look(table: &Files) -> Result<Vec<Found>, ConnectError> {
-    let folder = &table.path;
-    let path = folder.join(LEDGER);
-    let listed = table.list_blocking()?;
-    let mut ledger =
-        OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(file_error("open", &path))?;
-    // Two readers of one folder add to it one after the other.
-    ledger.lock().map_err(file_error("lock", &path))?;
-    let mut text = String::new();
-    ledger.read_to_string(&mut text).map_err(file_error("read", &path))?;
-    let torn = text.rfind('\n').map_or(0, |end| end + 1);
-    if torn < text.len() {
-        // A crash has left half a line, whose file nobody has read.
-        ledger.set_len(torn as u64).map_err(file_error("truncate", &path))?;
-        text.truncate(torn);
+fn look(table: &Files, ledger: &mut Ledger) -> Result<Vec<Found>, ConnectError> {
+    let calls = table.calls();
+    let (mut listed, pages) = match &calls {
+        Some(calls) => objects(table, calls)?,
+        None => (files(table)?, Pages::default()),
+    };
+    listed.sort_by(|(a, _, a_stamp), (b, _, b_stamp)| (a_stamp.changed, a).cmp(&(b_stamp.changed, b)));
+    let names: Vec<String> = listed.iter().map(|(name, ..)| name.clone()).collect();
+    match &calls {
+        Some(calls) => ledger.add_remote(calls, &pages, &names)?,
+        None => ledger.add_local(&table.path, &names)?,
     }
-    let mut paths: Vec<PathBuf> =
-        text.lines().filter_map(|line| serde_json::from_str::<String>(line).ok()).map(Into::into).collect();
-    let known: HashSet<PathBuf> = paths.iter().cloned().collect();
-    let mut files = HashMap::new();
-    let mut new = Vec::new();
-    for file in listed {
-        let relative = file.path.strip_prefix(folder).unwrap_or(&file.path).to_owned();
-        // One that has gone since it was listed is not there.
-        let Ok(metadata) = fs::metadata(&file.path) else { continue };
-        let stamp = (metadata.len(), metadata.modified().ok());
-        if !known.contains(&relative) {
-            new.push((stamp.1, relative.clone()));
-        }
-        files.insert(relative, (file, stamp));
-    }
-    new.sort();
-    append(&mut ledger, &path, new.iter().map(|(_, path)| path.as_path()))?;
-    paths.extend(new.into_iter().map(|(_, path)| path));
-    Ok(paths.into_iter().map(|path| Found { file: files.get(&path).cloned(), path: folder.join(path) }).collect())
+    let mut files: HashMap<String, (DataFile, Stamp)> =
+        listed.into_iter().map(|(name, file, stamp)| (name, (file, stamp))).collect();
+    Ok(ledger.names().iter().map(|name| Found { file: files.remove(name), name: name.clone() }).collect())
 }
 
-fn append<'a>(ledger: &mut File, path: &Path, new: impl Iterator<Item = &'a Path>) -> Result<(), ConnectError> {
-    let lines: String = new.map(|path| serde_json::Value::from(path.to_string_lossy()).to_string() + "\n").collect();
-    if lines.is_empty() {
-        return Ok(());
+/// What is there, with names.
+type Listed = Vec<(String, DataFile, Stamp)>;
+
+fn files(table: &Files) -> Result<Listed, ConnectError> {
+    let mut listed = Vec::new();
+    for file in table.list_blocking()? {
+        let name = file.path.strip_prefix(&table.path).unwrap_or(&file.path).to_string_lossy().into_owned();
+        // One that has gone since it was listed is not there.
+        let Ok(metadata) = fs::metadata(&file.path) else { continue };
+        let stamp = Stamp { bytes: metadata.len(), changed: metadata.modified().ok(), tag: None };
+        listed.push((name, file, stamp));
     }
-    ledger.write_all(lines.as_bytes()).map_err(file_error("write", path))?;
-    ledger.sync_data().map_err(file_error("sync", path))
+    Ok(listed)
+}
+
+/// The objects that are there, and the ledger's pages.
+fn objects(table: &Files, calls: &ObjectCalls) -> Result<(Listed, Pages), ConnectError> {
+    let (mut listed, mut pages) = (Vec::new(), Pages::default());
+    for (name, object) in calls.list()? {
+        if !pages.take(&name)
+            && let Some(file) = table.object(calls, &name)?
+        {
+            let changed = Some(object.last_modified.into());
+            listed.push((name, file, Stamp { bytes: object.size, changed, tag: object.e_tag }));
+        }
+    }
+    Ok((listed, pages))
 }
 
 #[async_trait]

@@ -73,9 +73,6 @@ async fn what_object_storage_cannot_do_is_refused() {
     let t = table("t", "n BIGINT", &options);
     let refused = project.connectors.writer(&t).unwrap().replace_table(rows(vec![])).await.unwrap_err();
     assert!(refused.to_string().contains("only be appended"), "{refused}");
-    let watched = [options.as_slice(), &[("source.monitor-interval", "1 s")]].concat();
-    let refused = project.connectors.source(&table("t", "n BIGINT", &watched)).map(|_| ()).unwrap_err();
-    assert!(refused.to_string().contains("local folders"), "{refused}");
     let nowhere = [("connector", "filesystem"), ("path", "s3://"), ("format", "json")];
     assert!(project.connectors.check(&table("t", "n BIGINT", &nowhere)).is_err());
 }
