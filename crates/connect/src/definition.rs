@@ -7,6 +7,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::format::debezium;
+use crate::lake;
 
 /// A table's name: `departures` or `raw.departures`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,7 +69,7 @@ impl TableDefinition {
     /// Whether what is read of it is a changelog: rows are also taken back.
     pub fn has_changes(&self) -> bool {
         let format = self.options.get("value.format").or_else(|| self.options.get("format"));
-        format.is_some_and(|format| format == debezium::NAME)
+        format.is_some_and(|format| format == debezium::NAME) || lake::has_changes(self)
     }
 
     /// The columns that an `INSERT` writes: the physical ones without those that can only be read.

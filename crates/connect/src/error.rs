@@ -67,6 +67,16 @@ pub enum ConnectError {
         /// What it said.
         reason: String,
     },
+    /// A version of a lake table has changes that cannot be read, now or later.
+    #[error("lake table {table}, version {version}: {reason}")]
+    LakeVersion {
+        /// The table.
+        table: String,
+        /// The version.
+        version: u64,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
     /// A database could not be reached, or refused.
     #[error("table {table}: {reason}")]
     Postgres {
@@ -153,7 +163,12 @@ impl ConnectError {
     pub fn is_of_rows(&self) -> bool {
         matches!(
             self,
-            Self::Row { .. } | Self::Record { .. } | Self::Definition { .. } | Self::Arrow(_) | Self::Query(_)
+            Self::Row { .. }
+                | Self::Record { .. }
+                | Self::Definition { .. }
+                | Self::LakeVersion { .. }
+                | Self::Arrow(_)
+                | Self::Query(_)
         )
     }
 

@@ -6,6 +6,7 @@
 
 mod changes;
 mod commit;
+mod data_file;
 mod durable;
 mod failure;
 mod provider;
@@ -14,6 +15,7 @@ mod source;
 mod stage;
 mod table;
 mod transaction;
+mod version;
 mod writer;
 
 use std::collections::HashMap;
@@ -32,10 +34,14 @@ use crate::options::Options;
 use crate::sink::Sink;
 use crate::source::Source;
 use crate::writer::TableWriter;
+use changes::Since;
 use durable::DurableStore;
 use schema::LakeSchema;
 use table::LakeTable;
 use writer::LakeWriter;
+
+/// The value of `connector`.
+const NAME: &str = "delta";
 
 /// The tables of the lake that are in use, each open once.
 pub struct Lake {
@@ -83,22 +89,37 @@ impl Lake {
     }
 }
 
+/// Whether rows that are taken out are taken back.
+const CHANGELOG_MODE: &str = "scan.changelog-mode";
+/// The mode in which they are.
+const ALL: &str = "all";
+
 /// The options.
-const OPTIONS: [&str; 4] = ["connector", "path", "scan.startup.version", "source.monitor-interval"];
+const OPTIONS: [&str; 5] = ["connector", "path", "scan.startup.version", CHANGELOG_MODE, "source.monitor-interval"];
 
 /// How often a table whose changes are read is looked at, where nothing is said.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 
-/// From which version on changes are read, and how often they are looked for; `None` reads the table as it is.
-fn since(options: &Options<'_>) -> Result<Option<(u64, Duration)>, ConnectError> {
+/// Whether what is read of a table is a changelog.
+pub(crate) fn has_changes(table: &TableDefinition) -> bool {
+    let option = |name: &str| table.options.get(name).map_or("", String::as_str);
+    option("connector") == NAME && option(CHANGELOG_MODE) == ALL
+}
+
+/// From where on changes are read; `None` reads the table as it is.
+fn since(options: &Options<'_>) -> Result<Option<Since>, ConnectError> {
+    let takes_back = options.one_of(CHANGELOG_MODE, &[("insert-only", false), (ALL, true)], false)?;
     let interval = options.duration("source.monitor-interval")?;
-    match options.number("scan.startup.version")? {
-        Some(version) => Ok(Some((version, interval.unwrap_or(MONITOR_INTERVAL)))),
-        None if interval.is_some() => {
-            Err(options.refusal("'source.monitor-interval' does nothing without 'scan.startup.version' = '0'"))
-        }
-        None => Ok(None),
+    let version = options.number("scan.startup.version")?;
+    if version.is_none() && !takes_back {
+        return match interval {
+            Some(_) => Err(options.refusal(
+                "'source.monitor-interval' does nothing without 'scan.startup.version' = '0' or 'scan.changelog-mode' = 'all'",
+            )),
+            None => Ok(None),
+        };
     }
+    Ok(Some(Since { version, interval: interval.unwrap_or(MONITOR_INTERVAL), takes_back }))
 }
 
 /// The path without `.` and `..`, so that a table has one name.
@@ -120,7 +141,7 @@ fn clean(path: &Path) -> PathBuf {
 #[async_trait]
 impl Connector for Lake {
     fn name(&self) -> &'static str {
-        "delta"
+        NAME
     }
 
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {

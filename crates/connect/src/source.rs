@@ -123,8 +123,8 @@ impl Progress {
 pub enum Read {
     /// Rows, about 8k (more where they are narrow), or what has arrived within a few milliseconds; and the position behind them.
     Rows(RecordBatch, Position),
-    /// Changes of the rows of a table that says them ([`Source::has_changes`]), about as many; and the position behind them. All
-    /// changes of one row come from one partition, in order.
+    /// Changes of the rows of a table that says them ([`Source::has_changes`]; such a table gives nothing else), about as many; and
+    /// the position behind them. All changes of one row come from one partition, in order.
     Changes(Batch, Position),
     /// The reader knows that nothing will come for a while: the partition is idle and holds event time back no longer. (A
     /// table's idle time-out is the engine's.)

@@ -19,6 +19,7 @@ pub(crate) struct ParquetReader {
     schema: SchemaRef,
     /// Rows read.
     position: u64,
+    rows_in_file: u64,
 }
 
 impl ParquetReader {
@@ -39,9 +40,16 @@ impl ParquetReader {
         }
         let wanted = schema.fields().iter().filter_map(|field| names.iter().position(|name| name == field.name()));
         let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+        let rows_in_file = u64::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or_default();
         let offset = usize::try_from(from).unwrap_or(usize::MAX);
         let reader = builder.with_projection(mask).with_batch_size(batch_rows).with_offset(offset).build();
-        Ok(Self { reader: reader.map_err(|error| (0, format!("cannot be read: {error}")))?, schema, position: from })
+        let reader = reader.map_err(|error| (0, format!("cannot be read: {error}")))?;
+        Ok(Self { reader, schema, position: from, rows_in_file })
+    }
+
+    /// How many rows the file has, those before the first that is read included.
+    pub(crate) fn rows_in_file(&self) -> u64 {
+        self.rows_in_file
     }
 
     /// The next rows, none at the end.

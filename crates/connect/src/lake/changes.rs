@@ -1,52 +1,95 @@
-//! What is added to a lake table, version by version: `'scan.startup.version' = '7'` reads what version 7 and each later one
-//! has added, and goes on for ever. A version that takes rows out (an overwrite, a delete) stops the reader: it has no rows to give back.
+//! What changes in a lake table, version by version: a stream that goes on for ever.
 //!
-//! A position is a version and how many of its rows were read: files of a version are read in the order of its commit.
+//! `'scan.startup.version' = '7'` reads what version 7 and each later one has added; a version that takes rows out (an overwrite, a
+//! delete) stops it. With `'scan.changelog-mode' = 'all'` the table is a changelog: it is given as it was at version 7, and then each
+//! later version takes back the rows of the files that it takes out, and gives those of the files that it puts in. What has been read
+//! then adds up to the table, whatever was done to it.
+//!
+//! A position is a version and how many of its rows were read: its files are read in one order, whenever that is. At the end of a version
+//! the position is the next one's beginning, so that nothing of what has been read is needed any more: it may be cleaned up.
 
 use std::collections::VecDeque;
-use std::fs::File;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::take;
-use arrow::datatypes::Schema;
+use arrow::array::{RecordBatch, UInt8Array};
 use async_trait::async_trait;
-use deltalake_core::kernel::{Action, Add};
-use deltalake_core::logstore::get_actions;
-use percent_encoding::percent_decode_str;
+use mulgil_dataflow::batch::{Batch, RowKind};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::failure::failure;
+use super::data_file::{DataFile, Piece};
 use super::schema::LakeSchema;
 use super::table::LakeTable;
+use super::version::{FileChange, History};
 use crate::error::ConnectError;
-use crate::filesystem::partition_array;
-use crate::format::parquet::ParquetReader;
 use crate::source::{PartitionReader, Position, Read};
 
 /// Bits of a position that count rows.
 const ROW_BITS: u32 = 32;
-/// Rows of a batch.
-const BATCH_ROWS: usize = 8192;
+/// The bit of a position that says that it is in the table as of the version, not in what the version changes.
+const WHOLE: Position = 1 << 63;
 /// Batches read ahead.
 const BATCHES_AHEAD: usize = 2;
 
+/// From where on changes are read, and how.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    /// The version; `None` is the latest when reading begins, which needs `takes_back`.
+    pub(super) version: Option<u64>,
+    /// How often new versions are looked for.
+    pub(super) interval: Duration,
+    /// Whether rows are also taken back: what is read is a changelog.
+    pub(super) takes_back: bool,
+}
+
+/// What is read, or waited for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum At {
+    /// The table as it is now.
+    Now,
+    /// The table as of a version.
+    Whole(u64),
+    /// What a version changes.
+    Version(u64),
+}
+
+impl At {
+    fn of(position: Position) -> Self {
+        let version = (position & !WHOLE) >> ROW_BITS;
+        if position & WHOLE == 0 { Self::Version(version) } else { Self::Whole(version) }
+    }
+
+    /// The position behind so many rows.
+    fn position(self, rows: u64) -> Position {
+        match self {
+            Self::Now => 0,
+            Self::Whole(version) => WHOLE | (version << ROW_BITS) | rows,
+            Self::Version(version) => (version << ROW_BITS) | rows,
+        }
+    }
+
+    fn version(self) -> u64 {
+        match self {
+            Self::Now => 0,
+            Self::Whole(version) | Self::Version(version) => version,
+        }
+    }
+}
+
 /// Reads versions.
 pub(super) struct ChangesReader {
-    table: LakeTable,
-    schema: Arc<LakeSchema>,
+    history: History,
     projection: Vec<usize>,
     follow: bool,
     interval: Duration,
-    /// The version that is read, or waited for.
-    version: u64,
-    /// Its files that are left, once its commit is there.
-    files: Option<VecDeque<Add>>,
-    batches: Option<mpsc::Receiver<Result<RecordBatch, ConnectError>>>,
-    /// Rows of the version that were read, and how many more of them were read before.
+    at: At,
+    /// The files that are left of it, once it is there.
+    files: Option<VecDeque<FileChange>>,
+    pieces: Option<mpsc::Receiver<Piece>>,
+    /// Whether the rows of the file that is read are taken back.
+    is_removed: bool,
+    /// Rows passed, and how many of the first were read before.
     rows: u64,
     known: u64,
     /// When the table is looked at again.
@@ -54,145 +97,80 @@ pub(super) struct ChangesReader {
 }
 
 impl ChangesReader {
-    /// From the version `first` on, or from a position.
+    /// From where the table's options say, or from a position.
     pub(super) fn new(
         (table, schema): (LakeTable, Arc<LakeSchema>),
-        (first, interval): (u64, Duration),
+        since: Since,
         from: Position,
         projection: &[usize],
         follow: bool,
     ) -> Self {
-        let version = if from == 0 { first } else { from >> ROW_BITS };
+        let at = match since.version {
+            _ if from != 0 => At::of(from),
+            None => At::Now,
+            Some(version) if since.takes_back => At::Whole(version),
+            Some(version) => At::Version(version),
+        };
         Self {
-            table,
-            schema,
+            history: History { table, schema, takes_back: since.takes_back },
             projection: projection.to_vec(),
             follow,
-            interval,
-            version,
+            interval: since.interval,
+            at,
             files: None,
-            batches: None,
+            pieces: None,
+            is_removed: false,
             rows: 0,
             known: from & ((1 << ROW_BITS) - 1),
             due: Instant::now(),
         }
     }
 
-    fn refusal(&self, reason: String) -> ConnectError {
-        ConnectError::Lake { table: self.table.name.to_string(), reason }
-    }
-
-    /// The files that the version has added; `None` while there is no such version.
-    async fn look(&mut self) -> Result<Option<VecDeque<Add>>, ConnectError> {
+    /// Looks for the files of what comes next.
+    async fn look(&mut self) -> Result<(), ConnectError> {
         self.due = Instant::now() + self.interval;
-        let Some(latest) = self.table.latest(&self.schema).await? else { return Ok(None) };
-        if self.version > latest.snapshot.version() {
-            return Ok(None);
-        }
-        let failed = |error| failure(&self.table.name, &self.table.path, "read a commit", &error);
-        let Some(commit) = latest.log_store.read_commit_entry(self.version).await.map_err(failed)? else {
-            return Err(self.refusal(format!(
-                "the commit of version {} is gone: old ones are removed after a time; start from a later version",
-                self.version
-            )));
+        self.files = match self.at {
+            At::Now => match self.history.latest().await? {
+                Some(version) => {
+                    let files = self.history.as_of(version).await?;
+                    self.at = At::Whole(version);
+                    files
+                }
+                None => None,
+            },
+            At::Whole(version) => self.history.as_of(version).await?,
+            At::Version(version) => self.history.changed_by(version).await?,
         };
-        let mut files = VecDeque::new();
-        for action in get_actions(self.version, &commit).map_err(failed)? {
-            match action {
-                Action::Add(add) if add.deletion_vector.is_some() => {
-                    return Err(
-                        self.refusal(format!("version {} has deletion vectors, which are not read", self.version))
-                    );
-                }
-                Action::Add(add) if add.data_change => files.push_back(add),
-                Action::Remove(remove) if remove.data_change => {
-                    return Err(self.refusal(format!(
-                        "version {} takes rows out, and what is read of a table since a version are additions; read it as a whole, or \
-                         from version {} on",
-                        self.version,
-                        self.version + 1
-                    )));
-                }
-                _ => {}
-            }
-        }
-        Ok(Some(files))
-    }
-
-    /// Starts to read a file.
-    fn open(&self, add: Add) -> Result<mpsc::Receiver<Result<RecordBatch, ConnectError>>, ConnectError> {
-        let plan = Plan::new(self, &add)?;
-        let (sender, batches) = mpsc::channel(BATCHES_AHEAD);
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = plan.read(&sender) {
-                // Nobody to tell means that nobody reads any more.
-                let _ = sender.blocking_send(Err(error));
-            }
-        });
-        Ok(batches)
-    }
-}
-
-/// How the wanted columns come from a file.
-struct Plan {
-    path: PathBuf,
-    /// All columns that are in files, and the wanted ones of them.
-    stored: Schema,
-    wanted: Arc<Schema>,
-    /// Each wanted column of the table: the one of the file, or the partition's value.
-    columns: Vec<Result<usize, ArrayRef>>,
-    schema: Arc<Schema>,
-}
-
-impl Plan {
-    fn new(reader: &ChangesReader, add: &Add) -> Result<Self, ConnectError> {
-        let declared = &reader.schema.declared;
-        let path = reader.table.path.join(percent_decode_str(&add.path).decode_utf8_lossy().as_ref());
-        let is_stored = |name: &String| !reader.schema.partitioned_by.contains(name);
-        let stored: Vec<_> = declared.fields().iter().filter(|field| is_stored(field.name())).cloned().collect();
-        let schema = Arc::new(declared.project(&reader.projection)?);
-        let mut wanted = Vec::new();
-        let mut columns = Vec::new();
-        for field in schema.fields() {
-            columns.push(if is_stored(field.name()) {
-                wanted.push(Arc::clone(field));
-                Ok(wanted.len() - 1)
-            } else {
-                let value = add.partition_values.get(field.name()).cloned().flatten();
-                Err(partition_array(value.as_deref(), field, &path)?)
-            });
-        }
-        Ok(Self { path, stored: Schema::new(stored), wanted: Arc::new(Schema::new(wanted)), columns, schema })
-    }
-
-    fn read(&self, batches: &mpsc::Sender<Result<RecordBatch, ConnectError>>) -> Result<(), ConnectError> {
-        let failed = |(_, reason)| ConnectError::Path { path: self.path.clone(), reason };
-        let open = |source| ConnectError::File { action: "open", path: self.path.clone(), source };
-        let file = File::open(&self.path).map_err(open)?;
-        let mut reader =
-            ParquetReader::new(file, &self.stored, Arc::clone(&self.wanted), 0, BATCH_ROWS).map_err(failed)?;
-        while let Some(chunk) = reader.next().map_err(failed)? {
-            if let Some(bad) = chunk.bad.into_iter().next() {
-                return Err(failed((0, bad.reason)));
-            }
-            if batches.blocking_send(Ok(self.complete(&chunk.rows)?)).is_err() {
-                break;
-            }
-        }
         Ok(())
     }
 
-    /// Puts the partition's values beside the columns of the file.
-    fn complete(&self, rows: &RecordBatch) -> Result<RecordBatch, ConnectError> {
-        let mut columns = Vec::with_capacity(self.columns.len());
-        for column in &self.columns {
-            columns.push(match column {
-                Ok(index) => Arc::clone(rows.column(*index)),
-                Err(value) => take(value, &UInt32Array::from(vec![0; rows.num_rows()]), None)?,
-            });
+    /// Starts to read a file.
+    fn open(&mut self, file: &FileChange) -> Result<(), ConnectError> {
+        let (sender, pieces) = mpsc::channel(BATCHES_AHEAD);
+        let data = DataFile::new(&self.history, self.at.version(), file, &self.projection)?;
+        let (rows, known) = (self.rows, self.known);
+        tokio::task::spawn_blocking(move || data.read(rows, known, &sender));
+        (self.pieces, self.is_removed) = (Some(pieces), file.is_removed);
+        Ok(())
+    }
+
+    /// All of a version has been read.
+    fn go_on(&mut self) -> Result<Read, ConnectError> {
+        self.at = At::Version(self.at.version() + 1);
+        (self.files, self.rows, self.known) = (None, 0, 0);
+        // The next version may be there already.
+        self.due = Instant::now();
+        let nothing = self.history.schema.declared.project(&self.projection)?;
+        Ok(self.read(RecordBatch::new_empty(Arc::new(nothing))))
+    }
+
+    fn read(&self, rows: RecordBatch) -> Read {
+        let position = self.at.position(self.rows);
+        if !self.history.takes_back {
+            return Read::Rows(rows, position);
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-        Ok(RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)?)
+        let kinds = self.is_removed.then(|| UInt8Array::from_value(RowKind::Delete as u8, rows.num_rows()));
+        Read::Changes(Batch { rows, kinds }, position)
     }
 }
 
@@ -200,36 +178,31 @@ impl Plan {
 impl PartitionReader for ChangesReader {
     async fn next(&mut self) -> Result<Read, ConnectError> {
         loop {
-            if let Some(batches) = &mut self.batches {
-                let Some(batch) = batches.recv().await else {
-                    self.batches = None;
+            if let Some(pieces) = &mut self.pieces {
+                let Some(piece) = pieces.recv().await else {
+                    self.pieces = None;
                     continue;
                 };
-                let batch = batch?;
-                let count = batch.num_rows();
-                let known = usize::try_from(self.known).unwrap_or(usize::MAX).min(count);
-                self.known -= known as u64;
-                self.rows += count as u64;
-                if known < count {
-                    let position = (self.version << ROW_BITS) | self.rows;
-                    return Ok(Read::Rows(batch.slice(known, count - known), position));
+                let (batch, rows) = piece?;
+                if rows >> ROW_BITS > 0 {
+                    let reason = format!("it changes more than {} rows, which no position tells apart", u32::MAX);
+                    return Err(self.history.refusal(self.at.version(), reason));
+                }
+                self.rows = rows;
+                if batch.num_rows() > 0 {
+                    return Ok(self.read(batch));
                 }
                 continue;
             }
             if let Some(files) = &mut self.files {
                 match files.pop_front() {
-                    Some(add) => self.batches = Some(self.open(add)?),
-                    None => {
-                        (self.files, self.rows, self.known) = (None, 0, 0);
-                        self.version += 1;
-                        // The next version may be there already.
-                        self.due = Instant::now();
-                    }
+                    Some(file) => self.open(&file)?,
+                    None => return self.go_on(),
                 }
                 continue;
             }
             tokio::time::sleep_until(self.due).await;
-            self.files = self.look().await?;
+            self.look().await?;
             if self.files.is_none() && !self.follow {
                 return Ok(Read::End);
             }

@@ -1,8 +1,7 @@
-//! A lake table as a bounded input: its rows as of the moment it is opened, one partition; a position counts rows. Or what is
-//! added to it since a version: see [`super::changes`].
+//! A lake table as a bounded input: its rows as of the moment it is opened, one partition; a position counts rows. Or what
+//! changes in it since a version: see [`super::changes`].
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
@@ -10,7 +9,7 @@ use datafusion::execution::SendableRecordBatchStream;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use futures::TryStreamExt;
 
-use super::changes::ChangesReader;
+use super::changes::{ChangesReader, Since};
 use super::provider::provider;
 use super::schema::LakeSchema;
 use super::table::LakeTable;
@@ -22,13 +21,13 @@ use crate::source::{PartitionReader, Position, Read, Source};
 pub(super) struct LakeSource {
     table: LakeTable,
     schema: Arc<LakeSchema>,
-    /// From which version on changes are read, and how often they are looked for; `None` reads it once.
-    since: Option<(u64, Duration)>,
+    /// From where on changes are read; `None` reads it once.
+    since: Option<Since>,
 }
 
 impl LakeSource {
     /// The rows of `table`.
-    pub(super) fn new(table: LakeTable, schema: Arc<LakeSchema>, since: Option<(u64, Duration)>) -> Self {
+    pub(super) fn new(table: LakeTable, schema: Arc<LakeSchema>, since: Option<Since>) -> Self {
         Self { table, schema, since }
     }
 }
@@ -41,6 +40,10 @@ impl Source for LakeSource {
 
     fn is_bounded(&self) -> bool {
         self.since.is_none()
+    }
+
+    fn has_changes(&self) -> bool {
+        self.since.is_some_and(|since| since.takes_back)
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
