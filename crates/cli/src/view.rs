@@ -4,7 +4,9 @@ use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
-use mulgil_server::views::{Checkpoints, HeldBackBy, Restarts, Savepoint, SavepointAsk, SourceProgress, ViewDetail};
+use mulgil_server::views::{
+    BadRow, Checkpoints, HeldBackBy, Restarts, Savepoint, SavepointAsk, SystemWait, ViewDetail,
+};
 use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
 
@@ -149,11 +151,20 @@ fn restore(client: &Client, format: Format, view: &str, savepoint: &str) -> Resu
     Ok(Exit::Done)
 }
 
-/// What is waited for, by partition.
+/// `to write results since 2026-11-21T12:00:03Z: connect to 10.0.0.7:5432/shop: connection refused`, table by table.
 fn waits(detail: &ViewDetail) -> Option<String> {
-    let wait = |source: &SourceProgress| Some(format!("{}: {}", source.partition, source.waits_for.as_ref()?));
-    let waits: Vec<String> = detail.sources.iter().filter_map(wait).collect();
+    let wait = |wait: &SystemWait| {
+        let since = wait.since.map_or_else(String::new, |since| format!(" since {since}"));
+        format!("to {} {}{since}: {}", if wait.is_source { "read" } else { "write" }, wait.table, wait.what)
+    };
+    let waits: Vec<String> = detail.waits.iter().map(wait).collect();
     (!waits.is_empty()).then(|| waits.join("; "))
+}
+
+/// `landing/b.csv:4: column "x": "2x" is not a BIGINT: 2x,b…`.
+fn bad_row(row: &BadRow) -> String {
+    let raw = row.raw.as_ref().map_or_else(String::new, |raw| format!(": {raw}{}", if row.is_cut { "…" } else { "" }));
+    format!("{}: {}{raw}", row.place, row.reason)
 }
 
 /// `started again 3 times; next at 2026-11-21T12:00:03Z, after: sink results: connection refused`.
@@ -203,6 +214,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("guarantee", json!(detail.guarantee.as_ref().map(|guarantee| &guarantee.given))),
         ("last checkpoint", json!(detail.checkpoints.as_ref().map(checkpoint))),
     ];
+    facts.extend(detail.bad_rows.iter().map(|row| ("row that cannot be read", json!(bad_row(row)))));
     if let Some(error) = &view.error {
         facts.push(("error", json!(error)));
     }

@@ -1,8 +1,10 @@
 //! What happens with rows that cannot be read: they stop the statement, are left out, or go to a topic of the event log as
-//! *dead letters*. Whatever it is, they are counted, and a few are shown in the log.
+//! *dead letters*. Whatever it is, they are counted, the first few are shown in the log, and the last few to whoever looks.
 //!
 //! Dead letters are durable before the rows behind them go on. What is read again after a crash is put aside again: the place
 //! of a dead letter tells one that came twice.
+
+mod sample;
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -15,13 +17,13 @@ use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::options::{Options, refusal};
 
+pub use sample::{BadRowSample, SampledRow};
+
 /// The options.
 pub(crate) const OPTIONS: [&str; 2] = ["bad-rows", "dead-letter.topic"];
 
-/// How many of a table's bad rows are shown.
+/// How many of a table's bad rows are shown in the log.
 const SHOWN_MAX: u64 = 10;
-/// How much of each is shown.
-const SHOWN_CHARS: usize = 200;
 
 /// A row that cannot be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,7 @@ pub(crate) struct BadRows {
     table: Arc<str>,
     policy: Policy,
     shown: Arc<AtomicU64>,
+    sample: BadRowSample,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +88,7 @@ impl BadRows {
             }
             Word::Fail => Policy::Fail,
         };
-        Ok(Self { table: table.name.to_string().into(), policy, shown: Arc::default() })
+        Ok(Self { table: table.name.to_string().into(), policy, shown: Arc::default(), sample: BadRowSample::default() })
     }
 
     /// Whether the first bad row stops everything.
@@ -93,20 +96,25 @@ impl BadRows {
         matches!(self.policy, Policy::Fail)
     }
 
-    /// Whether rows are wanted as they stand.
-    pub(crate) fn are_kept(&self) -> bool {
-        matches!(self.policy, Policy::DeadLetter { .. })
+    /// Where to see the last few.
+    pub(crate) fn sample(&self) -> BadRowSample {
+        self.sample.clone()
+    }
+
+    /// Keeps a row that stops everything where it can be seen.
+    pub(crate) fn show(&self, row: BadRow) {
+        self.sample.take(&[row]);
     }
 
     /// Deals with rows that are left out. Blocks: not for tokio's own threads.
     pub(crate) fn put_aside(&self, bad: &[BadRow]) -> Result<(), ConnectError> {
-        for row in bad {
-            if self.shown.fetch_add(1, Ordering::Relaxed) < SHOWN_MAX {
-                let raw = String::from_utf8_lossy(row.raw.as_deref().unwrap_or_default()).into_owned();
-                let raw: String = raw.chars().take(SHOWN_CHARS).collect();
-                tracing::warn!(table = %self.table, place = %row.place, reason = %row.reason, raw, "a row cannot be read; it is left out");
-            }
+        let before = self.shown.fetch_add(bad.len() as u64, Ordering::Relaxed);
+        let left = usize::try_from(SHOWN_MAX.saturating_sub(before)).unwrap_or_default();
+        for row in bad.iter().take(left) {
+            let raw = sample::printable(row.raw.as_deref().unwrap_or_default(), sample::RAW_BYTES_MAX);
+            tracing::warn!(table = %self.table, place = %row.place, reason = %row.reason, raw, "a row cannot be read; it is left out");
         }
+        self.sample.take(bad);
         let Policy::DeadLetter { topic, log } = &self.policy else { return Ok(()) };
         if bad.is_empty() {
             return Ok(());

@@ -27,7 +27,7 @@ use datafusion::catalog::TableProvider;
 use mulgil_log::EventLog;
 use tokio::sync::OnceCell;
 
-use crate::bad_rows::{self, BadRows};
+use crate::bad_rows::{self, BadRowSample, BadRows};
 use crate::connector::{AppendOnly, Connector};
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -271,6 +271,10 @@ impl Source for Files {
 
     fn is_bounded(&self) -> bool {
         self.monitor_interval.is_none()
+    }
+
+    fn bad_rows(&self) -> Option<BadRowSample> {
+        Some(self.bad_rows.sample())
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {

@@ -34,6 +34,7 @@ use crate::format::records::RecordFormat;
 use crate::options::{Options, refusal, suggestion};
 use crate::sink::Sink;
 use crate::source::Source;
+use crate::wait::Waits;
 
 use columns::Origin;
 use properties::Properties;
@@ -132,6 +133,8 @@ pub(crate) struct KafkaTable {
     stop: Option<Stop>,
     discovery_interval: Option<Duration>,
     sink: SinkOptions,
+    /// What all its clients wait for.
+    waits: Waits,
 }
 
 impl KafkaTable {
@@ -173,6 +176,7 @@ impl KafkaTable {
             bad_rows,
             discovery_interval: discovery_interval(&options)?,
             sink: SinkOptions::new(&options)?,
+            waits: Waits::default(),
         };
         let value_schema = Schema::new(made.fields_of(Origin::Value));
         made.value_format.check(&value_schema).map_err(|reason| options.refusal(reason))?;

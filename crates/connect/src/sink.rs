@@ -10,6 +10,7 @@ use mulgil_dataflow::time::Watermark;
 
 use crate::error::ConnectError;
 use crate::transaction::Transaction;
+use crate::wait::Waits;
 
 /// How often a reader of a sink sees each row, whatever is killed when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +37,10 @@ pub trait Sink: Send + Sync {
     /// Whether what has been written is gone with the process, so that a job without checkpoints writes nothing twice.
     fn is_forgotten(&self) -> bool {
         false
+    }
+    /// Where to see what it waits for that should be there and is not; `None` for a sink that waits for nobody.
+    fn waits(&self) -> Option<Waits> {
+        None
     }
     /// A writer for one subtask.
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError>;

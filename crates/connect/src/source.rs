@@ -1,7 +1,7 @@
 //! The contract of a source: partitions that can be read side by side, each from a position.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -9,9 +9,11 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use mulgil_dataflow::batch::Batch;
 
+use crate::bad_rows::BadRowSample;
 use crate::error::ConnectError;
 use crate::lookup::Lookup;
 use crate::time::TimeOptions;
+use crate::wait::{Waited, Waits};
 
 /// Where in a partition a reader stands: everything before it has been read. Its meaning is the connector's (an
 /// offset, a byte, a row number); `0` is the beginning.
@@ -36,6 +38,14 @@ pub trait Source: Send + Sync {
     /// How its partitions are kept together in event time. The engine asks.
     fn time_options(&self) -> TimeOptions {
         TimeOptions::default()
+    }
+    /// Where to see what it waits for that should be there and is not; `None` for a source that waits for nobody.
+    fn waits(&self) -> Option<Waits> {
+        None
+    }
+    /// Where to see the last few of its rows that could not be decoded; `None` where all that comes is a row.
+    fn bad_rows(&self) -> Option<BadRowSample> {
+        None
     }
     /// The partitions there are, as names for people (`departures-0`, a file's path), in a stable order.
     async fn partitions(&self) -> Result<Vec<String>, ConnectError>;
@@ -84,37 +94,31 @@ pub trait Source: Send + Sync {
 #[derive(Debug)]
 pub struct Progress {
     lag: AtomicU64,
-    waits_for: Mutex<Option<String>>,
-}
-
-impl Default for Progress {
-    fn default() -> Self {
-        Self { lag: AtomicU64::new(UNKNOWN), waits_for: Mutex::new(None) }
-    }
+    waits: Waits,
 }
 
 /// A lag that nobody knows.
 const UNKNOWN: u64 = u64::MAX;
 
 impl Progress {
+    /// Nothing is known yet but what is waited for.
+    pub(crate) fn new(waits: Waits) -> Self {
+        Self { lag: AtomicU64::new(UNKNOWN), waits }
+    }
+
     /// Rows of the partition that are there and not read yet, as the system counts them; `None` where it does not say.
     pub fn lag(&self) -> Option<u64> {
         Some(self.lag.load(Relaxed)).filter(|lag| *lag != UNKNOWN)
     }
 
-    /// What the reader waits for that should be there and is not, for people: `Kafka at 10.0.0.7:9092: connection refused`.
-    pub fn waits_for(&self) -> Option<String> {
-        self.waits_for.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the reader waits for that should be there and is not.
+    pub fn waits_for(&self) -> Option<Waited> {
+        self.waits.longest()
     }
 
     /// Says how much is left to read.
     pub(crate) fn set_lag(&self, lag: u64) {
         self.lag.store(lag, Relaxed);
-    }
-
-    /// Says what is waited for, or that the wait is over.
-    pub(crate) fn set_waits_for(&self, what: Option<String>) {
-        *self.waits_for.lock().unwrap_or_else(PoisonError::into_inner) = what;
     }
 }
 

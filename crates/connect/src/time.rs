@@ -9,11 +9,13 @@ use std::time::Duration;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 
+use crate::bad_rows::BadRowSample;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::lookup::Lookup;
 use crate::options::{Options, refusal};
 use crate::source::{PartitionReader, Position, Source};
+use crate::wait::Waits;
 
 const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
 const ALIGNMENT_GROUP: &str = "scan.watermark.alignment.group";
@@ -93,6 +95,14 @@ impl Source for TimedSource {
         self.time.clone()
     }
 
+    fn waits(&self) -> Option<Waits> {
+        self.source.waits()
+    }
+
+    fn bad_rows(&self) -> Option<BadRowSample> {
+        self.source.bad_rows()
+    }
+
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {
         self.source.partitions().await
     }
@@ -117,6 +127,10 @@ impl Source for TimedSource {
 
     fn discovery_interval(&self) -> Option<Duration> {
         self.source.discovery_interval()
+    }
+
+    fn beginning(&self) -> Position {
+        self.source.beginning()
     }
 
     async fn acknowledge(&self, positions: &[(usize, Position)]) -> Result<(), ConnectError> {

@@ -12,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use mulgil_log::{EventLog, LogError, StartAt, Topic, TopicOptions};
 
-use crate::bad_rows::{self, BadRows};
+use crate::bad_rows::{self, BadRowSample, BadRows};
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -145,6 +145,10 @@ impl Source for TopicTable {
 
     fn has_changes(&self) -> bool {
         self.format.has_changes()
+    }
+
+    fn bad_rows(&self) -> Option<BadRowSample> {
+        Some(self.bad_rows.sample())
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {

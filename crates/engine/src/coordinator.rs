@@ -30,6 +30,7 @@ use crate::error::JobError;
 use crate::job::{Connections, JobHandle, JobOptions, JobResult};
 use crate::lookup::{LookupService, serve};
 use crate::metrics::JobMetrics;
+use crate::outside::Outside;
 use crate::reader::{ReaderCuts, read_partition};
 use crate::state_files::StateOptions;
 use crate::tasklet::operator_failed;
@@ -52,7 +53,8 @@ pub(crate) fn start(
     let bells: Vec<Arc<Bell>> = (0..graph.parallelism).map(|_| Arc::default()).collect();
     let known = partitions.clone();
     let mut wiring = wired(graph, &options, (&connections, partitions), (folder.is_some(), restored), &bells)?;
-    let view = Arc::new(view_of(&options.name, given, &mut wiring));
+    let outside = Outside::of(&connections.sources, &connections.sinks);
+    let view = Arc::new(view_of(&options.name, (given, outside), &mut wiring));
 
     let (cancel, cancelled) = mpsc::channel(1);
     let (result_sender, result) = watch::channel(None);
@@ -148,10 +150,11 @@ fn wired(
 }
 
 /// The counters of a job; its edges move there.
-fn view_of(name: &str, given: Given, wiring: &mut Wiring) -> JobView {
+fn view_of(name: &str, (given, outside): (Given, Outside), wiring: &mut Wiring) -> JobView {
     JobView {
         name: name.to_owned(),
         guarantee: given.into(),
+        outside,
         metrics: Arc::clone(&wiring.metrics),
         partitions: wiring.reads.iter().map(|read| Arc::clone(&read.metrics)).collect(),
         subtasks: wiring.workers.iter().flatten().map(|tasklet| Arc::clone(&tasklet.metrics)).collect(),

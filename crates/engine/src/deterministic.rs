@@ -28,6 +28,7 @@ use self::turns::Turns;
 use crate::cut::Cut;
 use crate::error::JobError;
 use crate::job::JobSummary;
+use crate::outside::Outside;
 use crate::queue::Message;
 use crate::status::GuaranteeStatus;
 use crate::tasklet::Turn;
@@ -231,6 +232,7 @@ impl<'a> Run<'a> {
             guarantee: GuaranteeStatus { given: Guarantee::ExactlyOnce.name(), reasons: Vec::new() },
             name: "deterministic".to_owned(),
             metrics: wiring.metrics.clone(),
+            outside: Outside::default(),
             partitions: wiring.reads.iter().map(|read| read.metrics.clone()).collect(),
             subtasks: Vec::new(),
             writers: wiring.writes.iter().map(|write| write.metrics.clone()).collect(),

@@ -245,6 +245,7 @@ impl Connections {
                 pipeline: pipeline.to_owned(),
                 folder: checkpoints.folder.clone(),
                 table: table.clone(),
+                waits: sink.waits().unwrap_or_default(),
             });
             if waits {
                 *sink = spooled;

@@ -25,6 +25,7 @@ mod lookup;
 mod marked;
 mod memory;
 mod metrics;
+pub mod outside;
 mod queue;
 mod reader;
 mod route;

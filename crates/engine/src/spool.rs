@@ -22,7 +22,7 @@ use futures::StreamExt;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::sink::{Delivery, Sink, SinkWriter};
 use mulgil_connect::transaction::Transaction;
-use mulgil_connect::wait::Wait;
+use mulgil_connect::wait::Waits;
 use mulgil_dataflow::batch::{Batch, RowKind};
 
 use crate::crash;
@@ -41,6 +41,8 @@ pub(crate) struct SpooledSink {
     pub(crate) folder: PathBuf,
     /// The table, as a name for files.
     pub(crate) table: String,
+    /// What the sink waits for, and what is waited for here.
+    pub(crate) waits: Waits,
 }
 
 impl SpooledSink {
@@ -50,7 +52,7 @@ impl SpooledSink {
 
     /// Applies an epoch. A system that is away is waited for, and then says itself whether the epoch is in.
     async fn apply(&self, number: u64, staged: &[String]) -> Result<(), ConnectError> {
-        let mut wait = Wait::default();
+        let mut wait = self.waits.wait();
         loop {
             let paths: Vec<PathBuf> = staged.iter().map(|name| self.folder.join(name)).collect();
             let rows = futures::stream::iter(paths.into_iter().flat_map(SpoolRows::new)).boxed();
@@ -87,6 +89,10 @@ impl Sink for SpooledSink {
 
     fn delivery(&self) -> Delivery {
         if self.transaction.remembers_epochs() { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce }
+    }
+
+    fn waits(&self) -> Option<Waits> {
+        Some(self.waits.clone())
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {

@@ -1,6 +1,8 @@
 //! What can be seen of a job from outside, as plain values that serialise: for the API, the UI and tests.
 
+use mulgil_connect::bad_rows::SampledRow;
 use mulgil_connect::guarantee::{Given, Reason};
+use mulgil_connect::wait::Waited;
 use serde::Serialize;
 
 /// A job at one moment.
@@ -30,6 +32,10 @@ pub struct JobStatus {
     pub null_event_times: u64,
     /// Rows that sources skipped because they could not be decoded.
     pub skipped_rows: u64,
+    /// The last few rows of each source that could not be decoded, skipped or not, the latest last.
+    pub bad_rows: Vec<BadRowStatus>,
+    /// What its sources and sinks wait for that should be there and is not.
+    pub waits: Vec<WaitStatus>,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
     /// How long rows are under way from source to sink; `None` before the first row is written.
@@ -70,6 +76,51 @@ impl From<Given> for GuaranteeStatus {
     fn from(given: Given) -> Self {
         let reason = |Reason { is_source, table, says }| GuaranteeReason { is_source, table, says };
         Self { given: given.guarantee.name(), reasons: given.reasons.into_iter().map(reason).collect() }
+    }
+}
+
+/// A row that could not be decoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BadRowStatus {
+    /// The source's table.
+    pub table: String,
+    /// Where it is: `landing/b.csv:4`, or `topic t, partition 0, offset 7`.
+    pub place: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// How it begins, with escapes for what cannot be printed; `None` where it is not text of its own.
+    pub raw: Option<String>,
+    /// Whether it goes on behind `raw`.
+    pub is_cut: bool,
+    /// When it was read, in milliseconds since the epoch.
+    pub read_ms: i64,
+}
+
+impl BadRowStatus {
+    /// A row of a table.
+    pub(crate) fn of(table: &str, row: SampledRow) -> Self {
+        let SampledRow { place, reason, raw, is_cut, read_ms } = row;
+        Self { table: table.to_owned(), place, reason, raw, is_cut, read_ms }
+    }
+}
+
+/// What a table waits for that should be there and is not, such as a broker or a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WaitStatus {
+    /// The table.
+    pub table: String,
+    /// Whether it is read; otherwise it is written.
+    pub is_source: bool,
+    /// The system and what it said last, for people.
+    pub what: String,
+    /// Since when, on the machine's clock, in milliseconds since the epoch.
+    pub since_ms: i64,
+}
+
+impl WaitStatus {
+    /// What a table waits for.
+    pub(crate) fn of(table: &str, is_source: bool, waited: Waited) -> Self {
+        Self { table: table.to_owned(), is_source, what: waited.what, since_ms: waited.since_ms }
     }
 }
 

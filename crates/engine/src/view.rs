@@ -10,6 +10,7 @@ use mulgil_dataflow::watermark::{InputState, InputTime};
 use crate::error::JobError;
 use crate::job::{JobResult, JobSummary};
 use crate::latency::Latency;
+use crate::outside::Outside;
 use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
 use crate::status::{
     CheckpointStatus, EdgeStatus, GuaranteeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus,
@@ -22,6 +23,7 @@ pub(crate) struct JobView {
     pub(crate) name: String,
     pub(crate) guarantee: GuaranteeStatus,
     pub(crate) metrics: Arc<JobMetrics>,
+    pub(crate) outside: Outside,
     pub(crate) partitions: Vec<Arc<PartitionMetrics>>,
     pub(crate) subtasks: Vec<Arc<SubtaskMetrics>>,
     pub(crate) writers: Vec<Arc<WriterMetrics>>,
@@ -56,6 +58,8 @@ impl JobView {
             late_updated: self.metrics.late_updated.load(Relaxed),
             null_event_times: self.metrics.null_event_times.load(Relaxed),
             skipped_rows: self.skipped_rows(),
+            bad_rows: self.outside.bad_rows(),
+            waits: if state == JobState::Running { self.outside.waits() } else { Vec::new() },
             late_sample: self.metrics.late_sample(),
             latency: latency_status(self.writers.iter()),
             checkpoints: self.checkpoints(),
@@ -137,7 +141,7 @@ impl JobView {
             bytes_per_second: rate.bytes_per_second,
             skipped_rows: metrics.skipped_rows.load(Relaxed),
             lag_rows: metrics.progress.get().and_then(|progress| progress.lag()),
-            waits_for: metrics.progress.get().and_then(|progress| progress.waits_for()),
+            waits_for: metrics.progress.get().and_then(|progress| Some(progress.waits_for()?.what)),
         }
     }
 

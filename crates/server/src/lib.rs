@@ -19,6 +19,7 @@ mod log_file;
 mod metrics;
 mod node;
 pub mod place;
+mod outside;
 pub mod progress;
 pub mod project;
 pub mod recovery;

@@ -19,6 +19,7 @@ use crate::extract::{Json, Path, Query};
 use crate::node::Node;
 use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
+pub use crate::outside::{BadRow, SystemWait};
 pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts, Savepoint, SavepointAsk};
 use crate::reload::Loaded;
 use crate::rows::columns;
@@ -47,6 +48,8 @@ pub enum RefreshMode {
 pub enum ViewState {
     /// Nothing keeps it up to date.
     Stopped,
+    /// Its stream is being started, which takes as long as a system is away: see `waits`.
+    Starting,
     /// A stream keeps it up to date.
     Running,
     /// It is being computed as a whole.
@@ -128,6 +131,12 @@ pub struct ViewDetail {
     pub null_event_times: u64,
     /// How many rows were skipped because they could not be decoded.
     pub skipped_rows: u64,
+    /// The last few rows that could not be decoded, the latest last.
+    #[serde(default)]
+    pub bad_rows: Vec<BadRow>,
+    /// What it waits for that should be there and is not, such as a broker or a database.
+    #[serde(default)]
+    pub waits: Vec<SystemWait>,
     /// How long rows are under way. Absent: none has come through yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latency: Option<Latency>,
@@ -385,6 +394,8 @@ impl ViewDetail {
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
             null_event_times: status.null_event_times,
             skipped_rows: status.skipped_rows,
+            bad_rows: status.bad_rows.iter().cloned().map(BadRow::from).collect(),
+            waits: status.waits.iter().cloned().map(SystemWait::from).collect(),
             refreshed_at: time(status.refreshed_ms),
             summary: ViewSummary::of(status),
         }
@@ -408,6 +419,8 @@ impl ViewDetail {
             checkpoints: None,
             null_event_times: 0,
             skipped_rows: 0,
+            bad_rows: Vec::new(),
+            waits: Vec::new(),
             refreshed_at: None,
             summary,
         }
@@ -449,6 +462,7 @@ impl From<mulgil_serving::status::ViewState> for ViewState {
         use mulgil_serving::status::ViewState as S;
         match state {
             S::Stopped => Self::Stopped,
+            S::Starting => Self::Starting,
             S::Running => Self::Running,
             S::Refreshing => Self::Refreshing,
             S::Ready => Self::Ready,

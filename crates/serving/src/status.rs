@@ -1,6 +1,8 @@
 //! What can be seen of a view from outside, as plain values that serialise.
 
-use mulgil_engine::status::{CheckpointStatus, GuaranteeStatus, HeldBackBy, PartitionStatus};
+use mulgil_engine::status::{
+    BadRowStatus, CheckpointStatus, GuaranteeStatus, HeldBackBy, PartitionStatus, WaitStatus,
+};
 use mulgil_sql::statement::RefreshMode;
 use serde::Serialize;
 
@@ -41,6 +43,10 @@ pub struct ViewStatus {
     pub null_event_times: u64,
     /// Rows that sources skipped because they could not be decoded.
     pub skipped_rows: u64,
+    /// The last few rows of each source that could not be decoded, skipped or not, the latest last.
+    pub bad_rows: Vec<BadRowStatus>,
+    /// What its sources and sinks wait for that should be there and is not: while it starts, and while it runs.
+    pub waits: Vec<WaitStatus>,
     /// The latest few late rows, each as JSON text.
     pub late_sample: Vec<String>,
     /// How often its job has been started again, and when it will be.
@@ -89,6 +95,8 @@ pub struct ViewColumn {
 pub enum ViewState {
     /// Nothing keeps it up to date.
     Stopped,
+    /// `CONTINUOUS`: its job is being started, which takes as long as a system is away: see [`ViewStatus::waits`].
+    Starting,
     /// `CONTINUOUS`: rows are flowing, or awaited.
     Running,
     /// `FULL`: its result is being computed.

@@ -126,7 +126,8 @@ impl Views {
     /// Starts every `CONTINUOUS` view and loads the stored results of `FULL` ones. A view that cannot be started is
     /// `failed`, with its error; the others go on.
     pub async fn start_all(&self) {
-        for cell in self.shared.cells.values() {
+        // Side by side: one that waits for a system holds up no other.
+        let start = async |cell: &Arc<ViewCell>| {
             let name = &cell.view.name;
             let outcome = match cell.view.mode {
                 RefreshMode::Full => self.load_stored(cell).await,
@@ -135,7 +136,8 @@ impl Views {
             if let Err(error) = outcome {
                 tracing::warn!(view = %name, %error, "view not started");
             }
-        }
+        };
+        futures::future::join_all(self.shared.cells.values().map(start)).await;
     }
 
     /// Stops a view; its result stays readable.
@@ -144,7 +146,7 @@ impl Views {
     /// The view is unknown.
     pub async fn stop(&self, view: &TableName) -> Result<(), ViewError> {
         let cell = self.cell(view)?;
-        let _one_at_a_time = cell.turn.lock().await;
+        let _one_at_a_time = cell.turn_to_stop().await;
         cell.stop().await;
         self.shared.changed.notify_one();
         Ok(())
@@ -272,7 +274,7 @@ impl Views {
     pub async fn shutdown(&self) {
         self.shared.closing.store(true, Ordering::Release);
         for cell in self.shared.cells.values() {
-            let _one_at_a_time = cell.turn.lock().await;
+            let _one_at_a_time = cell.turn_to_stop().await;
             cell.stop().await;
         }
         self.shared.changed.notify_one();

@@ -21,7 +21,7 @@ use crate::format::avro::AvroReader;
 use crate::format::csv::CsvReader;
 use crate::format::json::JsonLines;
 use crate::format::parquet::ParquetReader;
-use crate::format::{Chunk, Stop, quoted, sql_type};
+use crate::format::{BadRecord, Chunk, Stop, quoted, sql_type};
 use crate::source::{PartitionReader, Position, Read as Next};
 
 /// Rows of a batch.
@@ -183,9 +183,6 @@ impl RowReader {
             let reader = CsvReader::new(text, options, &table.file_schema, &plan.file_projection);
             let mut reader = reader.map_err(at_line)?;
             reader.skip(from).map_err(at_line)?;
-            if table.bad_rows.are_kept() {
-                reader.keep_text();
-            }
             return Ok(Self::Csv(Box::new(reader)));
         }
         let mut reader = JsonLines::new(text, wanted);
@@ -229,17 +226,17 @@ fn decode(
     let mut reader = RowReader::open(table, path, plan, from)?;
     let mut position = from;
     while let Some(chunk) = reader.next().map_err(at_line)? {
+        let place = |line| if line == 0 { path.display().to_string() } else { format!("{}:{line}", path.display()) };
+        let bad_row = |bad: BadRecord| BadRow { place: place(bad.line), reason: bad.reason, raw: bad.raw };
         if table.bad_rows.are_fatal() {
             if let Some(first) = chunk.bad.into_iter().next() {
-                return Err(at_line((first.line, first.reason)));
+                let stop = (first.line, first.reason.clone());
+                table.bad_rows.show(bad_row(first));
+                return Err(at_line(stop));
             }
         } else {
             skipped_rows.fetch_add(chunk.bad.len() as u64, Ordering::Relaxed);
-            let place =
-                |line| if line == 0 { path.display().to_string() } else { format!("{}:{line}", path.display()) };
-            let bad = chunk.bad.into_iter();
-            let bad = bad.map(|bad| BadRow { place: place(bad.line), reason: bad.reason, raw: bad.raw });
-            table.bad_rows.put_aside(&bad.collect::<Vec<_>>())?;
+            table.bad_rows.put_aside(&chunk.bad.into_iter().map(bad_row).collect::<Vec<_>>())?;
         }
         position += chunk.records;
         if batches.blocking_send(Ok(Next::Rows(plan.complete(&chunk.rows)?, position))).is_err() {

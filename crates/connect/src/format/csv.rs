@@ -1,5 +1,7 @@
 //! CSV: columns found by the names of the header line, rows told apart as RFC 4180 says, every problem with its line.
 
+mod tape;
+
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -7,6 +9,7 @@ use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use csv::ByteRecord;
 
+use self::tape::Tape;
 use super::cells::{Cells, as_text};
 use super::{BadRecord, Chunk, Stop, quoted, sql_type};
 use crate::error::ConnectError;
@@ -38,7 +41,7 @@ impl CsvOptions {
 }
 
 /// A text that surely ends with a line break: so each record has as many as it has lines.
-type Lines<R> = io::Chain<R, &'static [u8]>;
+type Lines<R> = Tape<io::Chain<R, &'static [u8]>>;
 
 /// Reads the rows of one CSV text.
 pub(crate) struct CsvReader<R> {
@@ -50,9 +53,15 @@ pub(crate) struct CsvReader<R> {
     width: usize,
     cells: Cells,
     null_literal: Option<Vec<u8>>,
-    delimiter: u8,
-    /// Whether bad records are wanted as they stand.
-    keeps_text: bool,
+}
+
+/// Where a record stands in the text.
+#[derive(Clone, Copy)]
+struct Place {
+    line: u64,
+    /// Its bytes, with empty lines before it.
+    from: u64,
+    to: u64,
 }
 
 struct Column {
@@ -71,7 +80,7 @@ impl<R: Read> CsvReader<R> {
             // A '\r' before it is taken off the last cell: the parser would else count the '\n' to the next record.
             .terminator(csv::Terminator::Any(b'\n'))
             .buffer_capacity(64 * 1024)
-            .from_reader(text.chain(&b"\n"[..]));
+            .from_reader(Tape::new(text.chain(&b"\n"[..])));
         let names: Vec<String> = if options.header {
             read_header(&mut reader)?
         } else {
@@ -99,55 +108,50 @@ impl<R: Read> CsvReader<R> {
             width: names.len(),
             cells: Cells::new(Arc::new(schema)),
             null_literal: options.null_literal.clone().map(String::into_bytes),
-            delimiter: options.delimiter,
-            keeps_text: false,
         })
-    }
-
-    /// Gives bad records as they stand.
-    pub(crate) fn keep_text(&mut self) {
-        self.keeps_text = true;
     }
 
     /// The next `records_max` records, fewer at the end, none behind it.
     pub(crate) fn next(&mut self, records_max: usize) -> Result<Option<Chunk>, Stop> {
-        let mut lines: Vec<u64> = Vec::with_capacity(records_max);
-        let mut kept: Vec<ByteRecord> = Vec::new();
+        let read_to = self.reader.position().byte();
+        self.reader.get_mut().forget(read_to);
+        let mut places: Vec<Place> = Vec::with_capacity(records_max);
         let mut bad: Vec<BadRecord> = Vec::new();
         while self.cells.len() + bad.len() < records_max {
             if !self.read_record()? {
                 break;
             }
+            let place = self.place();
             match self.push_record() {
-                Ok(()) => {
-                    lines.push(self.line());
-                    kept.extend(self.keeps_text.then(|| self.record.clone()));
-                }
-                Err(reason) => bad.push(BadRecord { line: self.line(), reason, raw: Some(self.text(&self.record)) }),
+                Ok(()) => places.push(place),
+                Err(reason) => bad.push(self.bad_record(place, reason)),
             }
         }
-        let records = (lines.len() + bad.len()) as u64;
+        let records = (places.len() + bad.len()) as u64;
         if records == 0 {
             return Ok(None);
         }
-        let decoded = self.cells.take().map_err(|error| (lines.first().copied().unwrap_or(1), error.to_string()))?;
-        let line_of = |row: usize| lines.get(row).copied().unwrap_or(0);
-        bad.extend(decoded.bad.into_iter().map(|(row, reason)| {
-            let raw = kept.get(row).map(|record| self.text(record));
-            BadRecord { line: line_of(row), reason, raw }
-        }));
+        let first_line = places.first().map_or(1, |place| place.line);
+        let decoded = self.cells.take().map_err(|error| (first_line, error.to_string()))?;
+        let placed = |(row, reason)| Some(self.bad_record(*places.get(row)?, reason));
+        bad.extend(decoded.bad.into_iter().filter_map(placed));
         bad.sort_by_key(|record| record.line);
         Ok(Some(Chunk { rows: decoded.rows, records, bad }))
     }
 
-    /// A record as CSV again.
-    fn text(&self, record: &ByteRecord) -> Vec<u8> {
-        let mut text = csv::WriterBuilder::new().delimiter(self.delimiter).flexible(true).from_writer(Vec::new());
-        // Memory takes everything.
-        let _ = text.write_byte_record(record);
-        let mut text = text.into_inner().unwrap_or_default();
-        text.truncate(text.trim_ascii_end().len());
-        text
+    /// A bad record as it stands in the text, without the line breaks around it.
+    fn bad_record(&self, Place { line, from, to }: Place, reason: String) -> BadRecord {
+        let mut text = self.reader.get_ref().between(from, to).unwrap_or_default();
+        while let [b'\r' | b'\n', rest @ ..] | [rest @ .., b'\r' | b'\n'] = text {
+            text = rest;
+        }
+        BadRecord { line, reason, raw: Some(text.to_vec()) }
+    }
+
+    /// Where the record that was read last stands.
+    fn place(&self) -> Place {
+        let from = self.record.position().map_or(0, csv::Position::byte);
+        Place { line: self.line(), from, to: self.reader.position().byte() }
     }
 
     /// Passes over records that were read before.
@@ -156,6 +160,8 @@ impl<R: Read> CsvReader<R> {
             if !self.read_record()? {
                 break;
             }
+            let read_to = self.reader.position().byte();
+            self.reader.get_mut().pass(read_to);
         }
         Ok(())
     }

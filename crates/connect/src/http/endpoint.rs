@@ -16,7 +16,7 @@ use tokio::sync::OnceCell;
 
 use crate::error::ConnectError;
 use crate::options::Options;
-use crate::wait::Wait;
+use crate::wait::Waits;
 
 const HEADER: &str = "header.";
 const HEADER_FILE: &str = "header-file.";
@@ -41,6 +41,8 @@ pub(crate) struct Endpoint {
     has_gzip: bool,
     /// Made with the first request.
     ready: OnceCell<(Client, HeaderMap)>,
+    /// What is waited for.
+    pub(crate) waits: Waits,
 }
 
 /// The text of a header, or where it is.
@@ -79,7 +81,16 @@ impl Endpoint {
             }
         }
         let timeout = options.duration("timeout")?.unwrap_or(TIMEOUT);
-        Ok(Self { table: options.table_name(), url, method, headers, timeout, has_gzip: false, ready: OnceCell::new() })
+        Ok(Self {
+            table: options.table_name(),
+            url,
+            method,
+            headers,
+            timeout,
+            has_gzip: false,
+            ready: OnceCell::new(),
+            waits: Waits::default(),
+        })
     }
 
     /// A header that the table itself may say otherwise.
@@ -149,7 +160,7 @@ impl Endpoint {
     /// Sends a body until it has arrived.
     pub(crate) async fn send(&self, body: Vec<u8>, key: Option<&str>) -> Result<(), ConnectError> {
         let body = bytes::Bytes::from(if self.has_gzip { self.gzip(&body)? } else { body });
-        let mut wait = Wait::default();
+        let mut wait = self.waits.wait();
         while let Err(error) = self.attempt(body.clone(), key).await {
             wait.again(error).await?;
         }

@@ -21,6 +21,7 @@ use crate::conform::Conform;
 use crate::error::ConnectError;
 use crate::sink::{Delivery, Sink, SinkWriter, inserts};
 use crate::transaction::Transaction;
+use crate::wait::Waits;
 
 /// How rows are said.
 pub(crate) trait Body: Send + Sync {
@@ -75,6 +76,10 @@ impl Sink for RequestSink {
     /// An epoch that a crash has stopped is sent again from its beginning.
     fn delivery(&self) -> Delivery {
         Delivery::AtLeastOnce
+    }
+
+    fn waits(&self) -> Option<Waits> {
+        Some(self.0.endpoint.waits.clone())
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {

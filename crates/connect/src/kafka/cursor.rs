@@ -131,23 +131,24 @@ impl Cursor {
             return Ok(None);
         }
         let decoded = self.decoder.decode(&records)?;
+        let bad_row = |(index, reason): &(usize, String)| {
+            let record = records.get(*index)?;
+            let place = format!("topic {}, partition {}, offset {}", self.topic, record.partition(), record.offset());
+            Some(BadRow { place, reason: reason.clone(), raw: record.payload().map(<[u8]>::to_vec) })
+        };
         if self.bad_rows.are_fatal()
-            && let Some((index, reason)) = decoded.bad.first()
+            && let Some(first) = decoded.bad.first()
         {
-            let offset = records.get(*index).map_or(0, |record| record.offset());
+            bad_row(first).into_iter().for_each(|row| self.bad_rows.show(row));
+            let offset = records.get(first.0).map_or(0, |record| record.offset());
             return Err(ConnectError::Record {
                 topic: self.topic.clone(),
                 partition: u32::try_from(self.span.partition).unwrap_or_default(),
                 offset: u64::try_from(offset).unwrap_or_default(),
-                reason: reason.clone(),
+                reason: first.1.clone(),
             });
         }
-        let bad = decoded.bad.into_iter().filter_map(|(index, reason)| {
-            let record = records.get(index)?;
-            let place = format!("topic {}, partition {}, offset {}", self.topic, record.partition(), record.offset());
-            Some(BadRow { place, reason, raw: record.payload().map(<[u8]>::to_vec) })
-        });
-        let bad: Vec<BadRow> = bad.collect();
+        let bad: Vec<BadRow> = decoded.bad.iter().filter_map(bad_row).collect();
         self.bad_rows.put_aside(&bad)?;
         self.skipped_rows += bad.len() as u64;
         Ok(Some((Batch { rows: decoded.rows, kinds: decoded.kinds }, position_at(self.next))))

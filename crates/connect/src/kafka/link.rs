@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::KafkaTable;
 use crate::error::ConnectError;
 use crate::source::Progress;
+use crate::wait::{Shown, Waits};
 
 /// How long one question may take before it is asked again.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,6 +30,7 @@ pub(super) struct Link {
     topic: String,
     servers: String,
     refused: watch::Sender<Option<String>>,
+    waits: Waits,
     state: Mutex<State>,
 }
 
@@ -36,7 +38,8 @@ pub(super) struct Link {
 struct State {
     /// The last failure of a connection: what will be told if all of them fail.
     last_failure: String,
-    waits_for: Option<String>,
+    /// The wait that is not over.
+    wait: Option<Shown>,
     /// The readers of each partition, as others see them.
     readers: BTreeMap<i32, Weak<Progress>>,
 }
@@ -49,6 +52,7 @@ impl Link {
             topic: table.topic.clone(),
             servers: table.properties.servers().to_owned(),
             refused: watch::Sender::new(None),
+            waits: table.waits.clone(),
             state: Mutex::default(),
         })
     }
@@ -58,11 +62,12 @@ impl Link {
         ConnectError::Kafka { table: self.table.clone(), reason: reason.to_string() }
     }
 
-    /// Shows the link's state and the lag of a partition through `progress` from now on.
-    pub(super) fn show(&self, partition: i32, progress: &Arc<Progress>) {
+    /// What shows the link's state, and from now on the lag of a partition.
+    pub(super) fn show(&self, partition: i32) -> Arc<Progress> {
+        let progress = Arc::new(Progress::new(self.waits.clone()));
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        progress.set_waits_for(state.waits_for.clone());
-        state.readers.insert(partition, Arc::downgrade(progress));
+        state.readers.insert(partition, Arc::downgrade(&progress));
+        progress
     }
 
     /// Waits until the brokers refuse for good, and says why.
@@ -139,14 +144,16 @@ impl Link {
     fn set_waits_for(&self, failure: Option<String>) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Self { table, servers, .. } = self;
-        match (&failure, &state.waits_for) {
-            (Some(failure), None) => tracing::warn!(table, servers, "waiting for Kafka: {failure}"),
-            (None, Some(_)) => tracing::info!(table, servers, "Kafka is back"),
-            _ => return,
-        }
-        state.waits_for = failure.map(|failure| format!("Kafka at {servers}: {failure}"));
-        for progress in state.readers.values().filter_map(Weak::upgrade) {
-            progress.set_waits_for(state.waits_for.clone());
+        match (failure, &state.wait) {
+            (Some(failure), None) => {
+                tracing::warn!(table, servers, "waiting for Kafka: {failure}");
+                state.wait = Some(self.waits.show(format!("Kafka at {servers}: {failure}")));
+            }
+            (None, Some(_)) => {
+                tracing::info!(table, servers, "Kafka is back");
+                state.wait = None;
+            }
+            _ => {}
         }
     }
 

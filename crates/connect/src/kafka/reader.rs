@@ -43,8 +43,7 @@ impl KafkaReader {
         projection: &[usize],
         tells_beginning: bool,
     ) -> Result<Self, ConnectError> {
-        let progress = Arc::new(Progress::default());
-        client.link.show(span.partition, &progress);
+        let progress = client.link.show(span.partition);
         let arrived = Arc::new(Notify::new());
         let tell = Arc::clone(&arrived);
         let cursor = Cursor::open(table, Arc::clone(&client), span, projection, move || tell.notify_one())?;

@@ -16,6 +16,7 @@ use crate::error::ConnectError;
 use crate::options::Options;
 use crate::sink::{Sink, SinkWriter};
 use crate::transaction::Transaction;
+use crate::wait::Waits;
 
 /// `sink.*`.
 #[derive(Clone)]
@@ -95,6 +96,10 @@ impl Sink for KafkaSink {
 
     fn transaction(&self) -> Option<Arc<dyn Transaction>> {
         Some(Arc::<KafkaTransaction>::clone(&self.transaction))
+    }
+
+    fn waits(&self) -> Option<Waits> {
+        Some(self.table.waits.clone())
     }
 
     async fn writer(&self, subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {

@@ -14,8 +14,10 @@ use super::KafkaTable;
 use super::link::{ANSWER_TIMEOUT, Link, LinkContext};
 use super::reader::KafkaReader;
 use super::span::{Extent, Start};
+use crate::bad_rows::BadRowSample;
 use crate::error::ConnectError;
 use crate::source::{PartitionReader, Position, Source};
+use crate::wait::Waits;
 
 /// How long the thread that serves a client's events sleeps at most.
 const EVENTS_EVERY: Duration = Duration::from_millis(100);
@@ -149,6 +151,14 @@ impl Source for KafkaSource {
 
     fn has_changes(&self) -> bool {
         self.table.value_format.has_changes()
+    }
+
+    fn waits(&self) -> Option<Waits> {
+        Some(self.table.waits.clone())
+    }
+
+    fn bad_rows(&self) -> Option<BadRowSample> {
+        Some(self.table.bad_rows.sample())
     }
 
     async fn partitions(&self) -> Result<Vec<String>, ConnectError> {

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::options::Options;
+use crate::wait::Waits;
 
 /// What every connection begins with: times without a zone are UTC's, and nothing is written.
 const PREAMBLE: &str = "SET TIME ZONE 'UTC'; SET default_transaction_read_only = on";
@@ -20,6 +21,8 @@ pub(crate) struct Database {
     table: String,
     address: Address,
     password_file: Option<PathBuf>,
+    /// What those who write wait for.
+    waits: Waits,
 }
 
 impl Database {
@@ -39,12 +42,22 @@ impl Database {
             address.password(password);
         }
         let password_file = options.optional("password-file").map(|path| project_dir.join(path));
-        Ok(Self { table: table.name.to_string(), address, password_file })
+        Ok(Self { table: table.name.to_string(), address, password_file, waits: Waits::default() })
     }
 
     /// Host, port and database, for people.
     pub(super) fn place(&self) -> &str {
         self.address.place()
+    }
+
+    /// Where to see what is waited for.
+    pub(super) fn waits(&self) -> &Waits {
+        &self.waits
+    }
+
+    /// Waits for an answer as long as it takes.
+    pub(super) async fn patiently<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.waits.patiently(self.place(), answer).await
     }
 
     /// A new connection, to read. It is closed when the client is dropped.

@@ -16,7 +16,6 @@ use super::encode::Encoder;
 use super::target::Target;
 use crate::conform::Conform;
 use crate::error::ConnectError;
-use crate::wait::patiently;
 
 /// How much is sent at once, about.
 const CHUNK_BYTES: usize = 256 << 10;
@@ -62,7 +61,7 @@ impl Session {
     }
 
     pub(super) async fn run(&self, statement: &str) -> Result<(), ConnectError> {
-        let done = patiently(self.table.database.place(), self.client.batch_execute(statement)).await;
+        let done = self.table.database.patiently(self.client.batch_execute(statement)).await;
         done.map_err(|error| self.failed(&error))
     }
 
@@ -72,7 +71,7 @@ impl Session {
         statement: &str,
         parameters: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, ConnectError> {
-        let asked = patiently(self.table.database.place(), self.client.query_typed(statement, parameters)).await;
+        let asked = self.table.database.patiently(self.client.query_typed(statement, parameters)).await;
         asked.map_err(|error| self.failed(&error))
     }
 
@@ -83,8 +82,8 @@ impl Session {
     ) -> Result<u64, ConnectError> {
         let is_merge = self.way == Way::Merge;
         let statement = if is_merge { self.target.copy_changes() } else { self.target.copy() };
-        let place = self.table.database.place();
-        let copy = patiently(place, self.client.copy_in::<_, Bytes>(&statement)).await;
+        let database = &self.table.database;
+        let copy = database.patiently(self.client.copy_in::<_, Bytes>(&statement)).await;
         let mut copy = pin!(copy.map_err(|error| self.failed(&error))?);
         let conform = Conform::new(self.table.name.clone(), Arc::clone(&self.table.writable));
         let mut encoder = Encoder::new(conform, is_merge);
@@ -96,13 +95,13 @@ impl Session {
             encoder.encode(&batch, &mut text)?;
             while text.len() >= CHUNK_BYTES {
                 let chunk = text.split_to(CHUNK_BYTES).freeze();
-                patiently(place, copy.send(chunk)).await.map_err(|error| self.failed(&error))?;
+                database.patiently(copy.send(chunk)).await.map_err(|error| self.failed(&error))?;
             }
         }
         if !text.is_empty() {
-            patiently(place, copy.send(text.freeze())).await.map_err(|error| self.failed(&error))?;
+            database.patiently(copy.send(text.freeze())).await.map_err(|error| self.failed(&error))?;
         }
-        patiently(place, copy.finish()).await.map_err(|error| self.failed(&error))?;
+        database.patiently(copy.finish()).await.map_err(|error| self.failed(&error))?;
         if is_merge {
             let merge = if has_updates { self.target.merge_changes() } else { self.target.merge_rows() };
             self.run(&merge).await?;

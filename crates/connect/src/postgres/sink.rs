@@ -16,7 +16,7 @@ use super::transaction::PostgresTransaction;
 use crate::error::ConnectError;
 use crate::sink::{Sink, SinkWriter, inserts};
 use crate::transaction::Transaction;
-use crate::wait::Wait;
+use crate::wait::Waits;
 
 /// A writer holds no more than so much back.
 const FLUSH_BYTES: usize = 64 << 20;
@@ -58,6 +58,10 @@ impl Sink for PostgresSink {
 
     fn transaction(&self) -> Option<Arc<dyn Transaction>> {
         Some(Arc::<PostgresTransaction>::clone(&self.transaction))
+    }
+
+    fn waits(&self) -> Option<Waits> {
+        Some(self.table.database.waits().clone())
     }
 
     async fn writer(&self, _subtask: usize) -> Result<Box<dyn SinkWriter>, ConnectError> {
@@ -112,7 +116,7 @@ impl SinkWriter for Writer {
         if self.held_rows == 0 {
             return Ok(());
         }
-        let mut wait = Wait::default();
+        let mut wait = self.table.database.waits().wait();
         while let Err(error) = self.attempt().await {
             wait.again(error).await?;
         }

@@ -19,7 +19,6 @@ use super::PostgresTable;
 use super::session::Session;
 use crate::error::ConnectError;
 use crate::transaction::Transaction;
-use crate::wait::Wait;
 
 /// The table of the notes, where the table does not name one.
 pub(super) const EPOCH_TABLE: &str = "mulgil_epochs";
@@ -152,7 +151,7 @@ impl Transaction for PostgresTransaction {
         if let Some(ready) = ready.as_ref().filter(|ready| ready.pipeline == pipeline) {
             return Ok(ready.last_epoch);
         }
-        let mut wait = Wait::default();
+        let mut wait = self.table.database.waits().wait();
         loop {
             match self.begin(pipeline, claimed).await {
                 Ok(begun) => {

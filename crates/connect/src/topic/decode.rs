@@ -79,19 +79,20 @@ impl Cursor {
         }
         self.adapt_read_size(&values);
         let decoded = self.decoder.decode(&values)?;
-        if self.bad_rows.are_fatal()
-            && let Some((index, reason)) = decoded.bad.first()
-        {
+        let bad_row = |(index, reason): &(usize, String)| {
             let offset = records().nth(*index).map_or(0, |record| record.offset);
-            let (topic, partition, reason) = (self.topic.clone(), self.partition, reason.clone());
+            let place = format!("topic {}, partition {}, offset {offset}", self.topic, self.partition);
+            BadRow { place, reason: reason.clone(), raw: values.get(*index).map(|value| value.to_vec()) }
+        };
+        if self.bad_rows.are_fatal()
+            && let Some(first) = decoded.bad.first()
+        {
+            self.bad_rows.show(bad_row(first));
+            let offset = records().nth(first.0).map_or(0, |record| record.offset);
+            let (topic, partition, reason) = (self.topic.clone(), self.partition, first.1.clone());
             return Err(ConnectError::Record { topic, partition, offset, reason });
         }
-        let bad = decoded.bad.into_iter().map(|(index, reason)| {
-            let offset = records().nth(index).map_or(0, |record| record.offset);
-            let place = format!("topic {}, partition {}, offset {offset}", self.topic, self.partition);
-            BadRow { place, reason, raw: values.get(index).map(|value| value.to_vec()) }
-        });
-        let bad: Vec<BadRow> = bad.collect();
+        let bad: Vec<BadRow> = decoded.bad.iter().map(bad_row).collect();
         self.bad_rows.put_aside(&bad)?;
         self.skipped_rows += bad.len() as u64;
         Ok(Some((Batch { rows: decoded.rows, kinds: decoded.kinds }, self.position().min(end))))

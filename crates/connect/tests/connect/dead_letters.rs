@@ -5,7 +5,7 @@ use arrow::datatypes::Int64Type;
 use mulgil_connect::definition::TableDefinition;
 use mulgil_log::{Record, TopicOptions};
 
-use super::project::{Project, table};
+use super::project::{Project, drain, table};
 
 const DEAD: [(&str, &str); 2] = [("bad-rows", "dead-letter"), ("dead-letter.topic", "rejects")];
 
@@ -26,7 +26,7 @@ async fn bad_rows_are_rows_of_another_table() {
     let json = [("connector", "filesystem"), ("path", "in.jsonl"), ("format", "json")];
     let topic = [("connector", "log"), ("topic", "in"), ("format", "json")];
     for (options, places, raws) in [
-        (&csv, ["in.csv:3", "in.csv:4", "in.csv:6"], ["2x,\"b,b\"", "3", ",e"]),
+        (&csv, ["in.csv:3", "in.csv:4", "in.csv:6"], ["2x,\"b,b\"", "\"3\"", ",e"]),
         (&json, ["in.jsonl:2", "in.jsonl:3", "in.jsonl:5"], ["nonsense", "{\"x\": \"two\"}", "{\"y\": \"no x\"}"]),
         (
             &topic,
@@ -36,7 +36,7 @@ async fn bad_rows_are_rows_of_another_table() {
     ] {
         let project = Project::new();
         let lines = ["{\"x\": 1}", "nonsense", "{\"x\": \"two\"}", "{\"x\": 4}", "{\"y\": \"no x\"}"];
-        project.file("in.csv", "x,y\n1,a\n2x,\"b,b\"\n3\n4,d\n,e\n");
+        project.file("in.csv", "x,y\n1,a\n2x,\"b,b\"\n\"3\"\r\n4,d\n,e");
         project.file("in.jsonl", lines.join("\n"));
         let records = lines.map(|line| Record { timestamp_ms: 0, key: None, value: line.as_bytes().to_vec().into() });
         project.log.topic_or_create("in", TopicOptions::default()).unwrap().append(0, &records).await.unwrap();
@@ -61,6 +61,45 @@ async fn bad_rows_are_rows_of_another_table() {
         assert_eq!(column(3), raws);
         let bytes: Vec<&[u8]> = found.column(4).as_binary::<i32>().iter().map(Option::unwrap).collect();
         assert_eq!(bytes, raws.map(str::as_bytes));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_bad_rows_can_be_looked_at() {
+    let csv = [("connector", "filesystem"), ("path", "in.csv"), ("format", "csv")];
+    let json = [("connector", "filesystem"), ("path", "in.jsonl"), ("format", "json")];
+    let topic = [("connector", "log"), ("topic", "in"), ("format", "json")];
+    let long = format!("{{\"x\": \"{}\"}}", "y".repeat(5_000));
+    let lines = ["{\"x\": 1}", "non\tsense\u{1b}", "{\"x\": 4}", &long];
+    let cells = "x,y\n1,a\n\n2x,\"b\n b\"\r\n4,d\n,e,\u{202e}f";
+    for (options, places, raws) in [
+        (&csv, ["in.csv:4", "in.csv:7"], [r#"2x,"b\n b""#, r",e,\u{202e}f"]),
+        (&json, ["in.jsonl:2", "in.jsonl:4"], [r"non\tsense\u{1b}", &long[..300]]),
+        (
+            &topic,
+            ["topic in, partition 0, offset 1", "topic in, partition 0, offset 3"],
+            [r"non\tsense\u{1b}", &long[..300]],
+        ),
+    ] {
+        for (more, seen) in [(&[][..], 1), (&[("bad-rows", "skip")], 2), (&DEAD, 2)] {
+            let project = Project::new();
+            project.file("in.csv", cells);
+            project.file("in.jsonl", lines.join("\n"));
+            let record = |line: &str| Record { timestamp_ms: 0, key: None, value: line.as_bytes().to_vec().into() };
+            let records = lines.map(record);
+            project.log.topic_or_create("in", TopicOptions::default()).unwrap().append(0, &records).await.unwrap();
+            let source = project.connectors.source(&with(options, more)).unwrap();
+            source.partitions().await.unwrap();
+            let mut reader = source.open(0, 0, &[0, 1], false).await.unwrap();
+            assert_eq!(drain(reader.as_mut()).await.is_err(), more.is_empty());
+            let rows = source.bad_rows().unwrap().rows();
+            assert_eq!(rows.len(), seen, "{options:?} {more:?}");
+            for (row, (place, raw)) in rows.iter().zip(places.iter().zip(&raws)) {
+                assert!(row.place.ends_with(place) && !row.reason.is_empty(), "{row:?}");
+                assert_eq!(row.raw.as_deref(), Some(*raw));
+                assert_eq!(row.is_cut, raw.len() == 300);
+            }
+        }
     }
 }
 

@@ -97,7 +97,19 @@ async fn what_passes_is_sent_again_and_what_does_not_stops() {
     receiver.answers(&[(503, ""), (429, "retry-after: 1\r\n"), (0, ""), (408, ""), (500, "retry-after: 0\r\n")]);
     let began = Instant::now();
     writer.write(rows(1, 3).await.remove(0)).await.unwrap();
-    timeout(LONG, writer.commit()).await.unwrap().unwrap();
+    let waits = sink.waits().unwrap();
+    let seen = async {
+        loop {
+            if let Some(waited) = waits.longest().filter(|waited| waited.what.contains("answered 429")) {
+                return waited.what;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let (done, seen) = timeout(LONG, async { tokio::join!(writer.commit(), seen) }).await.unwrap();
+    done.unwrap();
+    assert!(!seen.contains("s3same"), "{seen}");
+    assert_eq!(waits.longest(), None);
     assert!(began.elapsed() >= Duration::from_secs(1), "it was asked to wait a second");
     let received = receiver.received();
     assert!(received.len() >= 6 && received.iter().all(|request| request == &received[0]), "{received:?}");

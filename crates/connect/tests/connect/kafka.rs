@@ -481,7 +481,7 @@ async fn a_broker_that_goes_away_is_waited_for() {
     });
     until(reader.as_mut(), "the wait is said", || progress.waits_for().is_some()).await;
     let said = progress.waits_for().unwrap();
-    assert!(said.starts_with(&format!("Kafka at {}: ", broker.servers())), "{said}");
+    assert!(said.what.starts_with(&format!("Kafka at {}: ", broker.servers())), "{said:?}");
     broker.start_again();
     assert_eq!(read(reader.as_mut(), 10).await.0, (20..30).collect::<Vec<_>>());
     written.await.unwrap();

@@ -20,6 +20,10 @@ pub(super) fn declare(page: &mut Page) {
         "Rows of a partition that are there and not read yet, where its system says so.",
     );
     page.gauge(
+        "mulgil_view_sink_waiting",
+        "1 while a table waits for its system, such as a database, to be written.",
+    );
+    page.gauge(
         "mulgil_view_source_waiting",
         "1 while a partition waits for something that should be there, such as a broker.",
     );
@@ -54,6 +58,11 @@ pub(super) fn write(page: &mut Page, view: &str, job: &JobStatus) {
     }
     subtasks(page, view, job);
     checkpoints(page, view, job);
+    for sink in &job.sinks {
+        let waits = job.waits.iter().any(|wait| !wait.is_source && wait.table == sink.table);
+        let labels = [("view", view), ("sink", sink.table.as_str())];
+        page.value("mulgil_view_sink_waiting", &labels, f64::from(u8::from(waits)));
+    }
     for edge in &job.edges {
         let labels =
             [("view", view), ("from", edge.from.as_str()), ("to", edge.to.as_str()), ("exchange", &edge.exchange)];

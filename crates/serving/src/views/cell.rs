@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use mulgil_dataflow::restart::{Decision, Fault, FaultKind, Restarts, Stop};
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::JobHandle;
+use mulgil_engine::outside::Outside;
 use mulgil_sql::catalog::View;
+use tokio::sync::watch;
 
 use super::now_ms;
 use crate::result::ResultTable;
@@ -26,7 +28,25 @@ pub(crate) struct ViewCell {
     pub(crate) view: Arc<View>,
     /// Held while the view is started, stopped or refreshed.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// How many wait for their turn to stop it: whoever starts it meanwhile gives way.
+    stoppers: watch::Sender<usize>,
     life: Mutex<Life>,
+}
+
+/// Somebody waits for the turn to stop a view.
+struct Stopper<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Stopper<'a> {
+    fn new(stoppers: &'a watch::Sender<usize>) -> Self {
+        stoppers.send_modify(|stoppers| *stoppers += 1);
+        Self(stoppers)
+    }
+}
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|stoppers| *stoppers -= 1);
+    }
 }
 
 struct Life {
@@ -36,6 +56,8 @@ struct Life {
     /// Versions of former results.
     version_before: u64,
     job: Option<JobHandle>,
+    /// What the tables of a job say that is being started.
+    outside: Outside,
     /// How many jobs there have been.
     job_count: u64,
     pace: VecDeque<(Instant, u64)>,
@@ -76,6 +98,7 @@ impl ViewCell {
             table: None,
             version_before: 0,
             job: None,
+            outside: Outside::default(),
             job_count: 0,
             pace: VecDeque::new(),
             refreshed_ms: None,
@@ -85,7 +108,7 @@ impl ViewCell {
             next_try_ms: None,
             failed_ms: None,
         };
-        Self { view, turn: tokio::sync::Mutex::new(()), life: Mutex::new(life) }
+        Self { view, turn: tokio::sync::Mutex::new(()), stoppers: watch::Sender::new(0), life: Mutex::new(life) }
     }
 
     /// Nothing that happens under this lock can leave a half-changed life behind.
@@ -105,11 +128,48 @@ impl ViewCell {
         self.life().state == ViewState::Running
     }
 
+    pub(crate) fn is_starting(&self) -> bool {
+        self.life().state == ViewState::Starting
+    }
+
+    /// Whether it cannot be started yet, for want of a system.
+    pub(crate) fn waits_for_system(&self) -> bool {
+        !self.life().outside.waits().is_empty()
+    }
+
+    /// Takes the turn to stop it, also from one who starts it and waits for a system.
+    pub(crate) async fn turn_to_stop(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        let _stopper = Stopper::new(&self.stoppers);
+        self.turn.lock().await
+    }
+
+    /// Comes back when somebody wants to stop it.
+    pub(crate) async fn is_to_stop(&self) {
+        // The sender is here.
+        let _ = self.stoppers.subscribe().wait_for(|stoppers| *stoppers > 0).await;
+    }
+
+    /// A job is being started that reads and writes these tables.
+    pub(crate) fn starting(&self, outside: Outside) {
+        let mut life = self.life();
+        life.outside = outside;
+        if life.state != ViewState::Restarting {
+            (life.state, life.error) = (ViewState::Starting, None);
+        }
+    }
+
+    /// Somebody has stopped it while it was being started.
+    pub(crate) fn given_up(&self) {
+        let mut life = self.life();
+        (life.state, life.next_try_ms, life.outside) = (ViewState::Stopped, None, Outside::default());
+    }
+
     /// A job runs; gives its number.
     pub(crate) fn started(&self, table: Arc<ResultTable>, job: JobHandle) -> u64 {
         let mut life = self.life();
         life.replace_table(table);
         life.job = Some(job);
+        life.outside = Outside::default();
         life.pace.clear();
         (life.state, life.error) = (ViewState::Running, None);
         (life.started, life.next_try_ms) = (Instant::now(), None);
@@ -179,6 +239,7 @@ impl ViewCell {
     }
 
     fn decide(&self, life: &mut Life, fault: Fault) -> Option<Wait> {
+        life.outside = Outside::default();
         let error = fault.error.clone();
         let failed_ms = now_ms();
         // As good as chance: keys of the standard library's hash tables.
@@ -276,6 +337,8 @@ impl ViewCell {
             late_dropped: job.as_ref().map_or(0, |job| job.late_dropped),
             null_event_times: job.as_ref().map_or(0, |job| job.null_event_times),
             skipped_rows: job.as_ref().map_or(0, |job| job.skipped_rows),
+            bad_rows: job.as_ref().map_or_else(Vec::new, |job| job.bad_rows.clone()),
+            waits: life.outside.waits().into_iter().chain(job.iter().flat_map(|job| job.waits.clone())).collect(),
             late_sample: job.as_ref().map_or_else(Vec::new, |job| job.late_sample.clone()),
             restarts: RestartStatus {
                 count: life.restarts.count(),

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use mulgil_connect::definition::TableName;
 use mulgil_connect::sink::Sink;
@@ -11,12 +12,13 @@ use mulgil_dataflow::spill::StateBudget;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::{Job, JobHandle, JobOptions};
+use mulgil_engine::outside::Outside;
 use mulgil_engine::state_files::StateOptions;
 use mulgil_sql::catalog::View;
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::statement::RefreshMode;
 use tokio::runtime::Handle;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
 use super::cell::{ViewCell, Wait};
 use super::{COMMIT_INTERVAL, Shared, ViewError, Views};
@@ -24,6 +26,9 @@ use crate::result::ResultTable;
 use crate::run::{side_sinks, sources};
 use crate::sink::ResultSink;
 use crate::status::ViewStatus;
+
+/// Who starts a view waits so long; it goes on starting as long as a system is away that it needs.
+const START_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Where a view's job is.
 enum Kept {
@@ -35,30 +40,65 @@ enum Kept {
 
 impl Views {
     /// Starts a view: from its last checkpoint, or from the beginning of its sources where there is none. A running view is
-    /// left alone; one that has failed is tried anew, as often as its options say.
+    /// left alone; one that has failed is tried anew, as often as its options say. Where a system is away that it needs, this comes back
+    /// after a few seconds, and the view goes on starting by itself.
     ///
     /// # Errors
     /// See [`ViewError`]. The view is then `failed`, with the error; or `restarting`, where the fault may pass.
     pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
         let cell = self.cell(view)?;
+        let (told, mut outcome) = oneshot::channel();
+        tokio::spawn(self.clone().start_and_keep(Arc::clone(cell), told));
+        loop {
+            match tokio::time::timeout(START_PATIENCE, &mut outcome).await {
+                // Without an outcome its task has gone down with the runtime.
+                Ok(outcome) => return outcome.unwrap_or(Err(ViewError::ShutDown)),
+                // It goes on starting; its status says what it waits for.
+                Err(_) if cell.waits_for_system() => return Ok(()),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Starts a view, says how that went, and follows it.
+    async fn start_and_keep(self, cell: Arc<ViewCell>, told: oneshot::Sender<Result<(), ViewError>>) {
+        let (kept, outcome) = self.begin(&cell).await;
+        let changed = Arc::clone(&self.shared.changed);
+        changed.notify_one();
+        // Whoever has asked may have lost patience.
+        let _ = told.send(outcome);
+        let views = Arc::downgrade(&self.shared);
+        drop(self);
+        if let Some(kept) = kept {
+            keep(views, cell, changed, kept).await;
+        }
+    }
+
+    async fn begin(&self, cell: &Arc<ViewCell>) -> (Option<Kept>, Result<(), ViewError>) {
         let _one_at_a_time = cell.turn.lock().await;
         if self.shared.closing.load(Ordering::Acquire) {
-            return Err(ViewError::ShutDown);
+            return (None, Err(ViewError::ShutDown));
         }
         if cell.is_running() {
-            return Ok(());
+            return (None, Ok(()));
         }
         cell.resumed();
-        let (kept, outcome) = match self.launch(cell).await {
-            Ok(kept) => (Some(kept), Ok(())),
-            Err((error, kind)) => (cell.not_started(kind, error.to_string()).map(Kept::Waiting), Err(error)),
-        };
-        self.shared.changed.notify_one();
-        if let Some(kept) = kept {
-            let changed = Arc::clone(&self.shared.changed);
-            tokio::spawn(keep(Arc::downgrade(&self.shared), Arc::clone(cell), changed, kept));
+        match self.launch_unless_stopped(cell).await {
+            None => (None, Ok(())),
+            Some(Ok(kept)) => (Some(kept), Ok(())),
+            Some(Err((error, kind))) => (cell.not_started(kind, error.to_string()).map(Kept::Waiting), Err(error)),
         }
-        outcome
+    }
+
+    /// Starts the job of a view; `None` when somebody has stopped the view meanwhile.
+    async fn launch_unless_stopped(&self, cell: &Arc<ViewCell>) -> Option<Result<Kept, (ViewError, FaultKind)>> {
+        tokio::select! {
+            launched = self.launch(cell) => Some(launched),
+            () = cell.is_to_stop() => {
+                cell.given_up();
+                None
+            }
+        }
     }
 
     /// Starts a `CONTINUOUS` view that has failed, or waits to be started again, from its last checkpoint, now.
@@ -126,6 +166,8 @@ impl Views {
             ..JobOptions::default()
         };
         sinks.insert(name.clone(), sink);
+        cell.starting(Outside::of(&sources, &sinks));
+        self.shared.changed.notify_one();
         let job = Job::start(plan.graph, options, sources, sinks, &Handle::current()).await;
         let job = job.map_err(|error| {
             let kind = error.fault_kind();
@@ -163,7 +205,7 @@ impl Views {
         if self.shared.closing.load(Ordering::Acquire) || !cell.waits(wait) {
             return None;
         }
-        match self.launch(cell).await {
+        match self.launch_unless_stopped(cell).await? {
             Ok(kept) => Some(kept),
             Err((error, kind)) => cell.not_started(kind, error.to_string()).map(Kept::Waiting),
         }

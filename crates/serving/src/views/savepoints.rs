@@ -47,7 +47,7 @@ impl Views {
         let (cell, checkpoints, folder) = self.savepoints_of(view)?;
         let sql_failed = |source| ViewError::Sql { name: view.to_string(), source };
         let graph = self.session().stream_view(view).map_err(sql_failed)?.graph;
-        let was_running = cell.is_running();
+        let was_running = cell.is_running() || cell.is_starting();
         self.stop(view).await?;
         let restored = {
             let _one_at_a_time = cell.turn.lock().await;

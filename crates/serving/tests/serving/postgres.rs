@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use mulgil_connect::definition::TableName;
 use mulgil_engine::checkpoint::CheckpointOptions;
 use mulgil_log::{Record, TopicOptions};
 use mulgil_serving::run::{Mode, RunOptions};
+use mulgil_serving::status::{ViewState, ViewStatus};
+use mulgil_serving::views::{Views, ViewsOptions};
 use tokio::runtime::Builder;
 use tokio::sync::watch;
 
@@ -117,4 +120,104 @@ async fn a_stream_into_a_database_that_goes_away_is_exactly_once() {
     let rows = project.batch(&catalog, "SELECT count(*) AS n, count(DISTINCT id) AS ids FROM all_clicks").await;
     let total = (6 + 3) * ROUND;
     assert_eq!(rows, [[total.to_string(), total.to_string()]]);
+}
+
+/// Waits until a view is as wanted.
+async fn until(views: &Views, view: &str, what: &str, wanted: impl Fn(&ViewStatus) -> bool) -> ViewStatus {
+    let (view, mut news) = (TableName::parse(view), views.subscribe());
+    let waiting = async {
+        loop {
+            let status = views.status(&view).unwrap();
+            if wanted(&status) {
+                return status;
+            }
+            let _ = tokio::time::timeout(Duration::from_millis(50), news.recv()).await;
+        }
+    };
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_| panic!("no {what}: {:#?}", views.status(&view)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_view_says_that_it_waits_for_the_database_it_writes_to() {
+    let project = Project::new();
+    let cluster = Cluster::start();
+    cluster.run("CREATE TABLE late (k text, ts timestamp)");
+    let catalog = project.catalog(&format!(
+        "CREATE TABLE events (k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('connector' = 'log', 'topic' = 'events', 'format' = 'json');
+         CREATE TABLE late (k STRING, ts TIMESTAMP(3)) WITH ('connector' = 'postgres', 'url' = '{}');
+         CREATE MATERIALIZED TABLE per_second WITH ('late-rows' = 'late', 'checkpoint-interval' = '20 ms')
+         REFRESH_MODE = CONTINUOUS AS SELECT k, window_start, count(*) AS n
+         FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND) GROUP BY k, window_start, window_end;
+         CREATE MATERIALIZED TABLE keys REFRESH_MODE = CONTINUOUS AS SELECT k, count(*) AS n FROM events GROUP BY k;",
+        cluster.url()
+    ));
+    let append = async |second: i64, key: &str| {
+        let value = format!("{{\"k\": \"{key}\", \"ts\": \"1970-01-01T00:00:{second:02}\"}}").into_bytes().into();
+        let topic = project.log.topic_or_create("events", TopicOptions::default()).unwrap();
+        topic.append(0, &[Record { timestamp_ms: 0, key: None, value }]).await.unwrap();
+    };
+    let append_late = async |views: &Views, number: i64| {
+        let second = 10 + number;
+        append(second, "in time").await;
+        until(views, "per_second", "time", |status| status.watermark_ms >= Some(second * 1000)).await;
+        append(0, &format!("late {number}")).await;
+    };
+    let order = |order: &str| tokio::task::block_in_place(|| cluster.order(order));
+    let written = async |keys: &[&str]| {
+        let done = async {
+            loop {
+                let found = sorted(project.batch(&catalog, "SELECT k FROM late").await);
+                if found.len() >= keys.len() {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, done).await.expect("late rows come into the database");
+        assert_eq!(found.concat(), keys);
+    };
+    let options = ViewsOptions {
+        checkpoints_dir: Some(project.dir.path().join("checkpoints")),
+        news_interval: Duration::from_millis(5),
+        ..ViewsOptions::default()
+    };
+    // Away when the views are started: one waits and says so, the other does not mind.
+    append(9, "in time").await;
+    order("kill");
+    let views = Views::new(catalog.clone(), project.connectors.clone(), options);
+    views.start_all().await;
+    let status = until(&views, "per_second", "wait", |status| !status.waits.is_empty()).await;
+    assert_eq!(status.state, ViewState::Starting);
+    let wait = &status.waits[0];
+    assert_eq!((wait.table.as_str(), wait.is_source), ("late", false));
+    assert!(wait.what.contains("/postgres: ") && !wait.what.contains("h0rse"), "{wait:?}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+    assert!((1..=now).contains(&wait.since_ms), "{wait:?}");
+    until(&views, "keys", "rows", |status| status.state == ViewState::Running && status.rows == 1).await;
+    // Whoever stops it is not held up, and neither is who starts it again.
+    let name = TableName::parse("per_second");
+    tokio::time::timeout(PATIENCE, views.stop(&name)).await.unwrap().unwrap();
+    let status = views.status(&name).unwrap();
+    assert_eq!((status.state, status.waits), (ViewState::Stopped, vec![]));
+    tokio::time::timeout(PATIENCE, views.start(&name)).await.unwrap().unwrap();
+    order("start");
+    until(&views, "per_second", "start", |status| status.state == ViewState::Running && status.waits.is_empty()).await;
+    append_late(&views, 0).await;
+    written(&["late 0"]).await;
+    // In the middle: killed, and then only silent.
+    for (number, down, up) in [(1, "kill", "start"), (2, "stop", "go")] {
+        order(down);
+        append_late(&views, number).await;
+        let status = until(&views, "per_second", "wait", |status| !status.waits.is_empty()).await;
+        assert_eq!((status.state, status.waits[0].table.as_str()), (ViewState::Running, "late"), "{down}");
+        let job = views.job_status(&name).unwrap().unwrap();
+        assert_eq!(job.waits.len(), 1, "{job:#?}");
+        order(up);
+        until(&views, "per_second", "end of the wait", |status| status.waits.is_empty()).await;
+        written(&["late 0", "late 1", "late 2"][..=number as usize]).await;
+    }
+    assert_eq!(views.status(&name).unwrap().restarts.count, 0);
+    tokio::time::timeout(PATIENCE, views.shutdown()).await.unwrap();
 }

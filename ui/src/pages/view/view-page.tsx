@@ -17,11 +17,13 @@ import { useReader } from "../../text/context";
 import { Problems } from "../flows/problems";
 import { ViewState } from "../views/view-state";
 import { DataflowPanel } from "../../dataflow/dataflow-panel";
+import { BadRows } from "./bad-rows";
 import { ChartPanel } from "./chart-panel";
 import { LateSample } from "./late-sample";
 import { RecoveryPanel } from "./recovery-panel";
 import { SourcePanel } from "./source-panel";
 import { ViewNumbers } from "./view-numbers";
+import { Waits } from "./waits";
 
 const TABLE_ROWS = 60;
 const LIMITS = [300, 1500, 10_000] as const;
@@ -70,6 +72,7 @@ function View({ view }: { view: ViewDetail }) {
       <Problems problems={view.problems} />
       {view.error ? <p className="strip" data-tone="failed" role="alert">{view.error}</p> : null}
       {next ? <p className="strip" data-tone="waiting">{t("view.restarts.next", { span: format.span(Math.max(0, Date.parse(next) - now)) })}</p> : null}
+      <Waits waits={view.waits ?? []} now={now} />
       <ViewNumbers view={view} now={now} />
       <Loaded snapshot={{ data: rows.data ?? last, error: rows.error }}>
         {(answer) => (
@@ -82,6 +85,7 @@ function View({ view }: { view: ViewDetail }) {
               <div>
                 <SourcePanel view={view} now={now} />
                 <RecoveryPanel view={view} now={now} />
+                <BadRows rows={view.bad_rows ?? []} now={now} />
                 <LateSample rows={view.late_sample} />
               </div>
             </div>

@@ -5,7 +5,7 @@ import { StatusMark } from "../../components/status";
 import { useReader } from "../../text/context";
 
 const LIKE: Readonly<Record<ViewSummary["state"], Status>> = {
-  stopped: "cancelled", running: "running", refreshing: "running", ready: "succeeded", restarting: "retrying", failed: "failed", broken: "failed",
+  stopped: "cancelled", starting: "queued", running: "running", refreshing: "running", ready: "succeeded", restarting: "retrying", failed: "failed", broken: "failed",
 };
 
 export function ViewState({ state }: { state: ViewSummary["state"] }) {
