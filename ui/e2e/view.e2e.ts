@@ -1,6 +1,6 @@
 // A view in motion: its numbers, chart and table change without the page being loaded again.
 import { expect, it } from "vitest";
-import { base, open, shoot, tolerate, useBrowser, VIEW } from "./browser";
+import { base, mocked, open, shoot, tolerate, useBrowser, VIEW } from "./browser";
 
 useBrowser();
 
@@ -55,6 +55,26 @@ it("shows what its stages are doing", async () => {
   await page.getByText("Latency", { exact: true }).waitFor();
   await panel.scrollIntoViewIfNeeded();
   await shoot(page, "view-dataflow");
+});
+
+// A view of the mock has what the demo has not: a system that is away, rows that cannot be read, a failure.
+it.runIf(mocked)("says what it waits for, which rows it cannot read, and why it has failed", async () => {
+  for (const language of ["en", "ko"] as const) {
+    const page = await open(`/views/${VIEW}`, { language });
+    await page.getByRole("status").filter({ hasText: "Connection refused" }).waitFor();
+    const bad = page.getByRole("group", { name: language === "en" ? "Rows that cannot be read" : "읽을 수 없는 행" });
+    await bad.getByText("topic departures, partition 0, offset 40211").waitFor();
+    // What somebody else has written is text, whatever it looks like.
+    await bad.getByText("<script>alert(").waitFor();
+    expect(await bad.locator("script").count()).toBe(0);
+    await shoot(page, `view-waits-${language}`);
+    await bad.scrollIntoViewIfNeeded();
+    await shoot(page, `view-recovery-${language}`);
+    const failed = await open("/views/late_by_carrier", { language });
+    await failed.getByRole("alert").filter({ hasText: "mulgil view resume late_by_carrier" }).waitFor();
+    await failed.getByRole("button", { name: language === "en" ? "Resume" : "재개" }).waitFor();
+    await shoot(failed, `view-failed-${language}`);
+  }
 });
 
 it("comes back after the connection was lost", async () => {

@@ -25,7 +25,9 @@ function routes(world, stream) {
     return found;
   };
   const view = (name) => {
+    if (name === "late_by_carrier") return stream.failed();
     if (name !== "delays_per_hour") throw new NotFound(`there is no view ${name}`);
+    return stream.detail();
   };
   const broken = () => ({ name: "hourly_weather", paused: false, timezone: "America/New_York", counts: { queued: 0, running: 0, succeeded: 0, failed: 0, cancelled: 0 }, recent_runs: [], problems: [PROBLEM] });
   const answer = (sql) => (/\bfail\b/i.test(sql) ? { error: { code: "invalid", message: "there is no table fail", detail: "1:15", hint: "tables are: departures, raw.departures, mart.daily_delays, delays_per_hour" } } : stream.rows(20));
@@ -47,7 +49,7 @@ function routes(world, stream) {
     ["POST", /^\/runs\/(\d+)\/rerun$/, ({ body }, id) => world.rerun(run(id), body.scope, body.task)],
     ["POST", /^\/runs\/(\d+)\/cancel$/, (_, id) => world.cancel(run(id))],
     ["GET", /^\/views$/, () => [stream.summary()]],
-    ["GET", /^\/views\/([^/]+)$/, (_, name) => (view(name), stream.detail())],
+    ["GET", /^\/views\/([^/]+)$/, (_, name) => view(name)],
     ["GET", /^\/views\/([^/]+)\/rows$/, ({ query }, name) => (view(name), stream.rows(Number(query.get("limit") ?? 100)))],
     ["GET", /^\/topics$/, () => stream.topics()],
     ["GET", /^\/topics\/([^/]+)\/records$/, ({ query }) => stream.records(Number(query.get("offset") ?? 0), Number(query.get("limit") ?? 100))],

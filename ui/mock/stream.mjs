@@ -19,6 +19,16 @@ AS SELECT origin, window_start, count(*) AS flights, avg(dep_delay) AS mean_dela
 const SAMPLE = ["EWR", "JFK", "LGA"].map((origin, i) =>
   JSON.stringify({ carrier: "EV", flight: 4381 + i, origin, dest: "DTW", dep_delay: 203 + 41 * i, scheduled: "2013-02-14T1" + i + ":05:00" }));
 
+const BAD_ROWS = [
+  { place: "topic departures, partition 0, offset 40211", reason: "missing NOT NULL field \"carrier\"", raw: '{"flight":4381,"origin":"EWR","dest":"DTW","dep_delay":203}', is_cut: false },
+  { place: "topic departures, partition 2, offset 39877", reason: "expected a JSON object", raw: "<script>alert('물길')</script>\\u{202e}\\xff\\n".padEnd(300, "x"), is_cut: true },
+].map((row, i) => ({ source: "departures", read_at: new Date(Date.now() - 95_000 + i * 60_000).toISOString(), ...row }));
+
+const GUARANTEE = { given: "end-to-end exactly-once", reasons: [
+  { table: "departures", is_source: true, says: "can be read again from any position" },
+  { table: "late_departures", is_source: false, says: "commits with the checkpoint" },
+] };
+
 export class StreamSide {
   constructor(emit) {
     this.hours = 24 * 45;
@@ -41,9 +51,22 @@ export class StreamSide {
       source: "departures", partition, state, since, rows: Math.round((this.hours * 38) / 3), rows_per_second: 25.4, bytes: this.hours * 1800, bytes_per_second: 3620, watermark: new Date(YEAR_START + (this.hours - 2) * HOUR_MS + behind).toISOString(),
     });
     return {
-      ...this.summary(), definition: DEFINITION, file: "views/delays_per_hour.sql", columns: COLUMNS, late_sample: SAMPLE, null_event_times: 0, skipped_rows: 0, refreshed_at: null,
+      ...this.summary(), definition: DEFINITION, file: "views/delays_per_hour.sql", columns: COLUMNS, late_sample: SAMPLE, null_event_times: 0, skipped_rows: BAD_ROWS.length, bad_rows: BAD_ROWS, refreshed_at: null,
+      guarantee: GUARANTEE, checkpoints: { completed: 412, failed: 0, given_up: 0, completed_at: new Date(Date.now() - 4000).toISOString(), pause_ms: 3.4, took_ms: 28, written_bytes: 48_213, state_bytes: 1_912_004 },
+      waits: [{ table: "late_departures", is_source: false, what: "connect to 10.0.0.7:5432/ops: error connecting to server: Connection refused (os error 111)", since: new Date(Date.now() - 74_000).toISOString() }],
       latency: { p50_ms: 3.2, p95_ms: 11.8, p99_ms: 41, max_ms: 96 }, dataflow: this.dataflow(),
       held_back_by: { source: "departures", partition: "1", since }, sources: [source("0", 2.2 * HOUR_MS), source("1", 0), source("2", 0.7 * HOUR_MS, "idle")],
+    };
+  }
+
+  /** A view that has failed at a row and waits for a person. */
+  failed() {
+    const [row] = BAD_ROWS;
+    const error = `source departures: ${row.place}: ${row.reason}`;
+    return {
+      ...this.detail(), name: "late_by_carrier", file: "views/late_by_carrier.sql", state: "failed", rows: 0, rows_in: 40_211, rows_in_per_second: 0, late_rows: 0, late_rows_dropped: 0, late_sample: [], waits: [], dataflow: null, latency: null,
+      skipped_rows: 0, bad_rows: [row], error: `${error}; it has come again 3 times at the same rows, so some row cannot be taken: mend it, or the query, and then \`mulgil view resume late_by_carrier\``,
+      restarts: { count: 3, tries: 4, last_error: error, failed_at: new Date(Date.now() - 31_000).toISOString() },
     };
   }
 

@@ -888,6 +888,24 @@ export interface components {
          * @enum {string}
          */
         BackfillStatus: "running" | "succeeded" | "failed" | "cancelled";
+        /** @description A row that could not be decoded. The texts are those of whoever wrote the row: show them as text. */
+        BadRow: {
+            /** @description Whether it goes on behind `raw`. */
+            is_cut?: boolean;
+            /** @description Where it is: `landing/b.csv:4`, or `topic t, partition 0, offset 7`. */
+            place: string;
+            /** @description How it begins, with escapes for what cannot be printed. Absent: it is not text of its own. */
+            raw?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was read.
+             */
+            read_at?: string | null;
+            /** @description What is wrong with it. */
+            reason: string;
+            /** @description The source table. */
+            source: string;
+        };
         /** @description How the checkpoints of a view go. */
         Checkpoints: {
             /**
@@ -1835,6 +1853,20 @@ export interface components {
              */
             subtask: number;
         };
+        /** @description What a view waits for that should be there and is not. */
+        SystemWait: {
+            /** @description Whether the table is read; otherwise it is written. */
+            is_source: boolean;
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            since?: string | null;
+            /** @description The table whose system it is. */
+            table: string;
+            /** @description The system and what it said last, such as `connect to 10.0.0.7:5432/shop: connection refused`. */
+            what: string;
+        };
         /** @description A task changed its status. */
         TaskChange: {
             /**
@@ -1920,6 +1952,8 @@ export interface components {
         };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
+            /** @description The last few rows that could not be decoded, the latest last. */
+            bad_rows?: components["schemas"]["BadRow"][];
             checkpoints?: components["schemas"]["Checkpoints"] | null;
             /** @description Its columns. */
             columns: components["schemas"]["Column"][];
@@ -1951,12 +1985,14 @@ export interface components {
             skipped_rows: number;
             /** @description The partitions that it reads. */
             sources: components["schemas"]["SourceProgress"][];
+            /** @description What it waits for that should be there and is not, such as a broker or a database. */
+            waits?: components["schemas"]["SystemWait"][];
         };
         /**
          * @description What a view is doing.
          * @enum {string}
          */
-        ViewState: "stopped" | "running" | "refreshing" | "ready" | "restarting" | "failed" | "broken";
+        ViewState: "stopped" | "starting" | "running" | "refreshing" | "ready" | "restarting" | "failed" | "broken";
         /** @description A view in one line of a list. */
         ViewSummary: {
             /** @description Why it failed. */
