@@ -42,7 +42,8 @@ while read -r order; do
   case $order in
     stop) kill -STOP $(all) ;;
     go) kill -CONT $(all) ;;
-    kill) gone=$(all); kill -KILL $gone; for one in $gone; do while kill -0 "$one" 2>/dev/null; do sleep 0.02; done; done ;;
+    # Stopped first, so that no child is made that is not among those listed: it would hold what the next server needs.
+    kill) kill -STOP $(head -1 "$DIR/data/postmaster.pid"); gone=$(all); kill -KILL $gone; for one in $gone; do while kill -0 "$one" 2>/dev/null; do sleep 0.02; done; done ;;
     start) start ;;
   esac
   echo ready
