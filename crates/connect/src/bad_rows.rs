@@ -88,7 +88,12 @@ impl BadRows {
             }
             Word::Fail => Policy::Fail,
         };
-        Ok(Self { table: table.name.to_string().into(), policy, shown: Arc::default(), sample: BadRowSample::default() })
+        Ok(Self {
+            table: table.name.to_string().into(),
+            policy,
+            shown: Arc::default(),
+            sample: BadRowSample::default(),
+        })
     }
 
     /// Whether the first bad row stops everything.

@@ -1,7 +1,7 @@
 //! The contract of a source: partitions that can be read side by side, each from a position.
 
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;

@@ -181,8 +181,7 @@ mod tests {
         let waits = Waits::default();
         let (answer, answered) = tokio::sync::oneshot::channel();
         let asker = waits.clone();
-        let asking =
-            tokio::spawn(async move { asker.after_silence(Duration::ZERO, "the database", answered).await });
+        let asking = tokio::spawn(async move { asker.after_silence(Duration::ZERO, "the database", answered).await });
         let waited = loop {
             match waits.longest() {
                 Some(waited) => break waited,

@@ -10,8 +10,8 @@ use mulgil_dataflow::watermark::{InputState, InputTime};
 use crate::error::JobError;
 use crate::job::{JobResult, JobSummary};
 use crate::latency::Latency;
-use crate::outside::Outside;
 use crate::metrics::{EdgeQueues, InputMetrics, JobMetrics, PartitionMetrics, SubtaskMetrics, WriterMetrics};
+use crate::outside::Outside;
 use crate::status::{
     CheckpointStatus, EdgeStatus, GuaranteeStatus, HeldBackBy, InputStatus, JobState, JobStatus, LatencyStatus,
     PartitionState, PartitionStatus, SinkStatus, SubtaskStatus,

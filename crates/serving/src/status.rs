@@ -1,8 +1,6 @@
 //! What can be seen of a view from outside, as plain values that serialise.
 
-use mulgil_engine::status::{
-    BadRowStatus, CheckpointStatus, GuaranteeStatus, HeldBackBy, PartitionStatus, WaitStatus,
-};
+use mulgil_engine::status::{BadRowStatus, CheckpointStatus, GuaranteeStatus, HeldBackBy, PartitionStatus, WaitStatus};
 use mulgil_sql::statement::RefreshMode;
 use serde::Serialize;
 

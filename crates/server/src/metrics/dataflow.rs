@@ -19,10 +19,7 @@ pub(super) fn declare(page: &mut Page) {
         "mulgil_view_source_lag_rows",
         "Rows of a partition that are there and not read yet, where its system says so.",
     );
-    page.gauge(
-        "mulgil_view_sink_waiting",
-        "1 while a table waits for its system, such as a database, to be written.",
-    );
+    page.gauge("mulgil_view_sink_waiting", "1 while a table waits for its system, such as a database, to be written.");
     page.gauge(
         "mulgil_view_source_waiting",
         "1 while a partition waits for something that should be there, such as a broker.",
