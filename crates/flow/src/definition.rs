@@ -80,6 +80,9 @@ pub struct Task {
     /// What it makes of how they ended.
     #[serde(skip_serializing_if = "TriggerRule::is_default")]
     pub trigger_rule: TriggerRule,
+    /// What has to be true for it to run once its needs have ended: an expression. If it is false, it is skipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// What it does.
     pub kind: TaskKind,
     /// Whether running it twice leaves the same as running it once. If not, it is never retried by itself.
@@ -159,6 +162,9 @@ pub enum TaskKind {
         sql: SqlText,
         /// Where the rows of the (last) query go; `None` when the text itself says where.
         target: Option<WriteTarget>,
+        /// Which rows of the last query become the task's result.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        result: Option<SqlResult>,
     },
     /// Copies the rows of the run's data interval from one table to another.
     Transfer {
@@ -240,6 +246,16 @@ pub enum SqlText {
     File(String),
     /// The text itself.
     Inline(String),
+}
+
+/// Which rows of a query become a task's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SqlResult {
+    /// The first one, as an object; null if there is none.
+    Row,
+    /// All of them, as a list of objects.
+    Rows,
 }
 
 /// A table and how rows get into it.

@@ -31,8 +31,8 @@ pub mod yaml;
 
 pub use cron::{Cron, CronError};
 pub use definition::{
-    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlText, Task,
-    TaskKind, TriggerRule, Write, WriteTarget,
+    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlResult, SqlText,
+    Task, TaskKind, TriggerRule, Write, WriteTarget,
 };
 pub use diagnostic::Diagnostic;
 pub use findings::Position;
@@ -44,4 +44,4 @@ pub use project::Project;
 pub use run_key::RunKey;
 pub use schedule::{Catchup, Fire, Grain, Rule, Schedule};
 pub use schema::{json_schema, project_json_schema};
-pub use template::{Quote, TemplateError, Variables, render};
+pub use template::{Quote, ResultsRead, TemplateError, Variables, holds, render, results_read};

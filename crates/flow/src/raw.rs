@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
 use crate::yaml::{Data, Node};
-use crate::{ParamType, TriggerRule};
+use crate::{ParamType, SqlResult, TriggerRule};
 
 raw_map! {
     /// A flow: tasks that need each other, with parameters and maybe a schedule.
@@ -75,6 +75,9 @@ raw_map! {
         "needs" needs: OneOrMany,
         /// What the task makes of how its needs have ended. Without it, all_success.
         "trigger_rule" trigger_rule: Located<TriggerRule>,
+        /// A condition, such as `results.check.rows > 0`, told when the task would begin. If it is false, the task is
+        /// skipped.
+        "when" when: Text,
         /// A command for `sh -c`. Template values are quoted: write them outside quotes.
         "shell" shell: Text,
         /// A Python script, module or function, run in an interpreter of its own; a text is the path of a script.
@@ -85,6 +88,8 @@ raw_map! {
         "transfer" transfer: RawTransfer,
         /// The table that gets the rows of `sql`.
         "to" to: Text,
+        /// Which rows of the last query of `sql` become the task's result: row (the first one) or rows (a list).
+        "result" result: Located<SqlResult>,
         /// What a write does with the rows that are there already. Without it, replace_partition.
         "write" write: RawWrite,
         /// The partition that is replaced: column and value, which may be a template. Without it, the one of `{{ ds }}`.
@@ -253,6 +258,12 @@ impl FromNode for Located<ParamType> {
 impl FromNode for Located<TriggerRule> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         word(node, "trigger rule", &TriggerRule::ALL.map(|rule| (rule.word(), rule)), findings)
+    }
+}
+
+impl FromNode for Located<SqlResult> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        word(node, "result", &[("row", SqlResult::Row), ("rows", SqlResult::Rows)], findings)
     }
 }
 

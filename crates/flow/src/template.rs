@@ -8,20 +8,25 @@
 //! | `run_id` | the run's name for people |
 //! | `params.x` | a parameter |
 //! | `connections.x` | a connection of the project |
+//! | `results.x` | the result of a task upstream |
 //!
 //! An unknown variable is an error, never an empty string. The language is Jinja's, as minijinja has it.
 //!
 //! With [`Quote::Shell`] every value becomes one word of the shell, in single quotes, whatever it contains. That holds
 //! only where the shell reads words: an expression inside quotes, backticks, a comment or a here-document is an error.
 
+mod condition;
 mod expression;
 mod quote;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+
+pub(crate) use condition::errors_in_condition;
+pub use condition::{ResultsRead, holds, results_read};
 
 use crate::findings::{Findings, Position, remedy_for};
 use crate::{DataInterval, Diagnostic, Flow, Param, ParamType, Params, Project, RunKey};
@@ -43,6 +48,8 @@ pub struct Variables {
     pub params: Params,
     /// The project's connections.
     pub connections: BTreeMap<String, String>,
+    /// What tasks upstream have given as their results, by task.
+    pub results: BTreeMap<String, serde_json::Value>,
 }
 
 impl Variables {
@@ -55,6 +62,7 @@ impl Variables {
             run_id: key.run_id().to_owned(),
             params: params.clone(),
             connections: project.connections.clone(),
+            results: BTreeMap::new(),
         }
     }
 
@@ -63,6 +71,7 @@ impl Variables {
             ("run_id", Value::from(self.run_id.as_str())),
             ("params", Value::from(Serde(&self.params))),
             ("connections", Value::from(Serde(&self.connections))),
+            ("results", Value::from(Serde(&self.results))),
         ]);
         if let Some(interval) = self.interval {
             let date = interval.start.to_zoned(self.timezone.clone()).date();
@@ -79,6 +88,7 @@ impl Variables {
             interval: self.interval.is_some(),
             params: self.params.keys().cloned().collect(),
             connections: self.connections.keys().cloned().collect(),
+            results: self.results.keys().cloned().collect(),
         }
     }
 }
@@ -139,7 +149,9 @@ pub fn shell_word(text: &str) -> Option<String> {
 /// Checks a template that stands in a file of its own, such as a task's SQL, without rendering it.
 #[must_use]
 pub fn check(file_name: &str, template: &str, flow: &Flow, project: &Project, quote: Quote) -> Vec<Diagnostic> {
-    let names = Names::new(flow.schedule.is_some(), &flow.params, project);
+    // Which tasks use the file is not asked: what is not upstream of them is an error when they run.
+    let tasks = flow.tasks.iter().map(|task| task.name.clone()).collect();
+    let names = Names::new(flow.schedule.is_some(), &flow.params, project).with_results(tasks);
     let mut findings = Findings::new(file_name);
     for error in errors_in(template, &names, &flow.params, quote) {
         findings.add(Position { line: error.line, column: error.column }, error.message, error.remedy);
@@ -153,12 +165,19 @@ pub(crate) struct Names {
     interval: bool,
     params: Vec<String>,
     connections: Vec<String>,
+    results: BTreeSet<String>,
 }
 
 impl Names {
     pub(crate) fn new(interval: bool, params: &BTreeMap<String, Param>, project: &Project) -> Self {
         let (params, connections) = (params.keys().cloned().collect(), project.connections.keys().cloned().collect());
-        Self { interval, params, connections }
+        Self { interval, params, connections, results: BTreeSet::new() }
+    }
+
+    /// With the results of these tasks.
+    pub(crate) fn with_results(mut self, results: BTreeSet<String>) -> Self {
+        self.results = results;
+        self
     }
 
     /// Message and remedy if the name, as `params.x` or `x`, is not among them.
@@ -177,14 +196,20 @@ impl Names {
             ("connections", Some(member)) if !self.connections.iter().any(|c| c == member) => {
                 unknown("connection", member, &self.connections)
             }
-            ("params" | "connections" | "run_id", _) => None,
+            ("results", Some(member)) if !self.results.contains(member) => {
+                let known: Vec<&str> = self.results.iter().map(String::as_str).collect();
+                let remedy = remedy_for(member, &known)
+                    .unwrap_or_else(|| "results are those of tasks that this one needs, directly or not".to_owned());
+                Some((format!("there is no result of a task {member} upstream"), Some(remedy)))
+            }
+            ("params" | "connections" | "run_id" | "results", _) => None,
             (root, _) if FUNCTIONS.contains(&root) => None,
             (root, _) if INTERVAL_NAMES.contains(&root) => (!self.interval).then(|| {
                 let remedy = "give the flow a schedule, or use a parameter".to_owned();
                 (format!("{root} is unknown without a data interval"), Some(remedy))
             }),
             (root, _) => {
-                let mut known = vec!["run_id", "params", "connections"];
+                let mut known = vec!["run_id", "params", "connections", "results"];
                 known.extend(INTERVAL_NAMES.iter().filter(|_| self.interval));
                 Some((format!("unknown variable {root}"), remedy_for(root, &known)))
             }
@@ -269,6 +294,11 @@ fn samples(names: &Names, params: &BTreeMap<String, Param>) -> Value {
         run_id: "flow/1970-01-01".to_owned(),
         params: params.iter().map(|(name, param)| (name.clone(), sample(param))).collect(),
         connections: names.connections.iter().map(|name| (name.clone(), "http://example".to_owned())).collect(),
+        results: names
+            .results
+            .iter()
+            .map(|name| (name.clone(), serde_json::Value::Object(Default::default())))
+            .collect(),
     };
     variables.context()
 }

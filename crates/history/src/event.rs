@@ -53,7 +53,8 @@ fn event_of(write: &Write) -> Option<Event> {
         Write::Run(run) => Event::run(run.at, run.id, "-> queued".to_owned()),
         Write::RunStatus(change) => Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to)),
         Write::Task(change) => {
-            let payload = format!("{} -> {}", change.from, change.to);
+            let why = change.note.as_ref().map_or(String::new(), |note| format!(": {note}"));
+            let payload = format!("{} -> {}{why}", change.from, change.to);
             Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }
         }
         Write::Lease(lease) => Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner)),

@@ -74,6 +74,10 @@ pub struct TaskRow {
     pub losses: u32,
     /// When a retry is due.
     pub not_before: Option<Timestamp>,
+    /// What it gave as its result.
+    pub result: Option<serde_json::Value>,
+    /// Why it stands where it stands, where no attempt says so.
+    pub note: Option<String>,
 }
 
 /// An attempt at a task.

@@ -45,6 +45,10 @@ pub(crate) fn maybe_time(row: &impl Columns, column: &str) -> Read<Option<Timest
     row.number(column)?.map(instant).transpose()
 }
 
+fn json(text: &str) -> Read<serde_json::Value> {
+    serde_json::from_str(text).map_err(|error| HistoryError::Damaged(error.to_string()))
+}
+
 fn word<T>(what: &str, word: &str, value: Option<T>) -> Read<T> {
     value.ok_or_else(|| HistoryError::Damaged(format!("unknown {what} {word:?}")))
 }
@@ -76,7 +80,7 @@ pub(crate) fn run(row: &impl Columns) -> Read<RunRow> {
         name: text(row, "name")?,
         status: run_status(row)?,
         version: text(row, "version")?,
-        params: serde_json::from_str(&params).map_err(|error| HistoryError::Damaged(error.to_string()))?,
+        params: json(&params)?,
         interval_start: maybe_time(row, "interval_start_us")?,
         interval_end: maybe_time(row, "interval_end_us")?,
         trigger: trigger(row)?,
@@ -97,6 +101,8 @@ pub(crate) fn task(row: &impl Columns) -> Read<TaskRow> {
         retries_used: number(row, "retries_used")?,
         losses: number(row, "losses")?,
         not_before: maybe_time(row, "not_before_us")?,
+        result: row.text("result")?.as_deref().map(json).transpose()?,
+        note: row.text("note")?,
     })
 }
 

@@ -148,7 +148,10 @@ impl History for SqliteHistory {
 /// The schema's history. Read into the program without sqlx's macros: they would build SQLite a second time, for the
 /// compiler.
 fn migrations() -> Vec<Migration> {
-    let scripts = [(1, "history", include_str!("../migrations/sqlite/0001_history.sql"))];
+    let scripts = [
+        (1, "history", include_str!("../migrations/sqlite/0001_history.sql")),
+        (2, "results", include_str!("../migrations/sqlite/0002_results.sql")),
+    ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)
     };

@@ -152,6 +152,10 @@ pub struct TaskChange {
     pub losses: u32,
     /// When a retry is due.
     pub not_before: Option<Timestamp>,
+    /// What it gave as its result, with its success; without, it has none any more.
+    pub result: Option<serde_json::Value>,
+    /// Why, where no attempt says so: who marked it, which condition skipped it.
+    pub note: Option<String>,
     /// When.
     pub at: Timestamp,
 }

@@ -23,6 +23,8 @@ pub struct TaskNode {
     pub needs: Vec<TaskIndex>,
     /// What it makes of how they ended.
     pub rule: TriggerRule,
+    /// Whether it has a condition: then its caller decides, once its rule allows it to run.
+    pub conditional: bool,
     /// The pool whose slots it takes.
     pub pool: Arc<str>,
     /// Among the ready tasks of a pool, higher goes first.
@@ -81,6 +83,7 @@ impl Graph {
             // A need that is not there becomes an index that is not there, which `new` refuses.
             needs: task.needs.iter().map(|need| index_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
             rule: task.trigger_rule,
+            conditional: task.when.is_some(),
             pool: task.pool.as_str().into(),
             priority: 0,
             retries: task.retries,
@@ -144,6 +147,21 @@ impl Graph {
     /// What needs a task.
     pub fn dependents(&self, task: TaskIndex) -> &[TaskIndex] {
         self.dependents.get(task as usize).map_or(&[], |list| list)
+    }
+
+    /// Everything that a task needs, directly or not, in index order.
+    pub fn upstream(&self, task: TaskIndex) -> Vec<TaskIndex> {
+        let mut reached = vec![false; self.tasks.len()];
+        let mut todo = self.needs(task).to_vec();
+        while let Some(need) = todo.pop() {
+            if let Some(mark) = reached.get_mut(need as usize)
+                && !*mark
+            {
+                *mark = true;
+                todo.extend_from_slice(self.needs(need));
+            }
+        }
+        self.indices().zip(reached).filter(|(_, mark)| *mark).map(|(task, _)| task).collect()
     }
 
     /// The given tasks and everything downstream of them, in index order.

@@ -67,7 +67,7 @@ pub enum TaskEvent {
     Leased,
     /// Its attempt succeeded.
     Succeeded,
-    /// Its attempt failed, and no try is left.
+    /// Its attempt failed, and no try is left; or whether it should run could not be told.
     Failed,
     /// Its attempt failed, and another follows after a delay.
     RetryPlanned,
@@ -132,7 +132,7 @@ impl Life for TaskStatus {
             (S::Waiting, E::Skipped) => S::Skipped,
             (S::Ready, E::Leased) => S::Running,
             (S::Running, E::Succeeded) => S::Succeeded,
-            (S::Running, E::Failed) => S::Failed,
+            (S::Waiting | S::Running, E::Failed) => S::Failed,
             (S::Running, E::RetryPlanned) => S::Retrying,
             (S::Running, E::Lost) => S::Ready,
             (S::Running, E::Stopped) => S::Cancelled,

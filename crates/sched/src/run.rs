@@ -1,6 +1,6 @@
 //! A run as scheduling sees it: its graph, and where each task stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -31,6 +31,8 @@ pub struct RunState {
     tallies: Vec<Tally>,
     /// How many tasks have each status.
     by_status: BTreeMap<TaskStatus, usize>,
+    /// The tasks whose condition the caller was asked for, and has not told yet.
+    pub(crate) deciding: BTreeSet<TaskIndex>,
 }
 
 /// Where a task of a run stands.
@@ -75,7 +77,7 @@ impl RunState {
         let tallies = graph.indices().map(|task| Tally::of(graph.needs(task).iter().map(status_of))).collect();
         let mut by_status = BTreeMap::new();
         tasks.iter().for_each(|task| *by_status.entry(task.status).or_default() += 1);
-        Self { id, graph, status, retries, tasks, tallies, by_status }
+        Self { id, graph, status, retries, tasks, tallies, by_status, deciding: BTreeSet::new() }
     }
 
     /// Changes a task's status, and what is counted by it.

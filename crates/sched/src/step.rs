@@ -12,6 +12,17 @@ use crate::rule::Verdict;
 use crate::run::{LOSSES_MAX, RunState, TaskState};
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
+/// What became of a task's condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It holds.
+    Run,
+    /// It does not hold.
+    Skip,
+    /// It cannot be told.
+    Fail,
+}
+
 /// Something that happened to a run.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -37,6 +48,13 @@ pub enum Event {
         attempt: u32,
         /// How it ended.
         ending: Ending,
+    },
+    /// Whether a task runs whose rule allows it: the answer to [`Action::Decide`].
+    Decided {
+        /// Of which task.
+        task: TaskIndex,
+        /// What was decided.
+        decision: Decision,
     },
     /// An attempt's worker is gone.
     Lose {
@@ -102,6 +120,12 @@ pub enum Action {
         /// What it is.
         to: AttemptStatus,
     },
+    /// Do: find out whether the condition of a waiting task holds, and answer with [`Event::Decided`] before anything else
+    /// happens to the run.
+    Decide {
+        /// Of which task.
+        task: TaskIndex,
+    },
     /// Do: put a ready task into its pool's queue.
     Enqueue {
         /// Which.
@@ -141,6 +165,7 @@ pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Acti
         Event::Lease { task } => step.lease(task)?,
         Event::Start { task, attempt } => step.attempt(task, attempt, AttemptEvent::Started)?,
         Event::Finish { task, attempt, ending } => step.finish(task, attempt, ending, now)?,
+        Event::Decided { task, decision } => step.decided(task, decision)?,
         Event::Lose { task, attempt } => step.lose(task, attempt)?,
         Event::RetryDue { task } => {
             step.task(task, TaskEvent::RetryDue)?;
@@ -221,6 +246,12 @@ impl Step<'_> {
             }
             let event = match self.run.verdict(task) {
                 Verdict::Wait => continue,
+                Verdict::Run if self.run.graph.task(task).is_some_and(|node| node.conditional) => {
+                    if self.run.deciding.insert(task) {
+                        self.actions.push(Action::Decide { task });
+                    }
+                    continue;
+                }
                 Verdict::Run => {
                     self.task(task, TaskEvent::NeedsMet)?;
                     self.actions.push(Action::Enqueue { task });
@@ -239,6 +270,25 @@ impl Step<'_> {
     fn settle_dependents(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
         let dependents = self.run.graph.dependents(task).to_vec();
         self.settle(dependents)
+    }
+
+    fn decided(&mut self, task: TaskIndex, decision: Decision) -> Result<(), IllegalTransition> {
+        if !self.run.deciding.remove(&task) {
+            let status = "not to be decided".to_owned();
+            return Err(IllegalTransition { what: "a task", status, event: format!("{decision:?}") });
+        }
+        match decision {
+            Decision::Run => {
+                self.task(task, TaskEvent::NeedsMet)?;
+                self.actions.push(Action::Enqueue { task });
+                Ok(())
+            }
+            Decision::Skip => {
+                self.task(task, TaskEvent::Skipped)?;
+                self.settle_dependents(task)
+            }
+            Decision::Fail => self.fail(task),
+        }
     }
 
     fn lease(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {

@@ -97,6 +97,9 @@ pub struct TaskDefinition {
     pub needs: Vec<String>,
     /// What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`.
     pub trigger_rule: String,
+    /// The condition without which it is skipped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<String>,
     /// What it does, on one line: the command, the SQL file, from where to where.
     pub summary: String,
     /// Whether trying it again is safe.
@@ -336,6 +339,7 @@ impl TaskDefinition {
             kind: task.kind.word().to_owned(),
             needs: task.needs.clone(),
             trigger_rule: task.trigger_rule.word().to_owned(),
+            when: task.when.clone(),
             summary: task_summary(&task.kind),
             idempotent: task.idempotent,
         }
@@ -352,7 +356,7 @@ fn task_summary(kind: &TaskKind) -> String {
             PythonEntry::Function { from, name } => format!("{from}:{name}"),
         },
         TaskKind::Transfer { from, target } => format!("{from} → {}", target.table),
-        TaskKind::Sql { sql, target } => {
+        TaskKind::Sql { sql, target, .. } => {
             let what = match sql {
                 SqlText::File(file) => file.clone(),
                 SqlText::Inline(text) => first_line(text),

@@ -105,6 +105,12 @@ pub struct TaskRun {
     /// When it will be tried again, where it is `retrying`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Timestamp>,
+    /// Why it stands where it stands, where no attempt says so: a condition that is false, somebody who marked it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// What it gave to the tasks after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<serde_json::Value>,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -349,6 +355,8 @@ async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError> {
             needs: defined.map_or_else(Vec::new, |task| task.needs.clone()),
             status: row.status.into(),
             retry_at: row.not_before,
+            note: row.note,
+            result: row.result,
             attempts: attempts.remove(&row.index).unwrap_or_default(),
             name: row.name,
         }

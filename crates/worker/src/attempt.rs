@@ -14,6 +14,7 @@ use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
 use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
 use crate::python::PythonCall;
+use crate::result::{RESULT_VARIABLE, ResultFile};
 use crate::shell::{ShellTask, outcome_of};
 
 /// What a running attempt is told.
@@ -98,12 +99,18 @@ impl<D: Dispatcher> Running<'_, D> {
         self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, process).await
     }
 
+    fn result_file(&self) -> ResultFile {
+        ResultFile::beside(&self.bench.project_dir.join(&self.lease.log))
+    }
+
     async fn process(
         &mut self,
         task: &Task,
         shell: Result<ShellTask, String>,
         log: &AttemptLog,
     ) -> Result<Outcome, DispatchError> {
+        let result = self.result_file();
+        result.remove();
         let shell = match shell {
             Ok(shell) => shell,
             Err(reason) => return Ok(Outcome::Failed(reason)),
@@ -128,7 +135,7 @@ impl<D: Dispatcher> Running<'_, D> {
         tokio::select! {
             status = gated.wait() => {
                 gated.clear().await;
-                Ok(outcome_of(status, log))
+                Ok(outcome_of(status, log, &result))
             }
             why = interruption(&mut self.control, task) => {
                 log.note("ending the process group");
@@ -143,7 +150,7 @@ impl<D: Dispatcher> Running<'_, D> {
         let work = data_task(self.lease, task, self.bench, log);
         tokio::select! {
             result = work => Ok(match result {
-                Ok(()) => Outcome::Succeeded,
+                Ok(result) => Outcome::Succeeded(result),
                 Err(reason) => Outcome::Failed(reason),
             }),
             why = interruption(&mut self.control, task) => self.interrupted(why),
@@ -205,6 +212,8 @@ fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench
 fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTreeMap<String, String>, String> {
     let variables: &Variables = &lease.variables;
     let mut environment = bench.environment.clone();
+    let result = ResultFile::beside(&bench.project_dir.join(&lease.log));
+    environment.insert(RESULT_VARIABLE.to_owned(), result.path().display().to_string());
     environment.extend([
         (LEASE_VARIABLE.to_owned(), lease.epoch.to_string()),
         ("MULGIL_FLOW".to_owned(), lease.flow.name.clone()),
@@ -226,10 +235,15 @@ fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTr
     Ok(environment)
 }
 
-async fn data_task<D>(lease: &Lease, task: &Task, bench: &Bench<D>, log: &AttemptLog) -> Result<(), String> {
+async fn data_task<D>(
+    lease: &Lease,
+    task: &Task,
+    bench: &Bench<D>,
+    log: &AttemptLog,
+) -> Result<Option<serde_json::Value>, String> {
     let variables = lease.variables.clone();
     match &task.kind {
-        TaskKind::Sql { sql, target } => {
+        TaskKind::Sql { sql, target, result } => {
             let (template, file) = match sql {
                 SqlText::Inline(text) => (text.clone(), None),
                 SqlText::File(name) => {
@@ -240,11 +254,11 @@ async fn data_task<D>(lease: &Lease, task: &Task, bench: &Bench<D>, log: &Attemp
             };
             let place = file.as_deref().unwrap_or("`sql:`");
             let text = render(&template, &variables, Quote::None).map_err(|error| format!("in {place}, {error}"))?;
-            bench.data.sql(SqlTask { text, file, target: target.clone(), variables }, log).await
+            bench.data.sql(SqlTask { text, file, target: target.clone(), result: *result, variables }, log).await
         }
         TaskKind::Transfer { from, target } => {
             let task = TransferTask { from: from.clone(), target: target.clone(), variables };
-            bench.data.transfer(task, log).await
+            bench.data.transfer(task, log).await.map(|()| None)
         }
         TaskKind::Shell { .. } | TaskKind::Python(_) => Err(format!("a {} task is no data task", task.kind.word())),
     }
@@ -260,7 +274,7 @@ fn mask(outcome: Outcome, log: &AttemptLog) -> Outcome {
 fn note_end(outcome: &Outcome, after: Duration, log: &AttemptLog) {
     let seconds = after.as_secs_f64();
     match outcome {
-        Outcome::Succeeded => log.note(&format!("succeeded after {seconds:.3} s")),
+        Outcome::Succeeded(_) => log.note(&format!("succeeded after {seconds:.3} s")),
         Outcome::Failed(reason) => {
             // The tail is in the log already.
             let reason = reason.lines().next().unwrap_or_default();

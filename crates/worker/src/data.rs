@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mulgil_flow::{Variables, WriteTarget};
+use mulgil_flow::{SqlResult, Variables, WriteTarget};
 
 use crate::log::AttemptLog;
 
@@ -15,7 +15,8 @@ use crate::log::AttemptLog;
 #[async_trait]
 pub trait DataTasks: Send + Sync + 'static {
     /// Runs SQL; the rows of the query go to the target, if there is one.
-    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<(), String>;
+    /// The task's result comes back, where it asks for one.
+    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, String>;
     /// Copies the rows of the run's data interval from one table to another.
     async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String>;
 }
@@ -29,6 +30,8 @@ pub struct SqlTask {
     pub file: Option<String>,
     /// Where the rows of the query go.
     pub target: Option<WriteTarget>,
+    /// Which of its rows are the task's result.
+    pub result: Option<SqlResult>,
     /// The run's values.
     pub variables: Arc<Variables>,
 }

@@ -67,8 +67,8 @@ impl Lease {
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it should.
-    Succeeded,
+    /// It did what it should, and maybe gave a result.
+    Succeeded(Option<serde_json::Value>),
     /// It failed, for this reason.
     Failed(String),
     /// It ran longer than its task may, and was ended.

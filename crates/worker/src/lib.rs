@@ -18,6 +18,7 @@ pub mod log;
 mod partition;
 pub mod process;
 pub mod python;
+mod result;
 mod shell;
 pub mod tables;
 mod transfer;

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use crate::dispatcher::Outcome;
 use crate::log::AttemptLog;
 use crate::process::{self, ProcessMark};
+use crate::result::ResultFile;
 
 /// Opens the gate: read a line, or, when the server is gone, end; then become the task's own shell.
 const GATE: &str = "IFS= read -r _ || exit 125; exec /bin/sh -c \"$1\" </dev/null";
@@ -113,10 +114,10 @@ impl Gated {
 }
 
 /// How the shell's end counts.
-pub(crate) fn outcome_of(status: std::io::Result<ExitStatus>, log: &AttemptLog) -> Outcome {
+pub(crate) fn outcome_of(status: std::io::Result<ExitStatus>, log: &AttemptLog, result: &ResultFile) -> Outcome {
     use std::os::unix::process::ExitStatusExt;
     let what = match status {
-        Ok(status) if status.success() => return Outcome::Succeeded,
+        Ok(status) if status.success() => return result.take().map_or_else(Outcome::Failed, Outcome::Succeeded),
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("the command ended with exit code {code}"),
             (None, Some(signal)) => format!("the command was ended by signal {signal}"),

@@ -15,7 +15,7 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::writer::WriteSummary;
-use mulgil_flow::{Write, WriteTarget};
+use mulgil_flow::{SqlResult, Write, WriteTarget};
 use mulgil_sql::catalog::{Catalog, Table};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session};
@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::log::AttemptLog;
 use crate::partition::partition_of;
+use crate::result::check_size;
 use crate::transfer;
 
 /// Runs data tasks with `sql` and `connect`.
@@ -47,7 +48,10 @@ impl TableTasks {
     }
 
     /// Does the work in a task of its own, which ends when the caller stops waiting.
-    async fn run(&self, work: impl Future<Output = Result<(), Failure>> + Send + 'static) -> Result<(), Failure> {
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
         let mut task = JoinSet::new();
         match &self.runtime.0 {
             Some(runtime) => task.spawn_on(work, runtime.handle()),
@@ -63,7 +67,7 @@ impl TableTasks {
 
 #[async_trait]
 impl DataTasks for TableTasks {
-    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<(), String> {
+    async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
         let (session, log) = (self.session(), log.clone());
         let place = task.file.clone().unwrap_or_else(|| "sql".to_owned());
         let work = self.run(async move { run_sql(&session, task, &log).await });
@@ -144,7 +148,7 @@ async fn run_transfer(session: &Session, task: TransferTask, log: &AttemptLog) -
     write(session, &target, &task.target, partition, rows, log).await
 }
 
-async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<(), Failure> {
+async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, Failure> {
     let place = task.file.as_deref().unwrap_or("sql");
     let (statements, problems) = parse_statements(place.as_ref(), &task.text);
     if !problems.is_empty() {
@@ -155,9 +159,48 @@ async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<(
     };
     for (number, statement) in statements.iter().enumerate() {
         let target = task.target.as_ref().filter(|_| number == last);
+        if let Some(wanted) = task.result.filter(|_| number == last) {
+            return rows_as_result(session, statement, wanted, log).await.map(Some);
+        }
         run_statement(session, statement, target, &task, log).await?;
     }
-    Ok(())
+    Ok(None)
+}
+
+/// The rows of the last query as the task's result. Reading stops where it would grow too large.
+async fn rows_as_result(
+    session: &Session,
+    statement: &Statement,
+    wanted: SqlResult,
+    log: &AttemptLog,
+) -> Result<serde_json::Value, Failure> {
+    let line = statement.line();
+    if !matches!(statement.kind, StatementKind::Query(_)) {
+        return Err(format!("line {line}: the task says `result:`, but its last statement is no query").into());
+    }
+    let mut stream = session.run_query(statement).await?.stream;
+    let mut rows = Vec::new();
+    let mut bytes = 0;
+    while let Some(batch) = stream.next().await {
+        let batch = batch.map_err(SqlError::from)?;
+        let batch = if wanted == SqlResult::Row { batch.slice(0, batch.num_rows().min(1)) } else { batch };
+        let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+        writer.write(&batch).map_err(|error| Failure::Own(format!("a row is no JSON: {error}")))?;
+        let text = writer.into_inner();
+        bytes += text.len();
+        check_size(bytes)?;
+        let read = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
+        let read: Result<Vec<_>, _> = read.collect();
+        rows.extend(read.map_err(|error| Failure::Own(format!("a row is no JSON: {error}")))?);
+        if wanted == SqlResult::Row && !rows.is_empty() {
+            break;
+        }
+    }
+    log.note(&format!("line {line}: {} rows are the result", rows.len()));
+    Ok(match wanted {
+        SqlResult::Row => rows.into_iter().next().unwrap_or(serde_json::Value::Null),
+        SqlResult::Rows => rows.into(),
+    })
 }
 
 async fn run_statement(

@@ -1912,6 +1912,8 @@ export interface components {
             summary: string;
             /** @description What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`. */
             trigger_rule: string;
+            /** @description The condition without which it is skipped. */
+            when?: string | null;
         };
         /** @description Why an attempt failed. */
         TaskError: {
@@ -1930,6 +1932,10 @@ export interface components {
             name: string;
             /** @description The names of the tasks that it needs. */
             needs: string[];
+            /** @description Why it stands where it stands, where no attempt says so: a condition that is false, somebody who marked it. */
+            note?: string | null;
+            /** @description What it gave to the tasks after it. */
+            result?: unknown;
             /**
              * Format: date-time
              * @description When it will be tried again, where it is `retrying`.

@@ -87,6 +87,8 @@ export const en = {
   "rule.one_failed": "as soon as one fails",
   "rule.one_success": "as soon as one succeeds",
   "rule.none_failed": "unless one fails",
+  "rule.when": "if {condition}",
+  "run.result": "Result",
   "flow.notidempotent": "not idempotent: no automatic retry, a re-run asks first",
   "grid.duration": "duration",
 

@@ -87,6 +87,8 @@ export const ko: Catalogue = {
   "rule.one_failed": "하나라도 실패하면",
   "rule.one_success": "하나라도 성공하면",
   "rule.none_failed": "실패가 없으면",
+  "rule.when": "조건: {condition}",
+  "run.result": "결과",
   "flow.notidempotent": "멱등이 아님: 자동 재시도 없음, 다시 실행할 때 먼저 확인",
   "grid.duration": "소요 시간",
 

@@ -248,6 +248,14 @@ pub(super) fn check_template(
     }
 }
 
+/// Puts down everything that is wrong with a condition, at its place in the file.
+pub(super) fn check_condition(text: &Text, names: &Names, params: &BTreeMap<String, Param>, findings: &mut Findings) {
+    for error in template::errors_in_condition(&text.value, names, params) {
+        let at = text.place(Position { line: error.line, column: error.column });
+        findings.add(at, error.message, error.remedy);
+    }
+}
+
 /// The hash of everything that the flow means; where it stands in which file is no part of that.
 fn version_of(flow: &Flow) -> FlowVersion {
     let mut value = serde_json::to_value(flow).unwrap_or_default();

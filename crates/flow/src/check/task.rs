@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::flow::check_template;
+use super::flow::{check_condition, check_template};
 use super::value::{check_name, duration};
 use crate::findings::{Findings, Position};
 use crate::raw::{RawRetries, RawTask, RawWrite, WriteWord};
 use crate::read::{Entries, Located, OneOrMany, Text};
 use crate::template::Names;
 use crate::yaml::Key;
-use crate::{Param, Project, Quote, Retries, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget};
+use crate::{Param, Project, Quote, Retries, SqlResult, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget};
+use std::borrow::Cow;
 
 /// More retries than this are an accident.
 const RETRIES_MAX: u32 = 100;
@@ -35,6 +36,7 @@ impl Tasks<'_> {
     /// The tasks in running order.
     pub(super) fn checked(&self, raw: Entries<RawTask>, findings: &mut Findings) -> Vec<Task> {
         let names: BTreeSet<String> = raw.0.iter().map(|(key, _)| key.text.clone()).collect();
+        let upstream = Upstream::of(&raw);
         let mut tasks = Vec::new();
         let mut needs_at = BTreeMap::new();
         for (key, mut task) in raw.0 {
@@ -45,9 +47,26 @@ impl Tasks<'_> {
                 }
                 needs_at.insert((key.text.clone(), need.value.clone()), need.at);
             }
-            tasks.push(self.task(key, needs, task, findings));
+            let own = self.names_of(&key, &task, &upstream);
+            tasks.push(self.with(&own).task(key, needs, task, findings));
         }
         in_running_order(tasks, &needs_at, findings)
+    }
+
+    /// The names that a task's templates may use: the flow's, and the results of what is upstream of it.
+    fn names_of(&self, key: &Key, raw: &RawTask, upstream: &Upstream) -> Cow<'_, Names> {
+        let texts = [&raw.shell, &raw.sql, &raw.when].into_iter().flatten();
+        let values = [&raw.env, &raw.partition].into_iter().flatten().flat_map(|entries| &entries.0);
+        let mut texts = texts.chain(values.map(|(_, text)| text));
+        // Most tasks read no result, and what is upstream of a task may be thousands.
+        match raw.python.is_some() || texts.any(|text| text.value.contains("results")) {
+            true => Cow::Owned(self.names.clone().with_results(upstream.tasks(&key.text))),
+            false => Cow::Borrowed(self.names),
+        }
+    }
+
+    fn with<'a>(&'a self, names: &'a Names) -> Tasks<'a> {
+        Tasks { project: self.project, names, params: self.params, defaults: self.defaults }
     }
 
     fn task(&self, key: Key, needs: Vec<Text>, mut raw: RawTask, findings: &mut Findings) -> Task {
@@ -66,6 +85,10 @@ impl Tasks<'_> {
             env.insert(name.text, text.value);
         }
         let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
+        let when = raw.when.take().map(|text| {
+            check_condition(&text, self.names, self.params, findings);
+            text.value
+        });
         let kind = self.kind(&key, raw, findings);
         let mut unique_needs = Vec::new();
         for need in needs {
@@ -78,6 +101,7 @@ impl Tasks<'_> {
             name: key.text,
             needs: unique_needs,
             trigger_rule,
+            when,
             kind,
             idempotent,
             retries: if idempotent { asked } else { Retries::NONE },
@@ -91,6 +115,7 @@ impl Tasks<'_> {
     }
 
     fn kind(&self, key: &Key, mut raw: RawTask, findings: &mut Findings) -> TaskKind {
+        let result = sql_result(key, &raw, findings);
         let target = |table: Option<Text>, write, partition, findings: &mut Findings| {
             self.target(key, table, write, partition, findings)
         };
@@ -113,7 +138,7 @@ impl Tasks<'_> {
             }
             (None, None, Some(text), None) => {
                 let sql = self.sql(text, findings);
-                TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings) }
+                TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings), result }
             }
             (None, None, None, Some(transfer)) => {
                 if let Some(to) = &raw.to {
@@ -193,6 +218,44 @@ impl Tasks<'_> {
             WriteWord::Append => Write::Append,
         };
         Some(WriteTarget { table: table.value, write })
+    }
+}
+
+/// Which rows become the result: only those of an sql task that go nowhere else.
+fn sql_result(key: &Key, raw: &RawTask, findings: &mut Findings) -> Option<SqlResult> {
+    let result = raw.result.as_ref()?;
+    if raw.sql.is_none() && !raw.broken {
+        let remedy = "a shell task writes its result to the file $MULGIL_RESULT".to_owned();
+        findings.add(result.at, format!("task {} has no query, so it has no such result", key.text), Some(remedy));
+    } else if raw.to.is_some() {
+        let message = format!("the rows of task {} go to a table, so they are no result", key.text);
+        findings.add(result.at, message, Some("leave out to or result".to_owned()));
+    }
+    Some(result.value)
+}
+
+/// Who needs whom, as the file says it.
+struct Upstream(BTreeMap<String, Vec<String>>);
+
+impl Upstream {
+    fn of(raw: &Entries<RawTask>) -> Self {
+        let needs =
+            |task: &RawTask| task.needs.iter().flat_map(|needs| &needs.0).map(|need| need.value.clone()).collect();
+        Self(raw.0.iter().map(|(key, task)| (key.text.clone(), needs(task))).collect())
+    }
+
+    /// Everything that a task needs, directly or not.
+    fn tasks(&self, task: &str) -> BTreeSet<String> {
+        let mut reached = BTreeSet::new();
+        let mut todo = vec![task];
+        while let Some(next) = todo.pop() {
+            for need in self.0.get(next).into_iter().flatten() {
+                if self.0.contains_key(need) && reached.insert(need.clone()) {
+                    todo.push(need);
+                }
+            }
+        }
+        reached
     }
 }
 

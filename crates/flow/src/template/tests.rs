@@ -19,6 +19,10 @@ fn variables() -> Variables {
         run_id: "daily_delays/2013-01-01".to_owned(),
         params: BTreeMap::from([("city".to_owned(), json!("New York")), ("limit".to_owned(), json!(10))]),
         connections: BTreeMap::from([("chat".to_owned(), "http://chat".to_owned())]),
+        results: BTreeMap::from([
+            ("check".to_owned(), json!({"rows": 3, "ok": true})),
+            ("empty".to_owned(), json!([])),
+        ]),
     }
 }
 
@@ -107,4 +111,38 @@ proptest! {
             prop_assert!(!ran, "{command:?}: {heard}");
         }
     }
+}
+
+#[test]
+fn conditions_are_expressions_with_or_without_braces() {
+    let cases = [
+        ("results.check.rows > 0", true),
+        ("{{ results.check.rows > 3 }}", false),
+        ("results.check.ok and params.city == 'New York'", true),
+        ("not results.empty", true),
+        ("results.empty", false),
+        ("ds_nodash | int > 20130101", false),
+        ("{{ {'a': 1}['a'] == 1 }}", true),
+    ];
+    for (condition, expected) in cases {
+        assert_eq!(holds(condition, &variables()), Ok(expected), "{condition}");
+    }
+    let error = |condition: &str| holds(condition, &variables()).unwrap_err().to_string();
+    let lines = [
+        error("results.chek.rows > 0"),
+        error("{{ results.chek.rows > 0 }}"),
+        error("results.check.row > 0"),
+        error("dz == 1"),
+        error("1 +"),
+    ];
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_a_text_reads_of_results_is_known() {
+    let of = |names: &[&str]| ResultsRead::Of(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(results_read("echo {{ ds }}"), of(&[]));
+    assert_eq!(results_read("results.a.rows > results.b"), of(&["a", "b"]));
+    assert_eq!(results_read("{% for x in results.a %}{{ x }}{% endfor %}"), of(&["a"]));
+    assert_eq!(results_read("{{ results['my-task'] }}"), ResultsRead::All);
 }

@@ -42,9 +42,10 @@ pub(super) const RUN_STATUS: &str = "UPDATE runs r SET status = c.to_status, \
     sets_end boolean, ended_us bigint) WHERE r.id = c.run AND r.status = c.from_status RETURNING c.n";
 
 pub(super) const TASKS: &str = "UPDATE tasks t SET status = c.to_status, attempts = c.attempts, \
-    retries_used = c.retries_used, losses = c.losses, not_before_us = c.not_before_us \
+    retries_used = c.retries_used, losses = c.losses, not_before_us = c.not_before_us, \
+    note = c.note, result = c.result \
     FROM json_to_recordset($1::text::json) AS c (n bigint, run bigint, task bigint, from_status text, to_status text, \
-    attempts bigint, retries_used bigint, losses bigint, not_before_us bigint) \
+    attempts bigint, retries_used bigint, losses bigint, not_before_us bigint, note text, result text) \
     WHERE t.run = c.run AND t.task = c.task AND t.status = c.from_status RETURNING c.n";
 
 pub(super) const LEASES: &str = "INSERT INTO attempts \
@@ -151,6 +152,8 @@ pub(super) fn task(write: &Write) -> Option<((RunId, TaskIndex), Change)> {
         "retries_used": change.retries_used,
         "losses": change.losses,
         "not_before_us": change.not_before.map(micros),
+        "note": change.note.as_deref().map(storable),
+        "result": change.result.as_ref().map(|result| storable(&result.to_string())),
     });
     let what = format!("task {} of run {}", change.task, change.run);
     let change_of = Change { what, from: change.from.word(), to: change.to.word(), is_last: false, columns };

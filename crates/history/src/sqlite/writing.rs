@@ -7,7 +7,7 @@ use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
 use crate::error::HistoryError;
-use crate::event::events_of;
+use crate::event::{events_of, storable};
 use crate::row::micros;
 use crate::write::{
     AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, Write,
@@ -151,14 +151,17 @@ async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
 
 async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     let result = sqlx::query(
-        "UPDATE tasks SET status = ?, attempts = ?, retries_used = ?, losses = ?, not_before_us = ? \
-         WHERE run = ? AND task = ? AND status = ?",
+        "UPDATE tasks SET status = ?1, attempts = ?2, retries_used = ?3, losses = ?4, not_before_us = ?5, note = ?6, \
+         result = ?7 \
+         WHERE run = ?8 AND task = ?9 AND status = ?10",
     )
     .bind(change.to.word())
     .bind(change.attempts)
     .bind(change.retries_used)
     .bind(change.losses)
     .bind(change.not_before.map(micros))
+    .bind(change.note.as_deref().map(storable))
+    .bind(change.result.as_ref().map(ToString::to_string))
     .bind(change.run.0)
     .bind(change.task)
     .bind(change.from.word())

@@ -42,7 +42,19 @@ pub(crate) fn run_status(run: i64, from: RunStatus, to: RunStatus) -> Write {
 
 pub(crate) fn task(run: i64, task: u32, from: TaskStatus, to: TaskStatus, attempts: u32) -> Write {
     let run = RunId(run);
-    Write::Task(TaskChange { run, task, from, to, attempts, retries_used: 0, losses: 0, not_before: None, at: T0 })
+    Write::Task(TaskChange {
+        run,
+        task,
+        from,
+        to,
+        attempts,
+        retries_used: 0,
+        losses: 0,
+        not_before: None,
+        result: None,
+        note: None,
+        at: T0,
+    })
 }
 
 pub(crate) fn id(run: i64, attempt: u32) -> AttemptId {

@@ -37,6 +37,7 @@ over_every_store! {
     what_a_program_said_is_kept_whatever_it_is,
     the_schedule_is_paused_and_runs_join_a_backfill,
     a_thousand_tasks_change_in_one_commit,
+    a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again,
 }
 
 async fn a_run_is_read_back_after_the_file_was_closed(place: &Place) {
@@ -303,4 +304,37 @@ async fn a_second_server_on_a_file_is_told_that_it_is_taken() {
     let path = folder.path().join("history.db");
     let _history = SqliteHistory::open(&path).await.unwrap();
     assert!(matches!(SqliteHistory::open(&path).await, Err(HistoryError::Taken { .. })));
+}
+
+async fn a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again(place: &Place) {
+    use mulgil_history::write::TaskChange;
+    let history = place.open().await;
+    history.commit(&[version(), new_run(1, Trigger::Manual, None)]).await.unwrap();
+    let result = serde_json::json!({"rows": [1, null], "of": "a \"b\""});
+    let change = |from, to, result, note: Option<&str>| {
+        let Write::Task(change) = task(1, 0, from, to, 1) else { panic!("a task") };
+        Write::Task(TaskChange { result, note: note.map(str::to_owned), ..change })
+    };
+    use TaskStatus as S;
+    history.commit(&[task(1, 0, S::Waiting, S::Ready, 0), task(1, 0, S::Ready, S::Running, 1)]).await.unwrap();
+    let success = change(S::Running, S::Succeeded, Some(result.clone()), None);
+    // With a change that does not fit, the success and its result are not stored either.
+    let misfit = task(1, 1, S::Ready, S::Running, 1);
+    history.commit(&[success.clone(), misfit]).await.unwrap_err();
+    assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks[0].result, None);
+    history.commit(&[success]).await.unwrap();
+    let skipped = {
+        let Write::Task(change) = task(1, 1, S::Waiting, S::Skipped, 0) else { panic!("a task") };
+        Write::Task(TaskChange { note: Some("its condition is false".to_owned()), ..change })
+    };
+    history.commit(&[skipped]).await.unwrap();
+    let tasks = history.run(RunId(1)).await.unwrap().unwrap().tasks;
+    assert_eq!(tasks[0].result, Some(result));
+    assert_eq!((tasks[1].status, tasks[1].note.as_deref()), (S::Skipped, Some("its condition is false")));
+    let events = history.events(0, 100).await.unwrap();
+    assert!(events.iter().any(|event| event.payload == "waiting -> skipped: its condition is false"), "{events:?}");
+    // Also where it begins again in the same batch.
+    let again = [change(S::Succeeded, S::Waiting, None, None), change(S::Waiting, S::Ready, None, None)];
+    history.commit(&again).await.unwrap();
+    assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks[0].result, None);
 }

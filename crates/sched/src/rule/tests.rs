@@ -16,7 +16,7 @@ use crate::id::{RunId, TaskIndex};
 use crate::rerun::{RerunScope, rerun_tasks};
 use crate::run::RunState;
 use crate::status::{RunStatus, TaskStatus};
-use crate::step::{Ending, Event, step};
+use crate::step::{Action, Decision, Ending, Event, step};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -26,15 +26,20 @@ struct Made {
     needs: Vec<TaskIndex>,
     rule: TriggerRule,
     succeeds: bool,
+    /// What its condition says, if it has one.
+    condition: Option<Decision>,
 }
 
 fn any_flow() -> impl Strategy<Value = Vec<Made>> {
-    let task = (any::<u16>(), prop::sample::select(TriggerRule::ALL.to_vec()), prop::bool::weighted(0.7));
+    let conditions = vec![None, None, None, None, Some(Decision::Run), Some(Decision::Skip), Some(Decision::Fail)];
+    let (rule, condition) = (prop::sample::select(TriggerRule::ALL.to_vec()), prop::sample::select(conditions));
+    let task = (any::<u16>(), rule, prop::bool::weighted(0.7), condition);
     prop::collection::vec(task, 1..12).prop_map(|tasks| {
-        let made = |(index, (mask, rule, succeeds)): (usize, (u16, TriggerRule, bool))| Made {
-            needs: (0..index).filter(|bit| mask >> bit & 1 == 1).map(|bit| bit as TaskIndex).collect(),
+        let made = |(index, (mask, rule, succeeds, condition))| Made {
+            needs: (0..index).filter(|bit: &usize| mask >> bit & 1u16 == 1).map(|bit| bit as TaskIndex).collect(),
             rule,
             succeeds,
+            condition,
         };
         tasks.into_iter().enumerate().map(made).collect()
     })
@@ -45,6 +50,7 @@ fn run_of(flow: &[Made]) -> RunState {
         name: format!("t{index}").into(),
         needs: made.needs.clone(),
         rule: made.rule,
+        conditional: made.condition.is_some(),
         pool: "default".into(),
         priority: 0,
         retries: Retries::NONE,
@@ -83,6 +89,8 @@ fn oracle(flow: &[Made]) -> Vec<TaskStatus> {
     for made in flow {
         let needs: Vec<_> = made.needs.iter().map(|&need| Some(ends[need as usize])).collect();
         ends.push(match says(made.rule, &needs) {
+            Verdict::Run if made.condition == Some(Decision::Skip) => TaskStatus::Skipped,
+            Verdict::Run if made.condition == Some(Decision::Fail) => TaskStatus::Failed,
             Verdict::Run if made.succeeds => TaskStatus::Succeeded,
             Verdict::Run => TaskStatus::Failed,
             Verdict::Skip => TaskStatus::Skipped,
@@ -93,9 +101,22 @@ fn oracle(flow: &[Made]) -> Vec<TaskStatus> {
     ends
 }
 
+/// Takes a step, and decides what it asks to be decided.
+fn take(run: &mut RunState, flow: &[Made], event: Event) {
+    let mut events = vec![event];
+    while let Some(event) = events.pop() {
+        for action in step(run, event, NOW).unwrap() {
+            if let Action::Decide { task } = action {
+                let decision = flow[task as usize].condition.unwrap();
+                events.push(Event::Decided { task, decision });
+            }
+        }
+    }
+}
+
 /// Runs it to its end; which task moves next say the choices. A task that begins must be allowed to by its rule.
 fn drive(run: &mut RunState, flow: &[Made], choices: &[u8]) {
-    step(run, Event::Admit, NOW).unwrap();
+    take(run, flow, Event::Admit);
     let mut choices = choices.iter().cycle();
     // Every task is leased once and ends once.
     for _ in 0..2 * flow.len() {
@@ -112,11 +133,11 @@ fn drive(run: &mut RunState, flow: &[Made], choices: &[u8]) {
                 |need: &TaskIndex| Some(run.tasks[*need as usize].status).filter(|status| status.is_terminal());
             let needs: Vec<_> = made.needs.iter().map(status).collect();
             assert_eq!(says(made.rule, &needs), Verdict::Run, "task {task} begins with needs {needs:?}");
-            step(run, Event::Lease { task }, NOW).unwrap();
+            take(run, flow, Event::Lease { task });
         } else {
             let attempt = run.tasks[task as usize].attempts;
             let ending = if made.succeeds { Ending::Succeeded } else { Ending::Failed };
-            step(run, Event::Finish { task, attempt, ending }, NOW).unwrap();
+            take(run, flow, Event::Finish { task, attempt, ending });
         }
     }
     assert!(run.status.is_terminal(), "the run never ends: {run:?}");
@@ -145,12 +166,16 @@ proptest! {
         drive(&mut run, &flow, &choices);
         check(&run, &flow);
         for (task, made) in run.tasks.iter().zip(&flow) {
-            let ran = matches!(task.status, TaskStatus::Succeeded | TaskStatus::Failed);
+            let ran = matches!(task.status, TaskStatus::Succeeded | TaskStatus::Failed) && made.condition != Some(Decision::Fail);
             prop_assert_eq!(task.attempts, u32::from(ran), "{:?}", made);
         }
         // Once the causes are mended, a re-run of what failed ends as if nothing had ever failed.
         if run.status == RunStatus::Failed {
-            flow.iter_mut().for_each(|made| made.succeeds = true);
+            flow.iter_mut().for_each(|made| {
+                made.succeeds = true;
+                made.condition = made.condition.filter(|condition| *condition != Decision::Fail);
+            });
+            run.graph = run_of(&flow).graph;
             let tasks = rerun_tasks(&run, &RerunScope::Failed).unwrap();
             step(&mut run, Event::Rerun { tasks }, NOW).unwrap();
             drive(&mut run, &flow, &choices);
@@ -162,7 +187,7 @@ proptest! {
 #[test]
 fn a_wide_join_and_a_long_chain_are_not_quadratic() {
     const WIDTH: usize = 20_000;
-    let one = |needs| Made { needs, rule: TriggerRule::AllSuccess, succeeds: true };
+    let one = |needs| Made { needs, rule: TriggerRule::AllSuccess, succeeds: true, condition: None };
     let join = std::iter::repeat_n(one(vec![]), WIDTH).chain([one((0..WIDTH as TaskIndex).collect())]).collect();
     let chain = (0..WIDTH as TaskIndex).map(|task| one(task.checked_sub(1).into_iter().collect())).collect();
     for flow in [join, chain] as [Vec<Made>; 2] {

@@ -21,7 +21,7 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
     let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
     let (name, pool) = (format!("t{index}").into(), "default".into());
-    TaskNode { name, needs, rule: TriggerRule::default(), pool, priority: 0, retries, idempotent }
+    TaskNode { name, needs, rule: TriggerRule::default(), conditional: false, pool, priority: 0, retries, idempotent }
 }
 
 fn run_of(nodes: Vec<TaskNode>) -> RunState {

@@ -25,6 +25,7 @@ mod recover;
 mod report;
 mod request;
 mod rerun;
+mod results;
 mod runs;
 mod schedule;
 mod state;

@@ -80,8 +80,12 @@ impl Scheduler {
 
     fn finished(&mut self, attempt: AttemptId, epoch: i64, outcome: Outcome, now: Now) -> Result<(), DispatchError> {
         self.check_epoch(attempt, epoch)?;
+        let mut given = None;
         let (ending, error) = match outcome {
-            Outcome::Succeeded => (Ending::Succeeded, None),
+            Outcome::Succeeded(result) => {
+                given = result;
+                (Ending::Succeeded, None)
+            }
             Outcome::Failed(error) => (Ending::Failed, Some(error)),
             Outcome::TimedOut(error) => (Ending::TimedOut, Some(error)),
             Outcome::Cancelled => (Ending::Cancelled, None),
@@ -95,7 +99,7 @@ impl Scheduler {
             }
         };
         let event = Event::Finish { task: attempt.task, attempt: attempt.attempt, ending };
-        let detail = Detail { error, ..Detail::default() };
+        let detail = Detail { error, result: given, ..Detail::default() };
         self.apply(attempt.run, event, detail, now).map_err(|_| DispatchError::Fenced { attempt, epoch })
     }
 

@@ -93,6 +93,7 @@ impl Scheduler {
             backfill: row.backfill,
             lane: lane_of(row.backfill.is_some()),
             newest_first: false,
+            results: tasks.iter().filter_map(|task| Some((task.index, Arc::new(task.result.clone()?)))).collect(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! Runs in the loop: making one, and taking `sched`'s steps with it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -18,6 +19,7 @@ use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
 use super::request::FlowSource;
+use super::results::variables_of;
 use super::state::{LiveLease, OpenRun, RunOrder, Scheduler, SeatId, Timer};
 
 /// What belongs to a step beside the event.
@@ -29,6 +31,10 @@ pub(super) struct Detail {
     pub(super) error: Option<String>,
     /// The worker that gets the lease.
     pub(super) seat: Option<SeatId>,
+    /// What a task gives as its result.
+    pub(super) result: Option<serde_json::Value>,
+    /// Which task changes, and why, where no attempt says so.
+    pub(super) note: Option<(TaskIndex, String)>,
 }
 
 impl Scheduler {
@@ -60,6 +66,7 @@ impl Scheduler {
                 .and_then(|id| self.backfills.get(&id))
                 .is_some_and(|backfill| backfill.newest_first),
             variables: Arc::new(Variables::new(flow, &key, &order.params, &self.options.project)),
+            results: HashMap::new(),
         };
         let new = NewRun {
             id,
@@ -90,13 +97,18 @@ impl Scheduler {
         detail: Detail,
         now: Now,
     ) -> Result<(), IllegalTransition> {
-        let Some(open) = self.runs.get_mut(&run) else {
-            let event = format!("{event:?}");
-            return Err(IllegalTransition { what: "a run", status: "not open".to_owned(), event });
-        };
-        let actions = step(&mut open.state, event, now)?;
-        for action in actions {
-            self.carry_out(run, action, &detail, now);
+        let mut steps = vec![(event, detail)];
+        while let Some((event, detail)) = steps.pop() {
+            let Some(open) = self.runs.get_mut(&run) else {
+                let event = format!("{event:?}");
+                return Err(IllegalTransition { what: "a run", status: "not open".to_owned(), event });
+            };
+            for action in step(&mut open.state, event, now)? {
+                match action {
+                    Action::Decide { task } => steps.push(self.decide(run, task)),
+                    action => self.carry_out(run, action, &detail, now),
+                }
+            }
         }
         if self.runs.get(&run).is_some_and(|open| open.state.status.is_terminal()) {
             self.close_run(run, now);
@@ -113,12 +125,15 @@ impl Scheduler {
                 self.batch.record(write, change);
             }
             Action::Task { task, from, to } => {
-                let (write, change) = task_change(run, task, from, to, now);
+                let (write, change) = task_change(run, task, from, to, detail, now);
                 self.batch.record(write, change);
+                self.keep_result(id, task, to, detail);
             }
             Action::Attempt { task, attempt, from, to } => {
                 self.attempt_changed(AttemptId { run: id, task, attempt }, from, to, detail, now);
             }
+            // Decided already, by the caller.
+            Action::Decide { .. } => {}
             Action::Enqueue { task } => self.enqueue(id, task),
             Action::Dequeue { task } => self.admission.dequeue(id, task),
             Action::Wake { task, at } => {
@@ -197,7 +212,7 @@ impl Scheduler {
             epoch,
             life: self.options.lease_life,
             flow: run.flow.clone(),
-            variables: run.variables.clone(),
+            variables: variables_of(run, id.task),
             log: log.clone(),
         };
         seat.live.insert(id);
@@ -263,7 +278,14 @@ fn run_change(run: &OpenRun, status: RunStatus, now: Now) -> Change {
     }
 }
 
-fn task_change(run: &OpenRun, task: TaskIndex, from: TaskStatus, to: TaskStatus, now: Now) -> (Write, Option<Change>) {
+fn task_change(
+    run: &OpenRun,
+    task: TaskIndex,
+    from: TaskStatus,
+    to: TaskStatus,
+    detail: &Detail,
+    now: Now,
+) -> (Write, Option<Change>) {
     let state = run.state.task(task).cloned().unwrap_or(mulgil_sched::run::TaskState::NEW);
     let write = TaskChange {
         run: run.state.id,
@@ -274,6 +296,8 @@ fn task_change(run: &OpenRun, task: TaskIndex, from: TaskStatus, to: TaskStatus,
         retries_used: state.retries_used,
         losses: state.losses,
         not_before: state.not_before,
+        result: detail.result.clone().filter(|_| to == TaskStatus::Succeeded),
+        note: detail.note.as_ref().filter(|(of, _)| *of == task).map(|(_, note)| note.clone()),
         at: now,
     };
     let change = Change::Task {

@@ -69,6 +69,8 @@ pub(super) struct OpenRun {
     /// Whether later intervals go first, in its backfill.
     pub(super) newest_first: bool,
     pub(super) variables: Arc<Variables>,
+    /// What its tasks have given as their results.
+    pub(super) results: HashMap<TaskIndex, Arc<serde_json::Value>>,
 }
 
 /// A run to be made.

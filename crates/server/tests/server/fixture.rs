@@ -30,7 +30,7 @@ struct NoDataTasks;
 
 #[async_trait]
 impl DataTasks for NoDataTasks {
-    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<(), String> {
+    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
         Err("these tests run no SQL tasks".to_owned())
     }
 

@@ -97,6 +97,7 @@ fn variables(day: &str) -> Arc<Variables> {
         run_id: format!("f/{day}"),
         params: BTreeMap::new(),
         connections: BTreeMap::new(),
+        results: BTreeMap::new(),
     })
 }
 
@@ -127,6 +128,7 @@ async fn a_day_is_copied_exactly_and_again_without_doubling() {
             .to_owned(),
         file: Some("sql/counts.sql".to_owned()),
         target: Some(replace("mart.counts")),
+        result: None,
         variables: variables("2013-01-01"),
     };
     project.tasks.sql(task, &project.log).await.unwrap();
@@ -182,6 +184,7 @@ async fn a_mistake_in_sql_names_the_file_and_the_place() {
         text: text.to_owned(),
         file: Some("sql/x.sql".to_owned()),
         target: None,
+        result: None,
         variables: variables("2013-01-01"),
     };
     let error = project.tasks.sql(task("SELECT 1;\nSELECT carier FROM plain"), &project.log).await.unwrap_err();
@@ -194,4 +197,35 @@ async fn a_mistake_in_sql_names_the_file_and_the_place() {
         .await
         .unwrap();
     assert!(project.rows("SELECT count(*) AS n FROM plain").await.contains("| 2 |"));
+}
+
+#[tokio::test]
+async fn the_rows_of_the_last_query_are_the_result_where_it_is_asked_for() {
+    use mulgil_flow::SqlResult::{Row, Rows};
+    let project = project();
+    let task = |text: &str, result| SqlTask {
+        text: text.to_owned(),
+        file: None,
+        target: None,
+        result,
+        variables: variables("2013-01-01"),
+    };
+    let query = "SELECT 9; SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS t(n, word) ORDER BY n";
+    let cases = [
+        (query, None, None),
+        (query, Some(Row), Some(serde_json::json!({"n": 1, "word": "a"}))),
+        (query, Some(Rows), Some(serde_json::json!([{"n": 1, "word": "a"}, {"n": 2}]))),
+        ("SELECT 1 AS n WHERE false", Some(Row), Some(serde_json::Value::Null)),
+        ("SELECT 1 AS n WHERE false", Some(Rows), Some(serde_json::json!([]))),
+    ];
+    for (text, result, expected) in cases {
+        let given = project.tasks.sql(task(text, result), &project.log).await;
+        assert_eq!(given, Ok(expected), "{text} {result:?}");
+    }
+    let large = "SELECT repeat('x', 1000) AS x FROM generate_series(1, 100)";
+    let error = project.tasks.sql(task(large, Some(Rows)), &project.log).await.unwrap_err();
+    assert!(error.contains("at most 65536 are kept"), "{error}");
+    project.tasks.sql(task(large, Some(Row)), &project.log).await.unwrap();
+    let error = project.tasks.sql(task("INSERT INTO plain SELECT 'UA'", Some(Row)), &project.log).await.unwrap_err();
+    assert!(error.contains("its last statement is no query"), "{error}");
 }

@@ -3,15 +3,15 @@ import { useMemo } from "react";
 import type { TaskDefinition } from "../../api/types";
 import { Panel } from "../../components/panel";
 import { TaskGraph, type GraphTask } from "../../graph/task-graph";
-import type { TextKey } from "../../text/catalogue";
+import type { TextKey, Values } from "../../text/catalogue";
 import { useReader } from "../../text/context";
 
 // The usual rule goes without saying.
 const RULES = { all_done: "rule.all_done", one_failed: "rule.one_failed", one_success: "rule.one_success", none_failed: "rule.none_failed" } as const;
 
-function noteOf(task: TaskDefinition, t: (key: TextKey) => string): string {
+function noteOf(task: TaskDefinition, t: (key: TextKey, values?: Values) => string): string {
   const rule = RULES[task.trigger_rule as keyof typeof RULES];
-  return rule ? `${t(rule)} · ${task.summary}` : task.summary;
+  return [...(rule ? [t(rule)] : []), ...(task.when ? [t("rule.when", { condition: task.when })] : []), task.summary].join(" · ");
 }
 
 export function DefinitionGraph({ tasks }: { tasks: readonly TaskDefinition[] }) {

@@ -22,6 +22,8 @@ export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
         </>
       }
     >
+      {task.note ? <p className="panel-note">{task.note}</p> : null}
+      {task.result === null || task.result === undefined ? null : <ResultView value={task.result} />}
       {attempt ? (
         <>
           <Tabs attempts={task.attempts} chosen={attempt.number} onChoose={setNumber} />
@@ -32,6 +34,16 @@ export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
         </>
       ) : <p className="panel-note muted">{t("run.attempts.none")}</p>}
     </Panel>
+  );
+}
+
+function ResultView({ value }: { value: unknown }) {
+  const { t } = useReader();
+  return (
+    <details className="panel-note">
+      <summary>{t("run.result")}</summary>
+      <pre className="code">{JSON.stringify(value, null, 2)}</pre>
+    </details>
   );
 }
 

@@ -35,7 +35,7 @@ struct NoTables;
 
 #[async_trait]
 impl DataTasks for NoTables {
-    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<(), String> {
+    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
         Err("this project has no tables".to_owned())
     }
 

@@ -120,11 +120,11 @@ async fn a_report_from_a_lost_lease_is_refused() {
     house.handle.started(first.attempt, first.epoch, None).await.unwrap();
     let Some(Order::Run(second)) = orders.recv().await else { panic!("the lease never ran out") };
     assert_eq!(second.attempt.attempt, 2);
-    let late = house.handle.finished(first.attempt, first.epoch, Outcome::Succeeded).await;
+    let late = house.handle.finished(first.attempt, first.epoch, Outcome::Succeeded(None)).await;
     assert!(matches!(late, Err(DispatchError::Fenced { .. })));
-    let forged = house.handle.finished(second.attempt, first.epoch, Outcome::Succeeded).await;
+    let forged = house.handle.finished(second.attempt, first.epoch, Outcome::Succeeded(None)).await;
     assert!(matches!(forged, Err(DispatchError::Fenced { .. })));
-    house.handle.finished(second.attempt, second.epoch, Outcome::Succeeded).await.unwrap();
+    house.handle.finished(second.attempt, second.epoch, Outcome::Succeeded(None)).await.unwrap();
     let detail = mulgil_history::History::run(&*house.history, second.attempt.run).await.unwrap().unwrap();
     assert_eq!(detail.attempts[0].status, AttemptStatus::Lost);
     assert_eq!(detail.run.status, RunStatus::Succeeded);

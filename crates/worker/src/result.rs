@@ -1,0 +1,95 @@
+//! What a task gives to those after it: a small JSON value. Large data goes through a table.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// The environment variable that names the file for the result.
+pub(crate) const RESULT_VARIABLE: &str = "MULGIL_RESULT";
+/// Larger results would make the history the place for data.
+pub(crate) const RESULT_BYTES_MAX: usize = 64 * 1024;
+
+/// The file in which a process leaves its result: beside the attempt's log, and gone once it was read.
+pub(crate) struct ResultFile(PathBuf);
+
+impl ResultFile {
+    /// The file for the attempt with this log.
+    pub(crate) fn beside(log: &Path) -> Self {
+        Self(log.with_extension("result"))
+    }
+
+    /// Its path, for the process.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// What the process left in it; nothing is no result.
+    pub(crate) fn take(&self) -> Result<Option<Value>, String> {
+        let found = match std::fs::metadata(&self.0) {
+            Ok(found) => found,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("cannot read the result {}: {error}", self.0.display())),
+        };
+        let bytes = usize::try_from(found.len()).unwrap_or(usize::MAX);
+        // What is too large is not even read.
+        let text = if bytes > RESULT_BYTES_MAX { Ok(String::new()) } else { std::fs::read_to_string(&self.0) };
+        self.remove();
+        check_size(bytes)?;
+        let text = text.map_err(|error| format!("cannot read the result {}: {error}", self.0.display()))?;
+        match text.trim() {
+            "" => Ok(None),
+            text => serde_json::from_str(text).map(Some).map_err(|error| {
+                format!("the result that the task wrote to ${RESULT_VARIABLE} is no JSON: {error}; a text stands in double quotes")
+            }),
+        }
+    }
+
+    /// Takes the file away.
+    pub(crate) fn remove(&self) {
+        // An error only means that there is none, or that the next look will say what is wrong.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Drop for ResultFile {
+    fn drop(&mut self) {
+        self.remove();
+    }
+}
+
+/// Refuses a result that is too large.
+pub(crate) fn check_size(bytes: usize) -> Result<(), String> {
+    if bytes <= RESULT_BYTES_MAX {
+        return Ok(());
+    }
+    Err(format!(
+        "the task's result has {bytes} bytes, and at most {RESULT_BYTES_MAX} are kept: write large data to a table, and give \
+         its name or a count as the result"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use super::{RESULT_BYTES_MAX, ResultFile};
+
+    #[test]
+    fn a_result_is_small_json_or_an_error_that_says_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = ResultFile::beside(&folder.path().join("1.log"));
+        let take = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            let taken = file.take();
+            assert!(!file.path().exists());
+            taken
+        };
+        assert_eq!(file.take(), Ok(None));
+        assert_eq!(take("\n"), Ok(None));
+        assert_eq!(take("{\"rows\": 3}\n"), Ok(Some(serde_json::json!({"rows": 3}))));
+        assert!(take("hello").unwrap_err().contains("is no JSON"));
+        let most = format!("\"{}\"", "x".repeat(RESULT_BYTES_MAX - 2));
+        assert!(take(&most).unwrap().is_some());
+        assert!(take(&format!("{most} ")).unwrap_err().contains("65537 bytes"));
+    }
+}
