@@ -155,7 +155,7 @@ fn a_definition_from_a_script_is_the_same_as_in_yaml_and_its_faults_stand_at_its
     let found: Vec<String> = found.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(found.join("\n"), @r"
     flows/f.py:4:1: expected a whole number, found 2
-    flows/f.py:5:1: unknown variable nobody (known: run_id, params, connections)
+    flows/f.py:5:1: unknown variable nobody (known: run_id, params, connections, results)
     flows/f.py:9:1: unknown task c (known: a, b)
     ");
 }
