@@ -39,6 +39,8 @@ mod guarantees;
 mod joins;
 #[path = "serving/kafka.rs"]
 mod kafka;
+#[path = "serving/lake.rs"]
+mod lake;
 #[path = "serving/late_rows.rs"]
 mod late_rows;
 #[path = "serving/lookups.rs"]

@@ -22,14 +22,18 @@ const TABLES: &str = "
     CREATE TABLE accounts (id BIGINT NOT NULL, k STRING, v BIGINT, ts TIMESTAMP(3), w AS v % 3,
                            WATERMARK FOR ts AS ts - INTERVAL '1' DAY)
       WITH ('connector' = 'log', 'topic' = 'accounts', 'format' = 'debezium-json');
-    CREATE TABLE names (k STRING, name STRING) WITH ('connector' = 'log', 'topic' = 'names', 'format' = 'json');
     CREATE TABLE stamped (id BIGINT, p AS PROCTIME())
       WITH ('connector' = 'log', 'topic' = 'accounts', 'format' = 'debezium-json');
     CREATE TABLE plain (id BIGINT) WITH ('connector' = 'log', 'topic' = 'plain', 'format' = 'json');
     CREATE TABLE totals (k STRING, n BIGINT, total BIGINT)
       WITH ('connector' = 'log', 'topic' = 'totals', 'topic.partitions' = '3', 'format' = 'debezium-json');";
 
-const QUERIES: [&str; 12] = [
+/// A table to be joined with.
+pub(crate) const NAMES: &str =
+    "CREATE TABLE names (k STRING, name STRING) WITH ('connector' = 'log', 'topic' = 'names', 'format' = 'json');";
+
+/// Queries over `accounts`, a changelog, and `names`.
+pub(crate) const QUERIES: [&str; 12] = [
     "SELECT id, k, v, ts FROM accounts",
     "SELECT count(*) FROM accounts",
     "SELECT id, v FROM accounts WHERE v > 50 AND w <> 1",
@@ -93,14 +97,19 @@ async fn produce(project: &Project, topic: &str, partitions: u32, values: &[(usi
     }
 }
 
+/// The rows of `names`.
+pub(crate) async fn names(project: &Project) {
+    let names = (0..6).map(|k| (k % 2, format!(r#"{{"k":"k{k}","name":"name {}"}}"#, k / 2)));
+    produce(project, "names", 2, &names.collect::<Vec<_>>()).await;
+}
+
 /// A project in which something has happened; and what `SELECT * FROM accounts` is to give.
 async fn eventful(random: &mut Random, steps: usize) -> (Project, Arc<Catalog>, usize) {
     let project = Project::new();
     let (changes, left) = history(random, steps);
     produce(&project, "accounts", 1 + u32::try_from(random.below(3)).unwrap(), &changes).await;
-    let names = (0..6).map(|k| (k % 2, format!(r#"{{"k":"k{k}","name":"name {}"}}"#, k / 2)));
-    produce(&project, "names", 2, &names.collect::<Vec<_>>()).await;
-    let catalog = project.catalog(TABLES);
+    names(&project).await;
+    let catalog = project.catalog(&format!("{TABLES}{NAMES}"));
     (project, catalog, left.len())
 }
 
@@ -121,7 +130,7 @@ async fn a_changelog_is_the_same_table_in_both_modes() {
 }
 
 /// The partitions of a table, in steps of any size.
-async fn script(project: &Project, catalog: &Catalog, table: &str, random: &mut Random) -> Script {
+pub(crate) async fn script(project: &Project, catalog: &Catalog, table: &str, random: &mut Random) -> Script {
     let definition = &catalog.table(&TableName::parse(table)).unwrap().definition;
     let source = project.connectors.source(definition).unwrap();
     let columns: Vec<usize> = (0..source.schema().fields().len()).collect();
