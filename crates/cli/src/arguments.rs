@@ -66,6 +66,11 @@ pub(crate) enum Command {
     /// Write, read and list the topics of the embedded event log
     #[command(subcommand)]
     Log(LogCommand),
+    /// Make flows of what another workflow manager has, with a report of what came over
+    #[command(
+        after_help = "Examples:\n  mulgil import crontab /etc/crontab --to flows\n  mulgil import airflow dags/*.py\n  mulgil import digdag workflows/*.dig --format json"
+    )]
+    Import(ImportArguments),
     /// Show how a query runs: the dataflow graph, or its stages and exchanges
     Explain(ExplainArguments),
 }
@@ -121,6 +126,36 @@ impl std::str::FromStr for Speed {
             .map_err(|_| format!("`{text}` is no speed: give a number such as 3600, or `unlimited`"))?;
         if times.is_finite() && times > 0.0 { Ok(Self::Times(times)) } else { Err("a speed is above zero".to_owned()) }
     }
+}
+
+/// `mulgil import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArguments {
+    /// From what
+    #[arg(value_enum)]
+    pub(crate) system: System,
+    /// Files, or folders with such files
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Where to write the flows (default: nowhere; the report says what would be written)
+    #[arg(long)]
+    pub(crate) to: Option<PathBuf>,
+    /// The Python interpreter that runs files of Airflow and Luigi
+    #[arg(long, default_value = "python3")]
+    pub(crate) python: String,
+}
+
+/// A workflow manager that flows can be imported from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum System {
+    /// Crontabs of users (`crontab -l`) and of the system (/etc/crontab, /etc/cron.d)
+    Crontab,
+    /// Digdag's .dig files
+    Digdag,
+    /// Files with Airflow's DAGs, run with a stub in the place of Airflow
+    Airflow,
+    /// Files with Luigi's tasks, run with a stub in the place of Luigi
+    Luigi,
 }
 
 /// `mulgil flow`
@@ -183,6 +218,20 @@ pub(crate) enum FlowCommand {
     Cancel {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)
         run: String,
+    },
+    /// Run one flow here and now, without a server and without a trace in the project's history
+    #[command(
+        after_help = "Example:\n  mulgil flow test flows/daily_delays.yaml --date 2013-07-04\n\nWhat the tasks write into tables and files they do write."
+    )]
+    Test {
+        /// The flow's file, or the flow
+        file: String,
+        /// The date whose data interval is run (default: the latest complete one)
+        #[arg(long)]
+        date: Option<jiff::civil::Date>,
+        /// A parameter, as name=value; may be given more than once
+        #[arg(long = "param", value_parser = name_and_value)]
+        params: Vec<(String, String)>,
     },
     /// Check flows, tables and views without running anything
     Lint {

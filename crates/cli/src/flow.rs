@@ -9,6 +9,7 @@ mod rerun;
 mod run;
 mod show;
 mod status;
+mod test;
 
 use anyhow::{Result, bail};
 use mulgil_server::client::Client;
@@ -18,10 +19,11 @@ use crate::arguments::{Arguments, FlowCommand};
 use crate::connection::Connection;
 use crate::exit::Exit;
 
-/// Runs one of the commands. `lint` and `schema` need no server; the others speak to the project's.
+/// Runs one of the commands. `lint`, `test` and `schema` need no server; the others speak to the project's.
 pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Result<Exit> {
     match command {
         FlowCommand::Lint { files } => return lint::execute(arguments, files),
+        FlowCommand::Test { file, date, params } => return test::execute(arguments, file, *date, params).await,
         FlowCommand::Schema => {
             crate::output::print_json(&mulgil_flow::json_schema())?;
             return Ok(Exit::Done);
@@ -42,7 +44,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
             rerun::execute(&client, format, &run, &ask)
         }
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
-        FlowCommand::Lint { .. } | FlowCommand::Schema => Ok(Exit::Done),
+        FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),
     })
     .await?;
     connection.close().await;

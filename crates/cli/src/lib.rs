@@ -8,6 +8,7 @@ mod exit;
 mod explain;
 mod flights;
 mod flow;
+mod import;
 mod init;
 mod log;
 mod memory;
@@ -66,6 +67,7 @@ async fn execute(arguments: &Arguments) -> Result<Exit> {
         Command::View(command) => return view::execute(arguments, command).await,
         Command::Sql(sql) => return sql::execute(arguments, sql).await,
         Command::Log(command) => log::execute(arguments, command).await?,
+        Command::Import(import) => return import::execute(arguments, import),
         Command::Explain(explain) => return explain::execute(arguments, explain),
     }
     Ok(Exit::Done)

@@ -98,6 +98,7 @@ impl Node {
         let worker_options = WorkerOptions {
             name: format!("local-{}", std::process::id()),
             slots: settings.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
+            logs_dir: project_dir.clone(),
             project_dir,
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
             python: settings.python.clone(),
@@ -155,7 +156,7 @@ async fn keep_retention(log: EventLog) {
 }
 
 /// Shell tasks find this very program in `$MULGIL`, wherever it is installed.
-fn own_program() -> Result<BTreeMap<String, String>> {
+pub(crate) fn own_program() -> Result<BTreeMap<String, String>> {
     let program = std::env::current_exe().context("failed to find this program's own path")?;
     Ok(BTreeMap::from([("MULGIL".to_owned(), program.display().to_string())]))
 }

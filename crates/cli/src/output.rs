@@ -59,7 +59,8 @@ impl Listing {
         text
     }
 
-    fn as_objects(&self) -> Value {
+    /// One object a row.
+    pub(crate) fn as_objects(&self) -> Value {
         let objects = self.rows.iter().map(|row| {
             let fields = self.columns.iter().cloned().zip(row.iter().cloned());
             Value::Object(fields.collect())

@@ -34,6 +34,7 @@ pub(crate) enum Control {
 pub(crate) struct Bench<D> {
     pub(crate) dispatcher: D,
     pub(crate) project_dir: PathBuf,
+    pub(crate) logs_dir: PathBuf,
     pub(crate) data: Arc<dyn DataTasks>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) python: String,
@@ -71,7 +72,7 @@ impl<D: Dispatcher> Running<'_, D> {
         let Some(task) = self.lease.task() else {
             return Ok(Outcome::Failed("the flow has no such task any more".to_owned()));
         };
-        let path = self.bench.project_dir.join(&self.lease.log);
+        let path = self.bench.logs_dir.join(&self.lease.log);
         let secrets = self.lease.variables.connections.values().flat_map(|url| secrets_of(url));
         let log = match AttemptLog::open(&path, secrets) {
             Ok(log) => log,

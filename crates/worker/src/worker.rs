@@ -23,6 +23,8 @@ pub struct WorkerOptions {
     pub slots: usize,
     /// The project's folder: shell tasks run in it.
     pub project_dir: PathBuf,
+    /// The folder that the paths of logs are relative to: the project's, unless its logs are not to be touched.
+    pub logs_dir: PathBuf,
     /// How SQL and transfer tasks are done.
     pub data: Arc<dyn DataTasks>,
     /// The project's Python interpreter, for python tasks that name none: a command, or a path.
@@ -56,6 +58,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
     let bench = Arc::new(Bench {
         dispatcher,
         project_dir: options.project_dir,
+        logs_dir: options.logs_dir,
         data: options.data,
         environment: options.environment,
         python: options.python,

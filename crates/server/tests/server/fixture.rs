@@ -77,6 +77,7 @@ impl Fixture {
             name: "test".to_owned(),
             slots: 4,
             project_dir: dir.path().to_owned(),
+            logs_dir: dir.path().to_owned(),
             data: Arc::new(NoDataTasks),
             python: "python3".to_owned(),
             environment: std::env::vars().collect(),

@@ -96,6 +96,7 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
     WorkerOptions {
         name: "test".to_owned(),
         slots: 8,
+        logs_dir: project_dir.clone(),
         project_dir,
         data: Arc::new(NoTables),
         python: "python3".to_owned(),
