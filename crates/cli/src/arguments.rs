@@ -152,6 +152,8 @@ pub(crate) enum System {
     Crontab,
     /// Digdag's .dig files
     Digdag,
+    /// Oozie's workflow.xml, with the coordinator.xml that starts it
+    Oozie,
     /// Files with Airflow's DAGs, run with a stub in the place of Airflow
     Airflow,
     /// Files with Luigi's tasks, run with a stub in the place of Luigi

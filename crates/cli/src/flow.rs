@@ -22,7 +22,7 @@ use crate::exit::Exit;
 /// Runs one of the commands. `lint`, `test` and `schema` need no server; the others speak to the project's.
 pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Result<Exit> {
     match command {
-        FlowCommand::Lint { files } => return lint::execute(arguments, files),
+        FlowCommand::Lint { files } => return lint::execute(arguments, files).await,
         FlowCommand::Test { file, date, params } => return test::execute(arguments, file, *date, params).await,
         FlowCommand::Schema => {
             crate::output::print_json(&mulgil_flow::json_schema())?;

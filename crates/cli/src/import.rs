@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mulgil_import::recorded::Recording;
-use mulgil_import::{Finding, Import, Outcome, crontab, digdag, recorded};
+use mulgil_import::{Finding, Import, Outcome, crontab, digdag, oozie, recorded};
 use mulgil_worker::limited::{self, Limits};
 use mulgil_worker::python::lay_out_files;
 use serde_json::json;
@@ -27,8 +27,13 @@ const LIMITS: Limits = Limits { time: Duration::from_secs(60), bytes: 64 << 20 }
 /// Imports the files, writes the flows where they are wanted, and prints the report. It fails when something did not come over.
 pub(crate) fn execute(arguments: &Arguments, ask: &ImportArguments) -> Result<Exit> {
     let mut import = Import::default();
-    for path in files(ask)? {
-        import.add(import_file(arguments, ask, &path)?);
+    let files = files(ask)?;
+    if ask.system == System::Oozie {
+        import.add(import_oozie(&files)?);
+    } else {
+        for path in &files {
+            import.add(import_file(arguments, ask, path)?);
+        }
     }
     if let Some(to) = &ask.to {
         write(&import, to)?;
@@ -76,6 +81,7 @@ fn files(ask: &ImportArguments) -> Result<Vec<PathBuf>> {
     let ending = match ask.system {
         System::Crontab => None,
         System::Digdag => Some("dig"),
+        System::Oozie => Some("xml"),
         System::Airflow | System::Luigi => Some("py"),
     };
     let mut files = Vec::new();
@@ -95,15 +101,35 @@ fn files(ask: &ImportArguments) -> Result<Vec<PathBuf>> {
 }
 
 fn import_file(arguments: &Arguments, ask: &ImportArguments, path: &Path) -> Result<Import> {
-    let name = path.display().to_string();
-    let bytes = std::fs::read(path).with_context(|| format!("failed to read {name}"))?;
-    let text = String::from_utf8_lossy(&bytes);
+    let (name, text) = (path.display().to_string(), read(path)?);
     Ok(match ask.system {
         System::Crontab => crontab::import(&name, &text, crontab_kind(path)),
         System::Digdag => digdag::import(&name, &text),
+        System::Oozie => oozie::import(&name, &text, None),
         System::Airflow => recorded::import(&name, &record(arguments, ask, "airflow", path)?),
         System::Luigi => recorded::import(&name, &record(arguments, ask, "luigi", path)?),
     })
+}
+
+/// Each workflow with its coordinator: the one beside it, or the only one there is.
+fn import_oozie(files: &[PathBuf]) -> Result<Import> {
+    let texts: Vec<(&PathBuf, String)> = files.iter().map(|path| Ok((path, read(path)?))).collect::<Result<_>>()?;
+    let (coordinators, workflows): (Vec<_>, Vec<_>) = texts.iter().partition(|(_, text)| oozie::is_coordinator(text));
+    let mut import = Import::default();
+    for (path, text) in workflows {
+        let beside = coordinators.iter().find(|(other, _)| other.parent() == path.parent());
+        let coordinator = beside.or_else(|| coordinators.first().filter(|_| coordinators.len() == 1));
+        let name = coordinator.map(|(other, _)| other.display().to_string()).unwrap_or_default();
+        let coordinator = coordinator.map(|(_, text)| (name.as_str(), text.as_str()));
+        import.add(oozie::import(&path.display().to_string(), text, coordinator));
+    }
+    Ok(import)
+}
+
+/// Bytes that are no UTF-8 become replacement characters.
+fn read(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("failed to read {}", path.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The system's crontabs have a column for the user, and stand where only they do.

@@ -38,7 +38,7 @@ pub use diagnostic::Diagnostic;
 pub use findings::Position;
 pub use interval::DataInterval;
 pub use json::Lines;
-pub use lint::lint;
+pub use lint::{lint, lint_sizes};
 pub use params::{Param, ParamError, ParamType, Params};
 pub use project::Project;
 pub use run_key::RunKey;

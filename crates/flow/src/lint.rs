@@ -1,9 +1,45 @@
 //! Advice about a flow that is correct but may hurt.
 
+use std::collections::BTreeMap;
+
+use jiff::SignedDuration;
+
 use crate::{Diagnostic, Flow, Task, TaskKind, Write};
 
 /// From this many automatic retries on, a broken input is tried too often before somebody hears of it.
 const RETRIES_ADVISED_MAX: u32 = 2;
+
+/// A task that usually takes longer than this loses much when it fails near its end.
+const LONG: SignedDuration = SignedDuration::from_hours(2);
+/// A task that usually takes less than this is mostly overhead.
+const SHORT: SignedDuration = SignedDuration::from_secs(1);
+/// So many short tasks in a flow are worth a word.
+const SHORT_TASKS_MAX: usize = 20;
+
+/// Advice about the size of tasks, by how long their latest attempts took that succeeded: one over hours is cut badly, and so
+/// are many that take no time.
+#[must_use]
+pub fn lint_sizes(flow: &Flow, durations: &BTreeMap<String, Vec<SignedDuration>>) -> Vec<Diagnostic> {
+    let usual = |task: &Task| {
+        let mut durations = durations.get(&task.name)?.clone();
+        durations.sort_unstable();
+        durations.get(durations.len() / 2).copied()
+    };
+    let mut warnings = Vec::new();
+    for (task, usual) in flow.tasks.iter().filter_map(|task| Some((task, usual(task)?))) {
+        if usual >= LONG {
+            let message = format!("task {} usually takes {usual:#}: a failure near its end loses that much", task.name);
+            let remedy = "cut it by partition, table or step, so that only what failed runs again";
+            warnings.push(warning(flow, (task.line, task.column), message, remedy));
+        }
+    }
+    let short = flow.tasks.iter().filter(|task| usual(task).is_some_and(|usual| usual < SHORT)).count();
+    if short > SHORT_TASKS_MAX {
+        let message = format!("{short} tasks usually take less than a second each, which is mostly overhead");
+        warnings.push(warning(flow, (1, 1), message, "do several things in one task"));
+    }
+    warnings
+}
 
 /// What could be better about a flow: warnings, not errors, in the order of the file.
 #[must_use]

@@ -161,6 +161,20 @@ fn a_definition_from_a_script_is_the_same_as_in_yaml_and_its_faults_stand_at_its
 }
 
 #[test]
+fn tasks_of_the_wrong_size_are_told_by_how_long_they_took() {
+    let text: String = (0..30).map(|n| format!("  t{n}: {{shell: x}}\n")).collect();
+    let flow = Flow::parse("f.yaml", &format!("flow: f\ntasks:\n{text}"), &project()).unwrap();
+    let took = |seconds: [i64; 3]| seconds.map(jiff::SignedDuration::from_secs).to_vec();
+    let mut durations: std::collections::BTreeMap<_, _> = (0..25).map(|n| (format!("t{n}"), took([0, 0, 9]))).collect();
+    durations.insert("t28".to_owned(), took([7_200, 10_800, 60]));
+    durations.insert("t29".to_owned(), took([3_600, 3_600, 90_000]));
+    let found: Vec<String> = mulgil_flow::lint_sizes(&flow, &durations).iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(found.join("\n"), @"");
+    durations.retain(|name, _| name.len() == 2);
+    assert_eq!(mulgil_flow::lint_sizes(&flow, &durations), []);
+}
+
+#[test]
 fn a_template_that_is_one_expression_keeps_its_type() {
     let flow = Flow::parse("f.yaml", "flow: f\nparams: {n: 3, s: x}\ntasks: {a: {shell: x}}", &project()).unwrap();
     let key = mulgil_flow::RunKey::new(&flow, None, &flow.default_params());

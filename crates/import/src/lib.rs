@@ -1,6 +1,6 @@
 //! Importers: what other workflow managers have as text becomes flows, with a report that hides nothing.
 //!
-//! Pure: text in, flows and findings out. [`crontab`] and [`digdag`] read their files; [`recorded`] reads what the stubs
+//! Pure: text in, flows and findings out. [`crontab`], [`digdag`] and [`oozie`] read their files; [`recorded`] reads what the stubs
 //! of Airflow and Luigi have recorded while the user's own Python ran the file.
 //!
 //! - Every construct that was met is a [`Finding`]: imported, approximated (with what is different), or missing (with what to do).
@@ -10,6 +10,7 @@
 pub mod crontab;
 pub mod digdag;
 mod draft;
+pub mod oozie;
 pub mod recorded;
 mod report;
 mod shell;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use mulgil_flow::{Flow, Project};
-use mulgil_import::{Import, Outcome, crontab, digdag, recorded};
+use mulgil_import::{Import, Outcome, crontab, digdag, oozie, recorded};
 
 fn fixture(name: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
@@ -47,6 +47,13 @@ fn digdags_workflows() {
 }
 
 #[test]
+fn oozies_workflow_and_coordinator() {
+    let (workflow, coordinator) = (fixture("workflow.xml"), fixture("coordinator.xml"));
+    assert!(oozie::is_coordinator(&coordinator) && !oozie::is_coordinator(&workflow));
+    insta::assert_snapshot!(shown(&oozie::import("workflow.xml", &workflow, Some(("coordinator.xml", &coordinator)))));
+}
+
+#[test]
 fn recordings_of_airflow() {
     let recording = serde_json::from_str(&fixture("airflow_recording.json")).unwrap();
     insta::assert_snapshot!(shown(&recorded::import("dags/sales.py", &recording)));
@@ -57,6 +64,13 @@ fn files_that_are_none_of_it_are_findings() {
     for text in ["", "a: [", "- 1", "+a: 1", "\u{0}", "+a:\n  loop>: 99999999999\n  _do: {+b: {sh>: x}}\n"] {
         let import = digdag::import("x.dig", text);
         assert!(!import.findings.is_empty(), "{text:?}");
+        assert!(import.coverage().missing > 0, "{text:?}");
+        shown(&import);
+    }
+    for text in
+        ["", "<a", "<a/>", "<workflow-app/>", "<workflow-app name='x'><start to='y'/></workflow-app>", "<a>&x;</b>"]
+    {
+        let import = oozie::import("x.xml", text, Some(("y.xml", text)));
         assert!(import.coverage().missing > 0, "{text:?}");
         shown(&import);
     }

@@ -1,9 +1,16 @@
 //! `mulgil flow lint`: everything that is wrong with a project's files, and what could be better, without a server.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
+use jiff::SignedDuration;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
+use mulgil_flow::Diagnostic;
+use mulgil_history::History;
+use mulgil_history::read::RunQuery;
+use mulgil_history::sqlite::SqliteHistory;
+use mulgil_sched::status::AttemptStatus;
 use mulgil_server::folder::Folder;
 use serde_json::json;
 
@@ -22,8 +29,11 @@ struct Finding {
 }
 
 /// Checks the whole project, or says only what is found in `files`. Errors make it fail; advice does not.
-pub(crate) fn execute(arguments: &Arguments, files: &[PathBuf]) -> Result<Exit> {
-    let mut findings = check(&arguments.project)?;
+pub(crate) async fn execute(arguments: &Arguments, files: &[PathBuf]) -> Result<Exit> {
+    let folder = Folder::read(&arguments.project)?;
+    let mut findings = check(&arguments.project, &folder);
+    findings.extend(sizes(&arguments.project, &folder).await?);
+    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
     if !files.is_empty() {
         findings.retain(|finding| {
             files.iter().any(|file| file.ends_with(&finding.file) || Path::new(&finding.file).ends_with(file))
@@ -35,8 +45,45 @@ pub(crate) fn execute(arguments: &Arguments, files: &[PathBuf]) -> Result<Exit> 
     Ok(if errors == 0 { Exit::Done } else { Exit::Failed })
 }
 
-fn check(project: &Path) -> Result<Vec<Finding>> {
-    let folder = Folder::read(project)?;
+/// How many of a flow's latest runs say how long its tasks take.
+const RUNS_LOOKED_AT: u32 = 20;
+
+/// Advice from the history, where there is one in a file.
+async fn sizes(project: &Path, folder: &Folder) -> Result<Vec<Finding>> {
+    let path = project.join(&folder.project.history);
+    if !path.is_file() {
+        return Ok(Vec::new());
+    }
+    let history = SqliteHistory::open(&path).await?;
+    let mut findings = Vec::new();
+    for source in &folder.flows {
+        let query = RunQuery { flow: Some(source.flow.name.clone()), limit: RUNS_LOOKED_AT, ..RunQuery::default() };
+        let mut durations: BTreeMap<String, Vec<SignedDuration>> = BTreeMap::new();
+        for run in history.runs(&query).await? {
+            let attempts = history.run(run.id).await?.map(|detail| detail.attempts).unwrap_or_default();
+            for attempt in attempts.into_iter().filter(|attempt| attempt.status == AttemptStatus::Succeeded) {
+                if let (Some(from), Some(to)) = (attempt.started_at, attempt.ended_at) {
+                    durations.entry(attempt.task).or_default().push(to.duration_since(from));
+                }
+            }
+        }
+        findings.extend(mulgil_flow::lint_sizes(&source.flow, &durations).into_iter().map(advice));
+    }
+    Ok(findings)
+}
+
+fn advice(advice: Diagnostic) -> Finding {
+    Finding {
+        file: advice.file,
+        line: advice.line,
+        column: advice.column,
+        kind: "advice",
+        message: advice.message,
+        remedy: advice.remedy,
+    }
+}
+
+fn check(project: &Path, folder: &Folder) -> Vec<Finding> {
     let options = ConnectorsOptions {
         project_dir: project.to_owned(),
         lake_dir: project.join(&folder.project.lake),
@@ -58,17 +105,9 @@ fn check(project: &Path) -> Result<Vec<Finding>> {
         })
         .collect();
     for source in &folder.flows {
-        findings.extend(mulgil_flow::lint(&source.flow).into_iter().map(|advice| Finding {
-            file: advice.file,
-            line: advice.line,
-            column: advice.column,
-            kind: "advice",
-            message: advice.message,
-            remedy: advice.remedy,
-        }));
+        findings.extend(mulgil_flow::lint(&source.flow).into_iter().map(advice));
     }
-    findings.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-    Ok(findings)
+    findings
 }
 
 fn print(findings: &[Finding], format: Format) -> Result<()> {

@@ -151,7 +151,6 @@ fn a_broken_script_stops_only_itself_and_says_where() {
     assert_eq!(
         found,
         [
-            "flows/checked.py:5: task a does nothing",
             "flows/checked.py:5: unknown key in the task: shel",
             "flows/exits.py:2: SystemExit: 3",
             "flows/missing.py:2: ModuleNotFoundError: No module named 'no_such_module'",
