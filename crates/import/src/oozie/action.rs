@@ -61,8 +61,7 @@ impl Reader {
         let retries = self.retries(node);
         self.error_way(name, node);
         let env: BTreeMap<String, String> = safe.env;
-        let made = self.draft.task(name, needs, json!({"shell": safe.command, "env": env, "retries": retries}));
-        made
+        self.draft.task(name, needs, json!({"shell": safe.command, "env": env, "retries": retries}))
     }
 
     fn retries(&mut self, node: &Element) -> Value {

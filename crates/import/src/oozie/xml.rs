@@ -71,14 +71,16 @@ pub(super) fn parse(text: &str) -> Result<Element, (u32, String)> {
             Event::Text(piece) => add(&mut open, &String::from_utf8_lossy(&piece)),
             Event::CData(piece) => add(&mut open, &String::from_utf8_lossy(&piece)),
             Event::GeneralRef(name) => {
-                let letter = name.resolve_char_ref().ok().flatten().or_else(|| match name.as_ref() {
+                let bytes: &[u8] = &name;
+                let named = match bytes {
                     b"lt" => Some('<'),
                     b"gt" => Some('>'),
                     b"amp" => Some('&'),
                     b"quot" => Some('"'),
                     b"apos" => Some('\''),
                     _ => None,
-                });
+                };
+                let letter = name.resolve_char_ref().ok().flatten().or(named);
                 add(&mut open, &letter.map(String::from).unwrap_or_default());
             }
             Event::Eof => break,
