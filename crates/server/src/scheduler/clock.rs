@@ -1,11 +1,20 @@
 //! The scheduler's clock, passed in so that tests can bring their own.
 
+use std::time::Duration;
+
+use async_trait::async_trait;
 use jiff::Timestamp;
 
-/// Tells the time.
+/// Tells the time, and lets it pass.
+#[async_trait]
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Returns when so much time has passed.
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
 }
 
 /// The machine's clock.

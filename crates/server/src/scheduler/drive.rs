@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::batch::{Batch, Now};
+use super::change::Change;
 use super::clock::Clock;
 use super::error::SchedulerError;
 use super::event::Event;
@@ -45,29 +46,7 @@ pub async fn start(
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (changes, _) = broadcast::channel(CHANGES_MAX);
     let handle = SchedulerHandle { events, changes: changes.clone() };
-    let admission = admission_of(&options.project);
-    let mut scheduler = Scheduler {
-        history,
-        clock,
-        options,
-        changes,
-        flows: BTreeMap::new(),
-        versions: HashMap::new(),
-        runs: HashMap::new(),
-        backfills: HashMap::new(),
-        paused: Default::default(),
-        admission,
-        seats: BTreeMap::new(),
-        leases: HashMap::new(),
-        timers: Default::default(),
-        fired: HashMap::new(),
-        draining: false,
-        last_run: 0,
-        last_backfill: 0,
-        last_epoch: 0,
-        last_seat: 0,
-        batch: Batch::default(),
-    };
+    let mut scheduler = Scheduler::new(history, clock, options, changes);
     scheduler.recover(flows).await?;
     let ended = tokio::spawn(scheduler.run(queue));
     Ok((handle, ended))
@@ -83,14 +62,40 @@ fn admission_of(project: &Project) -> Admission {
 }
 
 impl Scheduler {
+    /// A loop that knows nothing yet: see [`Scheduler::recover`].
+    pub(super) fn new(
+        history: Arc<dyn History>,
+        clock: Arc<dyn Clock>,
+        options: SchedulerOptions,
+        changes: broadcast::Sender<Change>,
+    ) -> Self {
+        Self {
+            history,
+            clock,
+            admission: admission_of(&options.project),
+            options,
+            changes,
+            flows: BTreeMap::new(),
+            versions: HashMap::new(),
+            runs: HashMap::new(),
+            backfills: HashMap::new(),
+            paused: Default::default(),
+            seats: BTreeMap::new(),
+            leases: HashMap::new(),
+            timers: Default::default(),
+            fired: HashMap::new(),
+            draining: false,
+            last_run: 0,
+            last_backfill: 0,
+            last_epoch: 0,
+            last_seat: 0,
+            batch: Batch::default(),
+        }
+    }
+
     async fn run(mut self, mut queue: mpsc::Receiver<Event>) -> Result<(), SchedulerError> {
         loop {
-            self.give_out(self.clock.now());
-            self.store().await?;
-            if !self.batch.writes.is_empty() {
-                // An order found no worker: it is given to another.
-                continue;
-            }
+            self.settle().await?;
             tokio::select! {
                 event = queue.recv() => {
                     // Every handle is gone: nobody will ever ask again.
@@ -101,14 +106,26 @@ impl Scheduler {
                         return Ok(());
                     }
                 }
-                () = until(self.next_due()) => {}
+                () = until(self.clock.as_ref(), self.next_due()) => {}
             }
             self.fire_timers().await?;
         }
     }
 
+    /// Gives out what can be given and stores what that decides, until there is nothing more to do.
+    pub(super) async fn settle(&mut self) -> Result<(), SchedulerError> {
+        loop {
+            self.give_out(self.clock.now());
+            self.store().await?;
+            // An order that found no worker is given to another.
+            if self.batch.writes.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Takes this event and all that wait behind it. Returns whom to tell if one of them ends the loop.
-    async fn turn(
+    pub(super) async fn turn(
         &mut self,
         first: Event,
         queue: &mut mpsc::Receiver<Event>,
@@ -132,12 +149,12 @@ impl Scheduler {
     }
 
     /// When the next timer is due, as a time to sleep.
-    fn next_due(&self) -> Option<Duration> {
+    pub(super) fn next_due(&self) -> Option<Duration> {
         let (at, _) = self.timers.first()?;
         Some(self.clock.now().duration_until(*at).max(SignedDuration::ZERO).unsigned_abs())
     }
 
-    async fn fire_timers(&mut self) -> Result<(), SchedulerError> {
+    pub(super) async fn fire_timers(&mut self) -> Result<(), SchedulerError> {
         let now = self.clock.now();
         while let Some((at, timer)) = self.timers.first().cloned()
             && at <= now
@@ -164,7 +181,7 @@ impl Scheduler {
                 return Err(error.into());
             }
             tracing::warn!(%error, ?pause, "the history cannot be written now; trying again");
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
             pause = (pause * 2).min(STORE_AGAIN_MAX);
         }
         for (seat, order) in std::mem::take(&mut self.batch.orders) {
@@ -206,9 +223,9 @@ impl Scheduler {
     }
 }
 
-async fn until(sleep: Option<Duration>) {
+async fn until(clock: &dyn Clock, sleep: Option<Duration>) {
     match sleep {
-        Some(sleep) => tokio::time::sleep(sleep).await,
+        Some(sleep) => clock.sleep(sleep).await,
         None => std::future::pending().await,
     }
 }

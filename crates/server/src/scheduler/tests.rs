@@ -11,3 +11,4 @@ mod kill;
 mod python;
 mod runs;
 mod schedule;
+mod simulation;

@@ -1,0 +1,58 @@
+//! A deterministic simulation, after the habit of FoundationDB and TigerBeetle: the real scheduler in a world where time is a number.
+//!
+//! Workers sit behind a network that loses, doubles and delays messages; commits fail, or succeed and lose their answer; the
+//! clock jumps; the process dies at any moment, also in the middle of a commit; people trigger, cancel, re-run, back-fill,
+//! pause and change definitions all the time. A checker watches every commit and every piece of work (see [`check`]). One
+//! seed is one world: `MULGIL_SEED=17` repeats that of a failure, `MULGIL_SEEDS=5000` goes through so many.
+
+mod check;
+mod flows;
+mod node;
+mod people;
+mod random;
+mod store;
+mod world;
+
+use std::time::Instant;
+
+use world::World;
+
+/// Worlds of a usual run: some seconds of a debug build.
+const SEEDS: u64 = 300;
+
+fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+#[test]
+fn whatever_goes_wrong_no_run_is_lost_and_nothing_runs_twice_under_one_lease() {
+    let seeds = match number("MULGIL_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("MULGIL_SEEDS").unwrap_or(SEEDS),
+    };
+    let (begun, worlds) = (Instant::now(), seeds.end - seeds.start);
+    let mut total = check::Tally::default();
+    for seed in seeds {
+        let mut world = World::new(seed);
+        world.live();
+        let violations = world.violations();
+        assert!(violations.is_empty(), "MULGIL_SEED={seed}: {}\n{}", violations.join("\n"), world.story());
+        total.add(world.tally());
+    }
+    println!("{worlds} worlds in {:.1} s: {total:?}", begun.elapsed().as_secs_f64());
+    if worlds >= SEEDS {
+        total.assert_everything_happened();
+    }
+}
+
+#[test]
+fn a_seed_is_one_world() {
+    for seed in [3, 11] {
+        let story = |seed| {
+            let mut world = World::new(seed);
+            world.live();
+            world.story()
+        };
+        assert_eq!(story(seed), story(seed), "MULGIL_SEED={seed}");
+    }
+}

@@ -1,0 +1,228 @@
+//! What must hold in every world, checked at every commit, at every piece of work, and at the end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use mulgil_flow::Flow;
+use mulgil_history::write::{NewLease, RunChange, Write};
+use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+
+use super::flows::project;
+use super::store::{Stored, StoredRun};
+
+/// Watches a world, and puts down what must not be.
+#[derive(Default)]
+pub(super) struct Checker {
+    flows: BTreeMap<String, Arc<Flow>>,
+    last_epoch: i64,
+    /// Work that has begun and that was done, by its lease's epoch.
+    begun: BTreeMap<i64, AttemptId>,
+    done: BTreeSet<i64>,
+    /// How often a task that is not idempotent may begin: once, and once more for each confirmed re-run.
+    allowed: BTreeMap<(RunId, TaskIndex), u32>,
+    pub(super) violations: Vec<String>,
+    pub(super) tally: Tally,
+}
+
+/// How much of everything there was, so that a simulation in which nothing happens is seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) commits: u64,
+    pub(super) runs: u64,
+    pub(super) attempts: u64,
+    pub(super) lost: u64,
+    pub(super) timed_out: u64,
+    pub(super) retried: u64,
+    pub(super) cancelled: u64,
+    pub(super) backfills: u64,
+    pub(super) reruns: u64,
+    pub(super) deaths: u64,
+    pub(super) deaths_in_commit: u64,
+    pub(super) answers_lost: u64,
+    pub(super) fenced: u64,
+    pub(super) clock_jumps: u64,
+}
+
+impl Tally {
+    fn numbers(&mut self) -> [&mut u64; 14] {
+        [
+            &mut self.commits,
+            &mut self.runs,
+            &mut self.attempts,
+            &mut self.lost,
+            &mut self.timed_out,
+            &mut self.retried,
+            &mut self.cancelled,
+            &mut self.backfills,
+            &mut self.reruns,
+            &mut self.deaths,
+            &mut self.deaths_in_commit,
+            &mut self.answers_lost,
+            &mut self.fenced,
+            &mut self.clock_jumps,
+        ]
+    }
+
+    pub(super) fn add(&mut self, mut other: Self) {
+        for (mine, theirs) in self.numbers().into_iter().zip(other.numbers()) {
+            *mine += *theirs;
+        }
+    }
+
+    pub(super) fn assert_everything_happened(&mut self) {
+        let nothing = self.numbers().into_iter().any(|number| *number == 0);
+        assert!(!nothing, "something never happened, so it was not tested: {self:?}");
+    }
+}
+
+impl Checker {
+    fn fault(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+        if !holds {
+            self.violations.push(fault());
+        }
+    }
+
+    fn flow_of(&mut self, stored: &Stored, run: &StoredRun) -> Option<Arc<Flow>> {
+        let hash = &run.row.version;
+        if let Some(flow) = self.flows.get(hash) {
+            return Some(flow.clone());
+        }
+        let text = &stored.versions.get(hash)?.definition;
+        let flow = Arc::new(Flow::parse("flows/stored.yaml", text, &project()).ok()?);
+        self.flows.insert(hash.clone(), flow.clone());
+        Some(flow)
+    }
+
+    /// A commit: `stored` is what there is after it.
+    pub(super) fn committed(&mut self, stored: &Stored, writes: &[Write]) {
+        self.tally.commits += 1;
+        for write in writes {
+            match write {
+                Write::Run(run) => {
+                    self.tally.runs += 1;
+                    self.fault(stored.versions.contains_key(&run.version), || format!("run {} has no version", run.id));
+                }
+                Write::Lease(lease) => self.leased(stored, lease),
+                Write::RunStatus(change) => self.run_changed(stored, change),
+                Write::Task(change) => {
+                    self.tally.retried += u64::from(change.to == TaskStatus::Retrying);
+                    self.tally.cancelled += u64::from(change.to == TaskStatus::Cancelled);
+                }
+                Write::Attempt(change) => {
+                    self.tally.lost += u64::from(change.to == AttemptStatus::Lost);
+                    self.tally.timed_out += u64::from(change.to == AttemptStatus::TimedOut);
+                }
+                Write::Backfill(_) => self.tally.backfills += 1,
+                _ => {}
+            }
+        }
+        self.pools(stored);
+    }
+
+    fn leased(&mut self, stored: &Stored, lease: &NewLease) {
+        self.tally.attempts += 1;
+        let (epoch, last) = (lease.epoch, self.last_epoch);
+        self.fault(epoch > last, || format!("{} got the epoch {epoch} after {last}", lease.attempt));
+        self.last_epoch = epoch;
+        let Some(run) = stored.runs.get(&lease.attempt.run) else { return };
+        let Some(flow) = self.flow_of(stored, run) else { return };
+        let Some(task) = flow.tasks.get(lease.attempt.task as usize) else { return };
+        for need in &task.needs {
+            let met = run.tasks.iter().any(|state| state.name == *need && state.status == TaskStatus::Succeeded);
+            self.fault(met, || format!("{} was leased before {need} had succeeded", lease.attempt));
+        }
+    }
+
+    fn run_changed(&mut self, stored: &Stored, change: &RunChange) {
+        let Some(run) = stored.runs.get(&change.run) else { return };
+        if change.to.is_terminal() {
+            let open = run.tasks.iter().find(|task| !task.status.is_terminal());
+            self.fault(open.is_none(), || format!("run {} ended while {open:?} had not", change.run));
+            let all = run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded);
+            let right = (change.to == RunStatus::Succeeded) == all;
+            self.fault(right, || format!("run {} is {}, its tasks are {:?}", change.run, change.to, run.tasks));
+        }
+        if change.to != RunStatus::Running {
+            return;
+        }
+        let active = stored.runs.values().filter(|run| run.row.status.is_active());
+        let of_flow = active.clone().filter(|other| other.row.flow == run.row.flow).count();
+        let limit = self.flow_of(stored, run).and_then(|flow| flow.concurrency);
+        self.fault(limit.is_none_or(|limit| of_flow <= limit as usize), || {
+            format!("{of_flow} runs of {} are active, {limit:?} may be", run.row.flow)
+        });
+        if let Some(backfill) = run.row.backfill.and_then(|id| stored.backfills.get(&id)) {
+            let of_backfill = active.filter(|other| other.row.backfill == Some(backfill.id)).count();
+            let fits = of_backfill <= backfill.concurrency as usize;
+            self.fault(fits, || format!("{of_backfill} runs of backfill {} are active", backfill.id));
+        }
+    }
+
+    /// Live leases never exceed the slots of their pool.
+    fn pools(&mut self, stored: &Stored) {
+        let mut used: BTreeMap<String, u32> = BTreeMap::new();
+        for run in stored.runs.values().filter(|run| !run.row.status.is_terminal()) {
+            let Some(flow) = self.flow_of(stored, run) else { continue };
+            for attempt in run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal()) {
+                if let Some(task) = flow.tasks.get(attempt.row.task_index as usize) {
+                    *used.entry(task.pool.clone()).or_default() += 1;
+                }
+            }
+        }
+        for (pool, used) in used {
+            let slots = project().pools.get(&pool).copied().unwrap_or(0);
+            self.fault(used <= slots, || format!("{used} leases are live in pool {pool}, which has {slots} slots"));
+        }
+    }
+
+    /// A person has confirmed that these tasks run again.
+    pub(super) fn rerun(&mut self, run: RunId, tasks: impl IntoIterator<Item = TaskIndex>) {
+        self.tally.reruns += 1;
+        for task in tasks {
+            *self.allowed.entry((run, task)).or_insert(1) += 1;
+        }
+    }
+
+    /// A worker begins the work of a lease.
+    pub(super) fn work_begins(&mut self, attempt: AttemptId, epoch: i64, idempotent: bool) {
+        let before = self.begun.insert(epoch, attempt);
+        self.fault(before.is_none(), || format!("{attempt} began twice under the epoch {epoch}"));
+        if !idempotent {
+            let place = (attempt.run, attempt.task);
+            let times = self.begun.values().filter(|other| (other.run, other.task) == place).count();
+            let allowed = self.allowed.get(&place).copied().unwrap_or(1);
+            self.fault(times <= allowed as usize, || {
+                format!("{attempt} is not idempotent and began {times} times, {allowed} were asked for")
+            });
+        }
+    }
+
+    /// The work of a lease is done.
+    pub(super) fn work_ends(&mut self, epoch: i64) {
+        self.done.insert(epoch);
+    }
+
+    /// The end of the world: every run has ended, what succeeded was done, and of each schedule every slot has its run.
+    pub(super) fn end(&mut self, stored: &Stored, slots: &BTreeMap<String, usize>) {
+        for (id, run) in &stored.runs {
+            let status = run.row.status;
+            self.fault(status.is_terminal(), || format!("run {id} of {} is {status} for ever", run.row.flow));
+            for attempt in run.attempts.values().filter(|attempt| attempt.row.status == AttemptStatus::Succeeded) {
+                let done = self.done.contains(&attempt.epoch);
+                self.fault(done, || format!("run {id}: {} succeeded and did nothing", attempt.row.task));
+            }
+        }
+        for (id, backfill) in &stored.backfills {
+            let open = backfill.status == mulgil_history::write::BackfillStatus::Running;
+            self.fault(!open, || format!("backfill {id} runs for ever"));
+        }
+        for (flow, expected) in slots {
+            let of_flow = stored.runs.values().map(|run| &run.row).filter(|row| row.flow == *flow);
+            let starts: Vec<_> = of_flow.filter(|row| row.params["n"] == 0).filter_map(|row| row.interval_start).collect();
+            let distinct: BTreeSet<_> = starts.iter().collect();
+            self.fault(distinct.len() == starts.len(), || format!("{flow} ran a slot twice: {starts:?}"));
+            self.fault(distinct.len() == *expected, || format!("{flow} ran {} of {expected} slots", distinct.len()));
+        }
+    }
+}

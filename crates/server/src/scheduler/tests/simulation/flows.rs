@@ -1,0 +1,67 @@
+//! The flows of a world: a few small graphs, some with a schedule, limits, retries, tasks that must not run twice.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use mulgil_flow::{Flow, Project};
+
+use super::random::Random;
+use crate::scheduler::FlowSource;
+
+/// When a world begins.
+pub(super) const BEGINNING: &str = "2026-01-01T00:00:00Z";
+/// Slots of each schedule: half an hour each.
+pub(super) const SLOTS: usize = 12;
+
+const PROJECT: &str = "pools: {default: 3, narrow: 1}";
+
+/// The project of every world.
+pub(super) fn project() -> Project {
+    Project::parse("mulgil.yaml", PROJECT).unwrap()
+}
+
+/// The texts of a world's flows. Each has a marker, `MARK`, which another version replaces.
+pub(super) fn texts(random: &mut Random) -> Vec<String> {
+    let count = random.between(2, 4);
+    (0..count).map(|number| text(number, random)).collect()
+}
+
+fn text(number: i64, random: &mut Random) -> String {
+    let mut text = format!("flow: f{number}\ndescription: MARK\nparams: {{n: 0}}\n");
+    if random.chance(60) {
+        writeln!(
+            text,
+            "schedule: {{every: 30m, start: '{BEGINNING}', end: '2026-01-01T06:00:00Z', catchup: all}}"
+        )
+        .unwrap();
+    }
+    if random.chance(40) {
+        writeln!(text, "concurrency: {}", random.between(1, 2)).unwrap();
+    }
+    text.push_str("tasks:\n");
+    for task in 0..random.between(1, 6) {
+        let needs: Vec<String> = (0..task).filter(|_| random.chance(35)).map(|need| format!("t{need}")).collect();
+        write!(text, "  t{task}: {{shell: 'true', needs: [{}]", needs.join(", ")).unwrap();
+        if random.chance(25) {
+            text.push_str(", idempotent: false");
+        } else if random.chance(50) {
+            write!(text, ", retries: {{limit: {}, delay: {}s}}", random.between(1, 3), random.between(1, 200)).unwrap();
+        }
+        if random.chance(30) {
+            write!(text, ", timeout: {}s", random.between(20, 300)).unwrap();
+        }
+        if random.chance(30) {
+            text.push_str(", pool: narrow");
+        }
+        text.push_str("}\n");
+    }
+    text
+}
+
+/// A text as the scheduler takes it, in one of its versions.
+pub(super) fn source(text: &str, version: u64) -> FlowSource {
+    let text = text.replace("MARK", &format!("version {version}"));
+    let flow = Flow::parse("flows/simulated.yaml", &text, &project());
+    let flow = flow.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
+    FlowSource { flow: Arc::new(flow), text }
+}

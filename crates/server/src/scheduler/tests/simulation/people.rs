@@ -1,0 +1,186 @@
+//! What people do, and what breaks.
+
+use std::collections::BTreeMap;
+
+use mulgil_flow::backfill::{Order, Which};
+use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::rerun::RerunScope;
+use tokio::sync::oneshot;
+
+use super::flows;
+use super::store::Trouble;
+use super::world::{Happening, SECOND, World};
+use crate::scheduler::event::{Command, Event, Reply};
+use crate::scheduler::{BackfillRequest, RerunRequest, SchedulerError, TriggerRequest};
+
+const MINUTE: i64 = 60 * SECOND;
+
+impl World {
+    /// Somebody does something, or something breaks; and so on until the troubled time is over.
+    pub(super) fn act(&mut self) {
+        if !self.troubled() {
+            return self.mend();
+        }
+        match self.random.below(24) {
+            0..=5 => self.trigger(),
+            6 | 7 => self.cancel(),
+            8..=10 => self.rerun(),
+            11 | 12 => self.backfill(),
+            13 => self.cancel_backfill(),
+            14 | 15 => self.pause(),
+            16 => self.reload(),
+            17 => self.cut_off(),
+            18 => self.jump(),
+            19 => self.die("killed"),
+            20 => {
+                let times = self.random.between(1, 4) as u32;
+                self.history.trouble(Trouble::Full(times));
+            }
+            21 => self.break_commit(Trouble::AnswerLost),
+            22 => self.break_commit(Trouble::DiesBefore),
+            _ => self.break_commit(Trouble::DiesAfter),
+        }
+        let pause = if self.random.chance(70) { SECOND * 20 } else { 25 * MINUTE };
+        let pause = self.random.between(1, pause);
+        self.plan(pause, Happening::Act);
+    }
+
+    /// Everything works again, and nothing is paused: what is open has to come to its end.
+    fn mend(&mut self) {
+        self.history.trouble(Trouble::None);
+        self.set_clock(0);
+        for number in 0..self.texts.len() {
+            self.ask_for(|reply| Command::SetPaused(format!("f{number}"), false, reply));
+        }
+        // A process that is down just now was asked in vain.
+        if self.nodes.is_empty() {
+            self.plan(MINUTE, Happening::Act);
+        } else {
+            self.turn(None);
+        }
+    }
+
+    /// Gives a command; the answer, if it came.
+    fn ask_for<T>(&mut self, command: impl FnOnce(Reply<T>) -> Command) -> Option<Result<T, SchedulerError>> {
+        let (reply, mut answer) = oneshot::channel();
+        self.turn(Some(Event::Command(command(reply))));
+        answer.try_recv().ok()
+    }
+
+    fn some_flow(&mut self) -> String {
+        format!("f{}", self.random.below(self.texts.len() as u64))
+    }
+
+    fn trigger(&mut self) {
+        let flow = self.some_flow();
+        let number = self.random.below(40);
+        let params = BTreeMap::from([("n".to_owned(), number.into())]);
+        self.tell(format_args!("trigger {flow} with {number}"));
+        self.ask_for(|reply| Command::Trigger(TriggerRequest { flow, params, ..TriggerRequest::default() }, reply));
+    }
+
+    fn some_run(&mut self, ended: bool) -> Option<RunId> {
+        let runs: Vec<RunId> = self.history.look(|stored, _| {
+            let fitting = stored.runs.iter().filter(|(_, run)| run.row.status.is_terminal() == ended);
+            fitting.map(|(id, _)| *id).collect()
+        });
+        self.random.one_of(&runs).copied()
+    }
+
+    fn cancel(&mut self) {
+        if let Some(run) = self.some_run(false) {
+            self.tell(format_args!("cancel run {run}"));
+            self.ask_for(|reply| Command::CancelRun(run, reply));
+        }
+    }
+
+    fn rerun(&mut self) {
+        let Some(run) = self.some_run(true) else { return };
+        let scope = if self.random.chance(70) { RerunScope::Failed } else { RerunScope::All };
+        let confirmed = self.random.chance(60);
+        self.tell(format_args!("re-run {run}: {scope:?}, confirmed: {confirmed}"));
+        self.confirm(run);
+        let request = RerunRequest { run, scope, confirmed };
+        self.ask_for(|reply| Command::Rerun(request, reply));
+    }
+
+    /// Whatever becomes of the question: from now on each task of the run may begin once more. (The answer may be lost
+    /// with the process after the re-run was stored.)
+    fn confirm(&mut self, run: RunId) {
+        self.history.look(|stored, checker| {
+            let tasks = stored.runs.get(&run).into_iter().flat_map(|run| run.tasks.iter().map(|task| task.index));
+            checker.rerun(run, tasks);
+        });
+    }
+
+    fn backfill(&mut self) {
+        let flow = self.some_flow();
+        let which = *self.random.one_of(&[Which::Missing, Which::Failed, Which::All]).unwrap();
+        let day = jiff::civil::date(2026, 1, 1);
+        let request = BackfillRequest {
+            flow: flow.clone(),
+            from: day,
+            to: day,
+            concurrency: Some(self.random.between(1, 3) as u32),
+            which,
+            order: if self.random.chance(50) { Order::NewestFirst } else { Order::default() },
+            params: BTreeMap::new(),
+            retries: self.random.chance(50),
+            confirmed: self.random.chance(50),
+        };
+        self.tell(format_args!("backfill {flow}: {which:?}"));
+        let of_flow: Vec<RunId> = self.history.look(|stored, _| {
+            stored.runs.iter().filter(|(_, run)| run.row.flow == flow).map(|(id, _)| *id).collect()
+        });
+        of_flow.into_iter().for_each(|run| self.confirm(run));
+        self.ask_for(|reply| Command::StartBackfill(request, reply));
+    }
+
+    fn cancel_backfill(&mut self) {
+        let all: Vec<BackfillId> = self.history.look(|stored, _| stored.backfills.keys().copied().collect());
+        if let Some(backfill) = self.random.one_of(&all).copied() {
+            self.tell(format_args!("cancel backfill {backfill}"));
+            self.ask_for(|reply| Command::CancelBackfill(backfill, reply));
+        }
+    }
+
+    fn pause(&mut self) {
+        let (flow, paused) = (self.some_flow(), self.random.chance(50));
+        self.tell(format_args!("{flow}: paused: {paused}"));
+        self.ask_for(|reply| Command::SetPaused(flow, paused, reply));
+    }
+
+    fn reload(&mut self) {
+        self.version += 1;
+        self.tell(format_args!("version {} of the definitions", self.version));
+        let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
+        self.ask_for(|reply| Command::Reload(sources, reply));
+    }
+
+    fn cut_off(&mut self) {
+        let lasts = self.random.between(SECOND, 3 * MINUTE);
+        let until = self.time() + lasts;
+        let number = self.random.below(self.nodes.len().max(1) as u64) as usize;
+        if let Some(node) = self.nodes.get_mut(number) {
+            node.cut_off_until = until;
+            self.tell(format_args!("worker {number} is cut off for {} s", lasts / SECOND));
+        }
+    }
+
+    fn jump(&mut self) {
+        let error = if self.random.chance(30) { 0 } else { self.random.between(-40 * MINUTE, 40 * MINUTE) };
+        self.tell(format_args!("the clock is wrong by {} s", error / SECOND));
+        self.history.look(|_, checker| checker.tally.clock_jumps += 1);
+        self.set_clock(error);
+        self.turn(None);
+    }
+
+    fn break_commit(&mut self, trouble: Trouble) {
+        self.tell(format_args!("the next commit: {trouble:?}"));
+        self.history.look(|_, checker| match trouble {
+            Trouble::AnswerLost => checker.tally.answers_lost += 1,
+            _ => checker.tally.deaths_in_commit += 1,
+        });
+        self.history.trouble(trouble);
+    }
+}

@@ -1,0 +1,365 @@
+//! A history in memory that keeps the contract of [`History`], and fails when it is told to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use mulgil_history::read::{
+    AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, RunCounts, RunDetail, RunQuery, RunRow,
+    TaskRow,
+};
+use mulgil_history::write::{BackfillStatus, FlowVersion, NewRun, Trigger, Write};
+use mulgil_history::{History, HistoryError};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
+use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+
+use super::check::Checker;
+
+/// What happens to the next commits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Trouble {
+    #[default]
+    None,
+    /// So many are refused, for want of room.
+    Full(u32),
+    /// The next is stored, but its answer is lost.
+    AnswerLost,
+    /// The process dies before the next is stored.
+    DiesBefore,
+    /// The process dies after the next is stored.
+    DiesAfter,
+}
+
+#[derive(Default)]
+pub(super) struct MemoryHistory {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    stored: Stored,
+    trouble: Trouble,
+    checker: Checker,
+}
+
+/// Everything stored.
+#[derive(Clone, Default)]
+pub(super) struct Stored {
+    pub(super) versions: BTreeMap<String, FlowVersion>,
+    pub(super) runs: BTreeMap<RunId, StoredRun>,
+    keys: BTreeMap<(String, String), RunId>,
+    pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
+    paused: BTreeSet<String>,
+}
+
+#[derive(Clone)]
+pub(super) struct StoredRun {
+    pub(super) row: RunRow,
+    pub(super) tasks: Vec<TaskRow>,
+    pub(super) attempts: BTreeMap<(TaskIndex, u32), StoredAttempt>,
+}
+
+#[derive(Clone)]
+pub(super) struct StoredAttempt {
+    pub(super) row: AttemptRow,
+    pub(super) epoch: i64,
+    expires: Timestamp,
+}
+
+impl MemoryHistory {
+    pub(super) fn trouble(&self, trouble: Trouble) {
+        self.inner.lock().unwrap().trouble = trouble;
+    }
+
+    /// Looks at what is stored, and at the checker.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Stored, &mut Checker) -> T) -> T {
+        let inner = &mut *self.inner.lock().unwrap();
+        look(&inner.stored, &mut inner.checker)
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Stored) -> T) -> T {
+        read(&self.inner.lock().unwrap().stored)
+    }
+}
+
+impl Inner {
+    fn store(&mut self, writes: &[Write]) -> Result<(), HistoryError> {
+        let mut after = self.stored.clone();
+        writes.iter().try_for_each(|write| after.apply(write))?;
+        self.stored = after;
+        self.checker.committed(&self.stored, writes);
+        Ok(())
+    }
+}
+
+fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
+    HistoryError::Conflict { what: what.to_string(), expected: expected.to_string() }
+}
+
+impl Stored {
+    fn run(&mut self, run: RunId) -> Result<&mut StoredRun, HistoryError> {
+        self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))
+    }
+
+    fn attempt(&mut self, id: AttemptId) -> Result<&mut StoredAttempt, HistoryError> {
+        self.run(id.run)?.attempts.get_mut(&(id.task, id.attempt)).ok_or_else(|| conflict(id, "there"))
+    }
+
+    fn apply(&mut self, write: &Write) -> Result<(), HistoryError> {
+        match write {
+            Write::FlowVersion(version) => {
+                self.versions.entry(version.hash.clone()).or_insert_with(|| version.clone());
+            }
+            Write::Run(run) => self.new_run(run)?,
+            Write::RunStatus(change) => {
+                let row = &mut self.run(change.run)?.row;
+                if row.status != change.from {
+                    return Err(conflict(change.run, change.from));
+                }
+                row.status = change.to;
+                row.ended_at = change.to.is_terminal().then_some(change.at);
+            }
+            Write::Task(change) => {
+                let tasks = &mut self.run(change.run)?.tasks;
+                let task = tasks.get_mut(change.task as usize).filter(|task| task.status == change.from);
+                let task = task.ok_or_else(|| conflict(format!("task {}", change.task), change.from))?;
+                task.status = change.to;
+                (task.attempts, task.retries_used) = (change.attempts, change.retries_used);
+                (task.losses, task.not_before) = (change.losses, change.not_before);
+            }
+            Write::Lease(lease) => {
+                let task = self.run(lease.attempt.run)?.tasks.get(lease.attempt.task as usize);
+                let name = task.map(|task| task.name.clone()).ok_or_else(|| conflict(lease.attempt, "a task"))?;
+                let row = AttemptRow {
+                    task_index: lease.attempt.task,
+                    task: name,
+                    attempt: lease.attempt.attempt,
+                    status: AttemptStatus::Leased,
+                    owner: lease.owner.clone(),
+                    leased_at: lease.at,
+                    started_at: None,
+                    ended_at: None,
+                    error: None,
+                    log: lease.log.clone(),
+                };
+                let attempt = StoredAttempt { row, epoch: lease.epoch, expires: lease.expires };
+                let place = (lease.attempt.task, lease.attempt.attempt);
+                if self.run(lease.attempt.run)?.attempts.insert(place, attempt).is_some() {
+                    return Err(conflict(lease.attempt, "new"));
+                }
+            }
+            Write::Attempt(change) => {
+                let attempt = self.attempt(change.attempt)?;
+                if attempt.row.status != change.from || change.from.is_terminal() {
+                    return Err(conflict(change.attempt, change.from));
+                }
+                attempt.row.status = change.to;
+                attempt.row.error.clone_from(&change.error);
+            }
+            Write::Renew { attempt, epoch, expires } => {
+                let stored = self.attempt(*attempt)?;
+                if stored.epoch != *epoch || stored.row.status.is_terminal() {
+                    return Err(conflict(attempt, "live"));
+                }
+                stored.expires = *expires;
+            }
+            Write::Backfill(backfill) => {
+                let row = BackfillRow {
+                    id: backfill.id,
+                    flow: backfill.flow.clone(),
+                    from: backfill.from,
+                    to: backfill.to,
+                    concurrency: backfill.concurrency,
+                    which: backfill.which.clone(),
+                    newest_first: backfill.newest_first,
+                    status: BackfillStatus::Running,
+                    planned: backfill.planned,
+                    runs: RunCounts::default(),
+                    created_at: backfill.at,
+                    ended_at: None,
+                };
+                if self.backfills.insert(backfill.id, row).is_some() {
+                    return Err(conflict(backfill.id, "new"));
+                }
+            }
+            Write::RunBackfill { run, backfill, retries, .. } => {
+                let row = &mut self.run(*run)?.row;
+                (row.backfill, row.retries) = (Some(*backfill), *retries);
+            }
+            Write::BackfillStatus { backfill, from, to, .. } => {
+                let row = self.backfills.get_mut(backfill).filter(|row| row.status == *from);
+                row.ok_or_else(|| conflict(backfill, from.word()))?.status = *to;
+            }
+            Write::Paused { flow, paused, .. } => {
+                let _ = if *paused { self.paused.insert(flow.clone()) } else { self.paused.remove(flow) };
+            }
+        }
+        Ok(())
+    }
+
+    fn new_run(&mut self, run: &NewRun) -> Result<(), HistoryError> {
+        let task = |(index, name): (usize, &String)| TaskRow {
+            index: index as TaskIndex,
+            name: name.clone(),
+            status: TaskStatus::Waiting,
+            attempts: 0,
+            retries_used: 0,
+            losses: 0,
+            not_before: None,
+        };
+        let row = RunRow {
+            id: run.id,
+            flow: run.flow.clone(),
+            key: run.key.clone(),
+            name: run.name.clone(),
+            status: RunStatus::Queued,
+            version: run.version.clone(),
+            params: run.params.clone(),
+            interval_start: run.interval_start,
+            interval_end: run.interval_end,
+            trigger: run.trigger,
+            backfill: run.backfill,
+            retries: run.retries,
+            created_at: run.at,
+            started_at: None,
+            ended_at: None,
+        };
+        let tasks = run.tasks.iter().enumerate().map(task).collect();
+        let same = self.keys.insert((run.flow.clone(), run.key.clone()), run.id);
+        let stored = StoredRun { row, tasks, attempts: BTreeMap::new() };
+        match (same, self.runs.insert(run.id, stored)) {
+            (None, None) => Ok(()),
+            _ => Err(conflict(format!("run {} of {}", run.key, run.flow), "new")),
+        }
+    }
+
+    fn counted(&self, backfill: &BackfillRow) -> BackfillRow {
+        let mut row = backfill.clone();
+        for run in self.runs.values().filter(|run| run.row.backfill == Some(row.id)) {
+            match run.row.status {
+                RunStatus::Queued => row.runs.queued += 1,
+                RunStatus::Running | RunStatus::Cancelling => row.runs.running += 1,
+                RunStatus::Succeeded => row.runs.succeeded += 1,
+                RunStatus::Failed => row.runs.failed += 1,
+                RunStatus::Cancelled => row.runs.cancelled += 1,
+            }
+        }
+        row
+    }
+
+    fn memory(&self) -> Memory {
+        let open = self.runs.values().filter(|run| !run.row.status.is_terminal());
+        let live = |(id, run): (&RunId, &StoredRun)| -> Vec<LiveLease> {
+            let live = run.attempts.iter().filter(|(_, attempt)| !attempt.row.status.is_terminal());
+            live.map(|((task, number), attempt)| LiveLease {
+                attempt: AttemptId { run: *id, task: *task, attempt: *number },
+                status: attempt.row.status,
+                epoch: attempt.epoch,
+                owner: attempt.row.owner.clone(),
+                expires: attempt.expires,
+                process: None,
+            })
+            .collect()
+        };
+        let epochs = self.runs.values().flat_map(|run| run.attempts.values()).map(|attempt| attempt.epoch);
+        let running = self.backfills.values().filter(|backfill| backfill.status == BackfillStatus::Running);
+        Memory {
+            runs: open.map(|run| (run.row.clone(), run.tasks.clone())).collect(),
+            leases: self.runs.iter().flat_map(live).collect(),
+            backfills: running.map(|backfill| self.counted(backfill)).collect(),
+            paused: self.paused.iter().cloned().collect(),
+            last_run: self.runs.keys().next_back().map_or(0, |run| run.0),
+            last_backfill: self.backfills.keys().next_back().map_or(0, |backfill| backfill.0),
+            last_epoch: epochs.max().unwrap_or(0),
+        }
+    }
+}
+
+/// What the simulation never asks.
+fn not_asked<T>() -> Result<T, HistoryError> {
+    Err(HistoryError::Damaged("the simulation keeps no such thing".to_owned()))
+}
+
+#[async_trait]
+impl History for MemoryHistory {
+    async fn commit(&self, writes: &[Write]) -> Result<(), HistoryError> {
+        let inner = &mut *self.inner.lock().unwrap();
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let died = || HistoryError::Damaged("the process died".to_owned());
+        match std::mem::take(&mut inner.trouble) {
+            Trouble::None => inner.store(writes),
+            Trouble::Full(times) => {
+                inner.trouble = if times > 1 { Trouble::Full(times - 1) } else { Trouble::None };
+                Err(HistoryError::Full("no space left on device".to_owned()))
+            }
+            Trouble::AnswerLost => {
+                inner.store(writes)?;
+                Err(HistoryError::Full("the answer was lost".to_owned()))
+            }
+            Trouble::DiesBefore => Err(died()),
+            Trouble::DiesAfter => inner.store(writes).and_then(|()| Err(died())),
+        }
+    }
+
+    async fn memory(&self) -> Result<Memory, HistoryError> {
+        Ok(self.read(Stored::memory))
+    }
+
+    async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
+        Ok(self.read(|stored| stored.versions.get(hash).cloned()))
+    }
+
+    async fn runs(&self, _: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
+        not_asked()
+    }
+
+    async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError> {
+        let detail = |found: &StoredRun| RunDetail {
+            run: found.row.clone(),
+            tasks: found.tasks.clone(),
+            attempts: found.attempts.values().map(|attempt| attempt.row.clone()).collect(),
+        };
+        Ok(self.read(|stored| stored.runs.get(&run).map(detail)))
+    }
+
+    async fn run_named(&self, _: &str) -> Result<Option<RunId>, HistoryError> {
+        not_asked()
+    }
+
+    async fn runs_by_key(&self, flow: &str, keys: &[String]) -> Result<Vec<RunRow>, HistoryError> {
+        Ok(self.read(|stored| {
+            let ids = keys.iter().filter_map(|key| stored.keys.get(&(flow.to_owned(), key.clone())));
+            ids.filter_map(|id| stored.runs.get(id)).map(|run| run.row.clone()).collect()
+        }))
+    }
+
+    async fn grid(&self, _: &str, _: u32) -> Result<Grid, HistoryError> {
+        not_asked()
+    }
+
+    async fn flows(&self) -> Result<Vec<FlowSummary>, HistoryError> {
+        not_asked()
+    }
+
+    async fn last_scheduled(&self, flow: &str) -> Result<Option<Timestamp>, HistoryError> {
+        Ok(self.read(|stored| {
+            let of_flow = stored.runs.values().map(|run| &run.row).filter(|row| row.flow == flow);
+            of_flow.filter(|row| row.trigger == Trigger::Schedule).filter_map(|row| row.interval_start).max()
+        }))
+    }
+
+    async fn backfill(&self, backfill: BackfillId) -> Result<Option<BackfillRow>, HistoryError> {
+        Ok(self.read(|stored| stored.backfills.get(&backfill).map(|row| stored.counted(row))))
+    }
+
+    async fn backfills(&self, _: Option<&str>, _: u32) -> Result<Vec<BackfillRow>, HistoryError> {
+        not_asked()
+    }
+
+    async fn events(&self, _: i64, _: u32) -> Result<Vec<EventRow>, HistoryError> {
+        not_asked()
+    }
+}

@@ -1,0 +1,376 @@
+//! The world: what happens when. One thing at a time, from a queue ordered by virtual time.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use mulgil_sched::id::AttemptId;
+use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
+use tokio::sync::{broadcast, mpsc, oneshot};
+
+use super::check::Tally;
+use super::flows::{self, BEGINNING};
+use super::node::{Answer, Deed, Message, Node};
+use super::random::Random;
+use super::store::{MemoryHistory, Trouble};
+use crate::scheduler::event::{Event, Report};
+use crate::scheduler::state::Scheduler;
+use crate::scheduler::{Clock, SchedulerError, SchedulerOptions};
+
+pub(super) const SECOND: i64 = 1_000_000;
+const MINUTE: i64 = 60 * SECOND;
+const LEASE: i64 = 30 * SECOND;
+/// Until when people and faults are about; the last schedule has ended by then.
+const TROUBLED: i64 = 7 * 60 * MINUTE;
+/// By when every run has to have ended.
+const END: i64 = 80 * 60 * MINUTE;
+const NODES: usize = 2;
+const SLOTS: usize = 3;
+
+/// The scheduler's clock: the world's time, and how wrong it is.
+#[derive(Default)]
+struct WorldClock {
+    micros: AtomicI64,
+    error_micros: AtomicI64,
+}
+
+#[async_trait]
+impl Clock for WorldClock {
+    fn now(&self) -> Timestamp {
+        let beginning: Timestamp = BEGINNING.parse().unwrap();
+        let micros = self.micros.load(Ordering::Relaxed) + self.error_micros.load(Ordering::Relaxed);
+        beginning + SignedDuration::from_micros(micros)
+    }
+
+    async fn sleep(&self, _: Duration) {}
+}
+
+/// Something that happens. What names a life of the process is void in the next.
+pub(super) enum Happening {
+    /// A person acts, or something breaks.
+    Act,
+    /// An order arrives at a worker.
+    Ordered { life: u64, node: usize, order: Order },
+    /// A message arrives at the scheduler.
+    Asked { life: u64, node: usize, message: Message },
+    /// An answer, or the end of patience, arrives at a worker.
+    Answered { life: u64, node: usize, message: Message, answer: Answer },
+    /// The work of an attempt is over.
+    Done { life: u64, node: usize, attempt: AttemptId, epoch: i64, outcome: Outcome },
+    /// A worker renews its leases.
+    Renew { life: u64, node: usize },
+    /// The scheduler's next timer is due.
+    Timer { life: u64 },
+    /// The process starts.
+    Start,
+}
+
+type Pending = Box<dyn FnMut() -> Option<Answer>>;
+
+/// One world.
+pub(super) struct World {
+    pub(super) random: Random,
+    now: i64,
+    queue: BTreeMap<(i64, u64), Happening>,
+    happened: u64,
+    clock: Arc<WorldClock>,
+    pub(super) history: Arc<MemoryHistory>,
+    pub(super) texts: Vec<String>,
+    pub(super) version: u64,
+    pub(super) life: u64,
+    scheduler: Option<Scheduler>,
+    events: Option<mpsc::Receiver<Event>>,
+    pub(super) nodes: Vec<Node>,
+    pending: Vec<(usize, Message, Pending)>,
+    story: String,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let texts = flows::texts(&mut random);
+        let mut world = Self {
+            random,
+            now: 0,
+            queue: BTreeMap::new(),
+            happened: 0,
+            clock: Arc::default(),
+            history: Arc::default(),
+            texts,
+            version: 0,
+            life: 0,
+            scheduler: None,
+            events: None,
+            nodes: Vec::new(),
+            pending: Vec::new(),
+            story: String::new(),
+        };
+        world.plan(0, Happening::Start);
+        world.plan(SECOND, Happening::Act);
+        world
+    }
+
+    /// Lets everything happen.
+    pub(super) fn live(&mut self) {
+        while let Some(((at, _), happening)) = self.queue.pop_first() {
+            if at > END {
+                break;
+            }
+            self.now = at;
+            self.clock.micros.store(at, Ordering::Relaxed);
+            self.happen(happening);
+        }
+        let sources = self.texts.iter().map(|text| flows::source(text, 0).flow);
+        let slots = sources.filter(|flow| flow.schedule.is_some()).map(|flow| (flow.name.clone(), flows::SLOTS)).collect();
+        self.history.look(|stored, checker| checker.end(stored, &slots));
+    }
+
+    pub(super) fn violations(&self) -> Vec<String> {
+        self.history.look(|_, checker| checker.violations.clone())
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        self.history.look(|_, checker| checker.tally.clone())
+    }
+
+    /// What happened, line by line.
+    pub(super) fn story(&self) -> String {
+        format!("{}\n{}", self.texts.join("\n"), self.story)
+    }
+
+    pub(super) fn tell(&mut self, line: std::fmt::Arguments<'_>) {
+        writeln!(self.story, "{:>12.6} {line}", self.now as f64 / SECOND as f64).unwrap();
+    }
+
+    pub(super) fn plan(&mut self, after: i64, happening: Happening) {
+        self.happened += 1;
+        self.queue.insert((self.now + after, self.happened), happening);
+    }
+
+    /// The world's time, in microseconds.
+    pub(super) fn time(&self) -> i64 {
+        self.now
+    }
+
+    /// Whether people and faults are still about.
+    pub(super) fn troubled(&self) -> bool {
+        self.now < TROUBLED
+    }
+
+    /// Sets the clock wrong, or right again.
+    pub(super) fn set_clock(&mut self, error_micros: i64) {
+        self.clock.error_micros.store(error_micros, Ordering::Relaxed);
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        let life = self.life;
+        match happening {
+            Happening::Act => self.act(),
+            Happening::Start => self.start(),
+            Happening::Timer { life: of } if of == life => self.turn(None),
+            Happening::Ordered { life: of, node, order } if of == life => {
+                let deed = self.nodes[node].take(order);
+                self.do_deed(node, deed);
+            }
+            Happening::Asked { life: of, node, message } if of == life => self.ask(node, message),
+            Happening::Answered { life: of, node, message, answer } if of == life => {
+                let fenced = answer == Answer::Fenced || matches!(&answer, Answer::Lost(lost) if !lost.is_empty());
+                self.history.look(|_, checker| checker.tally.fenced += u64::from(fenced));
+                let deed = self.nodes[node].hear(&message, answer);
+                self.do_deed(node, deed);
+            }
+            Happening::Done { life: of, node, attempt, epoch, outcome } if of == life => {
+                let deed = self.nodes[node].done(attempt, epoch, outcome.clone());
+                if deed.is_some() && outcome == Outcome::Succeeded {
+                    self.history.look(|_, checker| checker.work_ends(epoch));
+                }
+                self.do_deed(node, deed);
+            }
+            Happening::Renew { life: of, node } if of == life => {
+                let leases = self.nodes[node].leases();
+                if !leases.is_empty() {
+                    self.send(node, Message::Renew { leases });
+                }
+                self.plan(LEASE / 3, Happening::Renew { life, node });
+            }
+            // Of a life that is over.
+            _ => {}
+        }
+    }
+
+    fn do_deed(&mut self, node: usize, deed: Option<Deed>) {
+        match deed {
+            None => {}
+            Some(Deed::Send(message)) => self.send(node, message),
+            Some(Deed::Work { attempt, epoch }) => {
+                let lease = &self.nodes[node].jobs[&attempt].lease;
+                let task = lease.task().unwrap();
+                let (idempotent, timeout) = (task.idempotent, task.timeout);
+                self.history.look(|_, checker| checker.work_begins(attempt, epoch, idempotent));
+                let mut lasts = self.random.between(0, 3 * MINUTE);
+                let mut outcome = match self.random.below(10) {
+                    0 | 1 => Outcome::Failed("it went wrong".to_owned()),
+                    _ => Outcome::Succeeded,
+                };
+                if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts) {
+                    (lasts, outcome) = (timeout, Outcome::TimedOut("it took too long".to_owned()));
+                }
+                self.plan(lasts, Happening::Done { life: self.life, node, attempt, epoch, outcome });
+            }
+        }
+    }
+
+    /// How long something takes on the network; `None` when it is lost.
+    fn delay(&mut self, node: usize) -> Option<i64> {
+        if !self.troubled() {
+            return Some(self.random.between(1, 2_000));
+        }
+        if self.now < self.nodes[node].cut_off_until || self.random.chance(2) {
+            return None;
+        }
+        Some(if self.random.chance(3) { self.random.between(0, 2 * MINUTE) } else { self.random.between(100, 50_000) })
+    }
+
+    fn send(&mut self, node: usize, message: Message) {
+        let life = self.life;
+        match self.delay(node) {
+            Some(delay) => self.plan(delay, Happening::Asked { life, node, message: message.clone() }),
+            None => {
+                let (message, answer) = (message.clone(), Answer::Silence);
+                self.plan(10 * SECOND, Happening::Answered { life, node, message, answer });
+            }
+        }
+        if self.troubled() && self.random.chance(3) {
+            let late = self.random.between(0, 2 * MINUTE);
+            self.plan(late, Happening::Asked { life, node, message });
+        }
+    }
+
+    fn ask(&mut self, node: usize, message: Message) {
+        let report = match message.clone() {
+            Message::Started { attempt, epoch } => {
+                let (reply, mut answer) = oneshot::channel();
+                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(taken))));
+                Report::Started { attempt, epoch, process: None, reply }
+            }
+            Message::Finished { attempt, epoch, outcome } => {
+                let (reply, mut answer) = oneshot::channel();
+                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(taken))));
+                Report::Finished { attempt, epoch, outcome, reply }
+            }
+            Message::Renew { leases } => {
+                let (reply, mut answer) = oneshot::channel();
+                let lost = |answer: Result<Vec<AttemptId>, _>| Answer::Lost(answer.unwrap_or_default());
+                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(lost))));
+                Report::Renew { leases, reply }
+            }
+        };
+        self.turn(Some(Event::Report(report)));
+    }
+
+    fn start(&mut self) {
+        self.life += 1;
+        let mut options = SchedulerOptions::new(Arc::new(flows::project()), PathBuf::from("/nowhere"));
+        options.lease_life = SignedDuration::from_micros(LEASE);
+        let (changes, _) = broadcast::channel(1);
+        let mut scheduler = Scheduler::new(self.history.clone(), self.clock.clone(), options, changes);
+        let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
+        let recovered = now(scheduler.recover(sources));
+        self.scheduler = Some(scheduler);
+        // Nobody sends through it: events are handed over one by one.
+        self.events = Some(mpsc::channel(1).1);
+        self.tell(format_args!("life {} begins", self.life));
+        if let Err(error) = recovered {
+            return self.die(&error.to_string());
+        }
+        for node in 0..NODES {
+            let (reply, mut answer) = oneshot::channel();
+            let worker = format!("w{node}");
+            self.turn(Some(Event::Report(Report::Attach { worker, slots: SLOTS, reply })));
+            let Ok(Ok(orders)) = answer.try_recv() else { return };
+            self.nodes.push(Node::new(orders));
+            let first = self.random.between(0, LEASE / 3);
+            self.plan(first, Happening::Renew { life: self.life, node });
+        }
+    }
+
+    /// The process is gone, with its workers and their work; another comes.
+    pub(super) fn die(&mut self, why: &str) {
+        self.tell(format_args!("life {} ends: {why}", self.life));
+        self.life += 1;
+        self.scheduler = None;
+        self.nodes.clear();
+        self.pending.clear();
+        self.history.trouble(Trouble::None);
+        self.history.look(|_, checker| checker.tally.deaths += 1);
+        let after = self.random.between(SECOND / 10, 10 * MINUTE);
+        self.plan(after, Happening::Start);
+    }
+
+    /// One turn of the loop, as [`Scheduler::run`] takes it.
+    pub(super) fn turn(&mut self, event: Option<Event>) {
+        let (Some(scheduler), Some(events)) = (&mut self.scheduler, &mut self.events) else { return };
+        let turned = now(async {
+            if let Some(event) = event {
+                scheduler.turn(event, events).await?;
+            }
+            scheduler.fire_timers().await?;
+            scheduler.settle().await
+        });
+        let next = scheduler.next_due();
+        if let Err(error) = turned {
+            return self.die(&error.to_string());
+        }
+        if let Some(next) = next {
+            // A clock that is set back makes timers late, one that is set forward early: it is looked at now and then.
+            let next = (next.as_micros() as i64).min(10 * MINUTE).max(1);
+            self.plan(next, Happening::Timer { life: self.life });
+        }
+        self.deliver();
+    }
+
+    /// Puts what has come out of the scheduler on the network.
+    fn deliver(&mut self) {
+        let life = self.life;
+        for node in 0..self.nodes.len() {
+            while let Ok(order) = self.nodes[node].orders.try_recv() {
+                if let Some(delay) = self.delay(node) {
+                    if self.troubled() && self.random.chance(3) {
+                        let late = self.random.between(0, 2 * MINUTE);
+                        self.plan(late, Happening::Ordered { life, node, order: order.clone() });
+                    }
+                    self.plan(delay, Happening::Ordered { life, node, order });
+                }
+            }
+        }
+        for (node, message, mut answer) in std::mem::take(&mut self.pending) {
+            let Some(answer) = answer() else {
+                self.pending.push((node, message, answer));
+                continue;
+            };
+            let (after, answer) = match self.delay(node) {
+                Some(delay) => (delay, answer),
+                None => (10 * SECOND, Answer::Silence),
+            };
+            self.plan(after, Happening::Answered { life, node, message, answer });
+        }
+    }
+}
+
+fn taken(answer: Result<(), DispatchError>) -> Answer {
+    match answer {
+        Ok(()) => Answer::Taken,
+        Err(_) => Answer::Fenced,
+    }
+}
+
+/// Nothing in the simulation waits: the store answers at once, and time is the world's.
+fn now<T>(work: impl Future<Output = Result<T, SchedulerError>>) -> Result<T, SchedulerError> {
+    work.now_or_never().expect("nothing in the simulation waits")
+}
