@@ -85,6 +85,7 @@ impl Scheduler {
             timers: Default::default(),
             fired: HashMap::new(),
             draining: false,
+            failure: None,
             last_run: 0,
             last_backfill: 0,
             last_epoch: 0,
@@ -173,12 +174,17 @@ impl Scheduler {
 
     /// Stores the turn's batch and acts upon it. A disk that is full is waited for; a conflict ends the loop.
     pub(super) async fn store(&mut self) -> Result<(), SchedulerError> {
+        if let Some(error) = &self.failure {
+            return Err(error.clone());
+        }
         let writes = std::mem::take(&mut self.batch.writes);
         let mut pause = STORE_AGAIN_FIRST;
         while let Err(error) = self.history.commit(&writes).await {
             if !error.is_passing() {
                 tracing::error!(%error, "the history cannot be written; the scheduler stops");
-                return Err(error.into());
+                let error = SchedulerError::from(error);
+                self.failure = Some(error.clone());
+                return Err(error);
             }
             tracing::warn!(%error, ?pause, "the history cannot be written now; trying again");
             self.clock.sleep(pause).await;

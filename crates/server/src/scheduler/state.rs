@@ -17,6 +17,7 @@ use tokio::sync::{broadcast, mpsc};
 use super::batch::Batch;
 use super::change::Change;
 use super::clock::Clock;
+use super::error::SchedulerError;
 use super::request::{FlowSource, SchedulerOptions};
 
 /// The loop's state.
@@ -43,6 +44,9 @@ pub(super) struct Scheduler {
     pub(super) fired: HashMap<String, Timestamp>,
     /// Whether no more work is given out: the server is about to stop.
     pub(super) draining: bool,
+    /// Why the history could not be written: what was decided then is lost, memory and history disagree, and nothing more may
+    /// be stored, whoever got to see the error.
+    pub(super) failure: Option<SchedulerError>,
     pub(super) last_run: i64,
     pub(super) last_backfill: i64,
     pub(super) last_epoch: i64,

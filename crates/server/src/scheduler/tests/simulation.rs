@@ -17,8 +17,8 @@ use std::time::Instant;
 
 use world::World;
 
-/// Worlds of a usual run: some seconds of a debug build.
-const SEEDS: u64 = 300;
+/// Worlds of a usual run: some twenty seconds of a debug build.
+const SEEDS: u64 = 100;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())

@@ -117,7 +117,9 @@ impl Checker {
                 _ => {}
             }
         }
-        self.pools(stored);
+        if writes.iter().any(|write| matches!(write, Write::Lease(_))) {
+            self.pools(stored);
+        }
     }
 
     fn leased(&mut self, stored: &Stored, lease: &NewLease) {
@@ -219,7 +221,8 @@ impl Checker {
         }
         for (flow, expected) in slots {
             let of_flow = stored.runs.values().map(|run| &run.row).filter(|row| row.flow == *flow);
-            let starts: Vec<_> = of_flow.filter(|row| row.params["n"] == 0).filter_map(|row| row.interval_start).collect();
+            let starts: Vec<_> =
+                of_flow.filter(|row| row.params["n"] == 0).filter_map(|row| row.interval_start).collect();
             let distinct: BTreeSet<_> = starts.iter().collect();
             self.fault(distinct.len() == starts.len(), || format!("{flow} ran a slot twice: {starts:?}"));
             self.fault(distinct.len() == *expected, || format!("{flow} ran {} of {expected} slots", distinct.len()));

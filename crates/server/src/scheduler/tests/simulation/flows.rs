@@ -11,7 +11,7 @@ use crate::scheduler::FlowSource;
 /// When a world begins.
 pub(super) const BEGINNING: &str = "2026-01-01T00:00:00Z";
 /// Slots of each schedule: half an hour each.
-pub(super) const SLOTS: usize = 12;
+pub(super) const SLOTS: usize = 6;
 
 const PROJECT: &str = "pools: {default: 3, narrow: 1}";
 
@@ -29,11 +29,8 @@ pub(super) fn texts(random: &mut Random) -> Vec<String> {
 fn text(number: i64, random: &mut Random) -> String {
     let mut text = format!("flow: f{number}\ndescription: MARK\nparams: {{n: 0}}\n");
     if random.chance(60) {
-        writeln!(
-            text,
-            "schedule: {{every: 30m, start: '{BEGINNING}', end: '2026-01-01T06:00:00Z', catchup: all}}"
-        )
-        .unwrap();
+        writeln!(text, "schedule: {{every: 30m, start: '{BEGINNING}', end: '2026-01-01T03:00:00Z', catchup: all}}")
+            .unwrap();
     }
     if random.chance(40) {
         writeln!(text, "concurrency: {}", random.between(1, 2)).unwrap();

@@ -28,7 +28,10 @@ pub(super) enum Answer {
 pub(super) enum Deed {
     Send(Message),
     /// The work begins now.
-    Work { attempt: AttemptId, epoch: i64 },
+    Work {
+        attempt: AttemptId,
+        epoch: i64,
+    },
 }
 
 /// A worker.

@@ -40,7 +40,7 @@ impl World {
             22 => self.break_commit(Trouble::DiesBefore),
             _ => self.break_commit(Trouble::DiesAfter),
         }
-        let pause = if self.random.chance(70) { SECOND * 20 } else { 25 * MINUTE };
+        let pause = if self.random.chance(60) { SECOND * 30 } else { 25 * MINUTE };
         let pause = self.random.between(1, pause);
         self.plan(pause, Happening::Act);
     }
@@ -129,9 +129,9 @@ impl World {
             confirmed: self.random.chance(50),
         };
         self.tell(format_args!("backfill {flow}: {which:?}"));
-        let of_flow: Vec<RunId> = self.history.look(|stored, _| {
-            stored.runs.iter().filter(|(_, run)| run.row.flow == flow).map(|(id, _)| *id).collect()
-        });
+        let of_flow: Vec<RunId> = self
+            .history
+            .look(|stored, _| stored.runs.iter().filter(|(_, run)| run.row.flow == flow).map(|(id, _)| *id).collect());
         of_flow.into_iter().for_each(|run| self.confirm(run));
         self.ask_for(|reply| Command::StartBackfill(request, reply));
     }
@@ -152,7 +152,8 @@ impl World {
 
     fn reload(&mut self) {
         self.version += 1;
-        self.tell(format_args!("version {} of the definitions", self.version));
+        let version = self.version;
+        self.tell(format_args!("version {version} of the definitions"));
         let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
         self.ask_for(|reply| Command::Reload(sources, reply));
     }

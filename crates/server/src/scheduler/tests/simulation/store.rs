@@ -1,7 +1,7 @@
 //! A history in memory that keeps the contract of [`History`], and fails when it is told to.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,8 +46,9 @@ struct Inner {
 /// Everything stored.
 #[derive(Clone, Default)]
 pub(super) struct Stored {
-    pub(super) versions: BTreeMap<String, FlowVersion>,
-    pub(super) runs: BTreeMap<RunId, StoredRun>,
+    pub(super) versions: BTreeMap<String, Arc<FlowVersion>>,
+    // A commit copies what it changes only.
+    pub(super) runs: BTreeMap<RunId, Arc<StoredRun>>,
     keys: BTreeMap<(String, String), RunId>,
     pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
     paused: BTreeSet<String>,
@@ -99,7 +100,8 @@ fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
 
 impl Stored {
     fn run(&mut self, run: RunId) -> Result<&mut StoredRun, HistoryError> {
-        self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))
+        let stored = self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))?;
+        Ok(Arc::make_mut(stored))
     }
 
     fn attempt(&mut self, id: AttemptId) -> Result<&mut StoredAttempt, HistoryError> {
@@ -109,7 +111,7 @@ impl Stored {
     fn apply(&mut self, write: &Write) -> Result<(), HistoryError> {
         match write {
             Write::FlowVersion(version) => {
-                self.versions.entry(version.hash.clone()).or_insert_with(|| version.clone());
+                self.versions.entry(version.hash.clone()).or_insert_with(|| Arc::new(version.clone()));
             }
             Write::Run(run) => self.new_run(run)?,
             Write::RunStatus(change) => {
@@ -228,7 +230,7 @@ impl Stored {
         let tasks = run.tasks.iter().enumerate().map(task).collect();
         let same = self.keys.insert((run.flow.clone(), run.key.clone()), run.id);
         let stored = StoredRun { row, tasks, attempts: BTreeMap::new() };
-        match (same, self.runs.insert(run.id, stored)) {
+        match (same, self.runs.insert(run.id, Arc::new(stored))) {
             (None, None) => Ok(()),
             _ => Err(conflict(format!("run {} of {}", run.key, run.flow), "new")),
         }
@@ -250,7 +252,7 @@ impl Stored {
 
     fn memory(&self) -> Memory {
         let open = self.runs.values().filter(|run| !run.row.status.is_terminal());
-        let live = |(id, run): (&RunId, &StoredRun)| -> Vec<LiveLease> {
+        let live = |(id, run): (&RunId, &Arc<StoredRun>)| -> Vec<LiveLease> {
             let live = run.attempts.iter().filter(|(_, attempt)| !attempt.row.status.is_terminal());
             live.map(|((task, number), attempt)| LiveLease {
                 attempt: AttemptId { run: *id, task: *task, attempt: *number },
@@ -309,7 +311,7 @@ impl History for MemoryHistory {
     }
 
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
-        Ok(self.read(|stored| stored.versions.get(hash).cloned()))
+        Ok(self.read(|stored| stored.versions.get(hash).map(|version| FlowVersion::clone(version))))
     }
 
     async fn runs(&self, _: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
@@ -317,7 +319,7 @@ impl History for MemoryHistory {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError> {
-        let detail = |found: &StoredRun| RunDetail {
+        let detail = |found: &Arc<StoredRun>| RunDetail {
             run: found.row.clone(),
             tasks: found.tasks.clone(),
             attempts: found.attempts.values().map(|attempt| attempt.row.clone()).collect(),

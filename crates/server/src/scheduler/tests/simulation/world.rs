@@ -25,9 +25,9 @@ use crate::scheduler::{Clock, SchedulerError, SchedulerOptions};
 
 pub(super) const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
-const LEASE: i64 = 30 * SECOND;
+const LEASE: i64 = 60 * SECOND;
 /// Until when people and faults are about; the last schedule has ended by then.
-const TROUBLED: i64 = 7 * 60 * MINUTE;
+const TROUBLED: i64 = 4 * 60 * MINUTE;
 /// By when every run has to have ended.
 const END: i64 = 80 * 60 * MINUTE;
 const NODES: usize = 2;
@@ -127,7 +127,8 @@ impl World {
             self.happen(happening);
         }
         let sources = self.texts.iter().map(|text| flows::source(text, 0).flow);
-        let slots = sources.filter(|flow| flow.schedule.is_some()).map(|flow| (flow.name.clone(), flows::SLOTS)).collect();
+        let slots =
+            sources.filter(|flow| flow.schedule.is_some()).map(|flow| (flow.name.clone(), flows::SLOTS)).collect();
         self.history.look(|stored, checker| checker.end(stored, &slots));
     }
 
@@ -218,7 +219,8 @@ impl World {
                     0 | 1 => Outcome::Failed("it went wrong".to_owned()),
                     _ => Outcome::Succeeded,
                 };
-                if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts) {
+                if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts)
+                {
                     (lasts, outcome) = (timeout, Outcome::TimedOut("it took too long".to_owned()));
                 }
                 self.plan(lasts, Happening::Done { life: self.life, node, attempt, epoch, outcome });
@@ -285,7 +287,8 @@ impl World {
         self.scheduler = Some(scheduler);
         // Nobody sends through it: events are handed over one by one.
         self.events = Some(mpsc::channel(1).1);
-        self.tell(format_args!("life {} begins", self.life));
+        let life = self.life;
+        self.tell(format_args!("life {life} begins"));
         if let Err(error) = recovered {
             return self.die(&error.to_string());
         }
@@ -302,7 +305,8 @@ impl World {
 
     /// The process is gone, with its workers and their work; another comes.
     pub(super) fn die(&mut self, why: &str) {
-        self.tell(format_args!("life {} ends: {why}", self.life));
+        let life = self.life;
+        self.tell(format_args!("life {life} ends: {why}"));
         self.life += 1;
         self.scheduler = None;
         self.nodes.clear();
