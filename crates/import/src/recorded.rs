@@ -243,10 +243,9 @@ impl Reader<'_> {
     }
 
     /// Puts an Airflow template into a shell command.
-    fn command(&mut self, text: &str) -> Result<(String, BTreeMap<String, String>, Option<String>), String> {
+    fn command(&mut self, text: &str) -> Result<(shell::SafeCommand, Option<String>), String> {
         let (pieces, different) = self.translated(text)?;
-        let safe = shell::join(&pieces);
-        Ok((safe.command, safe.env, different))
+        Ok((shell::join(&pieces), different))
     }
 
     /// A template in a value that is no shell command.

@@ -119,8 +119,8 @@ impl Reader<'_> {
     /// `package.module.Class.method` or `module.function`; the other keys of the task are its arguments.
     fn python(&mut self, text: &str, entries: &[(Key, Node)]) -> Result<Value, String> {
         let parts: Vec<&str> = text.split('.').collect();
-        let is_class = |part: &&str| part.starts_with(|c: char| c.is_uppercase());
-        let at = parts.iter().position(|part| is_class(&part)).unwrap_or(parts.len().saturating_sub(1));
+        let is_class = |part: &str| part.starts_with(|c: char| c.is_uppercase());
+        let at = parts.iter().position(|part| is_class(part)).unwrap_or(parts.len().saturating_sub(1));
         let (module, name) = parts.split_at(at);
         if module.is_empty() || name.is_empty() {
             return Err("it names no function of a module".to_owned());

@@ -47,7 +47,7 @@ impl Reader<'_> {
         if command.trim_end().ends_with(".sh") && command.contains("{{") {
             return Err("a file with templates: hand the values on as its arguments".to_owned());
         }
-        let (command, mut env, mut different) = self.command(command)?;
+        let (crate::shell::SafeCommand { command, mut env }, mut different) = self.command(command)?;
         for (name, value) in task.args.get("env").and_then(Value::as_object).into_iter().flatten() {
             let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             let (text, also) = self.text(&text)?;
