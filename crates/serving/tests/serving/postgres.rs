@@ -138,21 +138,25 @@ async fn until(views: &Views, view: &str, what: &str, wanted: impl Fn(&ViewStatu
     found.unwrap_or_else(|_| panic!("no {what}: {:#?}", views.status(&view)))
 }
 
+/// A view whose late rows go into a database, and one that has nothing to do with it.
+fn with_late_rows(url: &str) -> String {
+    format!(
+        "CREATE TABLE events (k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
+         WITH ('connector' = 'log', 'topic' = 'events', 'format' = 'json');
+         CREATE TABLE late (k STRING, ts TIMESTAMP(3)) WITH ('connector' = 'postgres', 'url' = '{url}');
+         CREATE MATERIALIZED TABLE per_second WITH ('late-rows' = 'late', 'checkpoint-interval' = '20 ms')
+         REFRESH_MODE = CONTINUOUS AS SELECT k, window_start, count(*) AS n
+         FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND) GROUP BY k, window_start, window_end;
+         CREATE MATERIALIZED TABLE keys REFRESH_MODE = CONTINUOUS AS SELECT k, count(*) AS n FROM events GROUP BY k;"
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_view_says_that_it_waits_for_the_database_it_writes_to() {
     let project = Project::new();
     let cluster = Cluster::start();
     cluster.run("CREATE TABLE late (k text, ts timestamp)");
-    let catalog = project.catalog(&format!(
-        "CREATE TABLE events (k STRING, ts TIMESTAMP(3), WATERMARK FOR ts AS ts)
-         WITH ('connector' = 'log', 'topic' = 'events', 'format' = 'json');
-         CREATE TABLE late (k STRING, ts TIMESTAMP(3)) WITH ('connector' = 'postgres', 'url' = '{}');
-         CREATE MATERIALIZED TABLE per_second WITH ('late-rows' = 'late', 'checkpoint-interval' = '20 ms')
-         REFRESH_MODE = CONTINUOUS AS SELECT k, window_start, count(*) AS n
-         FROM TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '1' SECOND) GROUP BY k, window_start, window_end;
-         CREATE MATERIALIZED TABLE keys REFRESH_MODE = CONTINUOUS AS SELECT k, count(*) AS n FROM events GROUP BY k;",
-        cluster.url()
-    ));
+    let catalog = project.catalog(&with_late_rows(&cluster.url()));
     let append = async |second: i64, key: &str| {
         let value = format!("{{\"k\": \"{key}\", \"ts\": \"1970-01-01T00:00:{second:02}\"}}").into_bytes().into();
         let topic = project.log.topic_or_create("events", TopicOptions::default()).unwrap();
