@@ -28,6 +28,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
 test: ui python browser postgres victoria-metrics kafka s3 openssl
 	$(CARGO) test --workspace --locked
+	FUZZ_SEED=1 fuzz/run 5
 	$(PYTHON) -m unittest discover --quiet --start-directory python/tests
 	npm test --prefix ui --silent
 	bash tests/e2e.sh

@@ -27,12 +27,29 @@ fn tables() -> Vec<(&'static str, String)> {
         (COLUMNS, file(6, "json.gz", "")),
         (COLUMNS, file(7, "json.zst", "")),
         (COLUMNS, file(8, "avro", "")),
+        (COLUMNS, file(9, "avro", ", 'bad-rows' = 'skip'")),
+        (COLUMNS, file(10, "csv.zst", ", 'bad-rows' = 'skip', 'csv.header' = 'false', 'csv.null-literal' = 'NA'")),
+        (COLUMNS, file(11, "json.gz", ", 'bad-rows' = 'dead-letter', 'dead-letter.topic' = 'rejects'")),
+        (COLUMNS, file(12, "csv", ", 'bad-rows' = 'dead-letter', 'dead-letter.topic' = 'rejects'")),
     ]
 }
 
 /// The names of the files, in the order of the tables.
-const NAMES: [&str; 9] =
-    ["f0.csv", "f1.csv", "f2.json", "f3.json", "f4.parquet", "f5.csv.gz", "f6.json.gz", "f7.json.zst", "f8.avro"];
+const NAMES: [&str; 13] = [
+    "f0.csv",
+    "f1.csv",
+    "f2.json",
+    "f3.json",
+    "f4.parquet",
+    "f5.csv.gz",
+    "f6.json.gz",
+    "f7.json.zst",
+    "f8.avro",
+    "f9.avro",
+    "f10.csv.zst",
+    "f11.json.gz",
+    "f12.csv",
+];
 
 /// Reads the file.
 pub fn check(input: &[u8]) {

@@ -9,4 +9,5 @@ pub mod definitions;
 pub mod files;
 pub mod project;
 pub mod records;
+pub mod registry;
 pub mod segments;

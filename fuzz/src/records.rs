@@ -4,16 +4,21 @@ use bytes::Bytes;
 use mulgil_log::{Durability, Record, TopicOptions};
 
 use crate::project::{COLUMNS, Project};
+use crate::registry;
 
 thread_local! {
     static PROJECT: Project = Project::new(&tables());
 }
 
 /// How many tables there are.
-const TABLE_COUNT: usize = 5;
+const TABLE_COUNT: usize = 10;
+
+/// A schema with more in it than the table has columns.
+const NESTED: &str = r#"{"type":"record","name":"row","fields":[{"name":"tags","type":{"type":"array","items":"string"}},{"name":"counts","type":{"type":"map","values":"long"}},{"name":"kind","type":{"type":"enum","name":"kind","symbols":["a","b"]}},{"name":"small","type":"int"},{"name":"note","type":"string"}]}"#;
 
 /// The tables, by the first byte of an input.
 fn tables() -> Vec<(&'static str, String)> {
+    let registry = registry::serve();
     let topic = |number: usize, rest: &str| format!("'connector' = 'log', 'topic' = 't{number}', {rest}");
     vec![
         (COLUMNS, topic(0, "'format' = 'json'")),
@@ -21,6 +26,17 @@ fn tables() -> Vec<(&'static str, String)> {
         ("line VARCHAR", topic(2, "'format' = 'raw'")),
         ("line BYTES", topic(3, "'format' = 'raw'")),
         (COLUMNS, topic(4, "'format' = 'avro', 'bad-rows' = 'skip'")),
+        (COLUMNS, topic(5, "'format' = 'debezium-json', 'bad-rows' = 'skip'")),
+        (
+            COLUMNS,
+            topic(6, "'format' = 'debezium-json', 'debezium-json.schema-include' = 'true', 'bad-rows' = 'skip'"),
+        ),
+        (
+            COLUMNS,
+            topic(7, &format!("'format' = 'avro-confluent', 'avro-confluent.url' = '{registry}', 'bad-rows' = 'skip'")),
+        ),
+        (COLUMNS, topic(8, "'format' = 'avro', 'bad-rows' = 'dead-letter', 'dead-letter.topic' = 'rejects'")),
+        ("note VARCHAR NOT NULL, small INT", topic(9, &format!("'format' = 'avro', 'avro.schema' = '{NESTED}', 'bad-rows' = 'skip'"))),
     ]
 }
 
