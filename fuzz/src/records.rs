@@ -27,16 +27,16 @@ fn tables() -> Vec<(&'static str, String)> {
         ("line BYTES", topic(3, "'format' = 'raw'")),
         (COLUMNS, topic(4, "'format' = 'avro', 'bad-rows' = 'skip'")),
         (COLUMNS, topic(5, "'format' = 'debezium-json', 'bad-rows' = 'skip'")),
-        (
-            COLUMNS,
-            topic(6, "'format' = 'debezium-json', 'debezium-json.schema-include' = 'true', 'bad-rows' = 'skip'"),
-        ),
+        (COLUMNS, topic(6, "'format' = 'debezium-json', 'debezium-json.schema-include' = 'true', 'bad-rows' = 'skip'")),
         (
             COLUMNS,
             topic(7, &format!("'format' = 'avro-confluent', 'avro-confluent.url' = '{registry}', 'bad-rows' = 'skip'")),
         ),
         (COLUMNS, topic(8, "'format' = 'avro', 'bad-rows' = 'dead-letter', 'dead-letter.topic' = 'rejects'")),
-        ("note VARCHAR NOT NULL, small INT", topic(9, &format!("'format' = 'avro', 'avro.schema' = '{NESTED}', 'bad-rows' = 'skip'"))),
+        (
+            "note VARCHAR NOT NULL, small INT",
+            topic(9, &format!("'format' = 'avro', 'avro.schema' = '{NESTED}', 'bad-rows' = 'skip'")),
+        ),
     ]
 }
 
