@@ -157,7 +157,7 @@ async fn follow(changes: &mut Receiver<Change>, format: Format) -> Result<()> {
 }
 
 fn report(detail: &RunDetail, logs: &Path, format: Format) -> Result<()> {
-    let last = |name: &str| detail.attempts.iter().filter(|attempt| attempt.task == name).next_back();
+    let last = |name: &str| detail.attempts.iter().rfind(|attempt| attempt.task == name);
     let mut listing = Listing::new(["task", "status", "attempts", "seconds", "log"]);
     for task in &detail.tasks {
         let attempt = last(&task.name);
@@ -184,7 +184,7 @@ fn report(detail: &RunDetail, logs: &Path, format: Format) -> Result<()> {
 }
 
 fn seconds_of(attempt: &AttemptRow) -> Option<f64> {
-    Some((attempt.ended_at? - attempt.started_at?).total(jiff::Unit::Second).ok()?)
+    (attempt.ended_at? - attempt.started_at?).total(jiff::Unit::Second).ok()
 }
 
 /// The last lines of a log, without the times before them and without Mulgil's own.

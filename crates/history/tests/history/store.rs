@@ -25,7 +25,7 @@ pub(crate) enum Place {
 /// An open history.
 pub(crate) enum Store {
     Sqlite(SqliteHistory),
-    Postgres(PostgresHistory),
+    Postgres(Box<PostgresHistory>),
 }
 
 impl Place {
@@ -42,7 +42,7 @@ impl Place {
             Self::Sqlite(folder) => {
                 Store::Sqlite(SqliteHistory::open(&folder.path().join("history.db")).await.unwrap())
             }
-            Self::Postgres(url) => Store::Postgres(leading(url).await),
+            Self::Postgres(url) => Store::Postgres(Box::new(leading(url).await)),
         }
     }
 }
@@ -62,7 +62,7 @@ impl Deref for Store {
     fn deref(&self) -> &Self::Target {
         match self {
             Self::Sqlite(history) => history,
-            Self::Postgres(history) => history,
+            Self::Postgres(history) => history.as_ref(),
         }
     }
 }

@@ -129,6 +129,7 @@ impl Stored {
                 task.status = change.to;
                 (task.attempts, task.retries_used) = (change.attempts, change.retries_used);
                 (task.losses, task.not_before) = (change.losses, change.not_before);
+                (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
             Write::Lease(lease) => {
                 let task = self.run(lease.attempt.run)?.tasks.get(lease.attempt.task as usize);
@@ -209,6 +210,8 @@ impl Stored {
             retries_used: 0,
             losses: 0,
             not_before: None,
+            result: None,
+            note: None,
         };
         let row = RunRow {
             id: run.id,

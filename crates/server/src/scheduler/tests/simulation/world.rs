@@ -188,7 +188,7 @@ impl World {
             }
             Happening::Done { life: of, node, attempt, epoch, outcome } if of == life => {
                 let deed = self.nodes[node].done(attempt, epoch, outcome.clone());
-                if deed.is_some() && outcome == Outcome::Succeeded {
+                if deed.is_some() && matches!(outcome, Outcome::Succeeded(_)) {
                     self.history.look(|_, checker| checker.work_ends(epoch));
                 }
                 self.do_deed(node, deed);
@@ -217,7 +217,7 @@ impl World {
                 let mut lasts = self.random.between(0, 3 * MINUTE);
                 let mut outcome = match self.random.below(10) {
                     0 | 1 => Outcome::Failed("it went wrong".to_owned()),
-                    _ => Outcome::Succeeded,
+                    _ => Outcome::Succeeded(None),
                 };
                 if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts)
                 {
