@@ -46,7 +46,9 @@ fn ten_thousand_intervals_are_planned_in_a_moment() {
     let plan = plan(&flow, &flow.default_params(), from, to, none, Which::Missing, Order::OldestFirst).unwrap();
     assert_eq!(plan.runs.len(), 10_000);
     assert_eq!(plan.starts(), 10_000);
-    assert!(began.elapsed() < Duration::from_secs(2), "took {:?}", began.elapsed());
+    // Two seconds are promised of what is released; a debug build on a busy machine only must not be quadratic.
+    let allowed = Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 2 });
+    assert!(began.elapsed() < allowed, "took {:?}", began.elapsed());
     let names: HashSet<&str> = plan.runs.iter().map(|run| run.key.run_id()).collect();
     assert_eq!(names.len(), 10_000);
 }
