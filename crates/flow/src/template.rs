@@ -22,7 +22,7 @@ mod quote;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
-use minijinja::value::Serde;
+use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 pub(crate) use condition::errors_in_condition;
@@ -249,14 +249,23 @@ fn environment(quote: Quote) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);
-    if quote == Quote::Shell {
-        environment.set_formatter(|out, _, value| {
-            let word = quote::single_quoted(&value.to_string())
-                .map_err(|reason| Error::new(ErrorKind::InvalidOperation, reason))?;
-            out.write_str(&word).map_err(Error::from)
-        });
-    }
+    environment.set_formatter(move |out, _, value| {
+        let text = text_of(value)?;
+        let invalid = |reason| Error::new(ErrorKind::InvalidOperation, reason);
+        let text = if quote == Quote::Shell { quote::single_quoted(&text).map_err(invalid)? } else { text };
+        out.write_str(&text).map_err(Error::from)
+    });
     environment
+}
+
+/// A value as text: lists, maps and nothing as JSON has them, so that what a task gave can be read by the next.
+fn text_of(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Map | ValueKind::None => serde_json::to_string(value).map_err(|error| {
+            Error::new(ErrorKind::BadSerialization, "it cannot be written as JSON").with_source(error)
+        }),
+        _ => Ok(value.to_string()),
+    }
 }
 
 fn findings_in(

@@ -184,7 +184,9 @@ async fn rows_as_result(
     while let Some(batch) = stream.next().await {
         let batch = batch.map_err(SqlError::from)?;
         let batch = if wanted == SqlResult::Row { batch.slice(0, batch.num_rows().min(1)) } else { batch };
-        let mut writer = arrow::json::LineDelimitedWriter::new(Vec::new());
+        // A column without a value is there all the same: whoever reads the result can ask for it.
+        let writer = arrow::json::WriterBuilder::new().with_explicit_nulls(true);
+        let mut writer = writer.build::<_, arrow::json::writer::LineDelimited>(Vec::new());
         writer.write(&batch).map_err(|error| Failure::Own(format!("a row is no JSON: {error}")))?;
         let text = writer.into_inner();
         bytes += text.len();

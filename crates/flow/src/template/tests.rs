@@ -36,6 +36,17 @@ fn every_variable_has_its_value() {
 }
 
 #[test]
+fn lists_maps_and_nothing_are_written_as_json() {
+    let mut variables = variables();
+    variables.results.insert("found".to_owned(), json!({"names": ["a", "it's \"b\""], "none": null}));
+    let lines = |quote| {
+        render("{{ results.found.names }} {{ results.found.none }} {{ results.check }}", &variables, quote).unwrap()
+    };
+    assert_eq!(lines(Quote::None), r#"["a","it's \"b\""] null {"ok":true,"rows":3}"#.replace("\\\\", "\\"));
+    assert!(lines(Quote::Shell).starts_with(r#"'["a","it'\''s"#));
+}
+
+#[test]
 fn errors_name_the_place() {
     let error = |template: &str| render(template, &variables(), Quote::Shell).unwrap_err().to_string();
     let mut without = variables();

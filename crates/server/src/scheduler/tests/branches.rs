@@ -75,7 +75,7 @@ tasks:
     std::fs::write(folder.path().join("count"), "[2, \"x\"]").unwrap();
     house.handle.rerun(RerunRequest { run, scope: RerunScope::All, confirmed: false }).await.unwrap();
     house.ended(run, &mut changes).await;
-    assert_eq!(std::fs::read_to_string(folder.path().join("used")).unwrap(), "[2, \"x\"]\n");
+    assert_eq!(std::fs::read_to_string(folder.path().join("used")).unwrap(), "[2,\"x\"]\n");
     // What is no JSON fails the task, with a sentence.
     std::fs::write(folder.path().join("count"), "two").unwrap();
     house.handle.rerun(RerunRequest { run, scope: RerunScope::All, confirmed: false }).await.unwrap();
