@@ -45,15 +45,20 @@ async fn seen(project: &Project, definition: &TableDefinition) -> Vec<i64> {
 /// Rows from 0 to `rows` are seen once each, at the latest a moment after the commit: the brokers finish it behind their answer.
 /// A broker that dies in a commit may leave a transaction open, which hides what is behind it until its time of two minutes is over.
 async fn shows(project: &Project, definition: &TableDefinition, rows: i64) {
+    let (mut reads, mut last) = (0, 0);
     let shown = timeout(3 * LONG, async {
         loop {
             let found = seen(project, definition).await;
-            if found.len() as i64 >= rows {
+            (reads, last) = (reads + 1, found.len());
+            if last as i64 >= rows {
                 break found;
             }
         }
     });
-    assert_eq!(shown.await.unwrap(), (0..rows).collect::<Vec<_>>());
+    let shown = shown
+        .await
+        .unwrap_or_else(|_| panic!("after {reads} reads, of which the last gave {last} rows, {rows} are not there"));
+    assert_eq!(shown, (0..rows).collect::<Vec<_>>());
 }
 
 fn uncommitted(definition: &TableDefinition) -> TableDefinition {
