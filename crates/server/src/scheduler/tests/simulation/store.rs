@@ -9,7 +9,7 @@ use mulgil_history::read::{
     AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, RunCounts, RunDetail, RunQuery, RunRow,
     TaskRow,
 };
-use mulgil_history::write::{BackfillStatus, FlowVersion, NewRun, Trigger, Write};
+use mulgil_history::write::{BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, Write};
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
@@ -131,27 +131,7 @@ impl Stored {
                 (task.losses, task.not_before) = (change.losses, change.not_before);
                 (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
-            Write::Lease(lease) => {
-                let task = self.run(lease.attempt.run)?.tasks.get(lease.attempt.task as usize);
-                let name = task.map(|task| task.name.clone()).ok_or_else(|| conflict(lease.attempt, "a task"))?;
-                let row = AttemptRow {
-                    task_index: lease.attempt.task,
-                    task: name,
-                    attempt: lease.attempt.attempt,
-                    status: AttemptStatus::Leased,
-                    owner: lease.owner.clone(),
-                    leased_at: lease.at,
-                    started_at: None,
-                    ended_at: None,
-                    error: None,
-                    log: lease.log.clone(),
-                };
-                let attempt = StoredAttempt { row, epoch: lease.epoch, expires: lease.expires };
-                let place = (lease.attempt.task, lease.attempt.attempt);
-                if self.run(lease.attempt.run)?.attempts.insert(place, attempt).is_some() {
-                    return Err(conflict(lease.attempt, "new"));
-                }
-            }
+            Write::Lease(lease) => self.new_lease(lease)?,
             Write::Attempt(change) => {
                 let attempt = self.attempt(change.attempt)?;
                 if attempt.row.status != change.from || change.from.is_terminal() {
@@ -167,25 +147,7 @@ impl Stored {
                 }
                 stored.expires = *expires;
             }
-            Write::Backfill(backfill) => {
-                let row = BackfillRow {
-                    id: backfill.id,
-                    flow: backfill.flow.clone(),
-                    from: backfill.from,
-                    to: backfill.to,
-                    concurrency: backfill.concurrency,
-                    which: backfill.which.clone(),
-                    newest_first: backfill.newest_first,
-                    status: BackfillStatus::Running,
-                    planned: backfill.planned,
-                    runs: RunCounts::default(),
-                    created_at: backfill.at,
-                    ended_at: None,
-                };
-                if self.backfills.insert(backfill.id, row).is_some() {
-                    return Err(conflict(backfill.id, "new"));
-                }
-            }
+            Write::Backfill(backfill) => self.new_backfill(backfill)?,
             Write::RunBackfill { run, backfill, retries, .. } => {
                 let row = &mut self.run(*run)?.row;
                 (row.backfill, row.retries) = (Some(*backfill), *retries);
@@ -197,6 +159,50 @@ impl Stored {
             Write::Paused { flow, paused, .. } => {
                 let _ = if *paused { self.paused.insert(flow.clone()) } else { self.paused.remove(flow) };
             }
+        }
+        Ok(())
+    }
+
+    fn new_lease(&mut self, lease: &NewLease) -> Result<(), HistoryError> {
+        let task = self.run(lease.attempt.run)?.tasks.get(lease.attempt.task as usize);
+        let name = task.map(|task| task.name.clone()).ok_or_else(|| conflict(lease.attempt, "a task"))?;
+        let row = AttemptRow {
+            task_index: lease.attempt.task,
+            task: name,
+            attempt: lease.attempt.attempt,
+            status: AttemptStatus::Leased,
+            owner: lease.owner.clone(),
+            leased_at: lease.at,
+            started_at: None,
+            ended_at: None,
+            error: None,
+            log: lease.log.clone(),
+        };
+        let attempt = StoredAttempt { row, epoch: lease.epoch, expires: lease.expires };
+        let place = (lease.attempt.task, lease.attempt.attempt);
+        if self.run(lease.attempt.run)?.attempts.insert(place, attempt).is_some() {
+            return Err(conflict(lease.attempt, "new"));
+        }
+        Ok(())
+    }
+
+    fn new_backfill(&mut self, backfill: &NewBackfill) -> Result<(), HistoryError> {
+        let row = BackfillRow {
+            id: backfill.id,
+            flow: backfill.flow.clone(),
+            from: backfill.from,
+            to: backfill.to,
+            concurrency: backfill.concurrency,
+            which: backfill.which.clone(),
+            newest_first: backfill.newest_first,
+            status: BackfillStatus::Running,
+            planned: backfill.planned,
+            runs: RunCounts::default(),
+            created_at: backfill.at,
+            ended_at: None,
+        };
+        if self.backfills.insert(backfill.id, row).is_some() {
+            return Err(conflict(backfill.id, "new"));
         }
         Ok(())
     }

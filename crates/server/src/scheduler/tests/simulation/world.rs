@@ -333,7 +333,7 @@ impl World {
         }
         if let Some(next) = next {
             // A clock that is set back makes timers late, one that is set forward early: it is looked at now and then.
-            let next = (next.as_micros() as i64).min(10 * MINUTE).max(1);
+            let next = (next.as_micros() as i64).clamp(1, 10 * MINUTE);
             self.plan(next, Happening::Timer { life: self.life });
         }
         self.deliver();
