@@ -40,6 +40,13 @@ pub(crate) struct Bench<D> {
     pub(crate) python: String,
 }
 
+impl<D> Bench<D> {
+    /// Where a process leaves its result.
+    fn result_file(&self, lease: &Lease) -> ResultFile {
+        ResultFile::beside(&self.logs_dir.join(&lease.log))
+    }
+}
+
 /// Why an attempt was ended from outside.
 enum Interruption {
     Told(Control),
@@ -100,17 +107,13 @@ impl<D: Dispatcher> Running<'_, D> {
         self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, process).await
     }
 
-    fn result_file(&self) -> ResultFile {
-        ResultFile::beside(&self.bench.project_dir.join(&self.lease.log))
-    }
-
     async fn process(
         &mut self,
         task: &Task,
         shell: Result<ShellTask, String>,
         log: &AttemptLog,
     ) -> Result<Outcome, DispatchError> {
-        let result = self.result_file();
+        let result = self.bench.result_file(self.lease);
         result.remove();
         let shell = match shell {
             Ok(shell) => shell,
@@ -213,7 +216,7 @@ fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench
 fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTreeMap<String, String>, String> {
     let variables: &Variables = &lease.variables;
     let mut environment = bench.environment.clone();
-    let result = ResultFile::beside(&bench.project_dir.join(&lease.log));
+    let result = bench.result_file(lease);
     environment.insert(RESULT_VARIABLE.to_owned(), result.path().display().to_string());
     environment.extend([
         (LEASE_VARIABLE.to_owned(), lease.epoch.to_string()),

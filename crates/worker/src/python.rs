@@ -44,7 +44,8 @@ pub fn lay_out(project_dir: &Path) -> io::Result<PathBuf> {
 pub fn lay_out_files(project_dir: &Path, kind: &str, files: &[(&str, &str)]) -> io::Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
     files.hash(&mut hasher);
-    let hidden = project_dir.join(".mulgil");
+    // Processes run in another folder than this one.
+    let hidden = std::path::absolute(project_dir)?.join(".mulgil");
     let folder = hidden.join(format!("{kind}-{:016x}", hasher.finish()));
     if folder.is_dir() {
         return Ok(folder);
@@ -65,7 +66,12 @@ pub fn lay_out_files(project_dir: &Path, kind: &str, files: &[(&str, &str)]) -> 
 
 /// The interpreter that a setting names: a command is looked up in `PATH`, a path is relative to the project.
 pub fn interpreter(project_dir: &Path, python: &str) -> String {
-    if python.contains('/') { project_dir.join(python).display().to_string() } else { python.to_owned() }
+    if !python.contains('/') {
+        return python.to_owned();
+    }
+    let path = project_dir.join(python);
+    // Processes run in another folder than this one.
+    std::path::absolute(&path).unwrap_or(path).display().to_string()
 }
 
 /// A python task that is about to run.

@@ -12,4 +12,5 @@ mod kill;
 mod oracle;
 mod program;
 mod savepoints;
+mod scripted;
 mod year;
