@@ -87,7 +87,8 @@ fn crash_where_told() {
 fn listen_to_traces(command: &Command) {
     let usual = match command {
         Command::Demo(_) | Command::Server(_) => "warn,mulgil=info",
-        _ => "error",
+        // Rows that a query leaves out are never left out in silence.
+        _ => "error,mulgil_connect::bad_rows=warn",
     };
     let filter = EnvFilter::try_from_env("MULGIL_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();

@@ -41,8 +41,25 @@ pub(crate) struct BadRow {
 pub(crate) struct BadRows {
     table: Arc<str>,
     policy: Policy,
-    shown: Arc<AtomicU64>,
+    left_out: Arc<LeftOut>,
     sample: BadRowSample,
+}
+
+/// How many rows of a table were left out. Whoever is done with them last says so in the log: a statement in batch has no other
+/// place to show it.
+#[derive(Debug)]
+struct LeftOut {
+    table: Arc<str>,
+    rows: AtomicU64,
+}
+
+impl Drop for LeftOut {
+    fn drop(&mut self) {
+        let rows = self.rows.load(Ordering::Relaxed);
+        if rows > 0 {
+            tracing::warn!(table = %self.table, rows, "rows that cannot be read were left out, in all");
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -88,12 +105,9 @@ impl BadRows {
             }
             Word::Fail => Policy::Fail,
         };
-        Ok(Self {
-            table: table.name.to_string().into(),
-            policy,
-            shown: Arc::default(),
-            sample: BadRowSample::default(),
-        })
+        let table: Arc<str> = table.name.to_string().into();
+        let left_out = Arc::new(LeftOut { table: Arc::clone(&table), rows: AtomicU64::new(0) });
+        Ok(Self { table, policy, left_out, sample: BadRowSample::default() })
     }
 
     /// Whether the first bad row stops everything.
@@ -113,7 +127,7 @@ impl BadRows {
 
     /// Deals with rows that are left out. Blocks: not for tokio's own threads.
     pub(crate) fn put_aside(&self, bad: &[BadRow]) -> Result<(), ConnectError> {
-        let before = self.shown.fetch_add(bad.len() as u64, Ordering::Relaxed);
+        let before = self.left_out.rows.fetch_add(bad.len() as u64, Ordering::Relaxed);
         let left = usize::try_from(SHOWN_MAX.saturating_sub(before)).unwrap_or_default();
         for row in bad.iter().take(left) {
             let raw = sample::printable(row.raw.as_deref().unwrap_or_default(), sample::RAW_BYTES_MAX);

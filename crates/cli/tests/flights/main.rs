@@ -9,6 +9,7 @@ mod crash;
 mod crash_stores;
 mod guarantees;
 mod kill;
+mod left_out;
 mod oracle;
 mod program;
 mod savepoints;

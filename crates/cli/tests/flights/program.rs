@@ -124,7 +124,7 @@ pub(crate) fn sorted_rows(csv: &str) -> Vec<String> {
     rows
 }
 
-fn mulgil() -> Command {
+pub(crate) fn mulgil() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mulgil"));
     command.env_remove("MULGIL_PROJECT").env_remove("MULGIL_TOKEN");
     command
