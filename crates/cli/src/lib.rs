@@ -8,6 +8,7 @@ mod exit;
 mod explain;
 mod flights;
 mod flow;
+mod history_place;
 mod import;
 mod init;
 mod log;
@@ -20,6 +21,7 @@ mod replay;
 mod rows;
 mod server;
 mod sql;
+mod stage;
 mod view;
 
 use std::process::ExitCode;

@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
-use mulgil_history::History;
-use mulgil_history::sqlite::SqliteHistory;
 use mulgil_log::{EventLog, LogOptions};
 use mulgil_server::folder::Folder;
-use mulgil_server::scheduler::{self, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock};
+use mulgil_server::scheduler::{self, SchedulerOptions};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_serving::views::ViewsOptions;
 use mulgil_worker::tables::TableTasks;
-use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
+use mulgil_worker::worker::WorkerOptions;
 use tokio::task::JoinHandle;
 
+use crate::history_place::HistoryPlace;
 use crate::memory;
 use crate::place::CheckpointPlace;
+use crate::stage::{Crew, Stage};
 
 /// How long running attempts get to end by themselves when the server is told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -48,18 +48,17 @@ impl NodeOptions {
 
 /// A running server with everything in it.
 pub(crate) struct Node {
-    server: ServerHandle,
-    worker: WorkerHandle,
-    scheduler: SchedulerHandle,
-    scheduling: JoinHandle<Result<(), SchedulerError>>,
+    server: Arc<ServerHandle>,
+    work: Stage,
     log: EventLog,
     retention: JoinHandle<()>,
-    /// Held while the node lives: one process owns a project's history and leases.
+    /// Held while the node lives: one process has a project's folder.
     _lock: File,
 }
 
 impl Node {
-    /// Builds and starts scheduler, worker, views, API and web UI for a project.
+    /// Builds and starts scheduler, worker, views, API and web UI for a project. Where another server leads on the same history, this
+    /// one stands by: it answers, and takes over when the other one is gone.
     pub(crate) async fn start(project: &Path, options: NodeOptions) -> Result<Self> {
         let project_dir =
             project.canonicalize().with_context(|| format!("there is no folder {}", project.display()))?;
@@ -73,19 +72,14 @@ impl Node {
             log: Some(log.clone()),
             object_storage: crate::place::object_storage(),
         }));
-        let history_path = local(&project_dir, &settings.history, "history")?;
-        let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&history_path).await?);
-        let mut scheduler_options = SchedulerOptions::new(Arc::clone(&settings), project_dir.clone());
-        scheduler_options.schedules = options.schedules;
-        let (scheduler, scheduling) =
-            scheduler::start(Arc::clone(&history), Arc::new(SystemClock), scheduler_options, folder.flows.clone())
-                .await?;
+        let history = HistoryPlace::open(&project_dir, &settings.history).await?;
         let checkpoints = CheckpointPlace::new(&project_dir, &settings.checkpoints)?;
+        let (scheduler, inbox) = scheduler::prepare();
         let parts = ServerParts {
             folder,
             connectors: Arc::clone(&connectors),
             scheduler: scheduler.clone(),
-            history,
+            history: history.store(),
             log: log.clone(),
             views: ViewsOptions {
                 checkpoints_dir: Some(checkpoints.folder),
@@ -93,20 +87,25 @@ impl Node {
                 state: memory::of_views(&project_dir, settings.state_memory.as_deref())?,
                 ..ViewsOptions::default()
             },
+            standing: history.standing(),
         };
         let server = Server::start(parts, ServerOptions { address: options.listen, token: options.token }).await?;
+        let server = Arc::new(server);
         let worker_options = WorkerOptions {
-            name: format!("local-{}", std::process::id()),
+            name: history.worker_name(),
             slots: settings.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
             logs_dir: project_dir.clone(),
-            project_dir,
+            project_dir: project_dir.clone(),
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
             python: settings.python.clone(),
             environment: own_program()?,
         };
-        let worker = worker::start(scheduler.clone(), worker_options).await?;
+        let mut scheduler_options = SchedulerOptions::new(settings, project_dir);
+        scheduler_options.schedules = options.schedules;
+        let crew = Crew { history, scheduler, server: Arc::clone(&server), scheduler_options, worker_options };
+        let work = Stage::enter(crew, inbox).await?;
         let retention = tokio::spawn(keep_retention(log.clone()));
-        Ok(Self { server, worker, scheduler, scheduling, log, retention, _lock: lock })
+        Ok(Self { server, work, log, retention, _lock: lock })
     }
 
     /// Where it answers.
@@ -120,22 +119,16 @@ impl Node {
     }
 
     /// Returns when the scheduler has ended by itself: the history cannot be written for good, and a server without a
-    /// scheduler would only seem to live.
+    /// scheduler would only seem to live. [`LeaseLost`] says that another server may lead by now: what ran here has been ended.
     pub(crate) async fn failure(&mut self) -> anyhow::Error {
-        match (&mut self.scheduling).await {
-            Ok(Ok(())) => anyhow::anyhow!("the scheduler has stopped"),
-            Ok(Err(error)) => anyhow::Error::new(error).context("the scheduler has stopped"),
-            Err(error) => anyhow::Error::new(error).context("the scheduler ended badly"),
-        }
+        self.work.failure().await
     }
 
     /// Stops in order: no more requests, no more work, then running attempts, then the scheduler.
     pub(crate) async fn shutdown(self) {
         self.retention.abort();
         self.server.shutdown().await;
-        self.scheduler.drain().await;
-        self.worker.shutdown(PATIENCE).await;
-        self.scheduler.shutdown().await;
+        self.work.leave(PATIENCE).await;
     }
 }
 

@@ -1,6 +1,7 @@
 //! `mulgil server`: scheduler, worker, views, API and web UI, until a signal ends it.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -10,6 +11,7 @@ use crate::arguments::ServerArguments;
 use crate::connection::token;
 use crate::node::{Node, NodeOptions};
 use crate::output::remark;
+use crate::stage::LeaseLost;
 
 /// Runs the project's server.
 pub(crate) async fn execute(project: &Path, arguments: &ServerArguments) -> Result<()> {
@@ -17,11 +19,28 @@ pub(crate) async fn execute(project: &Path, arguments: &ServerArguments) -> Resu
     remark(&format!("Mulgil answers on {}", node.url()));
     tokio::select! {
         told = wait_for_end() => told?,
-        error = node.failure() => return Err(error),
+        error = node.failure() => {
+            if !error.is::<LeaseLost>() {
+                return Err(error);
+            }
+            remark(&format!("{error}; this server stands by"));
+            node.shutdown().await;
+            return Err(begin_anew());
+        }
     }
     remark("stopping: running tasks get a moment to end");
     node.shutdown().await;
     Ok(())
+}
+
+/// Runs this program again in this process, as it was started: so nothing of what it held while it led is left. Returns only if that
+/// cannot be done.
+fn begin_anew() -> anyhow::Error {
+    let failed = |error| anyhow::Error::new(error).context("this server cannot stand by: start it again");
+    match std::env::current_exe() {
+        Ok(program) => failed(std::process::Command::new(program).args(std::env::args_os().skip(1)).exec()),
+        Err(error) => failed(error),
+    }
 }
 
 /// Starts a server that people and schedules use.

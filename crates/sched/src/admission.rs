@@ -217,6 +217,11 @@ impl Admission {
         }
     }
 
+    /// A lease that another server gave and that may still live holds its slot here too.
+    pub fn adopt(&mut self, attempt: AttemptId, pool: &Arc<str>) {
+        self.hold(attempt, pool);
+    }
+
     fn hold(&mut self, attempt: AttemptId, pool: &Arc<str>) {
         self.pools.entry(pool.clone()).or_default().live.insert(attempt);
         self.pool_of_live.insert(attempt, pool.clone());

@@ -117,7 +117,7 @@ impl From<SchedulerError> for ApiError {
             | SchedulerError::BackfillEnded(_)
             | SchedulerError::Definition { .. } => Self::conflict(message),
             SchedulerError::History(error) => Self::from(&*error),
-            SchedulerError::Stopped => Self::unavailable(message),
+            SchedulerError::Stopped | SchedulerError::StandsBy { .. } => Self::unavailable(message),
             SchedulerError::Illegal(_) | SchedulerError::BrokenFlow(_) => Self::internal(message),
         }
     }

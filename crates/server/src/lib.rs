@@ -13,6 +13,7 @@ pub mod events;
 mod extract;
 pub mod flows;
 pub mod folder;
+pub mod forward;
 pub mod grid;
 mod hub;
 mod log_file;

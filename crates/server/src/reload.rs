@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mulgil_connect::connectors::Connectors;
@@ -52,12 +53,20 @@ impl Loaded {
         }
         let catalog = Arc::new(catalog);
         let views = Views::new(catalog.clone(), parts.connectors.clone(), parts.views.clone());
-        views.start_all().await;
+        if parts.leads.load(Ordering::SeqCst) {
+            views.start_all().await;
+        }
         Self { folder, catalog, views, problems }
     }
 }
 
-type Ask = oneshot::Sender<Result<Arc<Loaded>, ApiError>>;
+/// What the task is asked for.
+enum Ask {
+    /// Reads everything again.
+    Reload(oneshot::Sender<Result<Arc<Loaded>, ApiError>>),
+    /// Runs the views from now on.
+    Lead(oneshot::Sender<()>),
+}
 
 /// Asks for a reload, and knows what was last read.
 #[derive(Clone)]
@@ -76,6 +85,8 @@ pub(crate) struct ReloadParts {
     pub(crate) views: ViewsOptions,
     /// Gets the flows.
     pub(crate) scheduler: SchedulerHandle,
+    /// Whether this server leads: only then do its views run.
+    pub(crate) leads: AtomicBool,
 }
 
 impl Reloader {
@@ -97,11 +108,20 @@ impl Reloader {
         self.loaded.clone()
     }
 
+    /// Runs the views from now on; answers when they have started.
+    pub(crate) async fn lead(&self) {
+        let (done, started) = oneshot::channel();
+        if self.asks.send(Ask::Lead(done)).await.is_ok() {
+            // An error means that the server is shutting down.
+            let _ = started.await;
+        }
+    }
+
     /// Reads everything again and answers when the scheduler has it.
     pub(crate) async fn reload(&self) -> Result<Arc<Loaded>, ApiError> {
         let (reply, answer) = oneshot::channel();
         let stopped = || ApiError::unavailable("the server is shutting down");
-        self.asks.send(reply).await.map_err(|_| stopped())?;
+        self.asks.send(Ask::Reload(reply)).await.map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 }
@@ -121,7 +141,16 @@ async fn run(parts: ReloadParts, mut asked: mpsc::Receiver<Ask>, publish: watch:
         watcher.iter_mut().for_each(|watcher| watch(watcher, &parts.dir));
         let ask = tokio::select! {
             ask = asked.recv() => match ask {
-                Some(ask) => Some(ask),
+                Some(Ask::Reload(reply)) => Some(reply),
+                Some(Ask::Lead(done)) => {
+                    if !parts.leads.swap(true, Ordering::SeqCst) {
+                        let loaded = publish.borrow().clone();
+                        loaded.views.start_all().await;
+                    }
+                    // Whoever asked may have gone away.
+                    let _ = done.send(());
+                    continue;
+                }
                 None => return,
             },
             Some(()) = changes.recv() => {

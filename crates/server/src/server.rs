@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -13,17 +14,19 @@ use mulgil_log::EventLog;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_sql::catalog::Catalog;
 use tokio::net::TcpListener;
+use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
 use crate::access::{Access, AccessError, guard};
 use crate::folder::Folder;
+use crate::forward::{Standing, Where, hand_on};
 use crate::hub::{Hub, HubParts};
 use crate::node::{Node, NodeParts};
 use crate::place::Place;
 use crate::reload::{Loaded, ReloadParts, Reloader};
-use crate::scheduler::SchedulerHandle;
+use crate::scheduler::{FlowSource, SchedulerHandle};
 use crate::{api, assets};
 
 /// How long a shutdown waits for answers that are under way.
@@ -59,6 +62,8 @@ pub struct ServerParts {
     pub log: EventLog,
     /// How views run. The server starts and stops them.
     pub views: ViewsOptions,
+    /// Whether this server leads. One that does not runs no views, until [`ServerHandle::lead`].
+    pub standing: Standing,
 }
 
 /// Why a server does not start.
@@ -81,7 +86,7 @@ pub enum ServerError {
 pub struct ServerHandle {
     address: SocketAddr,
     stopping: CancellationToken,
-    answering: JoinHandle<()>,
+    answering: Mutex<Option<JoinHandle<()>>>,
     reloader: Reloader,
     place: Place,
     dir: std::path::PathBuf,
@@ -102,6 +107,7 @@ impl Server {
         let listener = TcpListener::bind(options.address).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
         let stopping = CancellationToken::new();
+        let standing = parts.standing.clone();
         let node = build(parts, stopping.clone()).await;
         let (dir, reloader) = (node.dir.clone(), node.reloader.clone());
         let place = Place { url: format!("http://{address}"), pid: std::process::id() };
@@ -109,14 +115,15 @@ impl Server {
             tracing::warn!(%error, "where the server answers could not be written down: commands need --server");
         }
         let stop = stopping.clone();
-        let serving =
-            axum::serve(listener, router(node, access)).with_graceful_shutdown(async move { stop.cancelled().await });
+        let serving = axum::serve(listener, router(node, access, standing))
+            .with_graceful_shutdown(async move { stop.cancelled().await });
         let answering = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the server stopped answering");
             }
         });
         tracing::info!(%address, "answering");
+        let answering = Mutex::new(Some(answering));
         Ok(ServerHandle { address, stopping, answering, reloader, place, dir })
     }
 }
@@ -138,6 +145,16 @@ impl ServerHandle {
         move || Arc::clone(reloader.loaded().views.catalog())
     }
 
+    /// From now on this server leads: its views run.
+    pub async fn lead(&self) {
+        self.reloader.lead().await;
+    }
+
+    /// The flows as they were last read.
+    pub fn flows(&self) -> Vec<FlowSource> {
+        self.reloader.loaded().folder.flows.clone()
+    }
+
     /// The views as they are now.
     pub fn views(&self) -> Views {
         self.reloader.loaded().views.clone()
@@ -145,12 +162,13 @@ impl ServerHandle {
 
     /// Takes no more requests, ends the streams of events and logs, waits for the answers under way, and stops the
     /// views. The scheduler, the history and the log belong to who started them.
-    pub async fn shutdown(self) {
+    pub async fn shutdown(&self) {
         self.stopping.cancel();
         self.place.remove(&self.dir);
-        let aborter = self.answering.abort_handle();
-        if tokio::time::timeout(DRAIN_MAX, self.answering).await.is_err() {
-            aborter.abort();
+        if let Some(mut answering) = self.answering.lock().await.take()
+            && tokio::time::timeout(DRAIN_MAX, &mut answering).await.is_err()
+        {
+            answering.abort();
             tracing::warn!("some answers took too long and were broken off");
         }
         self.reloader.loaded().views.shutdown().await;
@@ -163,6 +181,7 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         connectors: parts.connectors.clone(),
         views: parts.views,
         scheduler: parts.scheduler.clone(),
+        leads: AtomicBool::new(parts.standing.place() == Where::Here),
     };
     let dir = parts.folder.dir.clone();
     let first = Loaded::new(parts.folder, &reload_parts, None).await;
@@ -188,10 +207,11 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
 }
 
 /// The API behind its guard; everything else is the web UI's. Streams of events are not compressed.
-fn router(node: Node, access: Access) -> Router {
+fn router(node: Node, access: Access, standing: Standing) -> Router {
     let (api, _) = api::routes().split_for_parts();
     api.merge(crate::metrics::at_root())
         .with_state(node)
+        .layer(from_fn_with_state(standing, hand_on))
         .layer(from_fn_with_state(access.clone(), guard))
         .fallback_service(axum::routing::any(assets::serve).with_state(access))
         .layer(CompressionLayer::new())

@@ -116,17 +116,21 @@ impl Server {
         }
     }
 
-    /// A plain HTTP/1.0 request: the answer ends with the connection.
     fn get(&self, path: &str) -> Value {
-        let mut stream = TcpStream::connect(&self.address).expect("the server listens");
-        write!(stream, "GET /api/v1{path} HTTP/1.0\r\nHost: {}\r\n\r\n", self.address).expect("a request");
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while reader.read_line(&mut line).expect("an answer") > 0 && line != "\r\n" {
-            line.clear();
-        }
-        serde_json::from_reader(reader).expect("JSON")
+        get(&self.address, path).expect("an answer")
     }
+}
+
+/// A plain HTTP/1.0 request: the answer ends with the connection.
+pub(crate) fn get(address: &str, path: &str) -> std::io::Result<Value> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(stream, "GET /api/v1{path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while reader.read_line(&mut line)? > 0 && line != "\r\n" {
+        line.clear();
+    }
+    Ok(serde_json::from_reader(reader)?)
 }
 
 impl Drop for Server {
@@ -136,10 +140,10 @@ impl Drop for Server {
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014): enough randomness for moments, and a seed to repeat them.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -5,10 +5,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod backfill;
+#[expect(dead_code, reason = "the tests of connect need more of it")]
+#[path = "../../../connect/tests/connect/cluster.rs"]
+mod cluster;
 mod crash;
 mod crash_stores;
 mod guarantees;
 mod kill;
+mod lead;
 mod left_out;
 mod oracle;
 mod program;

@@ -11,8 +11,10 @@ use mulgil_sched::admission::{Admission, DEFAULT_POOL};
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::step;
 use mulgil_worker::dispatcher::Order;
+use mulgil_worker::process::kill_left_over;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Now};
 use super::change::Change;
@@ -42,14 +44,37 @@ pub async fn start(
     clock: Arc<dyn Clock>,
     options: SchedulerOptions,
     flows: Vec<FlowSource>,
-) -> Result<(SchedulerHandle, tokio::task::JoinHandle<Result<(), SchedulerError>>), SchedulerError> {
+) -> Result<(SchedulerHandle, JoinHandle<Result<(), SchedulerError>>), SchedulerError> {
+    let (handle, inbox) = prepare();
+    let ended = start_with(inbox, history, clock, options, flows).await?;
+    Ok((handle, ended))
+}
+
+/// What is said to a scheduler that has not started yet.
+pub struct Inbox {
+    pub(super) queue: mpsc::Receiver<Event>,
+    pub(super) changes: broadcast::Sender<Change>,
+}
+
+/// A handle, and what comes of it once the scheduler [starts](start_with): until then, see [`Inbox::stand_by`].
+pub fn prepare() -> (SchedulerHandle, Inbox) {
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (changes, _) = broadcast::channel(CHANGES_MAX);
-    let handle = SchedulerHandle { events, changes: changes.clone() };
+    (SchedulerHandle { events, changes: changes.clone() }, Inbox { queue, changes })
+}
+
+/// As [`start`], with a handle that there is already.
+pub async fn start_with(
+    inbox: Inbox,
+    history: Arc<dyn History>,
+    clock: Arc<dyn Clock>,
+    options: SchedulerOptions,
+    flows: Vec<FlowSource>,
+) -> Result<JoinHandle<Result<(), SchedulerError>>, SchedulerError> {
+    let Inbox { queue, changes } = inbox;
     let mut scheduler = Scheduler::new(history, clock, options, changes);
     scheduler.recover(flows).await?;
-    let ended = tokio::spawn(scheduler.run(queue));
-    Ok((handle, ended))
+    Ok(tokio::spawn(scheduler.run(queue)))
 }
 
 fn admission_of(project: &Project) -> Admission {
@@ -165,7 +190,10 @@ impl Scheduler {
             match timer {
                 Timer::Retry(run, task) => self.retry_due(run, task, now),
                 Timer::Lease(attempt) if late => self.lengthen(attempt, now),
-                Timer::Lease(attempt) => self.lease_due(attempt, now),
+                Timer::Lease(attempt) => {
+                    self.end_left_over(attempt, now).await;
+                    self.lease_due(attempt, now);
+                }
                 Timer::Schedule(flow) => self.schedule_due(&flow, now).await?,
             }
         }
@@ -210,6 +238,14 @@ impl Scheduler {
             if let TrySendError::Full(Order::Run(lease)) | TrySendError::Closed(Order::Run(lease)) = error {
                 self.lose(lease.attempt, "its worker had left", self.clock.now());
             }
+        }
+    }
+
+    /// A lease of a server that lost its own has run out: what may still run for it on this machine is ended first.
+    async fn end_left_over(&mut self, attempt: AttemptId, now: Now) {
+        let Some(lease) = self.leases.get_mut(&attempt).filter(|lease| lease.expires <= now) else { return };
+        if let Some(process) = lease.left_over.take() {
+            kill_left_over(process, lease.epoch).await;
         }
     }
 

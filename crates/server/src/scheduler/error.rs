@@ -80,9 +80,22 @@ pub enum SchedulerError {
     /// The history could not be read or written.
     #[error(transparent)]
     History(#[from] Arc<HistoryError>),
+    /// Another server leads; this one stands by.
+    #[error("this server stands by; the one that leads is {}", leader.as_deref().unwrap_or("not known yet"))]
+    StandsBy {
+        /// Where it answers.
+        leader: Option<String>,
+    },
     /// The scheduler has stopped.
     #[error("the scheduler has stopped; start `mulgil server` again")]
     Stopped,
+}
+
+impl SchedulerError {
+    /// Whether it is because another server leads.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::History(error) if matches!(**error, HistoryError::Fenced))
+    }
 }
 
 impl From<HistoryError> for SchedulerError {

@@ -28,17 +28,18 @@ mod rerun;
 mod results;
 mod runs;
 mod schedule;
+mod standby;
 mod state;
 mod version;
 
 pub use change::Change;
 pub use clock::{Clock, SystemClock};
-pub use drive::start;
+pub use drive::{Inbox, prepare, start, start_with};
 pub use error::SchedulerError;
 pub use handle::SchedulerHandle;
 pub use request::{
-    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, RerunTask, SchedulerOptions,
-    TriggerRequest, Triggered,
+    BackfillRequest, BackfillStarted, FlowSource, Predecessors, RerunPreview, RerunRequest, RerunTask,
+    SchedulerOptions, TriggerRequest, Triggered,
 };
 
 #[cfg(test)]

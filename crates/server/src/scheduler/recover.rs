@@ -1,8 +1,12 @@
 //! The start: the loop's memory, rebuilt from the history.
 //!
-//! One server at a time has the project (the history's lock says so), and its workers die with it. So every lease that
-//! the history still calls live is dead: what its process group left running is killed, the attempt is lost, and its
-//! task is ready again, which is no retry of the user's. A task that is not idempotent and had begun has failed instead.
+//! One server at a time decides, and its workers die with it. Where it is certain that they are gone (the history is a file and its lock
+//! is held), a lease that the history still calls live is dead: what its process group left running is killed, the attempt is lost,
+//! and its task is ready again, which is no retry of the user's. A task that is not idempotent and had begun has failed instead.
+//!
+//! Where a lease on the history was taken over, the workers of the server before may still be at work on another machine. Their
+//! leases hold their slots until they have run out. That is counted from now, by the clock of this server alone: whatever was
+//! renewed was renewed before.
 
 use mulgil_history::read::{LiveLease, Memory};
 use mulgil_history::write::BackfillStatus;
@@ -12,8 +16,8 @@ use mulgil_worker::process::kill_left_over;
 use super::batch::Now;
 use super::error::SchedulerError;
 use super::request::FlowSource;
-use super::runs::queued;
-use super::state::{OpenRun, Scheduler, Timer};
+use super::runs::{expiry, queued};
+use super::state::{self, ELSEWHERE, OpenRun, Scheduler, Timer};
 
 impl Scheduler {
     /// Rebuilds the memory, and mends what the end of the last server left behind.
@@ -34,7 +38,10 @@ impl Scheduler {
         self.recover_backfills(&memory);
         self.recover_runs(&memory, now).await?;
         for lease in &memory.leases {
-            self.bury(lease, now).await;
+            match self.options.predecessors.is_gone(&lease.owner) {
+                true => self.bury(lease, now).await,
+                false => self.wait_for(lease, now),
+            }
         }
         let empty = self.backfills.iter().filter(|(_, backfill)| backfill.open.is_empty());
         let empty: Vec<_> = empty.map(|(id, backfill)| (*id, backfill.bad)).collect();
@@ -98,6 +105,17 @@ impl Scheduler {
         let ready: Vec<_> = run.state.tasks_with(TaskStatus::Ready).collect();
         self.runs.insert(id, run);
         ready.into_iter().for_each(|task| self.enqueue(id, task));
+    }
+
+    /// A lease that may still live counts until it has run out.
+    fn wait_for(&mut self, lease: &LiveLease, now: Now) {
+        let id = lease.attempt;
+        let Some(task) = self.runs.get(&id.run).and_then(|run| run.state.graph.task(id.task)) else { return };
+        self.admission.adopt(id, &task.pool);
+        let expires = expiry(now, self.options.lease_life);
+        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, left_over: lease.process };
+        self.leases.insert(id, live);
+        self.timers.insert((expires, Timer::Lease(id)));
     }
 
     async fn bury(&mut self, lease: &LiveLease, now: Now) {

@@ -25,12 +25,43 @@ pub struct SchedulerOptions {
     pub lease_life: SignedDuration,
     /// Whether schedules fire. Without, only what is asked for runs.
     pub schedules: bool,
+    /// What is known of the workers whose leases are found in the history.
+    pub predecessors: Predecessors,
+}
+
+/// The workers of before, whose leases the history still calls live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Predecessors {
+    /// They are gone: the history's lock is held, and they die with their server.
+    Gone,
+    /// They may still be at work, on another machine perhaps, until their leases run out: their server's lease was taken over. Only
+    /// the worker of this name is known to be gone.
+    PerhapsAlive {
+        /// The one that is gone.
+        gone: Option<String>,
+    },
+}
+
+impl Predecessors {
+    /// Whether this worker does nothing any more.
+    pub(super) fn is_gone(&self, worker: &str) -> bool {
+        match self {
+            Self::Gone => true,
+            Self::PerhapsAlive { gone } => gone.as_deref() == Some(worker),
+        }
+    }
 }
 
 impl SchedulerOptions {
     /// The usual options for a project.
     pub fn new(project: Arc<Project>, project_dir: PathBuf) -> Self {
-        Self { project, project_dir, lease_life: SignedDuration::from_secs(30), schedules: true }
+        Self {
+            project,
+            project_dir,
+            lease_life: SignedDuration::from_secs(30),
+            schedules: true,
+            predecessors: Predecessors::Gone,
+        }
     }
 }
 

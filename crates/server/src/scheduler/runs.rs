@@ -217,7 +217,7 @@ impl Scheduler {
         };
         seat.live.insert(id);
         self.admission.lease(id);
-        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires });
+        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires, left_over: None });
         self.timers.insert((expires, Timer::Lease(id)));
         self.batch.orders.push((seat_id, Order::Run(Box::new(order))));
         Some(Write::Lease(NewLease { attempt: id, epoch, owner: seat.name.clone(), expires, log, at: now }))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use mulgil_flow::{DataInterval, Flow, Params, Variables};
 use mulgil_history::History;
-use mulgil_history::write::Trigger;
+use mulgil_history::write::{ProcessMark, Trigger};
 use mulgil_sched::admission::{Admission, Lane};
 use mulgil_sched::graph::Graph;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
@@ -113,7 +113,12 @@ pub(super) struct LiveLease {
     pub(super) epoch: i64,
     pub(super) seat: SeatId,
     pub(super) expires: Timestamp,
+    /// The process of a lease that another server gave: it is ended, if it is on this machine, when the lease has run out.
+    pub(super) left_over: Option<ProcessMark>,
 }
+
+/// The place of workers that other servers had.
+pub(super) const ELSEWHERE: SeatId = 0;
 
 /// Something that is due at a time. A timer that is not wanted any more does nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

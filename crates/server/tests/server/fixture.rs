@@ -90,6 +90,7 @@ impl Fixture {
             history,
             log: log.clone(),
             views: ViewsOptions::default(),
+            standing: Default::default(),
         };
         let options = ServerOptions { address: ([127, 0, 0, 1], 0).into(), token: token.map(str::to_owned) };
         let server = Server::start(parts, options).await.unwrap();
