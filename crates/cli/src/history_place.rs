@@ -11,7 +11,7 @@ use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::{History, HistoryError};
 use mulgil_postgres::Address;
 use mulgil_server::forward::{Standing, Where};
-use mulgil_worker::process::mark_of;
+use mulgil_worker::process::{ProcessMark, is_alive, mark_of};
 
 use crate::node::local;
 
@@ -117,7 +117,7 @@ impl Shared {
 /// Whether a server does nothing any more: it was on this machine, and its process is gone, or is this one (whose work was ended before
 /// it asked to lead again).
 pub(crate) fn is_gone(leader: &Leader) -> bool {
-    let lives = mark_of(leader.pid).is_some_and(|mark| mark.start_ticks == leader.start_ticks);
+    let lives = is_alive(ProcessMark { pid: leader.pid, start_ticks: leader.start_ticks });
     let is_this = i32::try_from(std::process::id()).is_ok_and(|pid| pid == leader.pid);
     leader.machine == machine() && (is_this || !lives)
 }

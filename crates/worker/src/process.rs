@@ -38,6 +38,11 @@ pub fn mark_of(pid: i32) -> Option<ProcessMark> {
     stat_of(pid).map(|stat| ProcessMark { pid, start_ticks: stat.start_ticks })
 }
 
+/// Whether the very process that this is the mark of still does something: a zombie does not.
+pub fn is_alive(mark: ProcessMark) -> bool {
+    stat_of(mark.pid).is_some_and(|stat| stat.start_ticks == mark.start_ticks && stat.state != 'Z')
+}
+
 /// The live processes of a group. Zombies do nothing any more and do not count.
 pub fn members_of(group: i32) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
@@ -135,6 +140,7 @@ mod tests {
         assert!(!kill_left_over(stranger, 41).await, "another process with this number is left alone");
         assert_eq!(members_of(mark.pid).len(), 2);
         assert!(kill_left_over(stranger, 42).await, "its members run for this lease");
+        assert!(!super::is_alive(mark), "nobody has waited for it yet, but it is dead");
         child.wait().unwrap();
         assert!(!kill_left_over(mark, 42).await, "nothing is left");
     }

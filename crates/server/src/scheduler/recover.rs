@@ -40,7 +40,7 @@ impl Scheduler {
         for lease in &memory.leases {
             match self.options.predecessors.is_gone(&lease.owner) {
                 true => self.bury(lease, now).await,
-                false => self.wait_for(lease, now),
+                false => self.fence(lease, now).await,
             }
         }
         let empty = self.backfills.iter().filter(|(_, backfill)| backfill.open.is_empty());
@@ -105,6 +105,16 @@ impl Scheduler {
         let ready: Vec<_> = run.state.tasks_with(TaskStatus::Ready).collect();
         self.runs.insert(id, run);
         ready.into_iter().for_each(|task| self.enqueue(id, task));
+    }
+
+    /// The server before has lost its lease, so what it runs has to end: at once, where it is on this machine. Else it is waited for.
+    async fn fence(&mut self, lease: &LiveLease, now: Now) {
+        match lease.process {
+            Some(process) if kill_left_over(process, lease.epoch).await => {
+                self.lose(lease.attempt, "its server lost the lead", now);
+            }
+            _ => self.wait_for(lease, now),
+        }
     }
 
     /// A lease that may still live counts until it has run out.
