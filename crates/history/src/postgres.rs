@@ -32,9 +32,11 @@ use readers::Readers;
 use writer::Writer;
 
 /// Every connection that writes begins with this: a commit is on disk before it is answered, whatever the database is told otherwise;
-/// a setting that asks for more stays.
+/// a setting that asks for more stays. A server that stands still in the middle of a transaction holds the leader's row for no longer
+/// than this, so that another one can take over.
 const PREAMBLE: &str = "SELECT set_config('synchronous_commit', 'on', false) \
-                        WHERE current_setting('synchronous_commit') IN ('off', 'local')";
+                        WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
+                        SET idle_in_transaction_session_timeout = '3s'";
 
 /// The history in PostgreSQL.
 pub struct PostgresHistory {

@@ -27,9 +27,10 @@ pub fn words(error: &Error) -> String {
 pub fn passes(error: &Error) -> bool {
     /// Classes of states: connections, transactions undone, resources, operators who intervene, the system below.
     const CLASSES: [&str; 5] = ["08", "40", "53", "57", "58"];
-    /// A statement cancelled by its time limit would be cancelled again; a transaction may only read while a standby takes over.
+    /// A statement cancelled by its time limit would be cancelled again; a transaction may only read while a standby takes over, and
+    /// is undone where this program stood still in the middle of it.
     const CANCELED: &str = "57014";
-    const ALSO: [&str; 2] = ["25006", "55P03"];
+    const ALSO: [&str; 3] = ["25006", "25P03", "55P03"];
     if let Some(code) = error.code() {
         let code = code.code();
         return code != CANCELED && (CLASSES.iter().any(|class| code.starts_with(class)) || ALSO.contains(&code));

@@ -14,6 +14,8 @@ pub(crate) enum Cut {
     Never = 0,
     BeforeTheCommit = 1,
     AfterTheCommit = 2,
+    /// Not slammed, but nothing passes any more: as if the program stood still.
+    HoldTheCommit = 3,
 }
 
 /// The door.
@@ -68,6 +70,9 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, cut: Arc<AtomicU8>
                     return;
                 }
                 server.write_all(&asked[..length]).await.unwrap();
+                if told == Cut::HoldTheCommit as u8 {
+                    std::future::pending::<()>().await;
+                }
                 if told == Cut::AfterTheCommit as u8 {
                     // The server has done it; what it says is read and kept.
                     let _ = server.read(&mut answered).await;

@@ -1,5 +1,6 @@
 //! A commit whose answer was lost is stored once, whether it had reached the server or not.
 
+use mulgil_history::postgres::leading::Standing;
 use mulgil_history::write::Trigger;
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::status::RunStatus;
@@ -7,7 +8,7 @@ use mulgil_sched::status::RunStatus;
 use crate::cluster::Cluster;
 use crate::cut::{Cut, Door};
 use crate::sample::{new_run, run_status, version};
-use crate::store::{database, leading};
+use crate::store::{LIFE, database, leading, open, server};
 
 #[tokio::test]
 async fn a_batch_is_stored_once_whichever_word_was_lost() {
@@ -46,6 +47,29 @@ async fn a_server_that_lost_the_lease_meanwhile_does_not_take_its_batch_for_stor
     let error = history.commit(&batch).await.unwrap_err();
     assert!(matches!(error, HistoryError::Fenced), "{error}");
     assert!(history.memory().await.unwrap().runs.is_empty());
+}
+
+#[tokio::test]
+async fn a_leader_that_stands_still_in_the_middle_of_a_commit_is_replaced_all_the_same() {
+    let url = database();
+    let door = Door::before(&url);
+    let (first, second) = (leading(&door.url(&url)).await, open(&url).await);
+    assert!(first.renew(std::time::Duration::from_millis(1)).await.unwrap());
+    door.slam(Cut::HoldTheCommit);
+    let batch = [version(), new_run(1, Trigger::Manual, None)];
+    let takes_over = async {
+        while !matches!(second.campaign(&server("two"), LIFE).await.unwrap(), Standing::Leads(_)) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        done = first.commit(&batch) => panic!("its commit hangs: {done:?}"),
+        () = takes_over => {}
+    }
+    assert!(second.memory().await.unwrap().runs.is_empty(), "what was not committed is undone");
+    let refused = first.commit(&batch).await.unwrap_err();
+    assert!(matches!(refused, HistoryError::Fenced), "{refused}");
 }
 
 #[tokio::test]
