@@ -69,10 +69,10 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, cut: Arc<AtomicU8>
                 if told == Cut::BeforeTheCommit as u8 {
                     return;
                 }
-                server.write_all(&asked[..length]).await.unwrap();
                 if told == Cut::HoldTheCommit as u8 {
                     std::future::pending::<()>().await;
                 }
+                server.write_all(&asked[..length]).await.unwrap();
                 if told == Cut::AfterTheCommit as u8 {
                     // The server has done it; what it says is read and kept.
                     let _ = server.read(&mut answered).await;
