@@ -123,6 +123,17 @@ impl Server {
 
 /// A plain HTTP/1.0 request: the answer ends with the connection.
 pub(crate) fn get(address: &str, path: &str) -> std::io::Result<Value> {
+    Ok(serde_json::from_reader(ask(address, path)?)?)
+}
+
+/// The answer as it is, whatever it is.
+pub(crate) fn get_text(address: &str, path: &str) -> String {
+    let mut said = Vec::new();
+    std::io::Read::read_to_end(&mut ask(address, path).expect("an answer"), &mut said).expect("an answer");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn ask(address: &str, path: &str) -> std::io::Result<BufReader<TcpStream>> {
     let mut stream = TcpStream::connect(address)?;
     write!(stream, "GET /api/v1{path} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
     let mut reader = BufReader::new(stream);
@@ -130,7 +141,7 @@ pub(crate) fn get(address: &str, path: &str) -> std::io::Result<Value> {
     while reader.read_line(&mut line)? > 0 && line != "\r\n" {
         line.clear();
     }
-    Ok(serde_json::from_reader(reader)?)
+    Ok(reader)
 }
 
 impl Drop for Server {

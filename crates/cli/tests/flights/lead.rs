@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cluster::Cluster;
-use crate::kill::{Random, get};
+use crate::kill::{Random, get, get_text};
 use crate::program::Folder;
 
 /// The days of the backfill.
@@ -77,6 +77,57 @@ fn a_server_that_is_told_to_end_hands_over_at_once() {
     let alone = std::slice::from_ref(&servers[other]);
     pair.wait(alone, |servers| pair.succeeded(servers) == DAYS);
     pair.check(alone);
+}
+
+#[test]
+fn a_database_that_cuts_every_connection_again_and_again_ends_nothing() {
+    let pair = Pair::new();
+    let mut servers = [pair.start(0), pair.start(1)];
+    pair.backfill(&mut servers);
+    let (leader, _) = pair.leader(&servers);
+    let mut cut = 0;
+    pair.wait(&servers, |servers| {
+        let lost = pair.ask(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        );
+        cut += lost.trim().parse::<usize>().expect("a number");
+        // Some requests fail meanwhile; that none has succeeded is not said by those.
+        pair.succeeded(servers) == DAYS
+    });
+    println!("{cut} connections were cut");
+    assert!(cut > 20, "{cut}");
+    assert_eq!(pair.leading_name(), Some(leader), "its lease was never lost");
+    pair.wait(&servers, |servers| get(&servers[0].address, "/runs?flow=daily&limit=100").is_ok());
+    pair.check(&servers);
+    for (task, attempts) in pair.attempts(&servers) {
+        assert_eq!(attempts, 1, "{task} was not lost with a connection");
+    }
+}
+
+#[test]
+fn a_password_in_the_url_is_said_by_nobody() {
+    let pair = Pair::new();
+    let servers = [pair.start(0), pair.start(1)];
+    let paths = ["/project", "/problems", "/flows", "/flows/daily", "/runs", "/metrics", "/status"];
+    for server in &servers {
+        for path in paths {
+            let said = get_text(&server.address, path);
+            assert!(!said.contains("wrong") && !said.contains("h0rse"), "{path}: {said}");
+        }
+    }
+    // The right one is not given, so that the one in the URL is tried, and refused.
+    let mut refused = pair.copies[0].command(&["flow", "list"]);
+    drop(servers);
+    let refused = refused.env_remove("PGPASSWORD").env("MULGIL_LOG", "debug").output().expect("mulgil runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&refused.stdout), String::from_utf8_lossy(&refused.stderr));
+    assert!(!refused.status.success(), "{said}");
+    assert!(said.contains("password"), "it says what is amiss: {said}");
+    assert!(!said.contains(":wrong"), "{said}");
+    for copy in 0..2 {
+        let said = pair.said(copy);
+        assert!(!said.contains("h0rse") && !said.contains("wrong"), "{said}");
+    }
 }
 
 /// Two copies of a project, one history.
@@ -185,7 +236,21 @@ impl Pair {
         std::fs::read_to_string(self.copies[copy].path(&format!("said-{copy}.txt"))).unwrap_or_default()
     }
 
-    fn wait(&self, servers: &[Server], condition: impl Fn(&[Server]) -> bool) {
+    /// How many attempts each task has had.
+    fn attempts(&self, servers: &[Server]) -> Vec<(String, usize)> {
+        let page = get(&servers[0].address, "/runs?flow=daily&limit=100").expect("runs");
+        let ids = page["runs"].as_array().expect("runs").iter().map(|run| run["id"].clone());
+        let tasks = ids.flat_map(|id| {
+            let run = get(&servers[0].address, &format!("/runs/{id}")).expect("a run");
+            let tasks = run["tasks"].as_array().expect("tasks").clone();
+            tasks.into_iter().map(move |task| {
+                (format!("{}/{}", run["name"], task["name"]), task["attempts"].as_array().expect("attempts").len())
+            })
+        });
+        tasks.collect()
+    }
+
+    fn wait(&self, servers: &[Server], mut condition: impl FnMut(&[Server]) -> bool) {
         let began = Instant::now();
         while !condition(servers) {
             let told = format!("{}\n--\n{}", self.said(0), self.said(1));
