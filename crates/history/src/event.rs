@@ -71,6 +71,9 @@ fn event_of(write: &Write) -> Option<Event> {
             let payload = format!("backfill {backfill}: {} -> {}", from.word(), to.word());
             Event { kind: "backfill", ..Event::new(*at, payload) }
         }
+        // Each has a row of its own that says more.
+        Write::Notice(_) | Write::NoticeStatus(_) => return None,
+        Write::Alert(alert) => Event::run(alert.at, alert.run, format!("{}: {}", alert.kind, alert.text)),
         Write::Paused { flow, paused, at } => {
             let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });
             Event { kind: "flow", ..Event::new(*at, payload) }

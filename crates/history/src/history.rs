@@ -1,11 +1,14 @@
 //! What a store of the history has to do.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
 
 use crate::error::HistoryError;
-use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::read::{
+    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
+    RunRow,
+};
 use crate::write::{FlowVersion, Write};
 
 /// A store of the history.
@@ -54,6 +57,18 @@ pub trait History: Send + Sync + 'static {
 
     /// Backfills, newest first, of a flow or of all.
     async fn backfills(&self, flow: Option<&str>, limit: u32) -> Result<Vec<BackfillRow>, HistoryError>;
+
+    /// The notices that are to be delivered now, at most so many of a channel.
+    async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError>;
+
+    /// Notices, newest first.
+    async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError>;
+
+    /// Notices, counted by channel and status.
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError>;
+
+    /// How long the latest runs of a flow took that succeeded and belong to no backfill, the newest first.
+    async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError>;
 
     /// Events after a place in the history, oldest first.
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError>;

@@ -9,6 +9,7 @@
 mod error;
 mod event;
 mod history;
+pub mod outbox;
 pub mod postgres;
 mod question;
 pub mod read;

@@ -7,7 +7,7 @@
 use std::sync::PoisonError;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_postgres::{Address, failure};
 use mulgil_sched::id::{BackfillId, RunId};
 use tokio::sync::Mutex;
@@ -15,7 +15,11 @@ use tokio_postgres::{Client, Error};
 
 use crate::error::HistoryError;
 use crate::history::History;
-use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::outbox;
+use crate::read::{
+    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
+    RunRow,
+};
 use crate::reading;
 use crate::write::{FlowVersion, Write};
 
@@ -25,6 +29,7 @@ mod plan;
 mod readers;
 mod rows;
 mod schema;
+mod telling;
 mod writer;
 
 use leading::Leader;
@@ -155,6 +160,22 @@ impl History for PostgresHistory {
 
     async fn backfills(&self, flow: Option<&str>, limit: u32) -> Result<Vec<BackfillRow>, HistoryError> {
         reading::backfills(&self.readers, flow, limit).await
+    }
+
+    async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
+        outbox::outbox(&self.readers, now, of_channel).await
+    }
+
+    async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
+        outbox::notices(&self.readers, query).await
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError> {
+        outbox::notice_counts(&self.readers).await
+    }
+
+    async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
+        reading::durations(&self.readers, flow, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {

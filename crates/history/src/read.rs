@@ -5,6 +5,7 @@ use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use serde::Serialize;
 
+use crate::outbox::NoticeStatus;
 use crate::write::{BackfillStatus, ProcessMark, Trigger};
 
 /// Which runs of a flow to list, newest first.
@@ -113,8 +114,87 @@ pub struct RunDetail {
     pub run: RunRow,
     /// Its tasks, in the graph's order.
     pub tasks: Vec<TaskRow>,
+    /// What was noticed of it beside its status.
+    pub alerts: Vec<AlertRow>,
     /// Their attempts, by task, then number.
     pub attempts: Vec<AttemptRow>,
+}
+
+/// Something noticed of a run beside its status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AlertRow {
+    /// What it is about, as one word.
+    pub kind: String,
+    /// It, in a sentence.
+    pub text: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A notice of the outbox.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct NoticeRow {
+    /// Its place among all.
+    pub seq: i64,
+    /// Tells it from every other.
+    pub key: String,
+    /// Where it goes.
+    pub channel: String,
+    /// What it is about, as one word.
+    pub kind: String,
+    /// Of which flow.
+    pub flow: String,
+    /// Of which run.
+    pub run: Option<RunId>,
+    /// What there is to tell.
+    pub body: serde_json::Value,
+    /// Where it stands.
+    pub status: NoticeStatus,
+    /// How often it was tried.
+    pub tries: u32,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// When it is tried next.
+    pub next_at: Option<Timestamp>,
+    /// When it was delivered or given up.
+    pub ended_at: Option<Timestamp>,
+    /// Why the last try failed.
+    pub error: Option<String>,
+}
+
+/// What is to be delivered now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outbox {
+    /// The notices whose time has come, in their order.
+    pub due: Vec<NoticeRow>,
+    /// When the time of the next one comes.
+    pub next_at: Option<Timestamp>,
+}
+
+/// Which notices to list, newest first.
+#[derive(Clone, Debug, Default)]
+pub struct NoticeQuery {
+    /// Of which run.
+    pub run: Option<RunId>,
+    /// With which status.
+    pub status: Option<NoticeStatus>,
+    /// None of this kind.
+    pub without: Option<String>,
+    /// Only notices before this place: the last one of the page before.
+    pub before: Option<i64>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// How many notices of a channel have a status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NoticeCount {
+    /// Where they go.
+    pub channel: String,
+    /// Where they stand.
+    pub status: NoticeStatus,
+    /// How many.
+    pub notices: u64,
 }
 
 /// A flow's grid of runs × tasks, packed.
@@ -255,6 +335,8 @@ pub struct Memory {
     pub backfills: Vec<BackfillRow>,
     /// The flows whose schedule is paused.
     pub paused: Vec<String>,
+    /// How many notices wait to be delivered.
+    pub notices_waiting: u64,
     /// The highest run number so far.
     pub last_run: i64,
     /// The highest backfill number so far.

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::status::TaskStatus;
 
+use crate::outbox;
 use crate::question::{Answers, Columns, Question, Read, TextsOfJson, Value};
 use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, GridRun, Memory, RunDetail, RunQuery, RunRow, TaskRow};
 use crate::row;
@@ -55,6 +56,7 @@ pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
         Question::plain(OPEN_RUNS),
         Question::plain(LIVE_LEASES),
         Question::plain("SELECT flow FROM flows WHERE paused"),
+        Question::plain("SELECT count(*) AS waiting FROM notices WHERE status = 'waiting'"),
         Question::plain(LAST),
         open_backfills,
     ];
@@ -67,6 +69,7 @@ pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
     let runs = all(&next(), row::run)?;
     let leases = all(&next(), row::live_lease)?;
     let paused = all(&next(), |found| row::text(found, "flow"))?;
+    let waiting = next();
     let last = next();
     let last = |column: &str| last.first().map_or(Ok(0), |found| row::number(found, column));
     Ok(Memory {
@@ -74,6 +77,7 @@ pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
         leases,
         backfills: all(&next(), row::backfill)?,
         paused,
+        notices_waiting: waiting.first().map_or(Ok(0), |found| row::number(found, "waiting"))?,
         last_run: last("run")?,
         last_backfill: last("backfill")?,
         last_epoch: last("epoch")?,
@@ -113,6 +117,7 @@ pub(crate) async fn run(db: &impl Answers, run: RunId) -> Read<Option<RunDetail>
     let questions = [
         of_run("SELECT * FROM runs WHERE id = $1"),
         of_run("SELECT * FROM tasks WHERE run = $1 ORDER BY task"),
+        of_run("SELECT * FROM alerts WHERE run = $1 ORDER BY at_us, kind"),
         of_run(attempts),
     ];
     let mut answers = db.answer(&questions).await?.into_iter();
@@ -121,6 +126,7 @@ pub(crate) async fn run(db: &impl Answers, run: RunId) -> Read<Option<RunDetail>
     Ok(Some(RunDetail {
         run: row::run(&found)?,
         tasks: all(&next(), row::task)?,
+        alerts: all(&next(), outbox::alert)?,
         attempts: all(&next(), row::attempt)?,
     }))
 }
@@ -219,6 +225,13 @@ pub(crate) async fn backfill(db: &impl Answers, backfill: BackfillId) -> Read<Op
 pub(crate) async fn backfills(db: &impl Answers, flow: Option<&str>, limit: u32) -> Read<Vec<BackfillRow>> {
     let sql = backfills_where!("($1 IS NULL OR b.flow = $1)", "$2");
     all(&db.rows(sql, vec![flow.into(), limit.into()]).await?, row::backfill)
+}
+
+pub(crate) async fn durations(db: &impl Answers, flow: &str, limit: u32) -> Read<Vec<SignedDuration>> {
+    let sql = "SELECT ended_at_us - started_at_us AS took FROM runs WHERE flow = $1 AND status = 'succeeded' \
+               AND backfill IS NULL AND started_at_us IS NOT NULL ORDER BY id DESC LIMIT $2";
+    let took = |found: &_| Ok(SignedDuration::from_micros(row::number(found, "took")?));
+    all(&db.rows(sql, vec![flow.into(), limit.into()]).await?, took)
 }
 
 pub(crate) async fn events(db: &impl Answers, after_seq: i64, limit: u32) -> Read<Vec<EventRow>> {

@@ -45,11 +45,13 @@ pub(crate) fn maybe_time(row: &impl Columns, column: &str) -> Read<Option<Timest
     row.number(column)?.map(instant).transpose()
 }
 
-fn json(text: &str) -> Read<serde_json::Value> {
+/// JSON as it was stored.
+pub(crate) fn json(text: &str) -> Read<serde_json::Value> {
     serde_json::from_str(text).map_err(|error| HistoryError::Damaged(error.to_string()))
 }
 
-fn word<T>(what: &str, word: &str, value: Option<T>) -> Read<T> {
+/// A word that stands for something.
+pub(crate) fn word<T>(what: &str, word: &str, value: Option<T>) -> Read<T> {
     value.ok_or_else(|| HistoryError::Damaged(format!("unknown {what} {word:?}")))
 }
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -18,11 +18,16 @@ use tokio::sync::Mutex;
 
 use crate::error::HistoryError;
 use crate::history::History;
-use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use crate::outbox;
+use crate::read::{
+    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
+    RunRow,
+};
 use crate::reading;
 use crate::write::{FlowVersion, Write};
 
 mod answering;
+mod telling;
 mod writing;
 
 /// Reads that run at once; more wait for one another.
@@ -140,6 +145,22 @@ impl History for SqliteHistory {
         reading::backfills(&self.readers, flow, limit).await
     }
 
+    async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
+        outbox::outbox(&self.readers, now, of_channel).await
+    }
+
+    async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
+        outbox::notices(&self.readers, query).await
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError> {
+        outbox::notice_counts(&self.readers).await
+    }
+
+    async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
+        reading::durations(&self.readers, flow, limit).await
+    }
+
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {
         reading::events(&self.readers, after_seq, limit).await
     }
@@ -151,6 +172,7 @@ fn migrations() -> Vec<Migration> {
     let scripts = [
         (1, "history", include_str!("../migrations/sqlite/0001_history.sql")),
         (2, "results", include_str!("../migrations/sqlite/0002_results.sql")),
+        (3, "outbox", include_str!("../migrations/sqlite/0003_outbox.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -5,6 +5,8 @@ use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use serde::{Deserialize, Serialize};
 
+use crate::outbox::{NewAlert, NewNotice, NoticeChange};
+
 /// One thing to store.
 #[derive(Clone, Debug)]
 pub enum Write {
@@ -53,6 +55,12 @@ pub enum Write {
         /// When.
         at: Timestamp,
     },
+    /// Something to tell, unless it is there already.
+    Notice(NewNotice),
+    /// What came of telling it. Nothing changes a notice that has ended.
+    NoticeStatus(NoticeChange),
+    /// Something noticed of a run, unless it is there already.
+    Alert(NewAlert),
     /// A flow's schedule was paused or resumed.
     Paused {
         /// Which flow.

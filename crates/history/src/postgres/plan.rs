@@ -9,7 +9,7 @@ use std::hash::Hash;
 
 use serde_json::Value;
 
-use super::rows;
+use super::{rows, telling};
 use crate::error::HistoryError;
 use crate::event::events_of;
 use crate::write::Write;
@@ -68,6 +68,9 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::RENEWALS, writes.iter().filter_map(rows::renewal))?,
         changes(rows::ATTEMPTS, writes.iter().filter_map(rows::attempt))?,
         changes(rows::BACKFILL_STATUS, writes.iter().filter_map(rows::backfill_status))?,
+        new(telling::NOTICES, news(writes, telling::notice)),
+        new(telling::STATUS, last(writes.iter().filter_map(telling::status))),
+        new(telling::ALERTS, news(writes, telling::alert)),
         new(rows::PAUSED, last(writes.iter().filter_map(rows::paused))),
     ];
     if let Some(events) = events_of(writes) {

@@ -6,6 +6,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
+use super::telling;
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::micros;
@@ -57,6 +58,9 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
             changed(result, || format!("backfill {backfill}"), from.word())?;
             Ok(())
         }
+        Write::Notice(notice) => telling::notice(db, notice).await,
+        Write::NoticeStatus(change) => telling::status(db, change).await,
+        Write::Alert(alert) => telling::alert(db, alert).await,
         Write::Paused { flow, paused, .. } => {
             sqlx::query("INSERT INTO flows (flow, paused) VALUES (?, ?) ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused")
                 .bind(flow)

@@ -8,6 +8,7 @@ mod cluster;
 mod cut;
 mod leading;
 mod lost_answers;
+mod outbox;
 mod sample;
 mod store;
 mod suite;

@@ -27,6 +27,8 @@ macro_rules! over_every_store {
     };
 }
 
+pub(crate) use over_every_store;
+
 over_every_store! {
     a_run_is_read_back_after_the_file_was_closed,
     a_change_from_a_status_that_is_not_stored_undoes_its_whole_batch,

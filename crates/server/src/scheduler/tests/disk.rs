@@ -4,9 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::Project;
-use mulgil_history::read::{BackfillRow, EventRow, FlowSummary, Grid, Memory, RunDetail, RunQuery, RunRow};
+use mulgil_history::read::{
+    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
+    RunRow,
+};
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{FlowVersion, Write};
 use mulgil_history::{History, HistoryError};
@@ -73,6 +76,22 @@ impl History for FullNowAndThen {
 
     async fn backfills(&self, flow: Option<&str>, limit: u32) -> Result<Vec<BackfillRow>, HistoryError> {
         self.inner.backfills(flow, limit).await
+    }
+
+    async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
+        self.inner.outbox(now, of_channel).await
+    }
+
+    async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
+        self.inner.notices(query).await
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError> {
+        self.inner.notice_counts().await
+    }
+
+    async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
+        self.inner.durations(flow, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {

@@ -11,6 +11,7 @@ mod node;
 mod people;
 mod random;
 mod store;
+mod telling;
 mod world;
 
 use std::time::Instant;

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use mulgil_history::outbox::NoticeStatus;
 use mulgil_history::read::{
-    AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, RunCounts, RunDetail, RunQuery, RunRow,
-    TaskRow,
+    AlertRow, AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, NoticeCount, NoticeQuery,
+    NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow,
 };
 use mulgil_history::write::{BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, Write};
 use mulgil_history::{History, HistoryError};
@@ -52,6 +53,9 @@ pub(super) struct Stored {
     keys: BTreeMap<(String, String), RunId>,
     pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
     paused: BTreeSet<String>,
+    /// Notices by their keys, in the order of those.
+    pub(super) notices: BTreeMap<String, NoticeRow>,
+    pub(super) alerts: BTreeMap<(RunId, String), AlertRow>,
 }
 
 #[derive(Clone)]
@@ -120,6 +124,9 @@ impl Stored {
                     return Err(conflict(change.run, change.from));
                 }
                 row.status = change.to;
+                if change.to == RunStatus::Running {
+                    row.started_at = Some(change.at);
+                }
                 row.ended_at = change.to.is_terminal().then_some(change.at);
             }
             Write::Task(change) => {
@@ -156,6 +163,7 @@ impl Stored {
                 let row = self.backfills.get_mut(backfill).filter(|row| row.status == *from);
                 row.ok_or_else(|| conflict(backfill, from.word()))?.status = *to;
             }
+            Write::Notice(_) | Write::NoticeStatus(_) | Write::Alert(_) => self.tell(write)?,
             Write::Paused { flow, paused, .. } => {
                 let _ = if *paused { self.paused.insert(flow.clone()) } else { self.paused.remove(flow) };
             }
@@ -280,6 +288,7 @@ impl Stored {
             leases: self.runs.iter().flat_map(live).collect(),
             backfills: running.map(|backfill| self.counted(backfill)).collect(),
             paused: self.paused.iter().cloned().collect(),
+            notices_waiting: self.notices.values().filter(|row| row.status == NoticeStatus::Waiting).count() as u64,
             last_run: self.runs.keys().next_back().map_or(0, |run| run.0),
             last_backfill: self.backfills.keys().next_back().map_or(0, |backfill| backfill.0),
             last_epoch: epochs.max().unwrap_or(0),
@@ -331,6 +340,7 @@ impl History for MemoryHistory {
         let detail = |found: &Arc<StoredRun>| RunDetail {
             run: found.row.clone(),
             tasks: found.tasks.clone(),
+            alerts: Vec::new(),
             attempts: found.attempts.values().map(|attempt| attempt.row.clone()).collect(),
         };
         Ok(self.read(|stored| stored.runs.get(&run).map(detail)))
@@ -368,6 +378,22 @@ impl History for MemoryHistory {
 
     async fn backfills(&self, _: Option<&str>, _: u32) -> Result<Vec<BackfillRow>, HistoryError> {
         not_asked()
+    }
+
+    async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
+        Ok(self.read(|stored| stored.outbox(now, of_channel)))
+    }
+
+    async fn notices(&self, _: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
+        not_asked()
+    }
+
+    async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError> {
+        not_asked()
+    }
+
+    async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
+        Ok(self.read(|stored| stored.durations(flow, limit)))
     }
 
     async fn events(&self, _: i64, _: u32) -> Result<Vec<EventRow>, HistoryError> {
