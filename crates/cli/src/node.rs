@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
+use mulgil_flow::Project;
 use mulgil_log::{EventLog, LogOptions};
 use mulgil_server::folder::Folder;
 use mulgil_server::scheduler::{self, SchedulerOptions};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_serving::views::ViewsOptions;
+use mulgil_worker::secret::SecretStore;
 use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::WorkerOptions;
 use tokio::task::JoinHandle;
@@ -66,12 +68,14 @@ impl Node {
         let lock = lock(&project_dir)?;
         let settings = Arc::clone(&folder.project);
         let log = open_log(&project_dir, &settings.log)?;
-        let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+        let secrets = secrets_of(&settings, &project_dir);
+        let connectors = Connectors::new(ConnectorsOptions {
             project_dir: project_dir.clone(),
             lake_dir: local(&project_dir, &settings.lake, "lake")?,
             log: Some(log.clone()),
             object_storage: crate::place::object_storage(),
-        }));
+        });
+        let connectors = Arc::new(with_secrets(connectors, secrets.clone()));
         let history = HistoryPlace::open(&project_dir, &settings.history).await?;
         let checkpoints = CheckpointPlace::new(&project_dir, &settings.checkpoints)?;
         let (scheduler, inbox) = scheduler::prepare();
@@ -98,6 +102,7 @@ impl Node {
             project_dir: project_dir.clone(),
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
             python: settings.python.clone(),
+            secrets,
             environment: own_program()?,
         };
         let mut scheduler_options = SchedulerOptions::new(settings, project_dir);
@@ -146,6 +151,16 @@ async fn keep_retention(log: EventLog) {
             Err(error) => tracing::error!(%error, "removing old records ended badly"),
         }
     }
+}
+
+/// The project's secrets, from this process's environment and from files.
+pub(crate) fn secrets_of(settings: &Project, project_dir: &Path) -> SecretStore {
+    SecretStore::new(settings, project_dir.to_owned(), |name| std::env::var(name).ok())
+}
+
+/// Connectors whose tables may refer to these secrets.
+pub(crate) fn with_secrets(connectors: Connectors, secrets: SecretStore) -> Connectors {
+    connectors.with_secrets(Arc::new(move |name| secrets.get(name)))
 }
 
 /// Shell tasks find this very program in `$MULGIL`, wherever it is installed.

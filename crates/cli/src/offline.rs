@@ -10,7 +10,7 @@ use mulgil_server::folder::{Folder, PROJECT_FILE};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::session::Session;
 
-use crate::node::local;
+use crate::node::{local, secrets_of, with_secrets};
 use crate::output::remark;
 
 /// What is declared in a project, and the connectors behind it.
@@ -57,12 +57,13 @@ impl Offline {
             None => read_only_log(&dir.join(&folder.project.log))?,
         };
         let lake_dir = local(dir, &folder.project.lake, "lake")?;
-        let connectors = Arc::new(Connectors::new(ConnectorsOptions {
+        let connectors = Connectors::new(ConnectorsOptions {
             project_dir: dir.to_owned(),
             lake_dir,
             log,
             object_storage: crate::place::object_storage(),
-        }));
+        });
+        let connectors = Arc::new(with_secrets(connectors, secrets_of(&folder.project, dir)));
         let (catalog, problems) = folder.catalog(&connectors);
         for problem in problems {
             remark(&format!("{}:{}: {}", problem.file, problem.line.unwrap_or(1), problem.message));

@@ -22,6 +22,7 @@ use crate::options::{refusal, suggestion};
 use crate::partition::PartitionColumns;
 use crate::postgres::PostgresConnector;
 use crate::print::{BlackholeConnector, PrintConnector};
+use crate::secret::{SecretLookup, resolved};
 use crate::sink::Sink;
 use crate::socket::SocketConnector;
 use crate::source::Source;
@@ -46,6 +47,7 @@ pub struct ConnectorsOptions {
 /// Makes sources, sinks, providers and writers. One per process: it holds the lake's tables open.
 pub struct Connectors {
     connectors: Vec<Box<dyn Connector>>,
+    secrets: Option<SecretLookup>,
 }
 
 impl Connectors {
@@ -73,7 +75,15 @@ impl Connectors {
                 Box::new(PrintConnector),
                 Box::new(BlackholeConnector),
             ],
+            secrets: None,
         }
+    }
+
+    /// With the project's secrets, for options such as `'password' = '{{ secrets.db }}'`.
+    #[must_use]
+    pub fn with_secrets(mut self, lookup: SecretLookup) -> Self {
+        self.secrets = Some(lookup);
+        self
     }
 
     /// Checks the connector, its options and the columns, and touches no system.
@@ -126,7 +136,7 @@ impl Connectors {
         PartitionColumns::new(table)?;
         let (time, rest) = TimeOptions::split(table)?;
         let (_, rest) = LookupOptions::split(rest)?;
-        Ok((connector.as_ref(), time, rest))
+        Ok((connector.as_ref(), time, resolved(rest, self.secrets.as_ref())?))
     }
 }
 

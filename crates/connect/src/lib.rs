@@ -26,6 +26,7 @@ mod partition;
 mod postgres;
 mod print;
 mod provider;
+pub mod secret;
 pub mod sink;
 mod socket;
 pub mod source;

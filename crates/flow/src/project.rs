@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
+use crate::SecretSource;
+
 /// A project as its `mulgil.yaml` says it, defaults filled in.
 #[derive(Clone, Debug, Serialize)]
 pub struct Project {
@@ -28,6 +30,8 @@ pub struct Project {
     pub python: String,
     /// The pools and their numbers of slots. The pool [`Project::DEFAULT_POOL`] is always there.
     pub pools: BTreeMap<String, u32>,
+    /// Where each secret is, by name.
+    pub secrets: BTreeMap<String, SecretSource>,
     /// Connections by name: URLs as written. Who wires resolves what they refer to; they never go into logs.
     #[serde(skip)]
     pub connections: BTreeMap<String, String>,
@@ -52,6 +56,7 @@ impl Default for Project {
             state_memory: None,
             python: "python3".to_owned(),
             pools: BTreeMap::from([(Self::DEFAULT_POOL.to_owned(), Self::DEFAULT_POOL_SLOTS)]),
+            secrets: BTreeMap::new(),
             connections: BTreeMap::new(),
         }
     }

@@ -179,6 +179,8 @@ raw_map! {
         "python" python: Text,
         /// Pools and how many tasks may run in each at once.
         "pools" pools: Entries<Located<u32>>,
+        /// Secrets by name: `env:NAME` (an environment variable) or `file:PATH`. Tasks use them as `secrets.NAME`.
+        "secrets" secrets: Entries<Text>,
         /// Connections by name: URLs.
         "connections" connections: Entries<Text>,
     }

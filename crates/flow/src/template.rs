@@ -8,6 +8,7 @@
 //! | `run_id` | the run's name for people |
 //! | `params.x` | a parameter |
 //! | `connections.x` | a connection of the project |
+//! | `secrets.x` | a secret of the project, only where a task runs |
 //! | `results.x` | the result of a task upstream |
 //!
 //! An unknown variable is an error, never an empty string. The language is Jinja's, as minijinja has it.
@@ -18,6 +19,7 @@
 mod condition;
 mod expression;
 mod quote;
+mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,9 +29,10 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 pub(crate) use condition::errors_in_condition;
 pub use condition::{ResultsRead, holds, results_read};
+pub use secret::secrets_read;
 
 use crate::findings::{Findings, Position, remedy_for};
-use crate::{DataInterval, Diagnostic, Flow, Param, ParamType, Params, Project, RunKey};
+use crate::{DataInterval, Diagnostic, Flow, Param, ParamType, Params, Project, RunKey, Secrets};
 
 const INTERVAL_NAMES: [&str; 4] = ["ds", "ds_nodash", "data_interval_start", "data_interval_end"];
 /// Functions that are always there.
@@ -48,6 +51,8 @@ pub struct Variables {
     pub params: Params,
     /// The project's connections.
     pub connections: BTreeMap<String, String>,
+    /// The secrets, where they may be used: only who runs a task adds them, for the texts that may hold them.
+    pub secrets: Option<Secrets>,
     /// What tasks upstream have given as their results, by task.
     pub results: BTreeMap<String, serde_json::Value>,
 }
@@ -62,8 +67,15 @@ impl Variables {
             run_id: key.run_id().to_owned(),
             params: params.clone(),
             connections: project.connections.clone(),
+            secrets: None,
             results: BTreeMap::new(),
         }
+    }
+
+    /// The same with secrets: for a text in which they may stand.
+    #[must_use]
+    pub fn with_secrets(&self, secrets: Secrets) -> Self {
+        Self { secrets: Some(secrets), ..self.clone() }
     }
 
     fn context(&self) -> Value {
@@ -73,6 +85,10 @@ impl Variables {
             ("connections", Value::from(Serde(&self.connections))),
             ("results", Value::from(Serde(&self.results))),
         ]);
+        if let Some(secrets) = &self.secrets {
+            let secrets: BTreeMap<String, Value> = secrets.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            context.insert("secrets", Value::from(secrets));
+        }
         if let Some(interval) = self.interval {
             let date = interval.start.to_zoned(self.timezone.clone()).date();
             context.insert("ds", Value::from(date.to_string()));
@@ -88,6 +104,7 @@ impl Variables {
             interval: self.interval.is_some(),
             params: self.params.keys().cloned().collect(),
             connections: self.connections.keys().cloned().collect(),
+            secrets: self.secrets.as_ref().map(|secrets| secrets.iter().map(|(name, _)| name.to_owned()).collect()),
             results: self.results.keys().cloned().collect(),
         }
     }
@@ -165,19 +182,45 @@ pub(crate) struct Names {
     interval: bool,
     params: Vec<String>,
     connections: Vec<String>,
+    /// `None` where no secret may stand.
+    secrets: Option<Vec<String>>,
     results: BTreeSet<String>,
 }
 
 impl Names {
     pub(crate) fn new(interval: bool, params: &BTreeMap<String, Param>, project: &Project) -> Self {
         let (params, connections) = (params.keys().cloned().collect(), project.connections.keys().cloned().collect());
-        Self { interval, params, connections, results: BTreeSet::new() }
+        Self { interval, params, connections, secrets: None, results: BTreeSet::new() }
     }
 
     /// With the results of these tasks.
     pub(crate) fn with_results(mut self, results: BTreeSet<String>) -> Self {
         self.results = results;
         self
+    }
+
+    /// With the project's secrets: for a text in which they may stand.
+    pub(crate) fn with_secrets(mut self, project: &Project) -> Self {
+        self.secrets = Some(project.secrets.keys().cloned().collect());
+        self
+    }
+
+    /// Message and remedy if the secret cannot be used.
+    fn reject_secret(&self, member: Option<&str>) -> Option<(String, Option<String>)> {
+        let (message, remedy) = match (&self.secrets, member) {
+            (None, _) => {
+                let remedy = "secrets may stand in shell, env and http of a task; hand them to other tasks by env";
+                ("a secret cannot be used here".to_owned(), remedy.to_owned())
+            }
+            (Some(_), None) => ("secrets are used one by one".to_owned(), "write secrets.NAME".to_owned()),
+            (Some(known), Some(member)) if !known.iter().any(|name| name == member) => {
+                let known: Vec<&str> = known.iter().map(String::as_str).collect();
+                let declare = || format!("add `secrets: {{{member}: env:NAME}}` or `file:PATH` to mulgil.yaml");
+                (format!("unknown secret {member}"), remedy_for(member, &known).unwrap_or_else(declare))
+            }
+            _ => return None,
+        };
+        Some((message, Some(remedy)))
     }
 
     /// Message and remedy if the name, as `params.x` or `x`, is not among them.
@@ -196,6 +239,7 @@ impl Names {
             ("connections", Some(member)) if !self.connections.iter().any(|c| c == member) => {
                 unknown("connection", member, &self.connections)
             }
+            ("secrets", member) => self.reject_secret(member),
             ("results", Some(member)) if !self.results.contains(member) => {
                 let known: Vec<&str> = self.results.iter().map(String::as_str).collect();
                 let remedy = remedy_for(member, &known)
@@ -303,6 +347,7 @@ fn samples(names: &Names, params: &BTreeMap<String, Param>) -> Value {
         run_id: "flow/1970-01-01".to_owned(),
         params: params.iter().map(|(name, param)| (name.clone(), sample(param))).collect(),
         connections: names.connections.iter().map(|name| (name.clone(), "http://example".to_owned())).collect(),
+        secrets: names.secrets.as_ref().map(|all| all.iter().map(|name| (name.clone(), "secret".to_owned())).collect()),
         results: names
             .results
             .iter()

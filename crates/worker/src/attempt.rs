@@ -14,7 +14,8 @@ use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
 use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
 use crate::python::PythonCall;
-use crate::result::{RESULT_VARIABLE, ResultFile};
+use crate::result::{RESULT_VARIABLE, ResultFile, masked};
+use crate::secret::SecretStore;
 use crate::shell::{ShellTask, outcome_of};
 
 /// What a running attempt is told.
@@ -37,6 +38,7 @@ pub(crate) struct Bench<D> {
     pub(crate) logs_dir: PathBuf,
     pub(crate) data: Arc<dyn DataTasks>,
     pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) secrets: SecretStore,
     pub(crate) python: String,
 }
 
@@ -80,8 +82,7 @@ impl<D: Dispatcher> Running<'_, D> {
             return Ok(Outcome::Failed("the flow has no such task any more".to_owned()));
         };
         let path = self.bench.logs_dir.join(&self.lease.log);
-        let secrets = self.lease.variables.connections.values().flat_map(|url| secrets_of(url));
-        let log = match AttemptLog::open(&path, secrets) {
+        let log = match AttemptLog::open(&path, masks(self.bench, self.lease)) {
             Ok(log) => log,
             Err(error) => return Ok(Outcome::Failed(format!("cannot open the log {}: {error}", path.display()))),
         };
@@ -199,8 +200,22 @@ async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> In
     }
 }
 
+/// What must not be seen in an attempt's log: the project's connections and secrets.
+fn masks<D>(bench: &Bench<D>, lease: &Lease) -> Vec<String> {
+    let connections = lease.variables.connections.values().flat_map(|url| secrets_of(url));
+    // Lines are what is logged: of a secret of several lines, such as a key, each is one.
+    let lines = |value: &str| value.lines().map(str::to_owned).collect::<Vec<_>>();
+    connections.chain(bench.secrets.known().iter().flat_map(|(_, value)| lines(value))).collect()
+}
+
+/// The values for the texts of a task in which secrets may stand.
+fn with_secrets<D>(bench: &Bench<D>, lease: &Lease, task: &Task) -> Result<Variables, String> {
+    bench.secrets.of(task).map(|secrets| lease.variables.with_secrets(secrets))
+}
+
 fn shell_task<D>(lease: &Lease, task: &Task, command: &str, bench: &Bench<D>) -> Result<ShellTask, String> {
-    let command = render(command, &lease.variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
+    let variables = with_secrets(bench, lease, task)?;
+    let command = render(command, &variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
     let environment = environment_of(lease, task, bench)?;
     Ok(ShellTask { command, environment, folder: bench.project_dir.clone() })
 }
@@ -214,7 +229,7 @@ fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench
 }
 
 fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTreeMap<String, String>, String> {
-    let variables: &Variables = &lease.variables;
+    let variables = &with_secrets(bench, lease, task)?;
     let mut environment = bench.environment.clone();
     let result = bench.result_file(lease);
     environment.insert(RESULT_VARIABLE.to_owned(), result.path().display().to_string());
@@ -271,6 +286,7 @@ async fn data_task<D>(
 fn mask(outcome: Outcome, log: &AttemptLog) -> Outcome {
     match outcome {
         Outcome::Failed(reason) => Outcome::Failed(log.masked(&reason)),
+        Outcome::Succeeded(Some(result)) => Outcome::Succeeded(Some(masked(result, log))),
         other => other,
     }
 }
@@ -303,3 +319,6 @@ fn with_log_failure(outcome: Outcome, log: &AttemptLog) -> Outcome {
         (outcome, None) => outcome,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 //! - [`data::DataTasks`] is what SQL and transfer tasks need; [`tables::TableTasks`] does it with `sql` and `connect`.
 //! - [`log::AttemptLog`] is where an attempt's output goes, line by line, readable while it runs.
 //! - [`limited`] runs a short program within limits of time and output.
+//! - [`secret`] looks secrets up, for tasks and for nobody else.
 //! - [`python`] lays out the Python package that this program brings along, and calls interpreters.
 //! - [`process`] knows process groups: how to end one, and how to recognise one that outlived its server.
 
@@ -19,6 +20,7 @@ mod partition;
 pub mod process;
 pub mod python;
 mod result;
+pub mod secret;
 mod shell;
 pub mod tables;
 mod transfer;

@@ -1,7 +1,7 @@
 //! An attempt's log: one file, appended line by line with the time before each line, readable while the task runs.
 //!
-//! Secrets (the project's connections) are masked before they reach the file. The last lines are kept, to go into the
-//! error of an attempt that fails.
+//! Secrets (the project's, and its connections) are masked before they reach the file, also where a line that is too long is
+//! cut into pieces. The last lines are kept, to go into the error of an attempt that fails.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 /// Lines that go into an error.
 const TAIL_LINES_MAX: usize = 10;
 /// Shorter secrets would mask innocent words.
-const SECRET_LENGTH_MIN: usize = 4;
+pub(crate) const SECRET_LENGTH_MIN: usize = 4;
 /// What stands where a secret stood.
 const MASK: &str = "***";
 
@@ -94,6 +94,21 @@ impl AttemptLog {
     /// The text with secrets masked.
     pub fn masked(&self, text: &str) -> String {
         self.inner.secrets.iter().fold(text.to_owned(), |text, secret| text.replace(secret, MASK))
+    }
+
+    /// Where a piece of a line that goes on may be cut, so that no secret is cut with it.
+    pub(crate) fn cut(&self, piece: &[u8]) -> usize {
+        let secrets = &self.inner.secrets;
+        let begins = |rest: &[u8], secret: &String| secret.len() > rest.len() && secret.as_bytes().starts_with(rest);
+        let mut at = 0;
+        while let Some(rest) = piece.get(at..).filter(|rest| !rest.is_empty()) {
+            if secrets.iter().any(|secret| begins(rest, secret)) {
+                return at;
+            }
+            let whole = secrets.iter().find(|secret| rest.starts_with(secret.as_bytes()));
+            at += whole.map_or(1, |secret| secret.len());
+        }
+        piece.len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Writing> {

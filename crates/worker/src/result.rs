@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::log::AttemptLog;
+
 /// The environment variable that names the file for the result.
 pub(crate) const RESULT_VARIABLE: &str = "MULGIL_RESULT";
 /// Larger results would make the history the place for data.
@@ -54,6 +56,18 @@ impl ResultFile {
 impl Drop for ResultFile {
     fn drop(&mut self) {
         self.remove();
+    }
+}
+
+/// The result without secrets: it is kept and shown.
+pub(crate) fn masked(result: Value, log: &AttemptLog) -> Value {
+    match result {
+        Value::String(text) => Value::String(log.masked(&text)),
+        Value::Array(items) => items.into_iter().map(|item| masked(item, log)).collect(),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| (log.masked(&name), masked(value, log))).collect())
+        }
+        other => other,
     }
 }
 

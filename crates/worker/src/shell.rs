@@ -68,10 +68,15 @@ fn follow(stream: Option<impl AsyncRead + Unpin + Send + 'static>, log: AttemptL
         let mut lines = BufReader::new(stream);
         let mut line = Vec::new();
         loop {
-            line.clear();
-            match (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => log.line(String::from_utf8_lossy(&line).trim_end_matches(['\n', '\r'])),
+            let read = (&mut lines).take(LINE_BYTES_MAX).read_until(b'\n', &mut line).await;
+            let goes_on = matches!(read, Ok(1..)) && line.last() != Some(&b'\n');
+            let end = if goes_on { log.cut(&line) } else { line.len() };
+            let piece: Vec<u8> = line.drain(..end).collect();
+            if !piece.is_empty() {
+                log.line(String::from_utf8_lossy(&piece).trim_end_matches(['\n', '\r']));
+            }
+            if !matches!(read, Ok(1..)) {
+                return;
             }
         }
     })

@@ -152,6 +152,7 @@ mod tests {
             run_id: "f/1".to_owned(),
             params: Default::default(),
             connections: Default::default(),
+            secrets: None,
             results: Default::default(),
         }
     }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::attempt::{self, Bench, Control};
 use crate::data::DataTasks;
 use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order, Outcome};
+use crate::secret::SecretStore;
 
 /// How a worker is set up.
 pub struct WorkerOptions {
@@ -29,6 +30,8 @@ pub struct WorkerOptions {
     pub data: Arc<dyn DataTasks>,
     /// The project's Python interpreter, for python tasks that name none: a command, or a path.
     pub python: String,
+    /// Where the project's secrets are.
+    pub secrets: SecretStore,
     /// What every shell task finds in its environment, beside what the server's process has in its own.
     pub environment: BTreeMap<String, String>,
 }
@@ -61,6 +64,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         logs_dir: options.logs_dir,
         data: options.data,
         environment: options.environment,
+        secrets: options.secrets,
         python: options.python,
     });
     let worker =

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Result;
 use jiff::SignedDuration;
@@ -90,7 +91,13 @@ fn check(project: &Path, folder: &Folder) -> Vec<Finding> {
         log: None,
         object_storage: crate::place::object_storage(),
     };
-    let (_, sql_problems) = folder.catalog(&Connectors::new(options));
+    // Whether a secret is where the project says depends on the machine; that it is declared does not.
+    let declared = folder.project.secrets.clone();
+    let connectors = Connectors::new(options).with_secrets(Arc::new(move |name| match declared.contains_key(name) {
+        true => Ok("secret".to_owned()),
+        false => Err(format!("there is no secret {name} in mulgil.yaml")),
+    }));
+    let (_, sql_problems) = folder.catalog(&connectors);
     let mut findings: Vec<Finding> = folder
         .problems
         .iter()

@@ -24,7 +24,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::status;
 use crate::arguments::{Arguments, Format};
 use crate::exit::Exit;
-use crate::node::own_program;
+use crate::node::{own_program, secrets_of};
 use crate::offline::Offline;
 use crate::output::{Listing, print_json, remark};
 
@@ -121,6 +121,7 @@ async fn run(
         logs_dir: scratch.to_owned(),
         data: Arc::new(TableTasks::new(Arc::clone(&offline.connectors), move || Arc::clone(&catalog))),
         python: folder.project.python.clone(),
+        secrets: secrets_of(&folder.project, project),
         environment: own_program()?,
     };
     let worker = worker::start(scheduler.clone(), worker_options).await?;

@@ -1,10 +1,10 @@
 //! The rules of the project file.
 
-use super::value::zone;
+use super::value::{check_name, zone};
 use crate::findings::Findings;
 use crate::raw::RawProject;
 use crate::read::{FromNode, Text};
-use crate::{Diagnostic, Project, yaml};
+use crate::{Diagnostic, Project, SecretSource, yaml};
 
 impl Project {
     /// Checks the text of a project file and returns the project, or everything that is wrong with it.
@@ -35,6 +35,21 @@ fn checked(raw: RawProject, findings: &mut Findings) -> Project {
             findings.add(slots.at, format!("pool {} has no slots, so its tasks never run", name.text), Some(remedy));
         }
         project.pools.insert(name.text, slots.value);
+    }
+    for (name, text) in raw.secrets.unwrap_or_default().0 {
+        check_name(&name.text, name.at, "secret", findings);
+        if name.text.contains('-') {
+            let remedy = "templates read it as secrets.NAME: use _".to_owned();
+            findings.add(name.at, format!("{:?} cannot be a name of a secret", name.text), Some(remedy));
+        }
+        match SecretSource::parse(&text.value) {
+            Some(source) => drop(project.secrets.insert(name.text, source)),
+            // What was written may be the secret itself: it is not repeated.
+            None => {
+                let remedy = "write env:NAME or file:PATH: a secret is referred to, never written down".to_owned();
+                findings.add(text.at, format!("secret {} does not say where it is", name.text), Some(remedy));
+            }
+        }
     }
     for (name, url) in raw.connections.unwrap_or_default().0 {
         project.connections.insert(name.text, url.value);

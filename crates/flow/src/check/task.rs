@@ -65,6 +65,14 @@ impl Tasks<'_> {
         }
     }
 
+    /// The names for a text in which secrets may stand.
+    fn names_with_secrets(&self, text: &Text) -> Cow<'_, Names> {
+        match text.value.contains("secrets") {
+            true => Cow::Owned(self.names.clone().with_secrets(self.project)),
+            false => Cow::Borrowed(self.names),
+        }
+    }
+
     fn with<'a>(&'a self, names: &'a Names) -> Tasks<'a> {
         Tasks { project: self.project, names, params: self.params, defaults: self.defaults }
     }
@@ -81,7 +89,7 @@ impl Tasks<'_> {
                 let remedy = "only shell and python tasks have an environment".to_owned();
                 findings.add(name.at, format!("task {} takes no env", key.text), Some(remedy));
             }
-            check_template(&text, self.names, self.params, Quote::None, findings);
+            check_template(&text, &self.names_with_secrets(&text), self.params, Quote::None, findings);
             env.insert(name.text, text.value);
         }
         let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
@@ -129,7 +137,7 @@ impl Tasks<'_> {
         match (raw.shell.take(), raw.python.take(), raw.sql.take(), raw.transfer.take()) {
             (Some(command), None, None, None) => {
                 writes_nothing("shell", &mut raw, findings);
-                check_template(&command, self.names, self.params, Quote::Shell, findings);
+                check_template(&command, &self.names_with_secrets(&command), self.params, Quote::Shell, findings);
                 TaskKind::Shell { command: command.value }
             }
             (None, Some(python), None, None) => {

@@ -18,6 +18,7 @@ fn variables() -> Variables {
         timezone: jiff::tz::TimeZoneDatabase::bundled().get("America/New_York").unwrap(),
         run_id: "daily_delays/2013-01-01".to_owned(),
         params: BTreeMap::from([("city".to_owned(), json!("New York")), ("limit".to_owned(), json!(10))]),
+        secrets: None,
         connections: BTreeMap::from([("chat".to_owned(), "http://chat".to_owned())]),
         results: BTreeMap::from([
             ("check".to_owned(), json!({"rows": 3, "ok": true})),

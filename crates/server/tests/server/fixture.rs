@@ -19,6 +19,7 @@ use mulgil_server::status::RunStatus;
 use mulgil_serving::views::ViewsOptions;
 use mulgil_worker::data::{DataTasks, SqlTask, TransferTask};
 use mulgil_worker::log::AttemptLog;
+use mulgil_worker::secret::SecretStore;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
 use tempfile::TempDir;
 
@@ -80,6 +81,7 @@ impl Fixture {
             logs_dir: dir.path().to_owned(),
             data: Arc::new(NoDataTasks),
             python: "python3".to_owned(),
+            secrets: SecretStore::none(),
             environment: std::env::vars().collect(),
         };
         let worker = worker::start(scheduler.clone(), options).await.unwrap();

@@ -97,6 +97,7 @@ fn variables(day: &str) -> Arc<Variables> {
         run_id: format!("f/{day}"),
         params: BTreeMap::new(),
         connections: BTreeMap::new(),
+        secrets: None,
         results: BTreeMap::new(),
     })
 }

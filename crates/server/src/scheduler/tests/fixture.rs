@@ -14,6 +14,7 @@ use mulgil_sched::id::RunId;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_worker::data::{DataTasks, SqlTask, TransferTask};
 use mulgil_worker::log::AttemptLog;
+use mulgil_worker::secret::SecretStore;
 use mulgil_worker::worker::{WorkerHandle, WorkerOptions};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -100,6 +101,7 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
         project_dir,
         data: Arc::new(NoTables),
         python: "python3".to_owned(),
+        secrets: SecretStore::none(),
         environment: Default::default(),
     }
 }

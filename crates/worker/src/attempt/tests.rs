@@ -1,0 +1,5 @@
+//! Attempts of real tasks, with a dispatcher that only listens.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+mod bench;
+mod secrets;

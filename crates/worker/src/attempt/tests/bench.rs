@@ -1,0 +1,145 @@
+//! A bench on which one task of a flow is run, and what came of it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use mulgil_flow::{Flow, Project, RunKey, Variables};
+use mulgil_sched::id::{AttemptId, RunId};
+use tokio::sync::{mpsc, watch};
+
+use super::super::{Bench, Control, run};
+use crate::data::{DataTasks, SqlTask, TransferTask};
+use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order, Outcome, ProcessMark};
+use crate::log::AttemptLog;
+use crate::secret::SecretStore;
+
+/// Hears how attempts end.
+#[derive(Clone, Default)]
+pub(super) struct Listener(Arc<Mutex<Vec<Outcome>>>);
+
+#[async_trait]
+impl Dispatcher for Listener {
+    async fn attach(&self, _: &str, _: usize) -> Result<mpsc::Receiver<Order>, DispatchError> {
+        Err(DispatchError::Stopped)
+    }
+
+    async fn started(&self, _: AttemptId, _: i64, _: Option<ProcessMark>) -> Result<(), DispatchError> {
+        Ok(())
+    }
+
+    async fn renew(&self, _: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError> {
+        Ok(Vec::new())
+    }
+
+    async fn finished(&self, _: AttemptId, _: i64, outcome: Outcome) -> Result<(), DispatchError> {
+        self.0.lock().unwrap().push(outcome);
+        Ok(())
+    }
+}
+
+struct NoTables;
+
+#[async_trait]
+impl DataTasks for NoTables {
+    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
+        Err("there are no tables".to_owned())
+    }
+
+    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<(), String> {
+        Err("there are no tables".to_owned())
+    }
+}
+
+/// A project in a folder, whose tasks are run one by one.
+pub(super) struct House {
+    pub(super) folder: tempfile::TempDir,
+    project: Project,
+    environment: BTreeMap<String, String>,
+    data: Arc<dyn DataTasks>,
+}
+
+/// How a task ended, and its log without the times.
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) log: String,
+}
+
+impl Ended {
+    /// Why it failed.
+    pub(super) fn error(&self) -> &str {
+        match &self.outcome {
+            Outcome::Failed(reason) => reason,
+            other => panic!("{other:?}\n{}", self.log),
+        }
+    }
+
+    /// What it gave.
+    pub(super) fn result(&self) -> serde_json::Value {
+        match &self.outcome {
+            Outcome::Succeeded(result) => result.clone().unwrap_or_default(),
+            other => panic!("{other:?}\n{}", self.log),
+        }
+    }
+}
+
+impl House {
+    /// A project with this `mulgil.yaml`.
+    pub(super) fn new(project: &str) -> Self {
+        let project = Project::parse("mulgil.yaml", project).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder, project, environment: BTreeMap::new(), data: Arc::new(NoTables) }
+    }
+
+    /// With this variable in the environment.
+    pub(super) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Runs a task: the YAML of its keys, in braces.
+    pub(super) async fn run(&self, task: &str) -> Ended {
+        let (_told, control) = watch::channel(Control::Run);
+        self.run_until(task, control).await
+    }
+
+    /// Runs a task that may be told to stop.
+    pub(super) async fn run_until(&self, task: &str, control: watch::Receiver<Control>) -> Ended {
+        let text = format!("flow: f\nparams: {{day: 2024-01-02}}\ntasks:\n  t: {task}\n");
+        let flow = Flow::parse("f.yaml", &text, &self.project).unwrap_or_else(|found| panic!("{found:?}"));
+        let key = RunKey::new(&flow, None, &flow.default_params());
+        let variables = Variables::new(&flow, &key, &flow.default_params(), &self.project);
+        let listener = Listener::default();
+        let environment = self.environment.clone();
+        let secrets =
+            SecretStore::new(&self.project, self.path().to_owned(), move |name| environment.get(name).cloned());
+        let bench = Arc::new(Bench {
+            dispatcher: listener.clone(),
+            project_dir: self.path().to_owned(),
+            logs_dir: self.path().to_owned(),
+            data: self.data.clone(),
+            environment: self.environment.clone(),
+            secrets,
+            python: "python3".to_owned(),
+        });
+        let lease = Lease {
+            attempt: AttemptId { run: RunId(1), task: 0, attempt: 1 },
+            epoch: 1,
+            life: SignedDuration::from_secs(60),
+            flow: Arc::new(flow),
+            variables: Arc::new(variables),
+            log: "t.log".to_owned(),
+        };
+        run(bench, lease, control).await;
+        let outcome = listener.0.lock().unwrap().pop().expect("the attempt has ended");
+        let log = std::fs::read_to_string(self.path().join("t.log")).unwrap();
+        let lines = log.lines().map(|line| line.split_once(' ').map_or(line, |(_, said)| said));
+        Ended { outcome, log: lines.collect::<Vec<_>>().join("\n") }
+    }
+}
