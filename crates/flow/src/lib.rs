@@ -44,6 +44,6 @@ pub use params::{Param, ParamError, ParamType, Params};
 pub use project::Project;
 pub use run_key::RunKey;
 pub use schedule::{Catchup, Fire, Grain, Rule, Schedule};
-pub use secret::{SecretSource, Secrets};
 pub use schema::{json_schema, project_json_schema};
+pub use secret::{SecretSource, Secrets};
 pub use template::{Quote, ResultsRead, TemplateError, Variables, holds, render, results_read, secrets_read};

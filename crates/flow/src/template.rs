@@ -86,7 +86,8 @@ impl Variables {
             ("results", Value::from(Serde(&self.results))),
         ]);
         if let Some(secrets) = &self.secrets {
-            let secrets: BTreeMap<String, Value> = secrets.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+            let secrets: BTreeMap<String, Value> =
+                secrets.iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
             context.insert("secrets", Value::from(secrets));
         }
         if let Some(interval) = self.interval {

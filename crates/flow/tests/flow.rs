@@ -196,7 +196,8 @@ fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
     let empty = Project::parse("mulgil.yaml", "# nothing\n").unwrap();
     assert_eq!(empty.pools["default"], 8);
     assert_eq!((empty.lake.as_str(), empty.history.as_str()), (".mulgil/lake", ".mulgil/history.db"));
-    let text = "timezone: Mars/Olympus\npool: {a: 1}\npools: {a: 0, b: many}\nsecrets: {a: hunter2, b-c: env:B, d: 'env:'}\n";
+    let text =
+        "timezone: Mars/Olympus\npool: {a: 1}\npools: {a: 0, b: many}\nsecrets: {a: hunter2, b-c: env:B, d: 'env:'}\n";
     let found = Project::parse("mulgil.yaml", text).unwrap_err();
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));

@@ -49,8 +49,9 @@ impl SecretStore {
             format!("there is no secret {name}: add `secrets: {{{name}: env:NAME}}` or `file:PATH` to mulgil.yaml")
         })?;
         let value = match source {
-            SecretSource::Env(variable) => (self.environment)(variable)
-                .ok_or_else(|| format!("secret {name}: the environment variable {variable} is not set: set it where the server starts"))?,
+            SecretSource::Env(variable) => (self.environment)(variable).ok_or_else(|| {
+                format!("secret {name}: the environment variable {variable} is not set: set it where the server starts")
+            })?,
             SecretSource::File(file) => {
                 let path = self.project_dir.join(file);
                 let text = std::fs::read_to_string(&path)

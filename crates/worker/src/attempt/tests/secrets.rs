@@ -56,10 +56,7 @@ async fn a_failed_task_does_not_say_the_secret_either() {
 async fn a_secret_that_is_not_there_is_told_with_what_to_do_and_others_do_not_mind() {
     let house = house();
     let ended = house.run(r#"{shell: "echo {{ secrets.gone }}"}"#).await;
-    assert_eq!(
-        ended.error(),
-        "secret gone: the environment variable GONE is not set: set it where the server starts"
-    );
+    assert_eq!(ended.error(), "secret gone: the environment variable GONE is not set: set it where the server starts");
     let ended = house.run(r#"{env: {A: "{{ secrets.short }}"}, shell: "echo $A"}"#).await;
     assert!(ended.error().starts_with("secret short is shorter than 4 characters"), "{}", ended.error());
 }
