@@ -201,11 +201,14 @@ pub(crate) enum FlowCommand {
         /// A run (`flow/2013-01-16`), or with --failed a flow
         run: String,
         /// All failed runs of the flow
-        #[arg(long, conflicts_with = "from")]
+        #[arg(long, conflicts_with_all = ["from", "group"])]
         failed: bool,
         /// From this task on, with everything downstream, whether it failed or not
         #[arg(long)]
         from: Option<String>,
+        /// The tasks of this group, with everything downstream, whether they failed or not
+        #[arg(long, conflicts_with = "from")]
+        group: Option<String>,
         /// Only show what would run
         #[arg(long)]
         dry_run: bool,

@@ -39,8 +39,8 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Show { flow, next } => show::execute(&client, format, &flow, next),
         FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
-        FlowCommand::Rerun { run, failed, from, dry_run, confirm, detach } => {
-            let ask = rerun::Rerun { failed, from, dry_run, confirm, detach };
+        FlowCommand::Rerun { run, failed, from, group, dry_run, confirm, detach } => {
+            let ask = rerun::Rerun { failed, from, group, dry_run, confirm, detach };
             rerun::execute(&client, format, &run, &ask)
         }
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),

@@ -93,6 +93,12 @@ pub struct Task {
     pub timeout: Option<SignedDuration>,
     /// The pool whose slot it takes while it runs.
     pub pool: String,
+    /// Among the tasks that wait for a slot of the same pool, higher goes first.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub priority: i32,
+    /// The group that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Environment variables of a shell or python task: templates, rendered with [`crate::Quote::None`].
     pub env: BTreeMap<String, String>,
     /// The line of its name in the file, from 1.
@@ -102,6 +108,11 @@ pub struct Task {
     /// Whether the file asks for retries that are not given because the task is not idempotent.
     #[serde(skip)]
     pub(crate) retries_ignored: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(priority: &i32) -> bool {
+    *priority == 0
 }
 
 /// What a task makes of how the tasks that it needs have ended: Airflow's words, with Airflow's meaning.

@@ -102,6 +102,10 @@ raw_map! {
         "timeout" timeout: Text,
         /// The pool whose slot the task takes. Without it, the flow's.
         "pool" pool: Text,
+        /// Among tasks that wait for a slot of the same pool, higher goes first. Without it, 0.
+        "priority" priority: Located<i32>,
+        /// The group that the task is in. `needs` may name a group, and a group is re-run as a unit.
+        "group" group: Text,
         /// Environment variables of a shell or python task; the values may be templates.
         "env" env: Entries<Text>,
     }

@@ -144,6 +144,12 @@ impl FromNode for Located<u32> {
     }
 }
 
+impl FromNode for Located<i32> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        node.parsed("a whole number", findings)
+    }
+}
+
 impl FromNode for Located<f64> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         node.parsed("a number", findings)

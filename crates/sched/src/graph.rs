@@ -25,6 +25,8 @@ pub struct TaskNode {
     pub rule: TriggerRule,
     /// Whether it has a condition: then its caller decides, once its rule allows it to run.
     pub conditional: bool,
+    /// The group that it is in.
+    pub group: Option<Arc<str>>,
     /// The pool whose slots it takes.
     pub pool: Arc<str>,
     /// Among the ready tasks of a pool, higher goes first.
@@ -73,7 +75,7 @@ impl Graph {
         }
     }
 
-    /// What scheduling knows about a flow. Priorities are not in flows yet: all are 0.
+    /// What scheduling knows about a flow.
     pub fn of_flow(flow: &Flow) -> Result<Self, GraphError> {
         let numbers: HashMap<&str, usize> =
             flow.tasks.iter().enumerate().map(|(n, task)| (task.name.as_str(), n)).collect();
@@ -84,8 +86,9 @@ impl Graph {
             needs: task.needs.iter().map(|need| index_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
             rule: task.trigger_rule,
             conditional: task.when.is_some(),
+            group: task.group.as_deref().map(Into::into),
             pool: task.pool.as_str().into(),
-            priority: 0,
+            priority: task.priority,
             retries: task.retries,
             idempotent: task.idempotent,
         };

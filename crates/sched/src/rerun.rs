@@ -1,11 +1,13 @@
 //! Which tasks a re-run runs again: what was asked for, and everything downstream of it.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::TaskIndex;
-use crate::rule::Verdict;
+use crate::rule::{Tally, Verdict};
 use crate::run::RunState;
-use crate::status::RunStatus;
+use crate::status::{RunStatus, TaskStatus};
 
 /// What to run again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +17,8 @@ pub enum RerunScope {
     Failed,
     /// This task; and everything downstream.
     From(String),
+    /// The tasks of this group; and everything downstream.
+    Group(String),
     /// Every task.
     All,
 }
@@ -46,6 +50,16 @@ pub enum RerunError {
         /// What there is.
         known: String,
     },
+    /// No such group.
+    #[error("run {run} has no group {group}; its groups are: {known}")]
+    NoSuchGroup {
+        /// The run.
+        run: i64,
+        /// What was asked for.
+        group: String,
+        /// What there is, `none` when there is none.
+        known: String,
+    },
     /// A task upstream has to come first.
     #[error("task {task} needs {need}, which has not succeeded: re-run from {need}")]
     NeedNotMet {
@@ -68,6 +82,7 @@ pub fn rerun_tasks(run: &RunState, scope: &RerunScope) -> Result<Vec<TaskIndex>,
             bad.map(|(index, _)| index).collect()
         }
         RerunScope::From(name) => vec![task_named(run, name)?],
+        RerunScope::Group(name) => group_named(run, name)?,
     };
     if roots.is_empty() {
         return Err(RerunError::NothingFailed { run: run.id.0 });
@@ -81,11 +96,37 @@ fn task_named(run: &RunState, name: &str) -> Result<TaskIndex, RerunError> {
         let known: Vec<String> = run.graph.indices().map(task_name).collect();
         return Err(RerunError::NoSuchTask { run: run.id.0, task: name.to_owned(), known: known.join(", ") });
     };
-    let bad = |need: &&TaskIndex| run.task(**need).is_some_and(|state| state.status.is_bad());
-    match run.graph.needs(task).iter().find(bad) {
-        Some(&need) if run.verdict(task) == Verdict::Fail => {
-            Err(RerunError::NeedNotMet { task: name.to_owned(), need: task_name(need) })
-        }
-        _ => Ok(task),
+    needs_met(run, [task].as_slice())?;
+    Ok(task)
+}
+
+fn group_named(run: &RunState, name: &str) -> Result<Vec<TaskIndex>, RerunError> {
+    let of = |index: &TaskIndex| run.graph.task(*index).and_then(|task| task.group.as_deref());
+    let members: Vec<TaskIndex> = run.graph.indices().filter(|index| of(index) == Some(name)).collect();
+    if members.is_empty() {
+        let known: BTreeSet<&str> = run.graph.tasks().iter().filter_map(|task| task.group.as_deref()).collect();
+        let known = if known.is_empty() { "none".to_owned() } else { known.into_iter().collect::<Vec<_>>().join(", ") };
+        return Err(RerunError::NoSuchGroup { run: run.id.0, group: name.to_owned(), known });
     }
+    needs_met(run, &members)?;
+    Ok(members)
+}
+
+/// Whether these tasks could run again: nothing that failed outside of what runs again stands in their way.
+fn needs_met(run: &RunState, roots: &[TaskIndex]) -> Result<(), RerunError> {
+    let name = |index: TaskIndex| run.graph.task(index).map_or(String::new(), |task| task.name.to_string());
+    let again = run.graph.with_downstream(roots.iter().copied());
+    let status = |need: &TaskIndex| run.task(*need).map_or(TaskStatus::Waiting, |state| state.status);
+    for &task in roots {
+        let Some(node) = run.graph.task(task) else { continue };
+        let stands =
+            |need: &TaskIndex| if again.binary_search(need).is_ok() { TaskStatus::Waiting } else { status(need) };
+        let verdict = Tally::of(node.needs.iter().map(stands)).verdict(node.rule, node.needs.len());
+        if verdict == Verdict::Fail
+            && let Some(need) = node.needs.iter().find(|need| stands(need).is_bad())
+        {
+            return Err(RerunError::NeedNotMet { task: name(task), need: name(*need) });
+        }
+    }
+    Ok(())
 }

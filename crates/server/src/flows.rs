@@ -97,6 +97,11 @@ pub struct TaskDefinition {
     pub needs: Vec<String>,
     /// What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`.
     pub trigger_rule: String,
+    /// The group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Among tasks that wait for a slot of the same pool, higher goes first.
+    pub priority: i32,
     /// The condition without which it is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
@@ -339,6 +344,8 @@ impl TaskDefinition {
             kind: task.kind.word().to_owned(),
             needs: task.needs.clone(),
             trigger_rule: task.trigger_rule.word().to_owned(),
+            group: task.group.clone(),
+            priority: task.priority,
             when: task.when.clone(),
             summary: task_summary(&task.kind),
             idempotent: task.idempotent,

@@ -100,6 +100,9 @@ pub struct TaskRun {
     pub kind: String,
     /// The names of the tasks that it needs.
     pub needs: Vec<String>,
+    /// The group that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Where it stands.
     pub status: TaskStatus,
     /// When it will be tried again, where it is `retrying`.
@@ -186,6 +189,8 @@ pub enum RerunScope {
     Failed,
     /// One task, and what depends on it.
     From,
+    /// The tasks of a group, and what depends on them.
+    Group,
     /// Every task.
     All,
 }
@@ -202,6 +207,9 @@ pub struct RerunAsk {
     /// The task to run again from, where the scope is `from`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub task: Option<String>,
+    /// The group to run again, where the scope is `group`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Confirms that tasks marked `idempotent: false` may run a second time.
     #[serde(default)]
     pub confirm: bool,
@@ -281,7 +289,7 @@ pub(crate) async fn preview_rerun(
     Path(run): Path<i64>,
     Query(ask): Query<RerunAsk>,
 ) -> Result<Json<RerunPreview>, ApiError> {
-    let preview = node.scheduler.preview_rerun(RunId(run), scope(ask.scope, ask.task)?).await?;
+    let preview = node.scheduler.preview_rerun(RunId(run), scope(ask.scope, ask.task, ask.group)?).await?;
     let task = |task: scheduler::RerunTask| RerunTask {
         name: task.task,
         status: task.status.into(),
@@ -305,7 +313,8 @@ pub(crate) async fn rerun(
     Path(run): Path<i64>,
     Json(ask): Json<RerunAsk>,
 ) -> Result<Json<RunDetail>, ApiError> {
-    let request = RerunRequest { run: RunId(run), scope: scope(ask.scope, ask.task)?, confirmed: ask.confirm };
+    let request =
+        RerunRequest { run: RunId(run), scope: scope(ask.scope, ask.task, ask.group)?, confirmed: ask.confirm };
     node.scheduler.rerun(request).await?;
     detail(&node, run).await.map(Json)
 }
@@ -329,14 +338,23 @@ pub(crate) async fn summary(node: &Node, run: RunId) -> Result<RunSummary, ApiEr
     Ok(RunSummary::of(found.run))
 }
 
-fn scope(scope: RerunScope, task: Option<String>) -> Result<mulgil_sched::rerun::RerunScope, ApiError> {
+fn scope(
+    scope: RerunScope,
+    task: Option<String>,
+    group: Option<String>,
+) -> Result<mulgil_sched::rerun::RerunScope, ApiError> {
     use mulgil_sched::rerun::RerunScope as S;
-    match (scope, task) {
-        (RerunScope::From, Some(task)) => Ok(S::From(task)),
-        (RerunScope::From, None) => Err(ApiError::invalid("the scope `from` needs a task").with_hint("add `task`")),
-        (_, Some(_)) => Err(ApiError::invalid("a task goes with the scope `from` only")),
-        (RerunScope::Failed, None) => Ok(S::Failed),
-        (RerunScope::All, None) => Ok(S::All),
+    match (scope, task, group) {
+        (RerunScope::From, Some(task), None) => Ok(S::From(task)),
+        (RerunScope::From, None, _) => Err(ApiError::invalid("the scope `from` needs a task").with_hint("add `task`")),
+        (RerunScope::Group, None, Some(group)) => Ok(S::Group(group)),
+        (RerunScope::Group, _, None) => {
+            Err(ApiError::invalid("the scope `group` needs a group").with_hint("add `group`"))
+        }
+        (_, Some(_), _) => Err(ApiError::invalid("a task goes with the scope `from` only")),
+        (_, _, Some(_)) => Err(ApiError::invalid("a group goes with the scope `group` only")),
+        (RerunScope::Failed, None, None) => Ok(S::Failed),
+        (RerunScope::All, None, None) => Ok(S::All),
     }
 }
 
@@ -353,6 +371,7 @@ async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError> {
         TaskRun {
             kind: defined.map_or("unknown", |task| task.kind.word()).to_owned(),
             needs: defined.map_or_else(Vec::new, |task| task.needs.clone()),
+            group: defined.and_then(|task| task.group.clone()),
             status: row.status.into(),
             retry_at: row.not_before,
             note: row.note,

@@ -50,7 +50,7 @@ export const api = {
   backfill: (name: string, ask: BackfillAsk) => post<BackfillAnswer>(`${flow(name)}/backfills`, ask),
   cancelBackfill: (id: number) => post<Backfill>(`/backfills/${id}/cancel`),
   rerunPreview: (run: number, ask: RerunAsk) => {
-    const query = new URLSearchParams({ scope: ask.scope ?? "failed", ...(ask.task ? { task: ask.task } : {}) });
+    const query = new URLSearchParams({ scope: ask.scope ?? "failed", ...(ask.task ? { task: ask.task } : {}), ...(ask.group ? { group: ask.group } : {}) });
     return get<RerunPreview>(`/runs/${run}/rerun-preview?${query}`);
   },
   rerun: (run: number, ask: RerunAsk) => post<RunDetail>(`/runs/${run}/rerun`, ask),

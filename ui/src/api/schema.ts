@@ -1444,6 +1444,8 @@ export interface components {
         RerunAsk: {
             /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
             confirm?: boolean;
+            /** @description The group to run again, where the scope is `group`. */
+            group?: string | null;
             /** @description Which tasks. */
             scope?: components["schemas"]["RerunScope"];
             /** @description The task to run again from, where the scope is `from`. */
@@ -1467,7 +1469,7 @@ export interface components {
          * @description What a re-run runs again.
          * @enum {string}
          */
-        RerunScope: "failed" | "from" | "all";
+        RerunScope: "failed" | "from" | "group" | "all";
         /** @description A task that would run again. */
         RerunTask: {
             /**
@@ -1900,6 +1902,8 @@ export interface components {
         };
         /** @description A node of a flow. */
         TaskDefinition: {
+            /** @description The group that it is in. */
+            group?: string | null;
             /** @description Whether trying it again is safe. */
             idempotent: boolean;
             /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
@@ -1908,6 +1912,11 @@ export interface components {
             name: string;
             /** @description The names of the tasks that it needs. */
             needs: string[];
+            /**
+             * Format: int32
+             * @description Among tasks that wait for a slot of the same pool, higher goes first.
+             */
+            priority: number;
             /** @description What it does, on one line: the command, the SQL file, from where to where. */
             summary: string;
             /** @description What it makes of how those have ended: `all_success`, `all_done`, `one_failed`, `one_success` or `none_failed`. */
@@ -1926,6 +1935,8 @@ export interface components {
         TaskRun: {
             /** @description Its attempts, oldest first. */
             attempts: components["schemas"]["Attempt"][];
+            /** @description The group that it is in. */
+            group?: string | null;
             /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
             kind: string;
             /** @description The task's name. */
@@ -2715,9 +2726,11 @@ export interface operations {
         parameters: {
             query?: {
                 /** @description Which tasks. */
-                scope?: "failed" | "from" | "all";
+                scope?: "failed" | "from" | "group" | "all";
                 /** @description The task to run again from, where the scope is `from`. */
                 task?: string;
+                /** @description The group to run again, where the scope is `group`. */
+                group?: string;
                 /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
                 confirm?: boolean;
             };

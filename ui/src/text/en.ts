@@ -143,6 +143,7 @@ export const en = {
   "rerun.scope": "What runs again",
   "rerun.scope.failed": "what did not succeed, and what depends on it",
   "rerun.scope.from": "{task}, and what depends on it",
+  "rerun.scope.group": "the group {group}, and what depends on it",
   "rerun.scope.all": "every task",
   "rerun.again": "Runs again",
   "rerun.kept": "Is kept",

@@ -143,6 +143,7 @@ export const ko: Catalogue = {
   "rerun.scope": "다시 실행할 범위",
   "rerun.scope.failed": "성공하지 못한 작업과 그 후속 작업",
   "rerun.scope.from": "{task} 작업과 그 후속 작업",
+  "rerun.scope.group": "{group} 그룹과 그 후속 작업",
   "rerun.scope.all": "모든 작업",
   "rerun.again": "다시 실행하는 작업",
   "rerun.kept": "그대로 두는 작업",

@@ -20,6 +20,8 @@ pub(crate) struct Rerun {
     pub(crate) failed: bool,
     /// From this task on.
     pub(crate) from: Option<String>,
+    /// The tasks of this group.
+    pub(crate) group: Option<String>,
     /// Only show it.
     pub(crate) dry_run: bool,
     /// Also tasks that are not idempotent.
@@ -31,8 +33,13 @@ pub(crate) struct Rerun {
 /// Runs again what failed and what depends on it, with the same parameters.
 pub(crate) fn execute(client: &Client, format: Format, run: &str, rerun: &Rerun) -> Result<Exit> {
     let ask = RerunAsk {
-        scope: if rerun.from.is_some() { RerunScope::From } else { RerunScope::Failed },
+        scope: match (&rerun.from, &rerun.group) {
+            (Some(_), _) => RerunScope::From,
+            (None, Some(_)) => RerunScope::Group,
+            (None, None) => RerunScope::Failed,
+        },
         task: rerun.from.clone(),
+        group: rerun.group.clone(),
         confirm: rerun.confirm,
     };
     let runs = if rerun.failed { failed_runs(client, run)? } else { vec![find_run(client, run)?] };

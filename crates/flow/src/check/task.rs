@@ -36,14 +36,17 @@ impl Tasks<'_> {
     /// The tasks in running order.
     pub(super) fn checked(&self, raw: Entries<RawTask>, findings: &mut Findings) -> Vec<Task> {
         let names: BTreeSet<String> = raw.0.iter().map(|(key, _)| key.text.clone()).collect();
-        let upstream = Upstream::of(&raw);
+        let groups = groups_of(&raw, &names, findings);
+        let upstream = Upstream::of(&raw, &groups);
         let mut tasks = Vec::new();
         let mut needs_at = BTreeMap::new();
         for (key, mut task) in raw.0 {
             let needs = task.needs.take().unwrap_or(OneOrMany(Vec::new())).0;
+            let needs = with_members(&key, needs, &groups, findings);
             for need in &needs {
                 if !names.contains(&need.value) {
-                    findings.unknown(need.at, "task", &need.value, names.iter().map(String::as_str));
+                    let known = names.iter().chain(groups.keys()).map(String::as_str);
+                    findings.unknown(need.at, "task", &need.value, known);
                 }
                 needs_at.insert((key.text.clone(), need.value.clone()), need.at);
             }
@@ -82,6 +85,8 @@ impl Tasks<'_> {
         let idempotent = raw.idempotent.take().is_none_or(|idempotent| idempotent.value);
         let own_retries = raw.retries.take().map(|raw| retries(raw, findings));
         let timeout = raw.timeout.take().and_then(|text| duration(&text, "timeout", findings));
+        let raw_priority = raw.priority.take().map_or(0, |priority| priority.value);
+        let group = raw.group.take().map(|group| group.value);
         let pool_name = raw.pool.take().map(|text| pool(text, self.project, findings));
         let mut env = BTreeMap::new();
         for (name, text) in raw.env.take().unwrap_or_default().0 {
@@ -115,6 +120,8 @@ impl Tasks<'_> {
             retries: if idempotent { asked } else { Retries::NONE },
             timeout: timeout.or(self.defaults.timeout),
             pool: pool_name.or_else(|| self.defaults.pool.clone()).unwrap_or_else(|| Project::DEFAULT_POOL.to_owned()),
+            priority: raw_priority,
+            group,
             env,
             line: key.at.line,
             column: key.at.column,
@@ -229,6 +236,46 @@ impl Tasks<'_> {
     }
 }
 
+/// The tasks of each group. A group must not have a task's name: `needs` could mean either.
+fn groups_of(
+    raw: &Entries<RawTask>,
+    names: &BTreeSet<String>,
+    findings: &mut Findings,
+) -> BTreeMap<String, Vec<String>> {
+    let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (key, task) in &raw.0 {
+        let Some(group) = &task.group else { continue };
+        check_name(&group.value, group.at, "group", findings);
+        if names.contains(&group.value) {
+            let message = format!("group {} has the name of a task", group.value);
+            findings.add(group.at, message, Some("give the group a name of its own".to_owned()));
+        }
+        groups.entry(group.value.clone()).or_default().push(key.text.clone());
+    }
+    groups
+}
+
+/// Needs with the tasks of a group in place of the group.
+fn with_members(
+    key: &Key,
+    needs: Vec<Text>,
+    groups: &BTreeMap<String, Vec<String>>,
+    findings: &mut Findings,
+) -> Vec<Text> {
+    let mut tasks = Vec::new();
+    for need in needs {
+        match groups.get(&need.value) {
+            Some(members) if members.contains(&key.text) => {
+                let remedy = "name the tasks of the group that it needs".to_owned();
+                findings.add(need.at, format!("task {} needs the group that it is in", key.text), Some(remedy));
+            }
+            Some(members) => tasks.extend(members.iter().map(|name| Text { value: name.clone(), ..need.clone() })),
+            None => tasks.push(need),
+        }
+    }
+    tasks
+}
+
 /// Which rows become the result: only those of an sql task that go nowhere else.
 fn sql_result(key: &Key, raw: &RawTask, findings: &mut Findings) -> Option<SqlResult> {
     let result = raw.result.as_ref()?;
@@ -246,9 +293,9 @@ fn sql_result(key: &Key, raw: &RawTask, findings: &mut Findings) -> Option<SqlRe
 struct Upstream(BTreeMap<String, Vec<String>>);
 
 impl Upstream {
-    fn of(raw: &Entries<RawTask>) -> Self {
-        let needs =
-            |task: &RawTask| task.needs.iter().flat_map(|needs| &needs.0).map(|need| need.value.clone()).collect();
+    fn of(raw: &Entries<RawTask>, groups: &BTreeMap<String, Vec<String>>) -> Self {
+        let members = |need: &Text| groups.get(&need.value).cloned().unwrap_or_else(|| vec![need.value.clone()]);
+        let needs = |task: &RawTask| task.needs.iter().flat_map(|needs| &needs.0).flat_map(members).collect();
         Self(raw.0.iter().map(|(key, task)| (key.text.clone(), needs(task))).collect())
     }
 

@@ -51,6 +51,7 @@ fn run_of(flow: &[Made]) -> RunState {
         needs: made.needs.clone(),
         rule: made.rule,
         conditional: made.condition.is_some(),
+        group: None,
         pool: "default".into(),
         priority: 0,
         retries: Retries::NONE,

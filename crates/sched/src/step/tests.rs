@@ -21,7 +21,8 @@ const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
     let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
     let (name, pool) = (format!("t{index}").into(), "default".into());
-    TaskNode { name, needs, rule: TriggerRule::default(), conditional: false, pool, priority: 0, retries, idempotent }
+    let rule = TriggerRule::default();
+    TaskNode { name, needs, rule, conditional: false, group: None, pool, priority: 0, retries, idempotent }
 }
 
 fn run_of(nodes: Vec<TaskNode>) -> RunState {
@@ -237,4 +238,25 @@ fn a_queued_run_is_cancelled_at_once() {
     let mut run = chain(2);
     step(&mut run, Event::Cancel, NOW).unwrap();
     assert_eq!(run.status, RunStatus::Cancelled);
+}
+
+#[test]
+fn a_group_runs_again_as_a_unit_with_everything_downstream() {
+    let grouped =
+        |index, needs, group: Option<&str>| TaskNode { group: group.map(Into::into), ..node(index, needs, 0, true) };
+    let (load, none) = (Some("load"), None);
+    let nodes = [(vec![], none), (vec![0], load), (vec![0], load), (vec![1, 2], none), (vec![0], none)];
+    let nodes = nodes.into_iter().enumerate().map(|(index, (needs, group))| grouped(index, needs, group)).collect();
+    let mut run = run_of(nodes);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    (0..5).for_each(|task| drop(finish(&mut run, task, Ending::Succeeded)));
+    let group = |run: &RunState, name: &str| rerun_tasks(run, &RerunScope::Group(name.to_owned()));
+    assert_eq!(group(&run, "load").unwrap(), [1, 2, 3]);
+    let unknown = group(&run, "lod").unwrap_err().to_string();
+    assert_eq!(unknown, "run 1 has no group lod; its groups are: load");
+    step(&mut run, Event::Rerun { tasks: vec![0] }, NOW).unwrap();
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 0, Ending::Failed);
+    let held = group(&run, "load").unwrap_err().to_string();
+    assert_eq!(held, "task t1 needs t0, which has not succeeded: re-run from t0");
 }

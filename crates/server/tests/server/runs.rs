@@ -70,7 +70,7 @@ async fn what_failed_and_what_depends_on_it_runs_again() {
     let attempts: Vec<usize> = run.tasks.iter().map(|task| task.attempts.len()).collect();
     assert_eq!(attempts, [1, 2, 1], "what had succeeded did not run again");
 
-    let from = RerunAsk { scope: RerunScope::From, task: None, confirm: false };
+    let from = RerunAsk { scope: RerunScope::From, ..RerunAsk::default() };
     let (status, code, _) = refusal(fixture.call(move |client| client.rerun(id, &from)).await);
     assert_eq!((status, code.as_str()), (400, "invalid"));
     let (status, _, message) = refusal(fixture.call(move |client| client.rerun(id, &RerunAsk::default())).await);

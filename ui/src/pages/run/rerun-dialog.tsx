@@ -15,16 +15,18 @@ import { useReader } from "../../text/context";
 export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: string | null; onClose: () => void }) {
   const { t } = useReader();
   const anyBad = run.tasks.some((other) => !["succeeded", "skipped"].includes(other.status));
-  const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), "all"];
+  const group = run.tasks.find((other) => other.name === task)?.group ?? null;
+  const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), ...(group ? ["group" as const] : []), "all"];
   const [scope, setScope] = useState<RerunScope>(scopes[0] ?? "all");
   const [confirm, setConfirm] = useState(false);
   const name = scope === "from" ? task : null;
+  const unit = scope === "group" ? group : null;
 
-  const { answer: preview, error: refused } = useAnswer(`${run.id} ${scope} ${name}`, () => api.rerunPreview(run.id, { scope, task: name }));
+  const { answer: preview, error: refused } = useAnswer(`${run.id} ${scope} ${name} ${unit}`, () => api.rerunPreview(run.id, { scope, task: name, group: unit }));
   const start = useCommand(useCallback(async () => {
-    store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, confirm }));
+    store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, group: unit, confirm }));
     onClose();
-  }, [run.id, scope, name, confirm, onClose]));
+  }, [run.id, scope, name, unit, confirm, onClose]));
   const choose = (choice: RerunScope): void => {
     setScope(choice);
     setConfirm(false);
@@ -48,7 +50,7 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
         {scopes.map((choice) => (
           <label key={choice}>
             <input type="radio" name="scope" checked={scope === choice} onChange={() => choose(choice)} />
-            {t(`rerun.scope.${choice}`, { task: task ?? "" })}
+            {t(`rerun.scope.${choice}`, { task: task ?? "", group: group ?? "" })}
           </label>
         ))}
       </fieldset>
