@@ -5,6 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use mulgil_connect::guarantee::Guarantee;
 
+mod again;
+
+pub(crate) use again::{MarkArguments, RerunArguments};
+
 /// Build and operate data pipelines: flows on a schedule, views kept up to date, one binary.
 #[derive(Debug, Parser)]
 #[command(name = "mulgil", version, propagate_version = true, arg_required_else_help = true)]
@@ -195,30 +199,14 @@ pub(crate) enum FlowCommand {
     Backfill(BackfillArguments),
     /// Run again what failed in a run, and what depends on it, with the same parameters
     #[command(
-        after_help = "Examples:\n  mulgil flow rerun daily_delays/2013-01-16\n  mulgil flow rerun daily_delays --failed\n  mulgil flow rerun daily_delays/2013-01-16 --from aggregate"
+        after_help = "Examples:\n  mulgil flow rerun daily_delays/2013-01-16\n  mulgil flow rerun daily_delays --failed\n  mulgil flow rerun daily_delays/2013-01-16 --from aggregate\n  mulgil flow rerun daily_delays --since 2013-01-01 --until 2013-01-31 --group load --latest --dry-run"
     )]
-    Rerun {
-        /// A run (`flow/2013-01-16`), or with --failed a flow
-        run: String,
-        /// All failed runs of the flow
-        #[arg(long, conflicts_with_all = ["from", "group"])]
-        failed: bool,
-        /// From this task on, with everything downstream, whether it failed or not
-        #[arg(long)]
-        from: Option<String>,
-        /// The tasks of this group, with everything downstream, whether they failed or not
-        #[arg(long, conflicts_with = "from")]
-        group: Option<String>,
-        /// Only show what would run
-        #[arg(long)]
-        dry_run: bool,
-        /// Also run tasks that are marked `idempotent: false`
-        #[arg(long)]
-        confirm: bool,
-        /// Return at once instead of following the run to its end
-        #[arg(long)]
-        detach: bool,
-    },
+    Rerun(RerunArguments),
+    /// Say that a task of a run counts as succeeded or failed, whatever it did; what never ran for its failure runs then
+    #[command(
+        after_help = "Example:\n  mulgil flow mark daily_delays/2013-01-16 land --succeeded --why 'loaded by hand'"
+    )]
+    Mark(MarkArguments),
     /// Stop a run or a backfill, with all its processes
     Cancel {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)

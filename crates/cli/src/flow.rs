@@ -5,6 +5,7 @@ mod cancel;
 mod follow;
 mod lint;
 mod list;
+mod mark;
 mod rerun;
 mod run;
 mod show;
@@ -33,16 +34,15 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
     let connection = Connection::open(&arguments.project).await?;
     let client = connection.client().clone();
     let (command, format) = (command.clone(), arguments.format);
+    let user = std::env::var("USER").unwrap_or_else(|_| "somebody at the command line".to_owned());
     // The client blocks; it must not do so on the runtime's own threads, which may be running the server it speaks to.
     let exit = tokio::task::spawn_blocking(move || match command {
         FlowCommand::List => list::execute(&client, format),
         FlowCommand::Show { flow, next } => show::execute(&client, format, &flow, next),
         FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
-        FlowCommand::Rerun { run, failed, from, group, dry_run, confirm, detach } => {
-            let ask = rerun::Rerun { failed, from, group, dry_run, confirm, detach };
-            rerun::execute(&client, format, &run, &ask)
-        }
+        FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
+        FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
         FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),
     })

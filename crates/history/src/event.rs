@@ -57,6 +57,10 @@ fn event_of(write: &Write) -> Option<Event> {
             let payload = format!("{} -> {}{why}", change.from, change.to);
             Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }
         }
+        Write::RunVersion(change) => {
+            let payload = format!("follows version {} instead of {}", change.to, change.from);
+            Event::run(change.at, change.run, payload)
+        }
         Write::Lease(lease) => Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner)),
         Write::Attempt(AttemptChange { attempt, from, to, error, at, .. }) => {
             let reason = error.as_ref().map_or(String::new(), |error| format!(": {error}"));

@@ -16,6 +16,8 @@ pub enum Write {
     Run(NewRun),
     /// A run's status changed.
     RunStatus(RunChange),
+    /// An ended run follows another definition from now on, which may have tasks that the one before had not.
+    RunVersion(VersionChange),
     /// A task changed.
     Task(TaskChange),
     /// A new attempt, leased to a worker.
@@ -137,6 +139,21 @@ pub struct RunChange {
     pub from: RunStatus,
     /// What it is.
     pub to: RunStatus,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A run follows another definition from now on.
+#[derive(Clone, Debug)]
+pub struct VersionChange {
+    /// Which run.
+    pub run: RunId,
+    /// The hash of the definition that it followed.
+    pub from: String,
+    /// The hash of the one that it follows.
+    pub to: String,
+    /// The tasks that it had not, all waiting: behind those that it had.
+    pub tasks: Vec<(TaskIndex, String)>,
     /// When.
     pub at: Timestamp,
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mulgil_flow::{Flow, Retries, TriggerRule};
 
+use crate::admission::DEFAULT_POOL;
 use crate::id::TaskIndex;
 
 /// The tasks of a run, and their edges in both directions.
@@ -25,6 +26,8 @@ pub struct TaskNode {
     pub rule: TriggerRule,
     /// Whether it has a condition: then its caller decides, once its rule allows it to run.
     pub conditional: bool,
+    /// Whether the run's definition has no such task any more: it never runs, and counts as skipped.
+    pub gone: bool,
     /// The group that it is in.
     pub group: Option<Arc<str>>,
     /// The pool whose slots it takes.
@@ -35,6 +38,24 @@ pub struct TaskNode {
     pub retries: Retries,
     /// Whether running it twice does no harm.
     pub idempotent: bool,
+}
+
+impl TaskNode {
+    /// A task that its run's flow has no more.
+    fn gone(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            needs: Vec::new(),
+            rule: TriggerRule::default(),
+            conditional: false,
+            gone: true,
+            group: None,
+            pool: DEFAULT_POOL.into(),
+            priority: 0,
+            retries: Retries::NONE,
+            idempotent: true,
+        }
+    }
 }
 
 /// A graph that is none: an edge to nowhere, or a cycle.
@@ -77,22 +98,30 @@ impl Graph {
 
     /// What scheduling knows about a flow.
     pub fn of_flow(flow: &Flow) -> Result<Self, GraphError> {
-        let numbers: HashMap<&str, usize> =
-            flow.tasks.iter().enumerate().map(|(n, task)| (task.name.as_str(), n)).collect();
-        let index_of = |name: &String| numbers.get(name.as_str()).copied();
+        Self::of_run(flow, flow.tasks.iter().map(|task| task.name.as_str()))
+    }
+
+    /// The graph of a run that has these tasks and follows this flow: its tasks keep their places when the flow changes.
+    /// A task that the flow has no more needs nothing, and nothing needs it.
+    pub fn of_run<'a>(flow: &Flow, names: impl Iterator<Item = &'a str> + Clone) -> Result<Self, GraphError> {
+        let places: HashMap<&str, usize> = names.clone().enumerate().map(|(place, name)| (name, place)).collect();
+        let tasks: HashMap<&str, &mulgil_flow::Task> =
+            flow.tasks.iter().map(|task| (task.name.as_str(), task)).collect();
+        let place_of = |name: &String| places.get(name.as_str()).copied();
         let node = |task: &mulgil_flow::Task| TaskNode {
             name: task.name.as_str().into(),
             // A need that is not there becomes an index that is not there, which `new` refuses.
-            needs: task.needs.iter().map(|need| index_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
+            needs: task.needs.iter().map(|need| place_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
             rule: task.trigger_rule,
             conditional: task.when.is_some(),
+            gone: false,
             group: task.group.as_deref().map(Into::into),
             pool: task.pool.as_str().into(),
             priority: task.priority,
             retries: task.retries,
             idempotent: task.idempotent,
         };
-        Self::new(flow.tasks.iter().map(node).collect())
+        Self::new(names.map(|name| tasks.get(name).map_or_else(|| TaskNode::gone(name), |task| node(task))).collect())
     }
 
     /// Kahn's algorithm: what is never freed of its needs is on, or behind, a cycle.
@@ -137,9 +166,15 @@ impl Graph {
         self.tasks.get(task as usize)
     }
 
-    /// The index of the task with this name.
+    /// The index of the task with this name, if the run's definition has it.
     pub fn index_of(&self, name: &str) -> Option<TaskIndex> {
-        self.tasks.iter().position(|task| &*task.name == name).map(|index| index as TaskIndex)
+        self.tasks.iter().position(|task| &*task.name == name && !task.gone).map(|index| index as TaskIndex)
+    }
+
+    /// The names of the tasks that the run's definition has, for messages.
+    pub fn known(&self) -> String {
+        let here = self.tasks.iter().filter(|task| !task.gone).map(|task| &*task.name);
+        here.collect::<Vec<_>>().join(", ")
     }
 
     /// What a task needs.

@@ -52,6 +52,10 @@ pub enum RunEvent {
     SomeCancelled,
     /// Some of its tasks are to run again.
     RerunAsked,
+    /// Somebody marked a task of it, and with that all succeeded or were skipped.
+    MarkedSucceeded,
+    /// Somebody marked a task of it as failed.
+    MarkedFailed,
 }
 
 /// What can happen to a task.
@@ -81,6 +85,12 @@ pub enum TaskEvent {
     Stopped,
     /// It is to run again.
     RerunAsked,
+    /// Somebody says that it counts as succeeded.
+    MarkedSucceeded,
+    /// Somebody says that it counts as failed.
+    MarkedFailed,
+    /// The definition that its run follows from now on has no such task.
+    Dropped,
 }
 
 /// What can happen to an attempt.
@@ -114,6 +124,8 @@ impl Life for RunStatus {
             (S::Running | S::Cancelling, E::SomeFailed) => S::Failed,
             (S::Cancelling, E::SomeCancelled) => S::Cancelled,
             (S::Succeeded | S::Failed | S::Cancelled, E::RerunAsked) => S::Queued,
+            (S::Failed | S::Cancelled, E::MarkedSucceeded) => S::Succeeded,
+            (S::Succeeded | S::Cancelled, E::MarkedFailed) => S::Failed,
             _ => return None,
         })
     }
@@ -139,6 +151,15 @@ impl Life for TaskStatus {
             (S::Retrying, E::RetryDue) => S::Ready,
             (S::Waiting | S::Ready | S::Retrying, E::CancelAsked) => S::Cancelled,
             (S::Succeeded | S::Skipped | S::Failed | S::UpstreamFailed | S::Cancelled, E::RerunAsked) => S::Waiting,
+            (
+                S::Waiting | S::Ready | S::Retrying | S::Skipped | S::Failed | S::UpstreamFailed | S::Cancelled,
+                E::MarkedSucceeded,
+            ) => S::Succeeded,
+            (
+                S::Waiting | S::Ready | S::Retrying | S::Succeeded | S::Skipped | S::UpstreamFailed | S::Cancelled,
+                E::MarkedFailed,
+            ) => S::Failed,
+            (S::Succeeded | S::Failed | S::UpstreamFailed | S::Cancelled, E::Dropped) => S::Skipped,
             _ => return None,
         })
     }

@@ -70,16 +70,18 @@ pub enum RerunError {
     },
 }
 
-/// The tasks that `scope` means in this run, in index order. The run has to have ended.
-pub fn rerun_tasks(run: &RunState, scope: &RerunScope) -> Result<Vec<TaskIndex>, RerunError> {
+/// The tasks that `scope` means in this run, in index order. The run has to have ended. What the definition that it
+/// follows from now on has and it had not, comes along: tasks that wait, and these that were `gone` for a while.
+pub fn rerun_tasks(run: &RunState, scope: &RerunScope, back: &[TaskIndex]) -> Result<Vec<TaskIndex>, RerunError> {
     if !run.status.is_terminal() {
         return Err(RerunError::NotEnded { run: run.id.0, status: run.status });
     }
+    let new: Vec<TaskIndex> = run.tasks_with(TaskStatus::Waiting).chain(back.iter().copied()).collect();
     let roots: Vec<TaskIndex> = match scope {
         RerunScope::All => run.graph.indices().collect(),
         RerunScope::Failed => {
             let bad = run.graph.indices().zip(&run.tasks).filter(|(_, task)| task.status.is_bad());
-            bad.map(|(index, _)| index).collect()
+            bad.map(|(index, _)| index).chain(new.iter().copied()).collect()
         }
         RerunScope::From(name) => vec![task_named(run, name)?],
         RerunScope::Group(name) => group_named(run, name)?,
@@ -87,14 +89,14 @@ pub fn rerun_tasks(run: &RunState, scope: &RerunScope) -> Result<Vec<TaskIndex>,
     if roots.is_empty() {
         return Err(RerunError::NothingFailed { run: run.id.0 });
     }
-    Ok(run.graph.with_downstream(roots))
+    let gone = |task: &TaskIndex| run.graph.task(*task).is_some_and(|node| node.gone);
+    let tasks = run.graph.with_downstream(roots.into_iter().chain(new));
+    Ok(tasks.into_iter().filter(|task| !gone(task)).collect())
 }
 
 fn task_named(run: &RunState, name: &str) -> Result<TaskIndex, RerunError> {
-    let task_name = |index: TaskIndex| run.graph.task(index).map_or(String::new(), |task| task.name.to_string());
     let Some(task) = run.graph.index_of(name) else {
-        let known: Vec<String> = run.graph.indices().map(task_name).collect();
-        return Err(RerunError::NoSuchTask { run: run.id.0, task: name.to_owned(), known: known.join(", ") });
+        return Err(RerunError::NoSuchTask { run: run.id.0, task: name.to_owned(), known: run.graph.known() });
     };
     needs_met(run, [task].as_slice())?;
     Ok(task)

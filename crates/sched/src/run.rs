@@ -107,6 +107,11 @@ impl RunState {
         self.by_status.get(&status).copied().unwrap_or(0)
     }
 
+    /// Whether every task has succeeded or was skipped.
+    pub fn all_well(&self) -> bool {
+        self.count(TaskStatus::Succeeded) + self.count(TaskStatus::Skipped) == self.tasks.len()
+    }
+
     /// Whether every task has ended.
     pub fn all_ended(&self) -> bool {
         self.by_status.iter().all(|(status, count)| *count == 0 || status.is_terminal())

@@ -75,6 +75,29 @@ pub enum Event {
         /// Which; everything downstream of them comes along.
         tasks: Vec<TaskIndex>,
     },
+    /// Somebody says how a task counts that is not under way. In a run that has ended, what never ran for its failure runs
+    /// when it counts as succeeded.
+    Mark {
+        /// Which task.
+        task: TaskIndex,
+        /// As what.
+        mark: Mark,
+    },
+    /// The definition that an ended run follows from now on has no such task. A re-run follows.
+    Drop {
+        /// Which task.
+        task: TaskIndex,
+    },
+}
+
+/// How somebody says that a task counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// As succeeded.
+    Succeeded,
+    /// As failed.
+    Failed,
 }
 
 /// How an attempt ended.
@@ -173,6 +196,8 @@ pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Acti
         }
         Event::Cancel => step.cancel()?,
         Event::Rerun { tasks } => step.rerun(&tasks)?,
+        Event::Mark { task, mark } => step.mark(task, mark)?,
+        Event::Drop { task } => step.drop_task(task)?,
     }
     step.end_if_over()?;
     Ok(step.actions)
@@ -394,11 +419,19 @@ impl Step<'_> {
         }
         self.change_run(RunEvent::RerunAsked)?;
         for task in self.run.graph.clone().with_downstream(tasks.iter().copied()) {
-            self.task(task, TaskEvent::RerunAsked)?;
-            let state = self.task_mut(task, &TaskEvent::RerunAsked)?;
-            state.retries_used = 0;
-            state.losses = 0;
+            // One that the latest definition has and the original had not waits already.
+            if self.run.task(task).is_some_and(|state| state.status != TaskStatus::Waiting) {
+                self.wait_again(task)?;
+            }
         }
+        Ok(())
+    }
+
+    fn wait_again(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        self.task(task, TaskEvent::RerunAsked)?;
+        let state = self.task_mut(task, &TaskEvent::RerunAsked)?;
+        state.retries_used = 0;
+        state.losses = 0;
         Ok(())
     }
 
@@ -407,10 +440,9 @@ impl Step<'_> {
             return Ok(());
         }
         let cancelled = self.run.status == RunStatus::Cancelling && self.run.count(TaskStatus::Cancelled) > 0;
-        let well = self.run.count(TaskStatus::Succeeded) + self.run.count(TaskStatus::Skipped);
         let event = if cancelled {
             RunEvent::SomeCancelled
-        } else if well == self.run.tasks.len() {
+        } else if self.run.all_well() {
             RunEvent::AllSucceeded
         } else {
             RunEvent::SomeFailed
@@ -419,5 +451,6 @@ impl Step<'_> {
     }
 }
 
+mod by_hand;
 #[cfg(test)]
 mod tests;

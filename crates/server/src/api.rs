@@ -24,6 +24,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(flows::routes())
         .merge(grid::routes())
         .merge(runs::routes())
+        .merge(crate::reruns::routes())
         .merge(attempts::routes())
         .merge(backfills::routes())
         .merge(views::routes())

@@ -22,7 +22,8 @@ use crate::flows::{FlowDetail, FlowSummary, StartRun, StartedRun};
 use crate::grid::{Grid, GridQuery};
 use crate::place::Place;
 use crate::project::{Problem, ProjectInfo, Reloaded};
-use crate::runs::{RerunAsk, RerunPreview, RunDetail, RunPage, RunSummary, RunsQuery};
+use crate::reruns::{MarkAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk};
+use crate::runs::{RunDetail, RunPage, RunSummary, RunsQuery};
 use crate::sql::{Rows, SqlAsk};
 use crate::topics::{AppendQuery, Appended, Records, RecordsQuery, Topic};
 use crate::views::{RowsQuery, Savepoint, SavepointAsk, ViewDetail, ViewSummary};
@@ -211,6 +212,16 @@ impl Client {
     /// Runs part of a run again.
     pub fn rerun(&self, run: i64, ask: &RerunAsk) -> Answer<RunDetail> {
         self.post(&format!("/runs/{run}/rerun"), ask)
+    }
+
+    /// Runs part of several runs again, or says what that would run.
+    pub fn rerun_many(&self, ask: &RerunsAsk) -> Answer<RerunsAnswer> {
+        self.post("/runs/rerun", ask)
+    }
+
+    /// Says how a task counts, or what that would run.
+    pub fn mark(&self, run: i64, task: &str, ask: &MarkAsk) -> Answer<RerunPreview> {
+        self.post(&format!("/runs/{run}/tasks/{}/mark", segment(task)), ask)
     }
 
     /// Stops a run.

@@ -113,6 +113,7 @@ impl From<SchedulerError> for ApiError {
             }
             SchedulerError::NeedsConfirmation { .. } => Self::new(StatusCode::CONFLICT, "needs_confirmation", message),
             SchedulerError::Rerun(_)
+            | SchedulerError::Mark { .. }
             | SchedulerError::Ended { .. }
             | SchedulerError::BackfillEnded(_)
             | SchedulerError::Definition { .. } => Self::conflict(message),

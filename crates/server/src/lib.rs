@@ -25,6 +25,7 @@ pub mod progress;
 pub mod project;
 pub mod recovery;
 mod reload;
+pub mod reruns;
 mod rows;
 pub mod runs;
 pub mod scheduler;

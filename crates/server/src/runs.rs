@@ -15,7 +15,6 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
 use crate::node::Node;
-use crate::scheduler::{self, RerunRequest};
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
 const RUNS_DEFAULT: u32 = 50;
@@ -180,67 +179,6 @@ pub struct RunPage {
     pub next_before: Option<i64>,
 }
 
-/// What a re-run runs again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum RerunScope {
-    /// The tasks that did not succeed, and what depends on them.
-    #[default]
-    Failed,
-    /// One task, and what depends on it.
-    From,
-    /// The tasks of a group, and what depends on them.
-    Group,
-    /// Every task.
-    All,
-}
-
-/// What to run again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub struct RerunAsk {
-    /// Which tasks.
-    #[serde(default)]
-    #[param(inline)]
-    pub scope: RerunScope,
-    /// The task to run again from, where the scope is `from`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub task: Option<String>,
-    /// The group to run again, where the scope is `group`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// Confirms that tasks marked `idempotent: false` may run a second time.
-    #[serde(default)]
-    pub confirm: bool,
-}
-
-/// What a re-run would do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RerunPreview {
-    /// The run.
-    pub run: i64,
-    /// Its name for people.
-    pub name: String,
-    /// The tasks that would run again, in order; every other task keeps its result.
-    pub tasks: Vec<RerunTask>,
-    /// Whether it has to be confirmed: a task that is not idempotent would run a second time.
-    pub needs_confirmation: bool,
-}
-
-/// A task that would run again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RerunTask {
-    /// The task's name.
-    pub name: String,
-    /// Where it stands now.
-    pub status: TaskStatus,
-    /// Whether running it twice does no harm.
-    pub idempotent: bool,
-    /// How many attempts were made so far.
-    pub attempts: u32,
-}
-
 /// Runs, newest first.
 #[utoipa::path(get, path = "/runs", tag = "runs", params(RunsQuery),
     responses((status = 200, body = RunPage), (status = "default", body = ErrorBody)))]
@@ -280,45 +218,6 @@ pub(crate) async fn show_run(State(node): State<Node>, Path(run): Path<i64>) -> 
     detail(&node, run).await.map(Json)
 }
 
-/// What a re-run would run again.
-#[utoipa::path(get, path = "/runs/{run}/rerun-preview", tag = "runs",
-    params(("run" = i64, Path, description = "The run's id."), RerunAsk),
-    responses((status = 200, body = RerunPreview), (status = "default", body = ErrorBody)))]
-pub(crate) async fn preview_rerun(
-    State(node): State<Node>,
-    Path(run): Path<i64>,
-    Query(ask): Query<RerunAsk>,
-) -> Result<Json<RerunPreview>, ApiError> {
-    let preview = node.scheduler.preview_rerun(RunId(run), scope(ask.scope, ask.task, ask.group)?).await?;
-    let task = |task: scheduler::RerunTask| RerunTask {
-        name: task.task,
-        status: task.status.into(),
-        idempotent: task.idempotent,
-        attempts: task.attempts,
-    };
-    Ok(Json(RerunPreview {
-        run: preview.run.0,
-        name: preview.name,
-        tasks: preview.tasks.into_iter().map(task).collect(),
-        needs_confirmation: preview.needs_confirmation,
-    }))
-}
-
-/// Runs part of a run again, with the same parameters.
-#[utoipa::path(post, path = "/runs/{run}/rerun", tag = "runs",
-    params(("run" = i64, Path, description = "The run's id.")), request_body = RerunAsk,
-    responses((status = 200, body = RunDetail), (status = "default", body = ErrorBody)))]
-pub(crate) async fn rerun(
-    State(node): State<Node>,
-    Path(run): Path<i64>,
-    Json(ask): Json<RerunAsk>,
-) -> Result<Json<RunDetail>, ApiError> {
-    let request =
-        RerunRequest { run: RunId(run), scope: scope(ask.scope, ask.task, ask.group)?, confirmed: ask.confirm };
-    node.scheduler.rerun(request).await?;
-    detail(&node, run).await.map(Json)
-}
-
 /// Stops a run: its running tasks are ended, the others never start.
 #[utoipa::path(post, path = "/runs/{run}/cancel", tag = "runs", params(("run" = i64, Path, description = "The run's id.")),
     responses((status = 200, body = RunDetail), (status = "default", body = ErrorBody)))]
@@ -338,27 +237,7 @@ pub(crate) async fn summary(node: &Node, run: RunId) -> Result<RunSummary, ApiEr
     Ok(RunSummary::of(found.run))
 }
 
-fn scope(
-    scope: RerunScope,
-    task: Option<String>,
-    group: Option<String>,
-) -> Result<mulgil_sched::rerun::RerunScope, ApiError> {
-    use mulgil_sched::rerun::RerunScope as S;
-    match (scope, task, group) {
-        (RerunScope::From, Some(task), None) => Ok(S::From(task)),
-        (RerunScope::From, None, _) => Err(ApiError::invalid("the scope `from` needs a task").with_hint("add `task`")),
-        (RerunScope::Group, None, Some(group)) => Ok(S::Group(group)),
-        (RerunScope::Group, _, None) => {
-            Err(ApiError::invalid("the scope `group` needs a group").with_hint("add `group`"))
-        }
-        (_, Some(_), _) => Err(ApiError::invalid("a task goes with the scope `from` only")),
-        (_, _, Some(_)) => Err(ApiError::invalid("a group goes with the scope `group` only")),
-        (RerunScope::Failed, None, None) => Ok(S::Failed),
-        (RerunScope::All, None, None) => Ok(S::All),
-    }
-}
-
-async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError> {
+pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError> {
     let found = node.history.run(RunId(run)).await?.ok_or_else(|| ApiError::not_found("run", run))?;
     let definition = node.definition(&found.run.flow, &found.run.version).await?;
     let mut attempts: BTreeMap<TaskIndex, Vec<Attempt>> = BTreeMap::new();
@@ -443,10 +322,5 @@ impl From<Trigger> for Origin {
 
 /// The routes of this file.
 pub(crate) fn routes() -> OpenApiRouter<Node> {
-    OpenApiRouter::default()
-        .routes(routes!(list_runs))
-        .routes(routes!(show_run))
-        .routes(routes!(preview_rerun))
-        .routes(routes!(rerun))
-        .routes(routes!(cancel_run))
+    OpenApiRouter::default().routes(routes!(list_runs)).routes(routes!(show_run)).routes(routes!(cancel_run))
 }

@@ -49,8 +49,10 @@ pub struct Lease {
     pub epoch: i64,
     /// How long the lease lives without renewal.
     pub life: SignedDuration,
-    /// The flow, as it was when the run was made.
+    /// The flow, in the version that the run follows.
     pub flow: Arc<Flow>,
+    /// The task's name: its place in the run need not be its place in the flow.
+    pub task: Arc<str>,
     /// The values for the templates.
     pub variables: Arc<Variables>,
     /// The log's path, relative to the project.
@@ -60,7 +62,8 @@ pub struct Lease {
 impl Lease {
     /// The task to run.
     pub fn task(&self) -> Option<&Task> {
-        self.flow.tasks.get(self.attempt.task as usize)
+        let here = self.flow.tasks.get(self.attempt.task as usize).filter(|task| task.name == *self.task);
+        here.or_else(|| self.flow.task(&self.task))
     }
 }
 

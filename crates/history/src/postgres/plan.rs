@@ -4,6 +4,7 @@
 //! each goes on where the one before it ended is checked here; that the first finds what it expects, by the statement, which
 //! gives back the number of each row that it changed.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
@@ -44,9 +45,9 @@ pub(super) struct Change {
     /// What it changes, for people.
     pub(super) what: String,
     /// The status before it.
-    pub(super) from: &'static str,
+    pub(super) from: Cow<'static, str>,
     /// The status after it.
-    pub(super) to: &'static str,
+    pub(super) to: Cow<'static, str>,
     /// Whether nothing may follow.
     pub(super) is_last: bool,
     /// The columns that it sets. Those of a later change replace those of an earlier one.
@@ -62,6 +63,8 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         new(rows::RUNS, runs.clone()),
         new(rows::TASKS_OF_RUNS, runs),
         new(rows::RUN_BACKFILLS, last(writes.iter().filter_map(rows::run_backfill))),
+        changes(rows::RUN_VERSIONS, writes.iter().filter_map(rows::run_version))?,
+        new(rows::TASKS_OF_VERSIONS, news(writes, rows::tasks_of_version)),
         changes(rows::RUN_STATUS, writes.iter().filter_map(rows::run_status))?,
         changes(rows::TASKS, writes.iter().filter_map(rows::task))?,
         new(rows::LEASES, news(writes, rows::new_lease)),
@@ -110,19 +113,19 @@ fn changes<K: Eq + Hash>(sql: &'static str, changes: impl Iterator<Item = (K, Ch
         let mut row = change.columns.clone();
         if let Some(row) = row.as_object_mut() {
             row.insert("n".to_owned(), number.into());
-            row.insert("from_status".to_owned(), change.from.into());
-            row.insert("to_status".to_owned(), change.to.into());
+            row.insert("from_status".to_owned(), change.from.as_ref().into());
+            row.insert("to_status".to_owned(), change.to.as_ref().into());
         }
         row
     };
     let rows = Value::from(chains.iter().enumerate().map(row).collect::<Vec<_>>()).to_string();
-    let expected = chains.into_iter().map(|change| (change.what, change.from.to_owned())).collect();
+    let expected = chains.into_iter().map(|change| (change.what, change.from.into_owned())).collect();
     Ok(Step { sql, rows, expected })
 }
 
 fn follow(before: &mut Change, change: Change) -> Result<(), HistoryError> {
     if before.is_last || before.to != change.from {
-        return Err(HistoryError::Conflict { what: change.what, expected: change.from.to_owned() });
+        return Err(HistoryError::Conflict { what: change.what, expected: change.from.into_owned() });
     }
     if let (Some(columns), Value::Object(later)) = (before.columns.as_object_mut(), change.columns) {
         columns.extend(later);

@@ -35,6 +35,14 @@ pub(super) const RUN_BACKFILLS: &str = "UPDATE runs r SET backfill = c.backfill,
     FROM json_to_recordset($1::text::json) AS c (run bigint, backfill bigint, retries boolean) WHERE r.id = c.run \
     RETURNING 0::bigint";
 
+pub(super) const RUN_VERSIONS: &str = "UPDATE runs r SET version = c.to_status \
+    FROM json_to_recordset($1::text::json) AS c (n bigint, run bigint, from_status text, to_status text) \
+    WHERE r.id = c.run AND r.version = c.from_status RETURNING c.n";
+
+pub(super) const TASKS_OF_VERSIONS: &str = "INSERT INTO tasks (run, task, name, status, attempts, retries_used, losses) \
+    SELECT c.run, (t ->> 0)::bigint, t ->> 1, 'waiting', 0, 0, 0 \
+    FROM json_to_recordset($1::text::json) AS c (run bigint, tasks json), json_array_elements(c.tasks) AS x (t)";
+
 pub(super) const RUN_STATUS: &str = "UPDATE runs r SET status = c.to_status, \
     started_at_us = coalesce(c.started_us, r.started_at_us), \
     ended_at_us = CASE WHEN c.sets_end THEN c.ended_us ELSE r.ended_at_us END \
@@ -128,6 +136,19 @@ pub(super) fn run_backfill(write: &Write) -> Option<(RunId, Value)> {
     Some((*run, json!({"run": run.0, "backfill": backfill.0, "retries": retries})))
 }
 
+pub(super) fn run_version(write: &Write) -> Option<(RunId, Change)> {
+    let Write::RunVersion(change) = write else { return None };
+    let (from, to) = (change.from.clone().into(), change.to.clone().into());
+    let what = format!("the version of run {}", change.run);
+    // Each re-run is a batch of its own, and no other write names a version.
+    Some((change.run, Change { what, from, to, is_last: true, columns: json!({"run": change.run.0}) }))
+}
+
+pub(super) fn tasks_of_version(write: &Write) -> Option<Value> {
+    let Write::RunVersion(change) = write else { return None };
+    Some(json!({"run": change.run.0, "tasks": change.tasks}))
+}
+
 pub(super) fn run_status(write: &Write) -> Option<(RunId, Change)> {
     let Write::RunStatus(change) = write else { return None };
     let mut columns = json!({"run": change.run.0});
@@ -140,7 +161,10 @@ pub(super) fn run_status(write: &Write) -> Option<(RunId, Change)> {
     }
     let what = format!("run {}", change.run);
     // A run that has ended may be run again.
-    Some((change.run, Change { what, from: change.from.word(), to: change.to.word(), is_last: false, columns }))
+    Some((
+        change.run,
+        Change { what, from: change.from.word().into(), to: change.to.word().into(), is_last: false, columns },
+    ))
 }
 
 pub(super) fn task(write: &Write) -> Option<((RunId, TaskIndex), Change)> {
@@ -156,7 +180,8 @@ pub(super) fn task(write: &Write) -> Option<((RunId, TaskIndex), Change)> {
         "result": change.result.as_ref().map(|result| storable(&result.to_string())),
     });
     let what = format!("task {} of run {}", change.task, change.run);
-    let change_of = Change { what, from: change.from.word(), to: change.to.word(), is_last: false, columns };
+    let change_of =
+        Change { what, from: change.from.word().into(), to: change.to.word().into(), is_last: false, columns };
     Some(((change.run, change.task), change_of))
 }
 
@@ -190,7 +215,7 @@ pub(super) fn renewal(write: &Write) -> Option<((AttemptId, i64), Change)> {
     let mut columns = id(*attempt);
     set(&mut columns, [("epoch", (*epoch).into()), ("expires_us", micros(*expires).into())]);
     let what = attempt.to_string();
-    Some(((*attempt, *epoch), Change { what, from: "live", to: "live", is_last: false, columns }))
+    Some(((*attempt, *epoch), Change { what, from: "live".into(), to: "live".into(), is_last: false, columns }))
 }
 
 pub(super) fn attempt(write: &Write) -> Option<(AttemptId, Change)> {
@@ -207,7 +232,7 @@ pub(super) fn attempt(write: &Write) -> Option<(AttemptId, Change)> {
     if let Some(process) = change.process {
         set(&mut columns, [("pid", process.pid.into()), ("start_ticks", process.start_ticks.into())]);
     }
-    let (from, to, is_last) = (change.from.word(), change.to.word(), change.to.is_terminal());
+    let (from, to, is_last) = (change.from.word().into(), change.to.word().into(), change.to.is_terminal());
     Some((change.attempt, Change { what: change.attempt.to_string(), from, to, is_last, columns }))
 }
 
@@ -216,7 +241,7 @@ pub(super) fn backfill_status(write: &Write) -> Option<(i64, Change)> {
     let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
     let columns = json!({"backfill": backfill.0, "ended_us": ended});
     let what = format!("backfill {backfill}");
-    Some((backfill.0, Change { what, from: from.word(), to: to.word(), is_last: false, columns }))
+    Some((backfill.0, Change { what, from: from.word().into(), to: to.word().into(), is_last: false, columns }))
 }
 
 pub(super) fn paused(write: &Write) -> Option<(&str, Value)> {

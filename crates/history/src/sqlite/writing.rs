@@ -11,7 +11,8 @@ use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::micros;
 use crate::write::{
-    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, Write,
+    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, VersionChange,
+    Write,
 };
 
 type Done = Result<(), HistoryError>;
@@ -32,6 +33,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::FlowVersion(version) => flow_version(db, version).await,
         Write::Run(run) => new_run(db, run).await,
         Write::RunStatus(change) => run_status(db, change).await,
+        Write::RunVersion(change) => run_version(db, change).await,
         Write::Task(change) => task(db, change).await,
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
@@ -150,6 +152,26 @@ async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
     .execute(&mut *db)
     .await?;
     changed(result, || format!("run {}", change.run), change.from.word())?;
+    Ok(())
+}
+
+async fn run_version(db: &mut SqliteConnection, change: &VersionChange) -> Done {
+    let result = sqlx::query("UPDATE runs SET version = ? WHERE id = ? AND version = ?")
+        .bind(&change.to)
+        .bind(change.run.0)
+        .bind(&change.from)
+        .execute(&mut *db)
+        .await?;
+    changed(result, || format!("the version of run {}", change.run), &change.from)?;
+    let tasks: Vec<_> = change.tasks.iter().map(|(task, name)| serde_json::json!([task, name])).collect();
+    sqlx::query(
+        "INSERT INTO tasks (run, task, name, status, attempts, retries_used, losses) \
+         SELECT ?, value ->> 0, value ->> 1, 'waiting', 0, 0, 0 FROM json_each(?)",
+    )
+    .bind(change.run.0)
+    .bind(serde_json::Value::from(tasks).to_string())
+    .execute(&mut *db)
+    .await?;
     Ok(())
 }
 

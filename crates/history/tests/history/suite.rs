@@ -3,7 +3,9 @@
 use mulgil_history::HistoryError;
 use mulgil_history::read::RunQuery;
 use mulgil_history::sqlite::SqliteHistory;
-use mulgil_history::write::{BackfillStatus, NewBackfill, NewRun, ProcessMark, Trigger, Write};
+use mulgil_history::write::{
+    BackfillStatus, FlowVersion, NewBackfill, NewRun, ProcessMark, Trigger, VersionChange, Write,
+};
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
@@ -40,6 +42,7 @@ over_every_store! {
     the_schedule_is_paused_and_runs_join_a_backfill,
     a_thousand_tasks_change_in_one_commit,
     a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again,
+    a_run_follows_another_definition_and_its_new_tasks_come_behind,
 }
 
 async fn a_run_is_read_back_after_the_file_was_closed(place: &Place) {
@@ -336,4 +339,43 @@ async fn a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again(
     let again = [change(S::Succeeded, S::Waiting, None, None), change(S::Waiting, S::Ready, None, None)];
     history.commit(&again).await.unwrap();
     assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks[0].result, None);
+}
+
+async fn a_run_follows_another_definition_and_its_new_tasks_come_behind(place: &Place) {
+    use TaskStatus as S;
+    let history = place.open().await;
+    history.commit(&[version(), new_run(1, Trigger::Manual, None), new_run(2, Trigger::Manual, None)]).await.unwrap();
+    let (flow, definition) = ("f".to_owned(), "flow: f # later".to_owned());
+    let later = Write::FlowVersion(FlowVersion { hash: "h2".to_owned(), flow, definition, at: day(1) });
+    let follow = |run, from: &str, to: &str, tasks: &[(u32, &str)]| {
+        let tasks = tasks.iter().map(|(task, name)| (*task, (*name).to_owned())).collect();
+        Write::RunVersion(VersionChange {
+            run: RunId(run),
+            from: from.to_owned(),
+            to: to.to_owned(),
+            tasks,
+            at: day(1),
+        })
+    };
+    // The new task goes on in the same batch.
+    let moved = [
+        later,
+        follow(1, "h1", "h2", &[(2, "check \"it\""), (3, "tell")]),
+        task(1, 2, S::Waiting, S::Ready, 0),
+        follow(2, "h1", "h2", &[]),
+    ];
+    history.commit(&moved).await.unwrap();
+    let detail = history.run(RunId(1)).await.unwrap().unwrap();
+    let tasks: Vec<_> = detail.tasks.iter().map(|task| (task.index, task.name.as_str(), task.status)).collect();
+    let expected =
+        [(0, "land", S::Waiting), (1, "publish", S::Waiting), (2, "check \"it\"", S::Ready), (3, "tell", S::Waiting)];
+    assert_eq!((detail.run.version.as_str(), tasks), ("h2", expected.to_vec()));
+    let detail = history.run(RunId(2)).await.unwrap().unwrap();
+    assert_eq!((detail.run.version.as_str(), detail.tasks.len()), ("h2", 2));
+    let events = history.events(0, 100).await.unwrap();
+    assert!(events.iter().any(|event| event.payload == "follows version h2 instead of h1"), "{events:?}");
+    // Somebody else's idea of the version is refused, with all that came with it.
+    let stale = history.commit(&[follow(1, "h1", "h2", &[(4, "more")])]).await.unwrap_err();
+    assert!(matches!(&stale, HistoryError::Conflict { what, .. } if what == "the version of run 1"), "{stale}");
+    assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks.len(), 4);
 }

@@ -21,7 +21,16 @@ fn whole_table() -> String {
     use AttemptEvent as A;
     use RunEvent as R;
     use TaskEvent as T;
-    let run = [R::Admitted, R::CancelAsked, R::AllSucceeded, R::SomeFailed, R::SomeCancelled, R::RerunAsked];
+    let run = [
+        R::Admitted,
+        R::CancelAsked,
+        R::AllSucceeded,
+        R::SomeFailed,
+        R::SomeCancelled,
+        R::RerunAsked,
+        R::MarkedSucceeded,
+        R::MarkedFailed,
+    ];
     let task = [
         T::NeedsMet,
         T::NeedFailed,
@@ -35,6 +44,9 @@ fn whole_table() -> String {
         T::CancelAsked,
         T::Stopped,
         T::RerunAsked,
+        T::MarkedSucceeded,
+        T::MarkedFailed,
+        T::Dropped,
     ];
     let attempt = [A::Started, A::Succeeded, A::Failed, A::TimedOut, A::Stopped, A::Lost];
     [table(RunStatus::ALL, &run), table(TaskStatus::ALL, &task), table(AttemptStatus::ALL, &attempt)].join("\n")

@@ -51,6 +51,7 @@ fn run_of(flow: &[Made]) -> RunState {
         needs: made.needs.clone(),
         rule: made.rule,
         conditional: made.condition.is_some(),
+        gone: false,
         group: None,
         pool: "default".into(),
         priority: 0,
@@ -177,7 +178,7 @@ proptest! {
                 made.condition = made.condition.filter(|condition| *condition != Decision::Fail);
             });
             run.graph = run_of(&flow).graph;
-            let tasks = rerun_tasks(&run, &RerunScope::Failed).unwrap();
+            let tasks = rerun_tasks(&run, &RerunScope::Failed, &[]).unwrap();
             step(&mut run, Event::Rerun { tasks }, NOW).unwrap();
             drive(&mut run, &flow, &choices);
             check(&run, &flow);

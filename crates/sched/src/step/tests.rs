@@ -9,7 +9,7 @@ use mulgil_flow::{Retries, TriggerRule};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use super::{Action, Ending, Event, step};
+use super::{Action, Ending, Event, Mark, step};
 use crate::graph::{Graph, TaskNode};
 use crate::id::{RunId, TaskIndex};
 use crate::rerun::{RerunScope, rerun_tasks};
@@ -22,7 +22,7 @@ fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> 
     let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
     let (name, pool) = (format!("t{index}").into(), "default".into());
     let rule = TriggerRule::default();
-    TaskNode { name, needs, rule, conditional: false, group: None, pool, priority: 0, retries, idempotent }
+    TaskNode { name, needs, rule, conditional: false, gone: false, group: None, pool, priority: 0, retries, idempotent }
 }
 
 fn run_of(nodes: Vec<TaskNode>) -> RunState {
@@ -60,6 +60,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         4 => task().prop_map(|task| Event::RetryDue { task }),
         1 => Just(Event::Cancel),
         2 => prop::collection::vec(task(), 1..3).prop_map(|tasks| Event::Rerun { tasks }),
+        2 => (task(), prop::sample::select(vec![Mark::Succeeded, Mark::Failed])).prop_map(|(task, mark)| Event::Mark { task, mark }),
     ]
 }
 
@@ -73,7 +74,11 @@ fn check_invariants(before: &RunState, event: &Event, run: &RunState, actions: &
         assert_eq!(is.live.is_some(), is.status == TaskStatus::Running, "a running task has a live attempt");
         assert!(is.attempts >= was.attempts, "attempt numbers never go back");
         if was.status.is_terminal() && was.status != is.status {
-            assert!(matches!(event, Event::Rerun { .. }), "{event:?} changed a task that was {}", was.status);
+            assert!(
+                matches!(event, Event::Rerun { .. } | Event::Mark { .. }),
+                "{event:?} changed a task that was {}",
+                was.status
+            );
         }
         assert_eq!(is.not_before.is_some(), is.status == TaskStatus::Retrying);
     }
@@ -177,9 +182,9 @@ fn a_rerun_of_what_failed_leaves_what_succeeded_and_counts_attempts_on() {
     step(&mut run, Event::Admit, NOW).unwrap();
     finish(&mut run, 0, Ending::Succeeded);
     finish(&mut run, 1, Ending::Failed);
-    let tasks = rerun_tasks(&run, &RerunScope::Failed).unwrap();
+    let tasks = rerun_tasks(&run, &RerunScope::Failed, &[]).unwrap();
     assert_eq!(tasks, [1, 2]);
-    assert!(rerun_tasks(&run, &RerunScope::From("t2".to_owned())).is_err(), "t1 has not succeeded");
+    assert!(rerun_tasks(&run, &RerunScope::From("t2".to_owned()), &[]).is_err(), "t1 has not succeeded");
     step(&mut run, Event::Rerun { tasks }, NOW).unwrap();
     assert_eq!(run.status, RunStatus::Queued);
     step(&mut run, Event::Admit, NOW).unwrap();
@@ -250,7 +255,7 @@ fn a_group_runs_again_as_a_unit_with_everything_downstream() {
     let mut run = run_of(nodes);
     step(&mut run, Event::Admit, NOW).unwrap();
     (0..5).for_each(|task| drop(finish(&mut run, task, Ending::Succeeded)));
-    let group = |run: &RunState, name: &str| rerun_tasks(run, &RerunScope::Group(name.to_owned()));
+    let group = |run: &RunState, name: &str| rerun_tasks(run, &RerunScope::Group(name.to_owned()), &[]);
     assert_eq!(group(&run, "load").unwrap(), [1, 2, 3]);
     let unknown = group(&run, "lod").unwrap_err().to_string();
     assert_eq!(unknown, "run 1 has no group lod; its groups are: load");
@@ -259,4 +264,58 @@ fn a_group_runs_again_as_a_unit_with_everything_downstream() {
     finish(&mut run, 0, Ending::Failed);
     let held = group(&run, "load").unwrap_err().to_string();
     assert_eq!(held, "task t1 needs t0, which has not succeeded: re-run from t0");
+}
+
+fn statuses(run: &RunState) -> Vec<TaskStatus> {
+    run.tasks.iter().map(|task| task.status).collect()
+}
+
+#[test]
+fn a_task_marked_as_succeeded_lets_what_never_ran_for_it_run() {
+    use TaskStatus as S;
+    let mut run = chain(3);
+    run.retries = false;
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 0, Ending::Failed);
+    assert_eq!(run.status, RunStatus::Failed);
+    step(&mut run, Event::Mark { task: 0, mark: Mark::Succeeded }, NOW).unwrap();
+    assert_eq!((run.status, statuses(&run)), (RunStatus::Queued, vec![S::Succeeded, S::Waiting, S::Waiting]));
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 1, Ending::Succeeded);
+    finish(&mut run, 2, Ending::Failed);
+    // The last task: nothing runs for it, the run counts as succeeded.
+    step(&mut run, Event::Mark { task: 2, mark: Mark::Succeeded }, NOW).unwrap();
+    assert_eq!(run.status, RunStatus::Succeeded);
+    step(&mut run, Event::Mark { task: 0, mark: Mark::Failed }, NOW).unwrap();
+    assert_eq!((run.status, statuses(&run)), (RunStatus::Failed, vec![S::Failed, S::Succeeded, S::Succeeded]));
+    assert_eq!(run.tasks.iter().map(|task| task.attempts).collect::<Vec<_>>(), [1, 1, 1]);
+}
+
+#[test]
+fn a_running_task_cannot_be_marked_and_a_waiting_one_can() {
+    let mut run = chain(2);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    assert!(step(&mut run, Event::Mark { task: 0, mark: Mark::Succeeded }, NOW).is_err());
+    step(&mut run, Event::Mark { task: 1, mark: Mark::Succeeded }, NOW).unwrap();
+    step(&mut run, Event::Finish { task: 0, attempt: 1, ending: Ending::Succeeded }, NOW).unwrap();
+    assert_eq!((run.status, run.tasks[1].attempts), (RunStatus::Succeeded, 0));
+}
+
+#[test]
+fn a_task_that_the_definition_has_no_more_never_runs_and_one_that_is_back_comes_along() {
+    let node = |index, needs, gone| TaskNode { gone, ..node(index, needs, 0, true) };
+    let mut run = run_of(vec![node(0, vec![], false), node(1, vec![], false), node(2, vec![0], false)]);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    [0, 1, 2].into_iter().for_each(|task| drop(finish(&mut run, task, Ending::Succeeded)));
+    let graph = |gone| {
+        Arc::new(Graph::new(vec![node(0, vec![], false), node(1, vec![], gone), node(2, vec![0], false)]).unwrap())
+    };
+    run.graph = graph(true);
+    step(&mut run, Event::Drop { task: 1 }, NOW).unwrap();
+    assert_eq!(rerun_tasks(&run, &RerunScope::All, &[]).unwrap(), [0, 2]);
+    let unknown = rerun_tasks(&run, &RerunScope::From("t1".to_owned()), &[]).unwrap_err().to_string();
+    assert_eq!(unknown, "run 1 has no task t1; its tasks are t0, t2");
+    run.graph = graph(false);
+    assert_eq!(rerun_tasks(&run, &RerunScope::Failed, &[1]).unwrap(), [1]);
 }

@@ -122,7 +122,7 @@ impl Scheduler {
         let mut again = Vec::new();
         for planned in plan.runs.iter().filter(|run| run.action == Action::Rerun) {
             if let Some((run, _)) = existing.get(planned.key.text()) {
-                again.push(self.prepare_rerun(*run, &scope).await?);
+                again.push(self.prepare_rerun(*run, &scope, false).await?);
             }
         }
         let asks: Vec<String> = again.iter().map(tasks_to_confirm).filter(|tasks| !tasks.is_empty()).collect();

@@ -38,8 +38,16 @@ impl Scheduler {
                 let answer = self.cancel_backfill(backfill, now).await;
                 self.batch.reply(reply, answer);
             }
-            Command::PreviewRerun(run, scope, reply) => {
-                let answer = self.preview_rerun(run, &scope).await;
+            Command::PreviewRerun(request, reply) => {
+                let answer = self.preview_reruns(&request).await;
+                self.batch.reply(reply, answer);
+            }
+            Command::PreviewMark(request, reply) => {
+                let answer = self.mark(request, true, now).await;
+                self.batch.reply(reply, answer);
+            }
+            Command::Mark(request, reply) => {
+                let answer = self.mark(request, false, now).await;
                 self.batch.reply(reply, answer);
             }
             Command::Rerun(request, reply) => {

@@ -52,6 +52,14 @@ pub enum SchedulerError {
         /// Which, with their runs where there are several.
         tasks: String,
     },
+    /// The task cannot be marked.
+    #[error("task {task} cannot be marked: {reason}")]
+    Mark {
+        /// Which task.
+        task: String,
+        /// Why not.
+        reason: String,
+    },
     /// The run has ended.
     #[error("run {run} is {status} already")]
     Ended {

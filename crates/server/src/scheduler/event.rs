@@ -4,13 +4,12 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
-use mulgil_sched::rerun::RerunScope;
 use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::SchedulerError;
 use super::request::{
-    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
 
 /// Where an answer goes. A caller that has gone away does not mind.
@@ -34,8 +33,10 @@ pub(crate) enum Command {
     PlanBackfill(BackfillRequest, Reply<Plan>),
     StartBackfill(BackfillRequest, Reply<BackfillStarted>),
     CancelBackfill(BackfillId, Reply<()>),
-    PreviewRerun(RunId, RerunScope, Reply<RerunPreview>),
-    Rerun(RerunRequest, Reply<RerunPreview>),
+    PreviewRerun(RerunRequest, Reply<Vec<RerunPreview>>),
+    Rerun(RerunRequest, Reply<Vec<RerunPreview>>),
+    PreviewMark(MarkRequest, Reply<RerunPreview>),
+    Mark(MarkRequest, Reply<RerunPreview>),
     CancelRun(RunId, Reply<()>),
     SetPaused(String, bool, Reply<()>),
     Reload(Vec<FlowSource>, Reply<()>),

@@ -5,7 +5,6 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
-use mulgil_sched::rerun::RerunScope;
 use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Order, Outcome};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -13,7 +12,7 @@ use super::change::Change;
 use super::error::SchedulerError;
 use super::event::{Command, Event, Reply, Report};
 use super::request::{
-    BackfillRequest, BackfillStarted, FlowSource, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
 
 /// Events that may wait for the loop before callers have to.
@@ -49,14 +48,24 @@ impl SchedulerHandle {
         self.ask(|reply| Command::CancelBackfill(backfill, reply)).await
     }
 
-    /// Says which tasks a re-run would run, and does nothing.
-    pub async fn preview_rerun(&self, run: RunId, scope: RerunScope) -> Result<RerunPreview, SchedulerError> {
-        self.ask(|reply| Command::PreviewRerun(run, scope, reply)).await
+    /// Says which tasks re-runs would run, and does nothing.
+    pub async fn preview_rerun(&self, request: RerunRequest) -> Result<Vec<RerunPreview>, SchedulerError> {
+        self.ask(|reply| Command::PreviewRerun(request, reply)).await
     }
 
-    /// Runs tasks of an ended run again, with the same parameters and definition.
-    pub async fn rerun(&self, request: RerunRequest) -> Result<RerunPreview, SchedulerError> {
+    /// Runs tasks of ended runs again, with the same parameters: of all of them, or none.
+    pub async fn rerun(&self, request: RerunRequest) -> Result<Vec<RerunPreview>, SchedulerError> {
         self.ask(|reply| Command::Rerun(request, reply)).await
+    }
+
+    /// Says which tasks would run if a task counted so, and does nothing.
+    pub async fn preview_mark(&self, request: MarkRequest) -> Result<RerunPreview, SchedulerError> {
+        self.ask(|reply| Command::PreviewMark(request, reply)).await
+    }
+
+    /// Says how a task counts, whatever it did. What never ran for its failure runs when it counts as succeeded.
+    pub async fn mark(&self, request: MarkRequest) -> Result<RerunPreview, SchedulerError> {
+        self.ask(|reply| Command::Mark(request, reply)).await
     }
 
     /// Stops a run: waiting tasks are cancelled at once, running ones are ended with their whole process group.

@@ -21,6 +21,7 @@ mod drive;
 mod error;
 mod event;
 mod handle;
+mod mark;
 mod recover;
 mod report;
 mod request;
@@ -38,7 +39,7 @@ pub use drive::{Inbox, prepare, start, start_with};
 pub use error::SchedulerError;
 pub use handle::SchedulerHandle;
 pub use request::{
-    BackfillRequest, BackfillStarted, FlowSource, Predecessors, RerunPreview, RerunRequest, RerunTask,
+    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, Predecessors, RerunPreview, RerunRequest, RerunTask,
     SchedulerOptions, TriggerRequest, Triggered,
 };
 

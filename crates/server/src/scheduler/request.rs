@@ -11,6 +11,7 @@ use mulgil_flow::{DataInterval, Flow, Project};
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::TaskStatus;
+use mulgil_sched::step::Mark;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -148,16 +149,41 @@ pub struct BackfillStarted {
     pub skipped: usize,
 }
 
-/// Asks to run tasks of an ended run again.
+/// Asks to run tasks of ended runs again: of all of them, or none.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RerunRequest {
-    /// Which run.
-    pub run: RunId,
-    /// Which of its tasks; everything downstream of them comes along.
+    /// Which runs.
+    pub runs: Vec<RunId>,
+    /// Which of their tasks; everything downstream of them comes along.
     pub scope: RerunScope,
+    /// Whether they follow the flow as it is now, instead of as it was when they were made.
+    #[serde(default)]
+    pub latest: bool,
     /// Whether tasks that are not idempotent may run again.
     #[serde(default)]
     pub confirmed: bool,
+}
+
+impl RerunRequest {
+    /// One run, with its own definition, unconfirmed.
+    pub fn of(run: RunId, scope: RerunScope) -> Self {
+        Self { runs: vec![run], scope, latest: false, confirmed: false }
+    }
+}
+
+/// Says how a task of a run counts, whatever it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarkRequest {
+    /// Of which run.
+    pub run: RunId,
+    /// Which task.
+    pub task: String,
+    /// As what.
+    pub mark: Mark,
+    /// Who says so.
+    pub who: String,
+    /// Why.
+    pub why: String,
 }
 
 /// What a re-run runs again.

@@ -1,14 +1,18 @@
-//! Running tasks of an ended run again: the same run, its parameters and its definition; new attempt numbers.
+//! Running tasks of ended runs again: the same run and its parameters, its own definition or the latest; new attempt
+//! numbers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use mulgil_flow::{DataInterval, Params, RunKey, Variables};
 use mulgil_history::read::{RunRow, TaskRow};
-use mulgil_history::write::Write;
+use mulgil_history::write::{FlowVersion, VersionChange, Write};
+use mulgil_sched::graph::Graph;
 use mulgil_sched::id::{BackfillId, RunId, TaskIndex};
 use mulgil_sched::rerun::{RerunError, RerunScope, rerun_tasks};
 use mulgil_sched::run::{RunState, TaskState};
-use mulgil_sched::step::Event;
+use mulgil_sched::status::TaskStatus;
+use mulgil_sched::step::{Event, step};
 
 use super::batch::Now;
 use super::error::SchedulerError;
@@ -20,47 +24,126 @@ use super::state::{OpenRun, Scheduler};
 pub(super) struct Reopening {
     pub(super) run: OpenRun,
     pub(super) tasks: Vec<TaskIndex>,
+    /// Where it is to follow a later definition.
+    pub(super) moved: Option<Moved>,
+}
+
+/// The definition that a run follows from now on.
+pub(super) struct Moved {
+    change: VersionChange,
+    definition: FlowVersion,
+    dropped: Vec<TaskIndex>,
 }
 
 impl Scheduler {
-    pub(super) async fn preview_rerun(
-        &mut self,
-        run: RunId,
-        scope: &RerunScope,
-    ) -> Result<RerunPreview, SchedulerError> {
-        Ok(preview_of(&self.prepare_rerun(run, scope).await?))
+    /// Says which tasks these re-runs would run, and does nothing.
+    pub(super) async fn preview_reruns(&mut self, request: &RerunRequest) -> Result<Vec<RerunPreview>, SchedulerError> {
+        let mut previews = Vec::new();
+        for run in &request.runs {
+            previews.push(preview_of(&self.prepare_rerun(*run, &request.scope, request.latest).await?));
+        }
+        Ok(previews)
     }
 
-    pub(super) async fn rerun(&mut self, request: RerunRequest, now: Now) -> Result<RerunPreview, SchedulerError> {
-        let reopening = self.prepare_rerun(request.run, &request.scope).await?;
-        let preview = preview_of(&reopening);
-        if preview.needs_confirmation && !request.confirmed {
-            return Err(SchedulerError::NeedsConfirmation { tasks: tasks_to_confirm(&reopening) });
+    /// Runs tasks of ended runs again: all of these runs, or none.
+    pub(super) async fn rerun(&mut self, request: RerunRequest, now: Now) -> Result<Vec<RerunPreview>, SchedulerError> {
+        let mut again: Vec<Reopening> = Vec::new();
+        for run in &request.runs {
+            if again.iter().all(|other| other.run.state.id != *run) {
+                again.push(self.prepare_rerun(*run, &request.scope, request.latest).await?);
+            }
         }
-        if let Some(backfill) = reopening.run.backfill {
-            self.reopen_backfill(backfill, &reopening.run, now).await?;
+        let asks: Vec<String> = again.iter().map(tasks_to_confirm).filter(|tasks| !tasks.is_empty()).collect();
+        if !asks.is_empty() && !request.confirmed {
+            return Err(SchedulerError::NeedsConfirmation { tasks: asks.join(", ") });
         }
-        self.reopen(reopening, now)?;
-        Ok(preview)
+        let mut previews = Vec::new();
+        for reopening in again {
+            previews.push(preview_of(&reopening));
+            if let Some(backfill) = reopening.run.backfill {
+                self.reopen_backfill(backfill, &reopening.run, now).await?;
+            }
+            self.reopen(reopening, now)?;
+        }
+        Ok(previews)
     }
 
     /// Reads an ended run back and finds the tasks that the scope means.
-    pub(super) async fn prepare_rerun(&mut self, id: RunId, scope: &RerunScope) -> Result<Reopening, SchedulerError> {
+    pub(super) async fn prepare_rerun(
+        &mut self,
+        id: RunId,
+        scope: &RerunScope,
+        latest: bool,
+    ) -> Result<Reopening, SchedulerError> {
         if let Some(open) = self.runs.get(&id) {
             return Err(RerunError::NotEnded { run: id.0, status: open.state.status }.into());
         }
         let detail = self.history.run(id).await?.ok_or(SchedulerError::UnknownRun(id))?;
-        let run = self.read_back(&detail.run, &detail.tasks).await?;
-        let tasks = rerun_tasks(&run.state, scope)?;
-        Ok(Reopening { run, tasks })
+        let mut run = self.read_back(&detail.run, &detail.tasks).await?;
+        let before = run.state.graph.clone();
+        let moved = if latest { self.follow_latest(&mut run, &detail.run, &detail.tasks)? } else { None };
+        // As it will be when what the definition has no more is out of the way.
+        let mut state = run.state.clone();
+        for &task in moved.iter().flat_map(|moved| &moved.dropped) {
+            step(&mut state, Event::Drop { task }, self.clock.now())?;
+        }
+        let gone = |graph: &Graph, task| graph.task(task).is_some_and(|node| node.gone);
+        let back = before.indices().filter(|task| gone(&before, *task) && !gone(&state.graph, *task));
+        let tasks = rerun_tasks(&state, scope, &back.collect::<Vec<_>>())?;
+        Ok(Reopening { run, tasks, moved })
+    }
+
+    /// Makes a run that was read back follow the flow as it is now. Its tasks keep their places; new ones come behind.
+    fn follow_latest(
+        &mut self,
+        run: &mut OpenRun,
+        row: &RunRow,
+        tasks: &[TaskRow],
+    ) -> Result<Option<Moved>, SchedulerError> {
+        let source = self.flow(&row.flow)?;
+        let flow = source.flow;
+        let to = flow.version.to_string();
+        if to == row.version {
+            return Ok(None);
+        }
+        let had: HashSet<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
+        let new = flow.tasks.iter().map(|task| task.name.as_str()).filter(|name| !had.contains(name));
+        let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).chain(new).collect();
+        let graph = Graph::of_run(&flow, names.iter().copied());
+        let graph = graph.map_err(|error| SchedulerError::BrokenFlow(error.to_string()))?;
+        let mut states: Vec<TaskState> = tasks.iter().map(task_state).collect();
+        states.resize(names.len(), TaskState::NEW);
+        run.state = RunState::restored(row.id, Arc::new(graph), row.status, row.retries, states);
+        let gone = |task: &&TaskRow| flow.task(&task.name).is_none() && task.status != TaskStatus::Skipped;
+        let dropped = tasks.iter().filter(gone).map(|task| task.index).collect();
+        let mut params = flow.default_params();
+        params.extend(run.variables.params.clone());
+        run.variables = Arc::new(Variables { params, ..(*run.variables).clone() });
+        let at = self.clock.now();
+        let numbered = names.iter().enumerate().skip(tasks.len());
+        let new = numbered.map(|(place, name)| (place as TaskIndex, (*name).to_owned())).collect();
+        let change = VersionChange { run: row.id, from: row.version.clone(), to: to.clone(), tasks: new, at };
+        let definition = FlowVersion { hash: to, flow: row.flow.clone(), definition: source.text, at };
+        run.flow = flow;
+        Ok(Some(Moved { change, definition, dropped }))
     }
 
     /// Puts an ended run back among the open ones.
     pub(super) fn reopen(&mut self, reopening: Reopening, now: Now) -> Result<(), SchedulerError> {
-        let Reopening { run, tasks } = reopening;
+        let Reopening { run, tasks, moved } = reopening;
         let id = run.state.id;
+        // The last one is taken first.
+        let mut steps = vec![(Event::Rerun { tasks }, Detail::default())];
+        if let Some(Moved { change, definition, dropped }) = moved {
+            self.batch.record(Write::FlowVersion(definition), None);
+            self.batch.record(Write::RunVersion(change), None);
+            for task in dropped {
+                let note = Some((task, "the flow has no such task any more".to_owned()));
+                steps.push((Event::Drop { task }, Detail { note, ..Detail::default() }));
+            }
+        }
         self.runs.insert(id, run);
-        if let Err(error) = self.apply(id, Event::Rerun { tasks }, Detail::default(), now) {
+        if let Err(error) = self.apply_all(id, steps, now) {
             self.runs.remove(&id);
             return Err(error.into());
         }
@@ -72,21 +155,24 @@ impl Scheduler {
     pub(super) async fn read_back(&mut self, row: &RunRow, tasks: &[TaskRow]) -> Result<OpenRun, SchedulerError> {
         let broken = |reason: String| SchedulerError::Definition { run: row.id, reason };
         let version = self.version(&row.flow, &row.version).await?.map_err(broken)?;
-        let names = version.flow.tasks.iter().map(|task| &task.name);
-        if !names.eq(tasks.iter().map(|task| &task.name)) {
-            return Err(broken("its tasks are not those of the stored run".to_owned()));
-        }
+        let names = tasks.iter().map(|task| task.name.as_str());
+        let graph = if version.flow.tasks.iter().map(|task| task.name.as_str()).eq(names.clone()) {
+            version.graph
+        } else {
+            Arc::new(Graph::of_run(&version.flow, names).map_err(|error| broken(error.to_string()))?)
+        };
         let params: Params = match &row.params {
             serde_json::Value::Object(params) => params.clone().into_iter().collect(),
             _ => Params::new(),
         };
         let interval = row.interval_start.zip(row.interval_end).map(|(start, end)| DataInterval { start, end });
         let key = RunKey::new(&version.flow, interval, &params);
+        let variables = Variables::new(&version.flow, &key, &params, &self.options.project);
         let states = tasks.iter().map(task_state).collect();
-        let state = RunState::restored(row.id, version.graph, row.status, row.retries, states);
+        let state = RunState::restored(row.id, graph, row.status, row.retries, states);
         Ok(OpenRun {
             state,
-            variables: Arc::new(Variables::new(&version.flow, &key, &params, &self.options.project)),
+            variables: Arc::new(Variables { run_id: row.name.clone(), ..variables }),
             flow: version.flow,
             name: row.name.clone(),
             interval,
@@ -118,9 +204,10 @@ fn task_state(row: &TaskRow) -> TaskState {
     }
 }
 
-fn rerun_task(reopening: &Reopening, task: TaskIndex) -> Option<RerunTask> {
-    let state = reopening.run.state.task(task)?;
-    let node = reopening.run.state.graph.task(task)?;
+/// A task that is to run again, for people.
+pub(super) fn rerun_task(run: &OpenRun, task: TaskIndex) -> Option<RerunTask> {
+    let state = run.state.task(task)?;
+    let node = run.state.graph.task(task)?;
     Some(RerunTask {
         task: node.name.to_string(),
         status: state.status,
@@ -130,7 +217,7 @@ fn rerun_task(reopening: &Reopening, task: TaskIndex) -> Option<RerunTask> {
 }
 
 fn preview_of(reopening: &Reopening) -> RerunPreview {
-    let tasks: Vec<RerunTask> = reopening.tasks.iter().filter_map(|&task| rerun_task(reopening, task)).collect();
+    let tasks: Vec<RerunTask> = reopening.tasks.iter().filter_map(|&task| rerun_task(&reopening.run, task)).collect();
     RerunPreview {
         run: reopening.run.state.id,
         name: reopening.run.name.clone(),
@@ -145,7 +232,7 @@ fn needs_confirmation(task: &RerunTask) -> bool {
 
 /// The tasks of a re-run that have run before and are not idempotent, for people; empty if there is none.
 pub(super) fn tasks_to_confirm(reopening: &Reopening) -> String {
-    let tasks = reopening.tasks.iter().filter_map(|&task| rerun_task(reopening, task)).filter(needs_confirmation);
+    let tasks = reopening.tasks.iter().filter_map(|&task| rerun_task(&reopening.run, task)).filter(needs_confirmation);
     let named = tasks.map(|task| format!("{} of {}", task.task, reopening.run.name));
     named.collect::<Vec<_>>().join(", ")
 }

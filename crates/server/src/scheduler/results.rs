@@ -28,7 +28,7 @@ impl Scheduler {
     /// Whether the condition of a task holds, as the event that answers.
     pub(super) fn decide(&self, id: RunId, task: TaskIndex) -> (Event, Detail) {
         let run = self.runs.get(&id);
-        let when = run.and_then(|run| Some((run, run.flow.tasks.get(task as usize)?.when.as_ref()?)));
+        let when = run.and_then(|run| Some((run, run.task(task)?.when.as_ref()?)));
         let held = when.map_or(Ok(true), |(run, when)| holds(when, &with_results(run, task, results_read(when))));
         let (decision, note) = match held {
             Ok(true) => (Decision::Run, None),
@@ -42,7 +42,7 @@ impl Scheduler {
 
 /// The values for the templates of a task: the run's, and the results that it reads.
 pub(super) fn variables_of(run: &OpenRun, task: TaskIndex) -> Arc<Variables> {
-    let read = run.flow.tasks.get(task as usize).map_or(ResultsRead::All, reads);
+    let read = run.task(task).map_or(ResultsRead::All, reads);
     with_results(run, task, read)
 }
 

@@ -97,7 +97,16 @@ impl Scheduler {
         detail: Detail,
         now: Now,
     ) -> Result<(), IllegalTransition> {
-        let mut steps = vec![(event, detail)];
+        self.apply_all(run, vec![(event, detail)], now)
+    }
+
+    /// Takes several steps with a run, the last one first, before it is looked at whether the run has ended.
+    pub(super) fn apply_all(
+        &mut self,
+        run: RunId,
+        mut steps: Vec<(Event, Detail)>,
+        now: Now,
+    ) -> Result<(), IllegalTransition> {
         while let Some((event, detail)) = steps.pop() {
             let Some(open) = self.runs.get_mut(&run) else {
                 let event = format!("{event:?}");
@@ -212,6 +221,7 @@ impl Scheduler {
             epoch,
             life: self.options.lease_life,
             flow: run.flow.clone(),
+            task: task_name(run, id.task).into(),
             variables: variables_of(run, id.task),
             log: log.clone(),
         };

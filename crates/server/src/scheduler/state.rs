@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mulgil_flow::{DataInterval, Flow, Params, Variables};
+use mulgil_flow::{DataInterval, Flow, Params, Task, Variables};
 use mulgil_history::History;
 use mulgil_history::write::{ProcessMark, Trigger};
 use mulgil_sched::admission::{Admission, Lane};
@@ -75,6 +75,15 @@ pub(super) struct OpenRun {
     pub(super) variables: Arc<Variables>,
     /// What its tasks have given as their results.
     pub(super) results: HashMap<TaskIndex, Arc<serde_json::Value>>,
+}
+
+impl OpenRun {
+    /// What the definition says of a task.
+    pub(super) fn task(&self, task: TaskIndex) -> Option<&Task> {
+        let name = &*self.state.graph.task(task)?.name;
+        // A run that follows a later definition has its tasks in other places.
+        self.flow.tasks.get(task as usize).filter(|task| task.name == name).or_else(|| self.flow.task(name))
+    }
 }
 
 /// A run to be made.

@@ -4,7 +4,8 @@ use mulgil_server::attempts::LogQuery;
 use mulgil_server::events::Event;
 use mulgil_server::flows::StartRun;
 use mulgil_server::grid::GridQuery;
-use mulgil_server::runs::{RerunAsk, RerunScope, RunsQuery};
+use mulgil_server::reruns::{RerunAsk, RerunScope};
+use mulgil_server::runs::RunsQuery;
 use mulgil_server::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::fixture::{DAILY, Fixture, refusal};

@@ -65,7 +65,7 @@ async fn a_backfill_runs_what_is_missing_and_its_failure_is_run_again() {
 
     std::fs::write(folder.path().join("mended"), "").unwrap();
     let failed = house.history.run_named("daily/2013-01-05").await.unwrap().unwrap();
-    let request = RerunRequest { run: failed, scope: mulgil_sched::rerun::RerunScope::Failed, confirmed: false };
+    let request = RerunRequest::of(failed, mulgil_sched::rerun::RerunScope::Failed);
     house.handle.rerun(request).await.unwrap();
     house.ended(failed, &mut changes).await;
     let row = house.history.backfill(backfill).await.unwrap().unwrap();

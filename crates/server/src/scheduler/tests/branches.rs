@@ -68,17 +68,17 @@ tasks:
     let house = House::open(folder.path(), &[flow]).await;
     let mut changes = house.handle.subscribe();
     std::fs::write(folder.path().join("go"), "").unwrap();
-    house.handle.rerun(RerunRequest { run, scope: RerunScope::Failed, confirmed: false }).await.unwrap();
+    house.handle.rerun(RerunRequest::of(run, RerunScope::Failed)).await.unwrap();
     let detail = house.ended(run, &mut changes).await;
     assert_eq!(statuses(&detail), (RunStatus::Succeeded, vec![TaskStatus::Succeeded; 2]));
     assert_eq!(std::fs::read_to_string(folder.path().join("used")).unwrap(), "1\n");
     std::fs::write(folder.path().join("count"), "[2, \"x\"]").unwrap();
-    house.handle.rerun(RerunRequest { run, scope: RerunScope::All, confirmed: false }).await.unwrap();
+    house.handle.rerun(RerunRequest::of(run, RerunScope::All)).await.unwrap();
     house.ended(run, &mut changes).await;
     assert_eq!(std::fs::read_to_string(folder.path().join("used")).unwrap(), "[2,\"x\"]\n");
     // What is no JSON fails the task, with a sentence.
     std::fs::write(folder.path().join("count"), "two").unwrap();
-    house.handle.rerun(RerunRequest { run, scope: RerunScope::All, confirmed: false }).await.unwrap();
+    house.handle.rerun(RerunRequest::of(run, RerunScope::All)).await.unwrap();
     let detail = house.ended(run, &mut changes).await;
     assert_eq!(statuses(&detail).1, [TaskStatus::Failed, TaskStatus::UpstreamFailed]);
     assert!(

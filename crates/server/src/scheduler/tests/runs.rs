@@ -65,10 +65,10 @@ async fn after_the_cause_is_mended_a_rerun_runs_only_what_failed_and_what_needs_
     assert_eq!(error, "the command ended with exit code 1; its last lines:\nlooking for mended");
 
     std::fs::write(folder.path().join("mended"), "").unwrap();
-    let preview = house.handle.preview_rerun(run, RerunScope::Failed).await.unwrap();
+    let preview = house.handle.preview_rerun(RerunRequest::of(run, RerunScope::Failed)).await.unwrap().remove(0);
     assert_eq!(preview.tasks.iter().map(|task| task.task.as_str()).collect::<Vec<_>>(), ["broken", "last"]);
     assert!(!preview.needs_confirmation, "the task that is not idempotent never ran");
-    let request = RerunRequest { run, scope: RerunScope::Failed, confirmed: false };
+    let request = RerunRequest::of(run, RerunScope::Failed);
     house.handle.rerun(request.clone()).await.unwrap();
     let detail = house.ended(run, &mut changes).await;
     assert_eq!(statuses(&detail), (RunStatus::Succeeded, vec![S::Succeeded; 3]));
@@ -76,7 +76,7 @@ async fn after_the_cause_is_mended_a_rerun_runs_only_what_failed_and_what_needs_
     assert_eq!(detail.tasks.iter().map(|task| task.attempts).collect::<Vec<_>>(), [1, 3, 1]);
 
     assert!(matches!(house.handle.rerun(request).await, Err(SchedulerError::Rerun(_))), "nothing failed");
-    let from_last = RerunRequest { run, scope: RerunScope::From("last".to_owned()), confirmed: false };
+    let from_last = RerunRequest::of(run, RerunScope::From("last".to_owned()));
     let asked = house.handle.rerun(from_last.clone()).await;
     assert!(matches!(asked, Err(SchedulerError::NeedsConfirmation { .. })), "{asked:?}");
     house.handle.rerun(RerunRequest { confirmed: true, ..from_last }).await.unwrap();

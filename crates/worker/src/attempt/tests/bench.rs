@@ -132,6 +132,7 @@ impl House {
             attempt: AttemptId { run: RunId(1), task: 0, attempt: 1 },
             epoch: 1,
             life: SignedDuration::from_secs(60),
+            task: flow.tasks[0].name.as_str().into(),
             flow: Arc::new(flow),
             variables: Arc::new(variables),
             log: "t.log".to_owned(),

@@ -10,6 +10,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::flows::project;
 use super::store::{Stored, StoredRun};
+use crate::scheduler::RerunPreview;
 
 /// Watches a world, and puts down what must not be.
 #[derive(Default)]
@@ -37,6 +38,9 @@ pub(super) struct Tally {
     pub(super) cancelled: u64,
     pub(super) backfills: u64,
     pub(super) reruns: u64,
+    pub(super) previews: u64,
+    pub(super) marked: u64,
+    pub(super) moved: u64,
     pub(super) deaths: u64,
     pub(super) deaths_in_commit: u64,
     pub(super) answers_lost: u64,
@@ -45,7 +49,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 14] {
+    fn numbers(&mut self) -> [&mut u64; 17] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -56,6 +60,9 @@ impl Tally {
             &mut self.cancelled,
             &mut self.backfills,
             &mut self.reruns,
+            &mut self.previews,
+            &mut self.marked,
+            &mut self.moved,
             &mut self.deaths,
             &mut self.deaths_in_commit,
             &mut self.answers_lost,
@@ -108,10 +115,17 @@ impl Checker {
                 Write::Task(change) => {
                     self.tally.retried += u64::from(change.to == TaskStatus::Retrying);
                     self.tally.cancelled += u64::from(change.to == TaskStatus::Cancelled);
+                    let marked = change.note.as_ref().is_some_and(|note| note.contains("somebody"));
+                    self.tally.marked += u64::from(marked);
                 }
                 Write::Attempt(change) => {
                     self.tally.lost += u64::from(change.to == AttemptStatus::Lost);
                     self.tally.timed_out += u64::from(change.to == AttemptStatus::TimedOut);
+                }
+                Write::RunVersion(change) => {
+                    self.tally.moved += 1;
+                    let known = stored.versions.contains_key(&change.to);
+                    self.fault(known, || format!("run {} follows a version that is not stored", change.run));
                 }
                 Write::Backfill(_) => self.tally.backfills += 1,
                 _ => {}
@@ -129,7 +143,9 @@ impl Checker {
         self.last_epoch = epoch;
         let Some(run) = stored.runs.get(&lease.attempt.run) else { return };
         let Some(flow) = self.flow_of(stored, run) else { return };
-        let Some(task) = flow.tasks.get(lease.attempt.task as usize) else { return };
+        let task = run.tasks.get(lease.attempt.task as usize).and_then(|task| flow.task(&task.name));
+        self.fault(task.is_some(), || format!("{} is a task that its definition has not", lease.attempt));
+        let Some(task) = task else { return };
         for need in &task.needs {
             let met = run.tasks.iter().any(|state| state.name == *need && state.status == TaskStatus::Succeeded);
             self.fault(met, || format!("{} was leased before {need} had succeeded", lease.attempt));
@@ -141,7 +157,9 @@ impl Checker {
         if change.to.is_terminal() {
             let open = run.tasks.iter().find(|task| !task.status.is_terminal());
             self.fault(open.is_none(), || format!("run {} ended while {open:?} had not", change.run));
-            let all = run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded);
+            // Skipped is only what a later definition has no more.
+            let well = |status| matches!(status, TaskStatus::Succeeded | TaskStatus::Skipped);
+            let all = run.tasks.iter().all(|task| well(task.status));
             let right = (change.to == RunStatus::Succeeded) == all;
             self.fault(right, || format!("run {} is {}, its tasks are {:?}", change.run, change.to, run.tasks));
         }
@@ -167,7 +185,7 @@ impl Checker {
         for run in stored.runs.values().filter(|run| !run.row.status.is_terminal()) {
             let Some(flow) = self.flow_of(stored, run) else { continue };
             for attempt in run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal()) {
-                if let Some(task) = flow.tasks.get(attempt.row.task_index as usize) {
+                if let Some(task) = flow.task(&attempt.row.task) {
                     *used.entry(task.pool.clone()).or_default() += 1;
                 }
             }
@@ -184,6 +202,13 @@ impl Checker {
         for task in tasks {
             *self.allowed.entry((run, task)).or_insert(1) += 1;
         }
+    }
+
+    /// What a preview said, and what the re-run right after it said that it runs.
+    pub(super) fn foretold(&mut self, foretold: &[RerunPreview], happened: &[RerunPreview]) {
+        self.tally.previews += 1;
+        let same = foretold.iter().all(|preview| happened.contains(preview));
+        self.fault(same, || format!("a preview said {foretold:?}, and it was {happened:?}"));
     }
 
     /// A worker begins the work of a lease.

@@ -50,14 +50,22 @@ fn text(number: i64, random: &mut Random) -> String {
         if random.chance(30) {
             text.push_str(", pool: narrow");
         }
+        if random.chance(30) {
+            write!(text, ", group: g, priority: {}", random.below(3)).unwrap();
+        }
         text.push_str("}\n");
     }
     text
 }
 
-/// A text as the scheduler takes it, in one of its versions.
+/// A text as the scheduler takes it, in one of its versions: tasks come and go.
 pub(super) fn source(text: &str, version: u64) -> FlowSource {
-    let text = text.replace("MARK", &format!("version {version}"));
+    let mut text = text.replace("MARK", &format!("version {version}"));
+    for (every, task) in [(2, "now_and_then: {shell: 'true'}"), (3, "after: {shell: 'true', needs: [t0], group: g}")] {
+        if version % every == 1 {
+            writeln!(text, "  {task}").unwrap();
+        }
+    }
     let flow = Flow::parse("flows/simulated.yaml", &text, &project());
     let flow = flow.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     FlowSource { flow: Arc::new(flow), text }

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use mulgil_flow::backfill::{Order, Which};
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::rerun::RerunScope;
+use mulgil_sched::step::Mark;
 use tokio::sync::oneshot;
 
 use super::flows;
 use super::store::Trouble;
 use super::world::{Happening, SECOND, World};
 use crate::scheduler::event::{Command, Event, Reply};
-use crate::scheduler::{BackfillRequest, RerunRequest, SchedulerError, TriggerRequest};
+use crate::scheduler::{BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
 
 const MINUTE: i64 = 60 * SECOND;
 
@@ -21,7 +22,7 @@ impl World {
         if !self.troubled() {
             return self.mend();
         }
-        match self.random.below(24) {
+        match self.random.below(26) {
             0..=5 => self.trigger(),
             6 | 7 => self.cancel(),
             8..=10 => self.rerun(),
@@ -38,6 +39,7 @@ impl World {
             }
             21 => self.break_commit(Trouble::AnswerLost),
             22 => self.break_commit(Trouble::DiesBefore),
+            23 | 24 => self.mark(),
             _ => self.break_commit(Trouble::DiesAfter),
         }
         let pause = if self.random.chance(60) { SECOND * 30 } else { 25 * MINUTE };
@@ -96,12 +98,43 @@ impl World {
 
     fn rerun(&mut self) {
         let Some(run) = self.some_run(true) else { return };
-        let scope = if self.random.chance(70) { RerunScope::Failed } else { RerunScope::All };
-        let confirmed = self.random.chance(60);
-        self.tell(format_args!("re-run {run}: {scope:?}, confirmed: {confirmed}"));
-        self.confirm(run);
-        let request = RerunRequest { run, scope, confirmed };
-        self.ask_for(|reply| Command::Rerun(request, reply));
+        let scope = match self.random.below(10) {
+            0..=4 => RerunScope::Failed,
+            5 | 6 => RerunScope::All,
+            7 | 8 => RerunScope::From(self.some_task(run)),
+            _ => RerunScope::Group("g".to_owned()),
+        };
+        let mut runs = vec![run];
+        if self.random.chance(30) {
+            runs.extend(self.some_run(true));
+        }
+        let (latest, confirmed) = (self.random.chance(40), self.random.chance(60));
+        self.tell(format_args!("re-run {runs:?}: {scope:?}, latest: {latest}, confirmed: {confirmed}"));
+        runs.iter().for_each(|run| self.confirm(*run));
+        let request = RerunRequest { runs, scope, latest, confirmed };
+        let preview = request.clone();
+        let foretold = self.ask_for(|reply| Command::PreviewRerun(preview, reply));
+        let happened = self.ask_for(|reply| Command::Rerun(request, reply));
+        if let (Some(Ok(foretold)), Some(Ok(happened))) = (foretold, happened) {
+            self.history.look(|_, checker| checker.foretold(&foretold, &happened));
+        }
+    }
+
+    fn some_task(&mut self, run: RunId) -> String {
+        let tasks: Vec<String> = self.history.look(|stored, _| {
+            stored.runs.get(&run).into_iter().flat_map(|run| run.tasks.iter().map(|task| task.name.clone())).collect()
+        });
+        self.random.one_of(&tasks).cloned().unwrap_or_default()
+    }
+
+    fn mark(&mut self) {
+        let ended = self.random.chance(70);
+        let Some(run) = self.some_run(ended) else { return };
+        let task = self.some_task(run);
+        let mark = if self.random.chance(70) { Mark::Succeeded } else { Mark::Failed };
+        self.tell(format_args!("mark {task} of run {run}: {mark:?}"));
+        let request = MarkRequest { run, task, mark, who: "somebody".to_owned(), why: String::new() };
+        self.ask_for(|reply| Command::Mark(request, reply));
     }
 
     /// Whatever becomes of the question: from now on each task of the run may begin once more. (The answer may be lost

@@ -10,7 +10,9 @@ use mulgil_history::read::{
     AlertRow, AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, NoticeCount, NoticeQuery,
     NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow,
 };
-use mulgil_history::write::{BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, Write};
+use mulgil_history::write::{
+    BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, VersionChange, Write,
+};
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
@@ -98,6 +100,36 @@ impl Inner {
     }
 }
 
+impl StoredRun {
+    fn follow(&mut self, change: &VersionChange) -> Result<(), HistoryError> {
+        if self.row.version != change.from {
+            return Err(conflict(change.run, &change.from));
+        }
+        self.row.version.clone_from(&change.to);
+        for (index, name) in &change.tasks {
+            if *index as usize != self.tasks.len() {
+                return Err(conflict(format!("task {index} of run {}", change.run), "new"));
+            }
+            self.tasks.push(new_task(*index, name));
+        }
+        Ok(())
+    }
+}
+
+fn new_task(index: TaskIndex, name: &str) -> TaskRow {
+    TaskRow {
+        index,
+        name: name.to_owned(),
+        status: TaskStatus::Waiting,
+        attempts: 0,
+        retries_used: 0,
+        losses: 0,
+        not_before: None,
+        result: None,
+        note: None,
+    }
+}
+
 fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
     HistoryError::Conflict { what: what.to_string(), expected: expected.to_string() }
 }
@@ -129,6 +161,7 @@ impl Stored {
                 }
                 row.ended_at = change.to.is_terminal().then_some(change.at);
             }
+            Write::RunVersion(change) => self.run(change.run)?.follow(change)?,
             Write::Task(change) => {
                 let tasks = &mut self.run(change.run)?.tasks;
                 let task = tasks.get_mut(change.task as usize).filter(|task| task.status == change.from);
@@ -216,17 +249,6 @@ impl Stored {
     }
 
     fn new_run(&mut self, run: &NewRun) -> Result<(), HistoryError> {
-        let task = |(index, name): (usize, &String)| TaskRow {
-            index: index as TaskIndex,
-            name: name.clone(),
-            status: TaskStatus::Waiting,
-            attempts: 0,
-            retries_used: 0,
-            losses: 0,
-            not_before: None,
-            result: None,
-            note: None,
-        };
         let row = RunRow {
             id: run.id,
             flow: run.flow.clone(),
@@ -244,7 +266,8 @@ impl Stored {
             started_at: None,
             ended_at: None,
         };
-        let tasks = run.tasks.iter().enumerate().map(task).collect();
+        let tasks = run.tasks.iter().enumerate();
+        let tasks = tasks.map(|(index, name)| new_task(index as TaskIndex, name)).collect();
         let same = self.keys.insert((run.flow.clone(), run.key.clone()), run.id);
         let stored = StoredRun { row, tasks, attempts: BTreeMap::new() };
         match (same, self.runs.insert(run.id, Arc::new(stored))) {

@@ -1,0 +1,72 @@
+//! What people decide by hand: a task counts as succeeded or failed, whatever it did.
+
+use super::{Action, Mark, Step};
+use crate::id::TaskIndex;
+use crate::life::{IllegalTransition, RunEvent, TaskEvent};
+use crate::rule::Verdict;
+use crate::status::{RunStatus, TaskStatus};
+
+impl Step<'_> {
+    pub(super) fn mark(&mut self, task: TaskIndex, mark: Mark) -> Result<(), IllegalTransition> {
+        let status = self.run.task(task).map(|state| state.status);
+        let ended = status.is_some_and(TaskStatus::is_terminal);
+        if mark == Mark::Failed && ended && self.run.status.is_active() {
+            // What needs it may have begun.
+            let status = format!("{} in a run that is {}", status.unwrap_or(TaskStatus::Waiting), self.run.status);
+            return Err(IllegalTransition { what: "a task", status, event: "MarkedFailed".to_owned() });
+        }
+        let event = match mark {
+            Mark::Succeeded => TaskEvent::MarkedSucceeded,
+            Mark::Failed => TaskEvent::MarkedFailed,
+        };
+        self.task(task, event)?;
+        if status == Some(TaskStatus::Ready) {
+            self.actions.push(Action::Dequeue { task });
+        }
+        match self.run.status {
+            // One that is queued looks at its tasks when its turn comes; one that is to stop has none that waits.
+            RunStatus::Cancelling => return Ok(()),
+            RunStatus::Queued => self.wait_downstream(task)?,
+            RunStatus::Running => {
+                self.wait_downstream(task)?;
+                let waiting: Vec<TaskIndex> = self.run.tasks_with(TaskStatus::Waiting).collect();
+                return self.settle(waiting);
+            }
+            RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled => {
+                self.wait_downstream(task)?;
+                if self.run.count(TaskStatus::Waiting) > 0 {
+                    return self.change_run(RunEvent::RerunAsked);
+                }
+            }
+        }
+        let bad = self.run.count(TaskStatus::Failed) > 0;
+        match self.run.status {
+            RunStatus::Failed | RunStatus::Cancelled if self.run.all_well() => {
+                self.change_run(RunEvent::MarkedSucceeded)
+            }
+            RunStatus::Succeeded if bad => self.change_run(RunEvent::MarkedFailed),
+            _ => Ok(()),
+        }
+    }
+
+    /// What never ran since this task had failed waits again, unless something else holds it back.
+    fn wait_downstream(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        let mut todo = self.run.graph.dependents(task).to_vec();
+        while let Some(next) = todo.pop() {
+            let never_ran = self.run.task(next).is_some_and(|state| state.status == TaskStatus::UpstreamFailed);
+            if never_ran && self.run.verdict(next) != Verdict::Fail {
+                self.wait_again(next)?;
+                todo.extend_from_slice(self.run.graph.dependents(next));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn drop_task(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        if !self.run.status.is_terminal() {
+            let status = self.run.status.to_string();
+            return Err(IllegalTransition { what: "a run", status, event: format!("Drop {task}") });
+        }
+        self.task(task, TaskEvent::Dropped)
+    }
+}
