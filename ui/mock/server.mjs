@@ -45,6 +45,7 @@ function routes(world, stream) {
     ["POST", /^\/flows\/([^/]+)\/runs$/, ({ body }, name) => ({ run: flow(name).runs.find((other) => other.label === body.date) ?? flow(name).runs[0], created: false })],
     ["GET", /^\/backfills$/, () => world.backfills],
     ["GET", /^\/runs\/(\d+)$/, (_, id) => run(id)],
+    ["GET", /^\/runs\/(\d+)\/why$/, (_, id) => world.why(run(id))],
     ["GET", /^\/runs\/(\d+)\/rerun-preview$/, ({ query }, id) => world.preview(run(id), query.get("scope"), query.get("task"))],
     ["POST", /^\/runs\/(\d+)\/rerun$/, ({ body }, id) => world.rerun(run(id), body.scope, body.task)],
     ["POST", /^\/runs\/(\d+)\/cancel$/, (_, id) => world.cancel(run(id))],

@@ -129,6 +129,13 @@ export class World {
     return { tasks: TASKS.map((task) => task.name), runs: runs.sort((a, b) => (a.label < b.label ? -1 : 1)), next_before: null };
   }
 
+  why(run) {
+    const waiting = run.tasks.filter((task) => task.status === "waiting");
+    const open = (task) => task.needs.filter((need) => run.tasks.some((other) => other.name === need && other.status !== "succeeded"));
+    const why = (task) => ({ kind: "needs", sentence: `waits for ${open(task).join(" and ")}` });
+    return { name: run.name, status: run.status, tasks: waiting.map((task) => ({ task: task.name, status: task.status, why: why(task) })), left_out: 0 };
+  }
+
   preview(run, scope, from) {
     const hit = new Set();
     for (const task of run.tasks) {

@@ -212,6 +212,16 @@ pub(crate) enum FlowCommand {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)
         run: String,
     },
+    /// Say in one sentence each why a flow, a run or its tasks are not running
+    #[command(
+        after_help = "Examples:\n  mulgil flow why daily_delays\n  mulgil flow why daily_delays/2013-01-16\n  mulgil flow why daily_delays/2013-01-16 aggregate"
+    )]
+    Why {
+        /// A flow, or a run (`flow/2013-01-16` or its number)
+        name: String,
+        /// Only this task of the run
+        task: Option<String>,
+    },
     /// Run one flow here and now, without a server and without a trace in the project's history
     #[command(
         after_help = "Example:\n  mulgil flow test flows/daily_delays.yaml --date 2013-07-04\n\nWhat the tasks write into tables and files they do write."

@@ -1,4 +1,4 @@
-//! `mulgil flow`: list, show, run, backfill, re-run, cancel and lint flows.
+//! `mulgil flow`: list, show, run, backfill, re-run, cancel and lint flows, and say why they wait.
 
 mod backfill;
 mod cancel;
@@ -11,6 +11,7 @@ mod run;
 mod show;
 mod status;
 mod test;
+mod why;
 
 use anyhow::{Result, bail};
 use mulgil_server::client::Client;
@@ -44,6 +45,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
         FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
+        FlowCommand::Why { name, task } => why::execute(&client, format, &name, task.as_deref()),
         FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),
     })
     .await?;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::id::{AttemptId, BackfillId, RunId, TaskIndex};
+use crate::why::Reason;
 
 /// The pool of tasks that name none.
 pub const DEFAULT_POOL: &str = "default";
@@ -234,6 +235,35 @@ impl Admission {
         {
             pool.live.remove(&attempt);
         }
+    }
+
+    /// Why a queued run does not begin; `None` if it could.
+    pub(crate) fn run_reason(&self, run: RunId) -> Option<Reason> {
+        let ((flow, backfill), _) = self.group_of.get(&run)?;
+        let groups = || self.groups.iter().filter(|((of, _), _)| of == flow);
+        if let Some(&limit) = self.flow_limits.get(flow) {
+            let active: Vec<RunId> = groups().flat_map(|(_, group)| group.active.iter().copied()).collect();
+            if active.len() >= limit {
+                return Some(Reason::FlowLimit { limit, active });
+            }
+        }
+        let backfill = (*backfill)?;
+        let limit = *self.backfill_limits.get(&backfill)?;
+        let active = groups().filter(|((_, of), _)| *of == Some(backfill)).flat_map(|(_, group)| &group.active);
+        let active: Vec<RunId> = active.copied().collect();
+        (active.len() >= limit).then_some(Reason::BackfillLimit { backfill, limit, active })
+    }
+
+    /// Why a ready task does not get a slot of its pool; `None` if it could.
+    pub(crate) fn task_reason(&self, run: RunId, task: TaskIndex) -> Option<Reason> {
+        let (name, turn) = self.ready.get(&(run, task))?;
+        let pool = self.pools.get(name)?;
+        (!pool.has_room()).then(|| Reason::PoolFull {
+            pool: name.clone(),
+            slots: pool.slots,
+            held: pool.live.iter().copied().collect(),
+            ahead: pool.ready.range(..turn).count(),
+        })
     }
 
     /// How many leases are live.

@@ -2,7 +2,7 @@
 //!
 //! [`life::next_status`] is the one transition function; [`step::step`] walks a run's graph with it and says what has
 //! to be stored and done; [`admission::Admission`] decides which ready task may take a slot, and which queued run may
-//! begin. Nothing here reads a clock, opens a file or spawns a task: the caller brings the time and carries the
+//! begin; [`why`] says for what the others wait. Nothing here reads a clock, opens a file or spawns a task: the caller brings the time and carries the
 //! actions out.
 
 pub mod admission;
@@ -14,3 +14,4 @@ pub mod rule;
 pub mod run;
 pub mod status;
 pub mod step;
+pub mod why;

@@ -4,7 +4,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::node::Node;
-use crate::{attempts, backfills, events, flows, grid, metrics, project, runs, sql, topics, views};
+use crate::{attempts, backfills, events, flows, grid, metrics, project, runs, sql, topics, views, why};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/api/v1";
@@ -25,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(grid::routes())
         .merge(runs::routes())
         .merge(crate::reruns::routes())
+        .merge(why::routes())
         .merge(attempts::routes())
         .merge(backfills::routes())
         .merge(views::routes())

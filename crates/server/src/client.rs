@@ -2,6 +2,7 @@
 //! since a command does one thing after the other.
 
 mod stream;
+mod waits;
 
 use std::io::Read;
 use std::path::Path;

@@ -105,9 +105,10 @@ impl From<SchedulerError> for ApiError {
     fn from(error: SchedulerError) -> Self {
         let message = error.to_string();
         match error {
-            SchedulerError::UnknownFlow { .. } | SchedulerError::UnknownRun(_) | SchedulerError::UnknownBackfill(_) => {
-                Self::new(StatusCode::NOT_FOUND, "not_found", message)
-            }
+            SchedulerError::UnknownFlow { .. }
+            | SchedulerError::UnknownRun(_)
+            | SchedulerError::UnknownTask { .. }
+            | SchedulerError::UnknownBackfill(_) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             SchedulerError::Params(_) | SchedulerError::NoInterval { .. } | SchedulerError::Plan(_) => {
                 Self::invalid(message)
             }

@@ -35,5 +35,6 @@ pub mod sql;
 pub mod status;
 pub mod topics;
 pub mod views;
+pub mod why;
 
 pub use access::AccessError;

@@ -13,4 +13,5 @@ mod server {
     mod sql;
     mod topics;
     mod views;
+    mod why;
 }

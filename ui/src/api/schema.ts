@@ -212,6 +212,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/flows/{flow}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why a flow makes no new run just now. */
+        get: operations["why_flow"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/healthz": {
         parameters: {
             query?: never;
@@ -435,6 +452,23 @@ export interface paths {
          *     stopped. The stream ends after an `end` event.
          */
         get: operations["follow_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/why": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Why a run, or a task of it, is not running. */
+        get: operations["why_run"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1645,6 +1679,18 @@ export interface components {
             /** @description Where it stands. */
             status: components["schemas"]["RunStatus"];
         };
+        /** @description Why a run, and each of its tasks that waits, does not run. */
+        RunWaits: {
+            /** @description How many more tasks wait than are told of here; ask for one by name. */
+            left_out: number;
+            /** @description The run's name for people. */
+            name: string;
+            /** @description Where it stands. */
+            status: components["schemas"]["RunStatus"];
+            /** @description The tasks that wait, in the graph's order. */
+            tasks: components["schemas"]["TaskWaits"][];
+            why?: components["schemas"]["Why"] | null;
+        };
         /** @description A savepoint of a view: its state under a name, kept until somebody removes it. */
         Savepoint: {
             /**
@@ -1960,6 +2006,15 @@ export interface components {
          * @enum {string}
          */
         TaskStatus: "waiting" | "ready" | "running" | "retrying" | "succeeded" | "skipped" | "failed" | "upstream_failed" | "cancelled";
+        /** @description Why a task does not run. */
+        TaskWaits: {
+            /** @description Where it stands. */
+            status: components["schemas"]["TaskStatus"];
+            /** @description The task's name. */
+            task: string;
+            /** @description Why. */
+            why: components["schemas"]["Why"];
+        };
         /** @description A topic. */
         Topic: {
             /** @description Its name. */
@@ -2067,6 +2122,13 @@ export interface components {
          * @enum {string}
          */
         Which: "missing" | "failed" | "all";
+        /** @description A reason. */
+        Why: {
+            /** @description One word: `needs`, `pool`, `retry`, `flow_limit`, `backfill_limit`, `no_worker`, `workers_full`, `paused`, ... */
+            kind: string;
+            /** @description One sentence, without the full stop. */
+            sentence: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -2422,6 +2484,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    why_flow: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The flow's name. */
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Why"];
                 };
             };
             default: {
@@ -2823,6 +2915,39 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["LogChunk"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    why_run: {
+        parameters: {
+            query?: {
+                /** @description Only this task. Without it, the run and every task of it that waits. */
+                task?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The run's id. */
+                run: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RunWaits"];
                 };
             };
             default: {

@@ -32,6 +32,7 @@ export type RunChange = Schemas["RunChange"];
 export type RunDetail = Schemas["RunDetail"];
 export type RunPage = Schemas["RunPage"];
 export type RunSummary = Schemas["RunSummary"];
+export type RunWaits = Schemas["RunWaits"];
 export type SourceProgress = Schemas["SourceProgress"];
 export type StartRun = Schemas["StartRun"];
 export type StartedRun = Schemas["StartedRun"];

@@ -1,6 +1,6 @@
 // How one event changes what a page shows: pure functions from (data, event) to data. The same object comes back where
 // nothing changed; REFETCH where the event says that the data is stale but not how.
-import type { Backfill, Event, FlowDetail, FlowSummary, Grid, GridRun, RunChange, RunDetail, TaskRun, ViewDetail, ViewSummary } from "../api/types";
+import type { Backfill, Event, FlowDetail, FlowSummary, Grid, GridRun, RunChange, RunDetail, RunWaits, TaskRun, ViewDetail, ViewSummary } from "../api/types";
 
 export const REFETCH = Symbol("refetch");
 export type Reduced<T> = T | typeof REFETCH;
@@ -106,6 +106,11 @@ export function reduceRun(run: RunDetail, event: Event): Reduced<RunDetail> {
   }
   // An attempt has more to it than its event says (its worker, its log), and there are few of them in one run.
   return event.type === "attempt" && event.run === run.id ? REFETCH : run;
+}
+
+/** Any change anywhere may give or take a slot, so what waits is asked for again. */
+export function reduceWaits(waits: RunWaits, event: Event): Reduced<RunWaits> {
+  return ["run", "task", "attempt", "project"].includes(event.type) ? REFETCH : waits;
 }
 
 export function reduceBackfills(backfills: Backfill[], event: Event): Reduced<Backfill[]> {

@@ -1,9 +1,9 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowSummary, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, Topic, ViewDetail, ViewSummary,
+  Backfill, FlowDetail, FlowSummary, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
 } from "../api/types";
 import {
-  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceRows, reduceRun, reduceView, reduceViews, refetchOnProject,
+  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
 } from "./reduce";
 import type { Resource } from "./store";
 
@@ -24,6 +24,7 @@ export const grid = (id: string): Resource<Grid> => ({
   reduce: (data, event) => reduceGrid(id, data, event),
 });
 export const run = (id: number): Resource<RunDetail> => ({ path: `/runs/${id}`, reduce: reduceRun });
+export const waits = (id: number): Resource<RunWaits> => ({ path: `/runs/${id}/why`, reduce: reduceWaits });
 export const view = (id: string): Resource<ViewDetail> => ({ path: `/views/${name(id)}`, reduce: reduceView });
 export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => {
   let seen: number | null = null;

@@ -136,6 +136,8 @@ export const en = {
   "run.attempts": "Attempts",
   "run.attempts.none": "No attempt yet",
   "run.attempts.worker": "on {worker}",
+  "run.waits": "Why it is not running",
+  "run.waits.more": { one: "and {count} more task", other: "and {count} more tasks" },
   "run.retry.at": "tries again {when}",
   "run.status.changed": "Run {label} is {status}",
 

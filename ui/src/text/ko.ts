@@ -136,6 +136,8 @@ export const ko: Catalogue = {
   "run.attempts": "시도",
   "run.attempts.none": "아직 시도하지 않았습니다",
   "run.attempts.worker": "작업자 {worker}",
+  "run.waits": "아직 실행되지 않는 이유",
+  "run.waits.more": "그 밖에 작업 {count}개",
   "run.retry.at": "{when} 재시도",
   "run.status.changed": "실행 {label}: {status}",
 

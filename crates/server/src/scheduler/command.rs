@@ -66,6 +66,14 @@ impl Scheduler {
                 let answer = self.reload(flows, now).await;
                 self.batch.reply(reply, answer);
             }
+            Command::WhyRun(run, task, reply) => {
+                let answer = self.why_run(run, task).await;
+                self.batch.reply(reply, answer);
+            }
+            Command::WhyFlow(flow, reply) => {
+                let answer = self.why_flow(&flow, now);
+                self.batch.reply(reply, answer);
+            }
             Command::Pools(reply) => {
                 let loads = self.admission.loads();
                 self.batch.reply(reply, Ok(loads));

@@ -24,6 +24,16 @@ pub enum SchedulerError {
     /// No such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
+    /// No such task.
+    #[error("{run} has no task {task}; its tasks are {known}")]
+    UnknownTask {
+        /// The run.
+        run: String,
+        /// What was asked for.
+        task: String,
+        /// What there is.
+        known: String,
+    },
     /// No such backfill.
     #[error("there is no backfill {0}")]
     UnknownBackfill(BackfillId),

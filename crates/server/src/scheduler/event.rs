@@ -11,6 +11,7 @@ use super::error::SchedulerError;
 use super::request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
+use super::why::{RunWaits, Why};
 
 /// Where an answer goes. A caller that has gone away does not mind.
 pub(crate) type Reply<T, E = SchedulerError> = oneshot::Sender<Result<T, E>>;
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     CancelRun(RunId, Reply<()>),
     SetPaused(String, bool, Reply<()>),
     Reload(Vec<FlowSource>, Reply<()>),
+    WhyRun(RunId, Option<String>, Reply<RunWaits>),
+    WhyFlow(String, Reply<Why>),
     Pools(Reply<Vec<PoolLoad>>),
 }
 

@@ -15,6 +15,8 @@ use super::request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
 
+use super::why::{RunWaits, Why};
+
 /// Events that may wait for the loop before callers have to.
 pub(crate) const EVENTS_MAX: usize = 1024;
 /// Changes that a slow subscriber may be behind before it loses the oldest.
@@ -82,6 +84,17 @@ impl SchedulerHandle {
     /// Replaces the project's flows: the whole list, without those that are broken.
     pub async fn reload(&self, flows: Vec<FlowSource>) -> Result<(), SchedulerError> {
         self.ask(|reply| Command::Reload(flows, reply)).await
+    }
+
+    /// Why a run, or one task of it, does not run.
+    pub async fn why_run(&self, run: RunId, task: Option<String>) -> Result<RunWaits, SchedulerError> {
+        self.ask(|reply| Command::WhyRun(run, task, reply)).await
+    }
+
+    /// Why a flow makes no new run just now.
+    pub async fn why_flow(&self, flow: &str) -> Result<Why, SchedulerError> {
+        let flow = flow.to_owned();
+        self.ask(|reply| Command::WhyFlow(flow, reply)).await
     }
 
     /// How full the pools are.

@@ -32,6 +32,7 @@ mod schedule;
 mod standby;
 mod state;
 mod version;
+mod why;
 
 pub use change::Change;
 pub use clock::{Clock, SystemClock};
@@ -42,6 +43,7 @@ pub use request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, Predecessors, RerunPreview, RerunRequest, RerunTask,
     SchedulerOptions, TriggerRequest, Triggered,
 };
+pub use why::{RunWaits, TaskWaits, Why};
 
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,8 @@ fn refuse(command: Command, error: SchedulerError) {
         Command::PreviewMark(_, reply) | Command::Mark(_, reply) => drop(reply.send(Err(error))),
         // The files are read again when this server comes to lead.
         Command::Reload(_, reply) => drop(reply.send(Ok(()))),
+        Command::WhyRun(_, _, reply) => drop(reply.send(Err(error))),
+        Command::WhyFlow(_, reply) => drop(reply.send(Err(error))),
         Command::Pools(reply) => drop(reply.send(Ok(Vec::new()))),
     }
 }

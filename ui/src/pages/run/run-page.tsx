@@ -21,6 +21,7 @@ import { Failure } from "./failure";
 import { RerunDialog } from "./rerun-dialog";
 import { TaskPanel } from "./task-panel";
 import { Timeline } from "./timeline";
+import { Waits } from "./waits";
 
 export function RunPage({ id }: { id: number }) {
   return <Loaded snapshot={useResource(resources.run(id))}>{(run) => <Run run={run} />}</Loaded>;
@@ -65,6 +66,7 @@ function Run({ run }: { run: RunDetail }) {
       />
       <StatusNews run={run} />
       <RunFacts run={run} />
+      <Waits run={run} />
       {failed.map((task) => <Failure key={task.name} task={task} blocked={run.tasks.filter((other) => other.status === "upstream_failed").length} />)}
       <Panel title={t("run.graph")} flush>
         <TaskGraph

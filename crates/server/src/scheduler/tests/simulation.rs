@@ -12,6 +12,7 @@ mod people;
 mod random;
 mod store;
 mod telling;
+mod why;
 mod world;
 
 use std::time::Instant;

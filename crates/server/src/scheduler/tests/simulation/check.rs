@@ -46,10 +46,11 @@ pub(super) struct Tally {
     pub(super) answers_lost: u64,
     pub(super) fenced: u64,
     pub(super) clock_jumps: u64,
+    pub(super) reasons: u64,
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 17] {
+    fn numbers(&mut self) -> [&mut u64; 18] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -68,6 +69,7 @@ impl Tally {
             &mut self.answers_lost,
             &mut self.fenced,
             &mut self.clock_jumps,
+            &mut self.reasons,
         ]
     }
 

@@ -31,7 +31,7 @@ const TROUBLED: i64 = 4 * 60 * MINUTE;
 /// By when every run has to have ended.
 const END: i64 = 80 * 60 * MINUTE;
 const NODES: usize = 2;
-const SLOTS: usize = 3;
+pub(super) const SLOTS: usize = 3;
 
 /// The scheduler's clock: the world's time, and how wrong it is.
 #[derive(Default)]
@@ -84,7 +84,7 @@ pub(super) struct World {
     pub(super) texts: Vec<String>,
     pub(super) version: u64,
     pub(super) life: u64,
-    scheduler: Option<Scheduler>,
+    pub(super) scheduler: Option<Scheduler>,
     events: Option<mpsc::Receiver<Event>>,
     pub(super) nodes: Vec<Node>,
     pending: Vec<(usize, Message, Pending)>,
@@ -336,6 +336,7 @@ impl World {
             let next = (next.as_micros() as i64).clamp(1, 10 * MINUTE);
             self.plan(next, Happening::Timer { life: self.life });
         }
+        self.ask_why(self.happened);
         self.deliver();
     }
 
