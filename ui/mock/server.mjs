@@ -46,6 +46,7 @@ function routes(world, stream) {
     ["GET", /^\/backfills$/, () => world.backfills],
     ["GET", /^\/runs\/(\d+)$/, (_, id) => run(id)],
     ["GET", /^\/runs\/(\d+)\/why$/, (_, id) => world.why(run(id))],
+    ["GET", /^\/flows\/([^/]+)\/versions$/, () => [{ version: "0".repeat(32), runs: 0, current: true }]],
     ["GET", /^\/runs\/(\d+)\/rerun-preview$/, ({ query }, id) => world.preview(run(id), query.get("scope"), query.get("task"))],
     ["POST", /^\/runs\/(\d+)\/rerun$/, ({ body }, id) => world.rerun(run(id), body.scope, body.task)],
     ["POST", /^\/runs\/(\d+)\/cancel$/, (_, id) => world.cancel(run(id))],

@@ -207,6 +207,21 @@ pub(crate) enum FlowCommand {
         after_help = "Example:\n  mulgil flow mark daily_delays/2013-01-16 land --succeeded --why 'loaded by hand'"
     )]
     Mark(MarkArguments),
+    /// The definitions that a flow has had, newest first, by the hash of their content
+    Versions {
+        /// The flow
+        flow: String,
+    },
+    /// What is different between two definitions of a flow
+    #[command(after_help = "Example:\n  mulgil flow diff daily_delays 3f2a91")]
+    Diff {
+        /// The flow
+        flow: String,
+        /// The older version, or its first digits
+        from: String,
+        /// The newer version (default: the flow as it is now)
+        to: Option<String>,
+    },
     /// Stop a run or a backfill, with all its processes
     Cancel {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)

@@ -11,6 +11,7 @@ mod run;
 mod show;
 mod status;
 mod test;
+mod versions;
 mod why;
 
 use anyhow::{Result, bail};
@@ -44,6 +45,8 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
         FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),
+        FlowCommand::Versions { flow } => versions::list(&client, format, &flow),
+        FlowCommand::Diff { flow, from, to } => versions::compare(&client, format, &flow, &from, to.as_deref()),
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
         FlowCommand::Why { name, task } => why::execute(&client, format, &name, task.as_deref()),
         FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),

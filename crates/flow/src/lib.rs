@@ -10,11 +10,13 @@
 //! - [`template`] renders `{{ ds }}` and its kin; [`backfill`] plans runs for past intervals; [`lint()`] gives advice.
 
 pub mod backfill;
+mod canonical;
 mod check;
 mod clock;
 mod cron;
 mod definition;
 mod diagnostic;
+pub mod difference;
 mod findings;
 mod interval;
 mod json;
@@ -30,6 +32,7 @@ mod secret;
 pub mod template;
 pub mod yaml;
 
+pub use canonical::canonical_lines;
 pub use cron::{Cron, CronError};
 pub use definition::{
     Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlResult, SqlText,

@@ -7,7 +7,7 @@ use mulgil_sched::id::{BackfillId, RunId};
 use crate::error::HistoryError;
 use crate::read::{
     BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow,
+    RunRow, VersionRow,
 };
 use crate::write::{FlowVersion, Write};
 
@@ -30,6 +30,9 @@ pub trait History: Send + Sync + 'static {
 
     /// A flow's definition, by its hash.
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError>;
+
+    /// The definitions of a flow that runs were made from, newest first.
+    async fn flow_versions(&self, flow: &str) -> Result<Vec<VersionRow>, HistoryError>;
 
     /// Runs, newest first.
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError>;

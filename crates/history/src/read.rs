@@ -58,6 +58,17 @@ pub struct RunRow {
     pub ended_at: Option<Timestamp>,
 }
 
+/// A definition of a flow, without its text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct VersionRow {
+    /// Its hash.
+    pub hash: String,
+    /// When the first run was made from it.
+    pub at: Timestamp,
+    /// How many runs follow it now.
+    pub runs: u64,
+}
+
 /// A task of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TaskRow {

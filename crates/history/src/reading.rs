@@ -8,7 +8,9 @@ use mulgil_sched::status::TaskStatus;
 
 use crate::outbox;
 use crate::question::{Answers, Columns, Question, Read, TextsOfJson, Value};
-use crate::read::{BackfillRow, EventRow, FlowSummary, Grid, GridRun, Memory, RunDetail, RunQuery, RunRow, TaskRow};
+use crate::read::{
+    BackfillRow, EventRow, FlowSummary, Grid, GridRun, Memory, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
+};
 use crate::row;
 use crate::write::FlowVersion;
 
@@ -95,6 +97,13 @@ fn all<R, T>(rows: &[R], read: impl Fn(&R) -> Read<T>) -> Read<Vec<T>> {
 pub(crate) async fn flow_version(db: &impl Answers, hash: &str) -> Read<Option<FlowVersion>> {
     let found = db.row("SELECT * FROM flow_versions WHERE hash = $1", vec![hash.into()]).await?;
     found.as_ref().map(row::version).transpose()
+}
+
+pub(crate) async fn flow_versions(db: &impl Answers, flow: &str) -> Read<Vec<VersionRow>> {
+    let sql = "SELECT v.hash, v.at_us, \
+               (SELECT count(*) FROM runs r WHERE r.flow = v.flow AND r.version = v.hash) AS runs \
+               FROM flow_versions v WHERE v.flow = $1 ORDER BY v.at_us DESC, v.hash";
+    all(&db.rows(sql, vec![flow.into()]).await?, row::version_row)
 }
 
 pub(crate) async fn runs(db: &impl Answers, query: &RunQuery) -> Read<Vec<RunRow>> {

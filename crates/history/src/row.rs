@@ -6,7 +6,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use crate::error::HistoryError;
 use crate::question::{Columns, Read};
-use crate::read::{AttemptRow, BackfillRow, EventRow, LiveLease, RunCounts, RunRow, TaskRow};
+use crate::read::{AttemptRow, BackfillRow, EventRow, LiveLease, RunCounts, RunRow, TaskRow, VersionRow};
 use crate::write::{BackfillStatus, FlowVersion, ProcessMark, Trigger};
 
 /// Microseconds since the epoch.
@@ -71,6 +71,10 @@ pub(crate) fn version(row: &impl Columns) -> Read<FlowVersion> {
         definition: text(row, "definition")?,
         at: time(row, "at_us")?,
     })
+}
+
+pub(crate) fn version_row(row: &impl Columns) -> Read<VersionRow> {
+    Ok(VersionRow { hash: text(row, "hash")?, at: time(row, "at_us")?, runs: number(row, "runs")? })
 }
 
 pub(crate) fn run(row: &impl Columns) -> Read<RunRow> {

@@ -21,7 +21,7 @@ use crate::history::History;
 use crate::outbox;
 use crate::read::{
     BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow,
+    RunRow, VersionRow,
 };
 use crate::reading;
 use crate::write::{FlowVersion, Write};
@@ -107,6 +107,10 @@ impl History for SqliteHistory {
 
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
         reading::flow_version(&self.readers, hash).await
+    }
+
+    async fn flow_versions(&self, flow: &str) -> Result<Vec<VersionRow>, HistoryError> {
+        reading::flow_versions(&self.readers, flow).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {

@@ -23,6 +23,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(project::routes())
         .merge(flows::routes())
         .merge(grid::routes())
+        .merge(crate::versions::routes())
         .merge(runs::routes())
         .merge(crate::reruns::routes())
         .merge(why::routes())

@@ -27,6 +27,7 @@ use crate::reruns::{MarkAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk};
 use crate::runs::{RunDetail, RunPage, RunSummary, RunsQuery};
 use crate::sql::{Rows, SqlAsk};
 use crate::topics::{AppendQuery, Appended, Records, RecordsQuery, Topic};
+use crate::versions::{Difference, DifferenceQuery, FlowVersion};
 use crate::views::{RowsQuery, Savepoint, SavepointAsk, ViewDetail, ViewSummary};
 
 /// A server on this machine answers at once; one far away within this.
@@ -152,6 +153,16 @@ impl Client {
     /// Starts one run.
     pub fn start_run(&self, flow: &str, ask: &StartRun) -> Answer<StartedRun> {
         self.post(&format!("/flows/{}/runs", segment(flow)), ask)
+    }
+
+    /// The definitions that a flow has had.
+    pub fn flow_versions(&self, flow: &str) -> Answer<Vec<FlowVersion>> {
+        self.get(&format!("/flows/{}/versions", segment(flow)))
+    }
+
+    /// What is different between two of them.
+    pub fn flow_difference(&self, flow: &str, which: &DifferenceQuery) -> Answer<Difference> {
+        self.get(&format!("/flows/{}/difference{}", segment(flow), query(which)))
     }
 
     /// Pauses a flow's schedule.

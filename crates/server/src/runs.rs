@@ -84,6 +84,10 @@ pub struct RunDetail {
     /// What the list says too.
     #[serde(flatten)]
     pub summary: RunSummary,
+    /// The version of the definition that it follows.
+    pub version: String,
+    /// Whether that is the flow as it is now.
+    pub is_latest: bool,
     /// The parameters, defaults included.
     pub params: BTreeMap<String, serde_json::Value>,
     /// Its tasks, in an order in which each stands after those that it needs.
@@ -264,7 +268,11 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
         serde_json::Value::Object(params) => params.clone().into_iter().collect(),
         _ => BTreeMap::new(),
     };
-    Ok(RunDetail { summary: RunSummary::of(found.run), params, tasks })
+    let now = node.loaded();
+    let now = now.folder.flows.iter().find(|source| source.flow.name == found.run.flow);
+    let is_latest = now.is_some_and(|source| source.flow.version.0 == found.run.version);
+    let version = found.run.version.clone();
+    Ok(RunDetail { summary: RunSummary::of(found.run), version, is_latest, params, tasks })
 }
 
 impl RunSummary {

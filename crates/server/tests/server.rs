@@ -9,6 +9,7 @@ mod server {
     mod openapi;
     mod project;
     mod prometheus;
+    mod reruns;
     mod runs;
     mod sql;
     mod topics;

@@ -1,6 +1,6 @@
 // Calls the API. An answer that is no success becomes a Refusal, with the server's own sentence and remedy.
 import type {
-  Backfill, BackfillAnswer, BackfillAsk, ErrorBody, RerunAsk, RerunPreview, Rows, RunDetail, StartRun, StartedRun, ViewDetail,
+  Backfill, BackfillAnswer, BackfillAsk, Difference, ErrorBody, MarkAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk, Rows, RunDetail, StartRun, StartedRun, ViewDetail,
 } from "./types";
 
 export const PREFIX = "/api/v1";
@@ -50,10 +50,13 @@ export const api = {
   backfill: (name: string, ask: BackfillAsk) => post<BackfillAnswer>(`${flow(name)}/backfills`, ask),
   cancelBackfill: (id: number) => post<Backfill>(`/backfills/${id}/cancel`),
   rerunPreview: (run: number, ask: RerunAsk) => {
-    const query = new URLSearchParams({ scope: ask.scope ?? "failed", ...(ask.task ? { task: ask.task } : {}), ...(ask.group ? { group: ask.group } : {}) });
+    const query = new URLSearchParams({ scope: ask.scope ?? "failed", ...(ask.task ? { task: ask.task } : {}), ...(ask.group ? { group: ask.group } : {}), ...(ask.latest ? { latest: "true" } : {}) });
     return get<RerunPreview>(`/runs/${run}/rerun-preview?${query}`);
   },
   rerun: (run: number, ask: RerunAsk) => post<RunDetail>(`/runs/${run}/rerun`, ask),
+  rerunMany: (ask: RerunsAsk) => post<RerunsAnswer>("/runs/rerun", ask),
+  mark: (run: number, task: string, ask: MarkAsk) => post<RerunPreview>(`/runs/${run}/tasks/${encodeURIComponent(task)}/mark`, ask),
+  difference: (name: string, from: string, to: string) => get<Difference>(`${flow(name)}/difference?${new URLSearchParams({ from, to })}`),
   cancel: (run: number) => post<RunDetail>(`/runs/${run}/cancel`),
   refresh: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/refresh`),
   resumeView: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/resume`),

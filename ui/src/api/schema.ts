@@ -144,6 +144,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/flows/{flow}/difference": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What is different between two definitions of a flow. */
+        get: operations["show_difference"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/flows/{flow}/grid": {
         parameters: {
             query?: never;
@@ -206,6 +223,23 @@ export interface paths {
         put?: never;
         /** Starts one run of a flow. */
         post: operations["start_run"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{flow}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The definitions of a flow, newest first; the flow as it is now before all others. */
+        get: operations["list_versions"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -354,6 +388,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Runs part of several runs again: of all of them, or of none. */
+        post: operations["rerun_many"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}": {
         parameters: {
             query?: never;
@@ -454,6 +505,23 @@ export interface paths {
         get: operations["follow_log"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/runs/{run}/tasks/{task}/mark": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Says that a task counts as succeeded or failed, and tells what runs by that. Who and why is kept with the event. */
+        post: operations["mark_task"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1003,6 +1071,27 @@ export interface components {
             /** @description The parallel instances of every stage. */
             subtasks: components["schemas"]["SubtaskProgress"][];
         };
+        /** @description What is different between two definitions of a flow. */
+        Difference: {
+            /** @description The older one's version. */
+            from: string;
+            /** @description Their canonical forms, line by line; of what is the same, a few lines around what is not. Empty: they are the same. */
+            lines: components["schemas"]["DifferenceLine"][];
+            /** @description The newer one's version. */
+            to: string;
+        };
+        /**
+         * @description Which of two definitions have a line.
+         * @enum {string}
+         */
+        DifferenceKind: "same" | "removed" | "added" | "gap";
+        /** @description A line of a difference. */
+        DifferenceLine: {
+            /** @description Who has it. */
+            kind: components["schemas"]["DifferenceKind"];
+            /** @description Its text; of a gap, how many lines are left out. */
+            text: string;
+        };
         /** @description An arrow of a flow's graph. */
         Edge: {
             /** @description The task that is needed. */
@@ -1115,6 +1204,23 @@ export interface components {
             schedule?: string | null;
             /** @description The IANA time zone of the schedule. */
             timezone: string;
+        };
+        /** @description A definition that a flow has or has had. */
+        FlowVersion: {
+            /** @description Whether it is the flow as it is now. */
+            current: boolean;
+            /**
+             * Format: date-time
+             * @description When the first run was made from it. Absent: none was.
+             */
+            first_run_at?: string | null;
+            /**
+             * Format: int64
+             * @description How many runs follow it.
+             */
+            runs: number;
+            /** @description The hash of its content: equal definitions have equal versions, whatever their files look like. */
+            version: string;
         };
         /** @description Runs × tasks of a flow. */
         Grid: {
@@ -1275,6 +1381,22 @@ export interface components {
             next_offset: number;
             /** @description The text, at most 256 KiB of it. Bytes that are no UTF-8 are replaced. */
             text: string;
+        };
+        /**
+         * @description How a task counts, whatever it did.
+         * @enum {string}
+         */
+        Mark: "succeeded" | "failed";
+        /** @description Says how a task counts. */
+        MarkAsk: {
+            /** @description Who says so. */
+            by: string;
+            /** @description As what. */
+            mark: components["schemas"]["Mark"];
+            /** @description Whether to say only what would run. */
+            preview?: boolean;
+            /** @description Why. */
+            why?: string;
         };
         /** @description A data interval to come. */
         NextRun: {
@@ -1480,6 +1602,8 @@ export interface components {
             confirm?: boolean;
             /** @description The group to run again, where the scope is `group`. */
             group?: string | null;
+            /** @description Whether the run follows the flow as it is now, instead of as it was when the run was made. */
+            latest?: boolean;
             /** @description Which tasks. */
             scope?: components["schemas"]["RerunScope"];
             /** @description The task to run again from, where the scope is `from`. */
@@ -1517,6 +1641,20 @@ export interface components {
             name: string;
             /** @description Where it stands now. */
             status: components["schemas"]["TaskStatus"];
+        };
+        /** @description What several re-runs run, or would run. */
+        RerunsAnswer: {
+            /** @description Each run, in the order of the question. */
+            runs: components["schemas"]["RerunPreview"][];
+        };
+        /** @description What to run again in several runs: in all of them, or in none. */
+        RerunsAsk: {
+            /** @description What of them. */
+            ask?: components["schemas"]["RerunAsk"];
+            /** @description Whether to say only what would run. */
+            preview?: boolean;
+            /** @description Which runs, by id. */
+            runs: number[];
         };
         /** @description How often a view's job has been started again by itself. */
         Restarts: {
@@ -1618,12 +1756,16 @@ export interface components {
         };
         /** @description A run with its tasks. */
         RunDetail: components["schemas"]["RunSummary"] & {
+            /** @description Whether that is the flow as it is now. */
+            is_latest: boolean;
             /** @description The parameters, defaults included. */
             params: {
                 [key: string]: unknown;
             };
             /** @description Its tasks, in an order in which each stands after those that it needs. */
             tasks: components["schemas"]["TaskRun"][];
+            /** @description The version of the definition that it follows. */
+            version: string;
         };
         /** @description A page of runs. */
         RunPage: {
@@ -2369,6 +2511,41 @@ export interface operations {
             };
         };
     };
+    show_difference: {
+        parameters: {
+            query: {
+                /** @description The older one's version, or as many of its first digits as tell it from the others. */
+                from: string;
+                /** @description The newer one's, likewise. Without it, the flow as it is now. */
+                to?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The flow's name. */
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     show_grid: {
         parameters: {
             query?: {
@@ -2484,6 +2661,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["StartedRun"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The flow's name. */
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowVersion"][];
                 };
             };
             default: {
@@ -2720,6 +2927,37 @@ export interface operations {
             };
         };
     };
+    rerun_many: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RerunsAsk"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RerunsAnswer"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     show_run: {
         parameters: {
             query?: never;
@@ -2823,6 +3061,8 @@ export interface operations {
                 task?: string;
                 /** @description The group to run again, where the scope is `group`. */
                 group?: string;
+                /** @description Whether the run follows the flow as it is now, instead of as it was when the run was made. */
+                latest?: boolean;
                 /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
                 confirm?: boolean;
             };
@@ -2915,6 +3155,42 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["LogChunk"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    mark_task: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The run's id. */
+                run: number;
+                /** @description The task's name. */
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["MarkAsk"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RerunPreview"];
                 };
             };
             default: {

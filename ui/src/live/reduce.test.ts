@@ -84,7 +84,7 @@ describe("reduceFlows", () => {
 
 describe("reduceRun", () => {
   const run: RunDetail = {
-    id: 1, flow: "daily", name: "daily 2013-01-01", label: "2013-01-01", origin: "manual", status: "queued", created_at: AT, params: {},
+    id: 1, flow: "daily", name: "daily 2013-01-01", label: "2013-01-01", origin: "manual", status: "queued", created_at: AT, version: "1", is_latest: true, params: {},
     tasks: [{ name: "land", kind: "transfer", needs: [], status: "ready", attempts: [] }],
   };
   it("takes on status, start and end", () => {

@@ -1,6 +1,6 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowSummary, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
+  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
 } from "../api/types";
 import {
   reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
@@ -19,6 +19,7 @@ export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceVi
 export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };
 
 export const flow = (id: string): Resource<FlowDetail> => ({ path: `/flows/${name(id)}`, reduce: reduceFlow });
+export const versions = (id: string): Resource<FlowVersion[]> => ({ path: `/flows/${name(id)}/versions`, reduce: refetchOnProject });
 export const grid = (id: string): Resource<Grid> => ({
   path: `/flows/${name(id)}/grid?limit=${GRID_MAX}`,
   reduce: (data, event) => reduceGrid(id, data, event),

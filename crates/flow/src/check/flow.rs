@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde_json::Value;
-use xxhash_rust::xxh3::xxh3_128;
 
 use super::task::{Defaults, Tasks, retries};
 use super::value::{check_name, duration, instant, zone};
@@ -101,7 +100,7 @@ impl Checker<'_> {
             on_failure,
             tasks,
         };
-        Flow { version: version_of(&flow), ..flow }
+        Flow { version: crate::canonical::version_of(&flow), ..flow }
     }
 
     fn name(&mut self, name: Option<Text>, at: Position) -> String {
@@ -254,18 +253,4 @@ pub(super) fn check_condition(text: &Text, names: &Names, params: &BTreeMap<Stri
         let at = text.place(Position { line: error.line, column: error.column });
         findings.add(at, error.message, error.remedy);
     }
-}
-
-/// The hash of everything that the flow means; where it stands in which file is no part of that.
-fn version_of(flow: &Flow) -> FlowVersion {
-    let mut value = serde_json::to_value(flow).unwrap_or_default();
-    if let Some(fields) = value.as_object_mut() {
-        fields.retain(|key, _| !matches!(key.as_str(), "file" | "version"));
-        for task in fields.get_mut("tasks").and_then(Value::as_array_mut).into_iter().flatten() {
-            if let Some(fields) = task.as_object_mut() {
-                fields.retain(|key, _| !matches!(key.as_str(), "line" | "column"));
-            }
-        }
-    }
-    FlowVersion(format!("{:032x}", xxh3_128(value.to_string().as_bytes())))
 }

@@ -16,10 +16,12 @@ import { Problems } from "../flows/problems";
 import { Schedule } from "../flows/schedule";
 import { BackfillDialog } from "./backfill-dialog";
 import { BackfillProgress } from "./backfill-progress";
+import { BulkDialog } from "./bulk-dialog";
 import { DefinitionGraph } from "./definition-graph";
 import { GridPanel } from "./grid-panel";
 import { NextRuns } from "./next-runs";
 import { RunNowDialog } from "./run-now-dialog";
+import { VersionsPanel } from "./versions-panel";
 
 export function FlowPage({ name }: { name: string }) {
   return <Loaded snapshot={useResource(resources.flow(name))}>{(flow) => <Flow flow={flow} />}</Loaded>;
@@ -28,7 +30,7 @@ export function FlowPage({ name }: { name: string }) {
 function Flow({ flow }: { flow: FlowDetail }) {
   const { t, format } = useReader();
   const now = useNow();
-  const [dialog, setDialog] = useState<"run" | "backfill" | null>(null);
+  const [dialog, setDialog] = useState<"run" | "backfill" | "bulk" | null>(null);
   const close = useCallback(() => setDialog(null), []);
   const pause = useCommand(useCallback(async (paused: boolean) => {
     await (paused ? api.resume(flow.name) : api.pause(flow.name));
@@ -56,6 +58,7 @@ function Flow({ flow }: { flow: FlowDetail }) {
                 {t(flow.paused ? "action.resume" : "action.pause")}
               </Button>
             ) : null}
+            {flow.recent_runs.length > 1 ? <Button icon="rerun" disabled={broken} onClick={() => setDialog("bulk")}>{t("action.bulk")}</Button> : null}
             {flow.schedule ? <Button icon="backfill" disabled={broken} onClick={() => setDialog("backfill")}>{t("action.backfill")}</Button> : null}
             <Button kind="primary" icon="play" disabled={broken} onClick={() => setDialog("run")}>{t("action.run")}</Button>
           </>
@@ -72,6 +75,8 @@ function Flow({ flow }: { flow: FlowDetail }) {
         </Panel>
         {flow.next.length > 0 ? <NextRuns next={flow.next} /> : null}
       </div>
+      <VersionsPanel flow={flow.name} />
+      {dialog === "bulk" ? <BulkDialog flow={flow} onClose={close} /> : null}
       {dialog === "run" ? <RunNowDialog flow={flow} onClose={close} /> : null}
       {dialog === "backfill" ? <BackfillDialog flow={flow} onClose={close} /> : null}
     </>

@@ -18,15 +18,18 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
   const group = run.tasks.find((other) => other.name === task)?.group ?? null;
   const scopes: RerunScope[] = [...(anyBad ? ["failed" as const] : []), ...(task ? ["from" as const] : []), ...(group ? ["group" as const] : []), "all"];
   const [scope, setScope] = useState<RerunScope>(scopes[0] ?? "all");
+  const [latest, setLatest] = useState(false);
   const [confirm, setConfirm] = useState(false);
   const name = scope === "from" ? task : null;
   const unit = scope === "group" ? group : null;
 
-  const { answer: preview, error: refused } = useAnswer(`${run.id} ${scope} ${name} ${unit}`, () => api.rerunPreview(run.id, { scope, task: name, group: unit }));
+  const { answer: preview, error: refused } = useAnswer(
+    `${run.id} ${scope} ${name} ${unit} ${latest}`, () => api.rerunPreview(run.id, { scope, task: name, group: unit, latest }),
+  );
   const start = useCommand(useCallback(async () => {
-    store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, group: unit, confirm }));
+    store.put(resources.run(run.id).path, await api.rerun(run.id, { scope, task: name, group: unit, latest, confirm }));
     onClose();
-  }, [run.id, scope, name, unit, confirm, onClose]));
+  }, [run.id, scope, name, unit, latest, confirm, onClose]));
   const choose = (choice: RerunScope): void => {
     setScope(choice);
     setConfirm(false);
@@ -54,6 +57,12 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
           </label>
         ))}
       </fieldset>
+      {run.is_latest === false ? (
+        <label className="confirm">
+          <input type="checkbox" checked={latest} onChange={(event) => setLatest(event.target.checked)} />
+          {t("rerun.latest")}
+        </label>
+      ) : null}
       <div className="answer" aria-live="polite">
         {preview ? <Preview run={run} preview={preview} /> : null}
         {asks ? (

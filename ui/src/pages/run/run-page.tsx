@@ -110,10 +110,16 @@ function RunFacts({ run }: { run: RunDetail }) {
         [t("run.origin"), t(`run.origin.${run.origin}`, { backfill: run.backfill ?? "" })],
         [t("run.started"), format.date(run.started_at, "precise")],
         [t("run.took"), format.span(took)],
+        ...(run.version ? [[t("run.version"), <Version key="version" run={run} />] as const] : []),
         ...(params.length > 0 ? [[t("run.params"), <code key="params">{params.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(" ")}</code>] as const] : []),
       ]}
     />
   );
+}
+
+function Version({ run }: { run: RunDetail }) {
+  const { t } = useReader();
+  return <><code>{run.version.slice(0, 8)}</code> {run.is_latest ? null : <span className="muted">{t("run.version.older")}</span>}</>;
 }
 
 function CancelDialog({ run, onClose }: { run: RunDetail; onClose: () => void }) {

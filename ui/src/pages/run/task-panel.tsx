@@ -1,13 +1,16 @@
 // A task of a run: its attempts as tabs, newest last, and the log of the chosen one.
 import { useRef, useState, type KeyboardEvent } from "react";
 import type { Attempt, TaskRun } from "../../api/types";
+import { Button } from "../../components/button";
 import { Panel } from "../../components/panel";
 import { StatusBadge, StatusMark } from "../../components/status";
 import { useNow } from "../../components/use-now";
 import { useReader } from "../../text/context";
 import { LogView } from "./log-view";
+import { MarkDialog } from "./mark-dialog";
 
 export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
+  const [marking, setMarking] = useState(false);
   const { t, format } = useReader();
   const now = useNow(1000);
   const [number, setNumber] = useState<number | null>(null);
@@ -18,10 +21,12 @@ export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
       aside={
         <>
           {task.status === "retrying" && task.retry_at ? <span className="muted">{t("run.retry.at", { when: format.fromNow(task.retry_at, now) })}</span> : null}
+          {task.status === "running" ? null : <Button kind="quiet" onClick={() => setMarking(true)}>{t("action.mark")}</Button>}
           <StatusBadge status={task.status} />
         </>
       }
     >
+      {marking ? <MarkDialog run={run} task={task} onClose={() => setMarking(false)} /> : null}
       {task.note ? <p className="panel-note">{task.note}</p> : null}
       {task.result === null || task.result === undefined ? null : <ResultView value={task.result} />}
       {attempt ? (

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::Project;
 use mulgil_history::read::{
     BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow,
+    RunRow, VersionRow,
 };
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{FlowVersion, Write};
@@ -40,6 +40,10 @@ impl History for FullNowAndThen {
 
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
         self.inner.flow_version(hash).await
+    }
+
+    async fn flow_versions(&self, flow: &str) -> Result<Vec<VersionRow>, HistoryError> {
+        self.inner.flow_versions(flow).await
     }
 
     async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use mulgil_history::outbox::NoticeStatus;
 use mulgil_history::read::{
     AlertRow, AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, NoticeCount, NoticeQuery,
-    NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow,
+    NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
 };
 use mulgil_history::write::{
     BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, VersionChange, Write,
@@ -353,6 +353,10 @@ impl History for MemoryHistory {
 
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {
         Ok(self.read(|stored| stored.versions.get(hash).map(|version| FlowVersion::clone(version))))
+    }
+
+    async fn flow_versions(&self, _: &str) -> Result<Vec<VersionRow>, HistoryError> {
+        not_asked()
     }
 
     async fn runs(&self, _: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
