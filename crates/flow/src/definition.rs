@@ -9,7 +9,8 @@ use jiff::tz::TimeZone;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Param, Schedule};
+use crate::for_each::texts_in;
+use crate::{ForEach, Param, Schedule};
 
 /// A DAG of tasks with parameters and maybe a schedule.
 #[derive(Clone, Debug, Serialize)]
@@ -83,6 +84,9 @@ pub struct Task {
     /// What has to be true for it to run once its needs have ended: an expression. If it is false, it is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
+    /// Whether it does its work once for each item of a list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
     /// What it does.
     pub kind: TaskKind,
     /// Whether running it twice leaves the same as running it once. If not, it is never retried by itself.
@@ -235,6 +239,17 @@ pub enum PythonArgs {
     List(Vec<serde_json::Value>),
     /// By name; only functions take such.
     Named(BTreeMap<String, serde_json::Value>),
+}
+
+impl PythonArgs {
+    /// The texts in them, each a template.
+    #[must_use]
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::List(items) => items.iter().flat_map(texts_in).collect(),
+            Self::Named(named) => named.values().flat_map(texts_in).collect(),
+        }
+    }
 }
 
 /// Which interpreter runs a python task.

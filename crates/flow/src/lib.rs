@@ -18,6 +18,7 @@ mod definition;
 mod diagnostic;
 pub mod difference;
 mod findings;
+mod for_each;
 mod interval;
 mod json;
 mod lint;
@@ -40,6 +41,7 @@ pub use definition::{
 };
 pub use diagnostic::Diagnostic;
 pub use findings::Position;
+pub use for_each::{ForEach, Items};
 pub use interval::DataInterval;
 pub use json::Lines;
 pub use lint::{lint, lint_sizes};

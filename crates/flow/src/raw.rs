@@ -78,6 +78,9 @@ raw_map! {
         /// A condition, such as `results.check.rows > 0`, told when the task would begin. If it is false, the task is
         /// skipped.
         "when" when: Text,
+        /// Does the task once for each item of a list: the list, or a template that gives one, such as `{{ results.files }}`.
+        /// The task's templates use the item as `item`.
+        "for_each" for_each: RawForEach,
         /// A command for `sh -c`. Template values are quoted: write them outside quotes.
         "shell" shell: Text,
         /// A Python script, module or function, run in an interpreter of its own; a text is the path of a script.
@@ -108,6 +111,19 @@ raw_map! {
         "group" group: Text,
         /// Environment variables of a shell or python task; the values may be templates.
         "env" env: Entries<Text>,
+    }
+}
+
+raw_map! {
+    /// What a task goes over, and how.
+    RawForEachInFull: "for_each" {
+        /// The list, or a template that gives one.
+        #[schemars(required)]
+        "items" items: RawItems,
+        /// More items than this are an error. Without it, 10000.
+        "max_items" max_items: Located<u32>,
+        /// How many items may be under way at once. Without it, as many as the pool has slots.
+        "max_parallel" max_parallel: Located<u32>,
     }
 }
 
@@ -205,6 +221,44 @@ impl FromNode for RawParam {
         match node.data {
             Data::Map(_) => FromNode::from_node(node, findings).map(Self::InFull),
             _ => FromNode::from_node(node, findings).map(Self::Default),
+        }
+    }
+}
+
+/// Items: a list, or a template that gives one.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawItems {
+    /// A list.
+    List(Located<Vec<serde_json::Value>>),
+    /// A template that gives one.
+    Template(Text),
+}
+
+impl FromNode for RawItems {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match (&node.data, node.to_json()) {
+            (Data::List(_), serde_json::Value::Array(value)) => Some(Self::List(Located { value, at: node.at })),
+            _ => FromNode::from_node(node, findings).map(Self::Template),
+        }
+    }
+}
+
+/// What a task goes over: the items, or a map.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawForEach {
+    /// The items.
+    Items(RawItems),
+    /// With limits.
+    InFull(Box<RawForEachInFull>),
+}
+
+impl FromNode for RawForEach {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match node.data {
+            Data::Map(_) => FromNode::from_node(node, findings).map(|raw| Self::InFull(Box::new(raw))),
+            _ => FromNode::from_node(node, findings).map(Self::Items),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `connections.x` | a connection of the project |
 //! | `secrets.x` | a secret of the project, only where a task runs |
 //! | `results.x` | the result of a task upstream |
+//! | `item` | in a task with `for_each`, the item |
 //!
 //! An unknown variable is an error, never an empty string. The language is Jinja's, as minijinja has it.
 //!
@@ -18,6 +19,7 @@
 
 mod condition;
 mod expression;
+mod item;
 mod quote;
 mod secret;
 
@@ -29,6 +31,7 @@ use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
 
 pub(crate) use condition::errors_in_condition;
 pub use condition::{ResultsRead, holds, results_read};
+pub(crate) use item::ItemShape;
 pub use secret::secrets_read;
 
 use crate::findings::{Findings, Position, remedy_for};
@@ -55,6 +58,8 @@ pub struct Variables {
     pub secrets: Option<Secrets>,
     /// What tasks upstream have given as their results, by task.
     pub results: BTreeMap<String, serde_json::Value>,
+    /// The item that the task does, if it goes over some.
+    pub item: Option<serde_json::Value>,
 }
 
 impl Variables {
@@ -69,6 +74,7 @@ impl Variables {
             connections: project.connections.clone(),
             secrets: None,
             results: BTreeMap::new(),
+            item: None,
         }
     }
 
@@ -97,6 +103,9 @@ impl Variables {
             context.insert("data_interval_start", Value::from(interval.start.to_string()));
             context.insert("data_interval_end", Value::from(interval.end.to_string()));
         }
+        if let Some(item) = &self.item {
+            context.insert("item", Value::from(Serde(item)));
+        }
         Value::from(context)
     }
 
@@ -107,6 +116,7 @@ impl Variables {
             connections: self.connections.keys().cloned().collect(),
             secrets: self.secrets.as_ref().map(|secrets| secrets.iter().map(|(name, _)| name.to_owned()).collect()),
             results: self.results.keys().cloned().collect(),
+            item: self.item.as_ref().map(|_| ItemShape::Unknown),
         }
     }
 }
@@ -158,6 +168,22 @@ pub fn value(template: &str, variables: &Variables) -> Result<serde_json::Value,
     Ok(serde_json::to_value(&found).unwrap_or_else(|_| text.into()))
 }
 
+/// The value with the templates in its texts rendered; a text that is one expression becomes that expression's value.
+pub fn values(template: &serde_json::Value, variables: &Variables) -> Result<serde_json::Value, TemplateError> {
+    use serde_json::Value;
+    Ok(match template {
+        Value::String(text) => value(text, variables)?,
+        Value::Array(items) => {
+            Value::Array(items.iter().map(|item| values(item, variables)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(fields) => {
+            let fields = fields.iter().map(|(name, value)| Ok((name.clone(), values(value, variables)?)));
+            Value::Object(fields.collect::<Result<_, _>>()?)
+        }
+        other => other.clone(),
+    })
+}
+
 /// The text as one word of a POSIX shell, whatever it contains. `None` for a NUL character, which no command can take.
 #[must_use]
 pub fn shell_word(text: &str) -> Option<String> {
@@ -170,6 +196,10 @@ pub fn check(file_name: &str, template: &str, flow: &Flow, project: &Project, qu
     // Which tasks use the file is not asked: what is not upstream of them is an error when they run.
     let tasks = flow.tasks.iter().map(|task| task.name.clone()).collect();
     let names = Names::new(flow.schedule.is_some(), &flow.params, project).with_results(tasks);
+    let names = match flow.tasks.iter().any(|task| task.for_each.is_some()) {
+        true => names.with_item(ItemShape::Unknown),
+        false => names,
+    };
     let mut findings = Findings::new(file_name);
     for error in errors_in(template, &names, &flow.params, quote) {
         findings.add(Position { line: error.line, column: error.column }, error.message, error.remedy);
@@ -186,12 +216,13 @@ pub(crate) struct Names {
     /// `None` where no secret may stand.
     secrets: Option<Vec<String>>,
     results: BTreeSet<String>,
+    item: Option<ItemShape>,
 }
 
 impl Names {
     pub(crate) fn new(interval: bool, params: &BTreeMap<String, Param>, project: &Project) -> Self {
         let (params, connections) = (params.keys().cloned().collect(), project.connections.keys().cloned().collect());
-        Self { interval, params, connections, secrets: None, results: BTreeSet::new() }
+        Self { interval, params, connections, secrets: None, results: BTreeSet::new(), item: None }
     }
 
     /// With the results of these tasks.
@@ -224,6 +255,12 @@ impl Names {
         Some((message, Some(remedy)))
     }
 
+    /// In a task that goes over items.
+    pub(crate) fn with_item(mut self, item: ItemShape) -> Self {
+        self.item = Some(item);
+        self
+    }
+
     /// Message and remedy if the name, as `params.x` or `x`, is not among them.
     fn reject(&self, name: &str) -> Option<(String, Option<String>)> {
         let unknown = |what: &str, name: &str, known: &[String]| {
@@ -247,6 +284,7 @@ impl Names {
                     .unwrap_or_else(|| "results are those of tasks that this one needs, directly or not".to_owned());
                 Some((format!("there is no result of a task {member} upstream"), Some(remedy)))
             }
+            ("item", member) => item::reject(self.item.as_ref(), member),
             ("params" | "connections" | "run_id" | "results", _) => None,
             (root, _) if FUNCTIONS.contains(&root) => None,
             (root, _) if INTERVAL_NAMES.contains(&root) => (!self.interval).then(|| {
@@ -256,6 +294,7 @@ impl Names {
             (root, _) => {
                 let mut known = vec!["run_id", "params", "connections", "results"];
                 known.extend(INTERVAL_NAMES.iter().filter(|_| self.interval));
+                known.extend(self.item.as_ref().map(|_| "item"));
                 Some((format!("unknown variable {root}"), remedy_for(root, &known)))
             }
         }
@@ -354,6 +393,7 @@ fn samples(names: &Names, params: &BTreeMap<String, Param>) -> Value {
             .iter()
             .map(|name| (name.clone(), serde_json::Value::Object(Default::default())))
             .collect(),
+        item: names.item.as_ref().map(|_| serde_json::Value::Object(Default::default())),
     };
     variables.context()
 }

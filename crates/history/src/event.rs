@@ -61,6 +61,10 @@ fn event_of(write: &Write) -> Option<Event> {
             let payload = format!("follows version {} instead of {}", change.to, change.from);
             Event::run(change.at, change.run, payload)
         }
+        Write::Items(new) => {
+            let payload = format!("goes over {} items", new.items.len());
+            Event { kind: "task", task: Some(new.of), ..Event::run(new.at, new.run, payload) }
+        }
         Write::Lease(lease) => Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner)),
         Write::Attempt(AttemptChange { attempt, from, to, error, at, .. }) => {
             let reason = error.as_ref().map_or(String::new(), |error| format!(": {error}"));

@@ -90,6 +90,10 @@ pub struct TaskRow {
     pub result: Option<serde_json::Value>,
     /// Why it stands where it stands, where no attempt says so.
     pub note: Option<String>,
+    /// The place of the task whose item it does.
+    pub item_of: Option<TaskIndex>,
+    /// The item that it does.
+    pub item: Option<serde_json::Value>,
 }
 
 /// An attempt at a task.

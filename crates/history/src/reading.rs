@@ -1,6 +1,7 @@
 //! The questions that the history answers, in words that every store understands.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
@@ -157,33 +158,36 @@ pub(crate) async fn runs_by_key<A: Answers>(db: &A, flow: &str, keys: &[String])
     all(&db.rows(sql, vec![flow.into(), keys.as_str().into()]).await?, row::run)
 }
 
-/// One query for the whole grid: the cells of a run come as one string.
+/// One query for the whole grid: the cells of a run come as one string. Items are no rows of it: their task stands for them.
 pub(crate) async fn grid(db: &impl Answers, flow: &str, limit: u32) -> Read<Grid> {
     let sql = "SELECT r.*, \
-               (SELECT string_agg(t.name, '\n' ORDER BY t.task) FROM tasks t WHERE t.run = r.id) AS names, \
-               (SELECT string_agg(t.status, '\n' ORDER BY t.task) FROM tasks t WHERE t.run = r.id) AS cells \
+               (SELECT string_agg(t.name, '\n' ORDER BY t.task) FROM tasks t WHERE t.run = r.id AND t.item_of IS NULL) AS names, \
+               (SELECT string_agg(t.status, '\n' ORDER BY t.task) FROM tasks t WHERE t.run = r.id AND t.item_of IS NULL) AS cells \
                FROM runs r WHERE r.flow = $1 ORDER BY r.order_us DESC, r.id DESC LIMIT $2";
     let found = db.rows(sql, vec![flow.into(), limit.into()]).await?;
+    let names = found.iter().map(|found| Ok(found.text("names")?.unwrap_or_default())).collect::<Read<Vec<String>>>()?;
     let mut tasks: Vec<String> = Vec::new();
-    for found in &found {
-        for name in found.text("names")?.unwrap_or_default().lines() {
-            if !tasks.iter().any(|task| task == name) {
-                tasks.push(name.to_owned());
-            }
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for name in names.iter().flat_map(|names| names.lines()) {
+        if let Entry::Vacant(new) = places.entry(name) {
+            new.insert(tasks.len());
+            tasks.push(name.to_owned());
         }
     }
-    let mut runs = found.iter().map(|found| grid_run(found, &tasks)).collect::<Read<Vec<GridRun>>>()?;
+    let columns = found.iter().zip(&names);
+    let mut runs = columns.map(|(found, names)| grid_run(found, names, &places)).collect::<Read<Vec<GridRun>>>()?;
     runs.reverse();
     Ok(Grid { flow: flow.to_owned(), tasks, runs })
 }
 
-fn grid_run(found: &impl Columns, tasks: &[String]) -> Read<GridRun> {
-    let (names, words) = (found.text("names")?.unwrap_or_default(), found.text("cells")?.unwrap_or_default());
-    let letters = words.lines().map(|word| Ok(TaskStatus::from_word(word)?.letter())).collect::<Read<Vec<char>>>()?;
-    let letter_of = |task: &String| {
-        let place = names.lines().position(|name| name == task);
-        place.and_then(|place| letters.get(place).copied()).unwrap_or('-')
-    };
+fn grid_run(found: &impl Columns, names: &str, places: &HashMap<&str, usize>) -> Read<GridRun> {
+    let words = found.text("cells")?.unwrap_or_default();
+    let mut cells = vec!['-'; places.len()];
+    for (name, word) in names.lines().zip(words.lines()) {
+        if let Some(cell) = places.get(name).and_then(|place| cells.get_mut(*place)) {
+            *cell = TaskStatus::from_word(word)?.letter();
+        }
+    }
     Ok(GridRun {
         id: RunId(row::number(found, "id")?),
         name: row::text(found, "name")?,
@@ -193,7 +197,7 @@ fn grid_run(found: &impl Columns, tasks: &[String]) -> Read<GridRun> {
         trigger: row::trigger(found)?,
         started_at: row::maybe_time(found, "started_at_us")?,
         ended_at: row::maybe_time(found, "ended_at_us")?,
-        cells: tasks.iter().map(letter_of).collect(),
+        cells: cells.into_iter().collect(),
     })
 }
 

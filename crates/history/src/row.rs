@@ -1,17 +1,26 @@
 //! Rows of a store as the shapes of [`crate::read`].
 
 use jiff::Timestamp;
-use mulgil_sched::id::{AttemptId, BackfillId, RunId};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use crate::error::HistoryError;
+use crate::event::storable;
 use crate::question::{Columns, Read};
 use crate::read::{AttemptRow, BackfillRow, EventRow, LiveLease, RunCounts, RunRow, TaskRow, VersionRow};
-use crate::write::{BackfillStatus, FlowVersion, ProcessMark, Trigger};
+use crate::write::{BackfillStatus, FlowVersion, NewItems, ProcessMark, Trigger};
 
 /// Microseconds since the epoch.
 pub(crate) fn micros(at: Timestamp) -> i64 {
     at.as_microsecond()
+}
+
+/// Items as an array of `[place, name, item]`, the item as a text of its own.
+pub(crate) fn items_of(new: &NewItems) -> String {
+    let item = |(place, name, item): &(TaskIndex, String, serde_json::Value)| {
+        serde_json::json!([place, storable(name), storable(&item.to_string())])
+    };
+    serde_json::Value::from(new.items.iter().map(item).collect::<Vec<_>>()).to_string()
 }
 
 fn instant(micros: i64) -> Read<Timestamp> {
@@ -109,6 +118,8 @@ pub(crate) fn task(row: &impl Columns) -> Read<TaskRow> {
         not_before: maybe_time(row, "not_before_us")?,
         result: row.text("result")?.as_deref().map(json).transpose()?,
         note: row.text("note")?,
+        item_of: maybe_number(row, "item_of")?,
+        item: row.text("item")?.as_deref().map(json).transpose()?,
     })
 }
 

@@ -177,6 +177,7 @@ fn migrations() -> Vec<Migration> {
         (1, "history", include_str!("../migrations/sqlite/0001_history.sql")),
         (2, "results", include_str!("../migrations/sqlite/0002_results.sql")),
         (3, "outbox", include_str!("../migrations/sqlite/0003_outbox.sql")),
+        (4, "items", include_str!("../migrations/sqlite/0004_items.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -20,6 +20,8 @@ pub enum Write {
     RunVersion(VersionChange),
     /// A task changed.
     Task(TaskChange),
+    /// A task has items, each a task of its own.
+    Items(NewItems),
     /// A new attempt, leased to a worker.
     Lease(NewLease),
     /// An attempt changed.
@@ -181,6 +183,19 @@ pub struct TaskChange {
     pub result: Option<serde_json::Value>,
     /// Why, where no attempt says so: who marked it, which condition skipped it.
     pub note: Option<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The items of a task. Those that were there before have another item now; the others are new, waiting.
+#[derive(Clone, Debug)]
+pub struct NewItems {
+    /// Of which run.
+    pub run: RunId,
+    /// Of which task.
+    pub of: TaskIndex,
+    /// The place, the name and the item of each.
+    pub items: Vec<(TaskIndex, String, serde_json::Value)>,
     /// When.
     pub at: Timestamp,
 }

@@ -1,6 +1,9 @@
 //! A run's graph, cut down to what scheduling has to know: who needs whom, which pool, how often again.
+//!
+//! A task that fans out gets one more task for each of its items when its turn has come, behind the tasks of the flow. It is
+//! then their join: it ends when they have ended.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use mulgil_flow::{Flow, Retries, TriggerRule};
@@ -13,6 +16,9 @@ use crate::id::TaskIndex;
 pub struct Graph {
     tasks: Vec<TaskNode>,
     dependents: Vec<Vec<TaskIndex>>,
+    /// The tasks of the items of each task that has fanned out, in the items' order.
+    items: BTreeMap<TaskIndex, Vec<TaskIndex>>,
+    places: HashMap<Arc<str>, TaskIndex>,
 }
 
 /// What scheduling knows about a task.
@@ -28,6 +34,11 @@ pub struct TaskNode {
     pub conditional: bool,
     /// Whether the run's definition has no such task any more: it never runs, and counts as skipped.
     pub gone: bool,
+    /// Whether it does its work once for each of some items: then its caller says how many there are, once its rule allows it
+    /// to run.
+    pub fan_out: Option<FanOut>,
+    /// The task whose item it does.
+    pub item_of: Option<TaskIndex>,
     /// The group that it is in.
     pub group: Option<Arc<str>>,
     /// The pool whose slots it takes.
@@ -40,7 +51,32 @@ pub struct TaskNode {
     pub idempotent: bool,
 }
 
+/// How a task does its items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FanOut {
+    /// How many may be under way at once; `None` for no limit beyond the pool's.
+    pub at_once: Option<u32>,
+}
+
 impl TaskNode {
+    /// The task of the item with this number.
+    fn item(&self, of: TaskIndex, number: usize) -> Self {
+        Self {
+            name: format!("{}[{number}]", self.name).into(),
+            needs: Vec::new(),
+            rule: TriggerRule::default(),
+            conditional: false,
+            fan_out: None,
+            item_of: Some(of),
+            ..self.clone()
+        }
+    }
+
+    /// Whether its caller has to be asked before it runs.
+    pub fn is_asked_for(&self) -> bool {
+        self.conditional || self.fan_out.is_some()
+    }
+
     /// A task that its run's flow has no more.
     fn gone(name: &str) -> Self {
         Self {
@@ -49,6 +85,8 @@ impl TaskNode {
             rule: TriggerRule::default(),
             conditional: false,
             gone: true,
+            fan_out: None,
+            item_of: None,
             group: None,
             pool: DEFAULT_POOL.into(),
             priority: 0,
@@ -89,7 +127,14 @@ impl Graph {
                 }
             }
         }
-        let graph = Self { tasks, dependents };
+        let mut items: BTreeMap<TaskIndex, Vec<TaskIndex>> = BTreeMap::new();
+        for (index, task) in tasks.iter().enumerate() {
+            if let Some(of) = task.item_of {
+                items.entry(of).or_default().push(index as TaskIndex);
+            }
+        }
+        let places = tasks.iter().enumerate().map(|(place, task)| (task.name.clone(), place as TaskIndex)).collect();
+        let graph = Self { tasks, dependents, items, places };
         match graph.first_of_a_cycle() {
             Some(task) => Err(GraphError::Cycle { task }),
             None => Ok(graph),
@@ -98,13 +143,16 @@ impl Graph {
 
     /// What scheduling knows about a flow.
     pub fn of_flow(flow: &Flow) -> Result<Self, GraphError> {
-        Self::of_run(flow, flow.tasks.iter().map(|task| task.name.as_str()))
+        Self::of_run(flow, flow.tasks.iter().map(|task| (task.name.as_str(), None)))
     }
 
-    /// The graph of a run that has these tasks and follows this flow: its tasks keep their places when the flow changes.
-    /// A task that the flow has no more needs nothing, and nothing needs it.
-    pub fn of_run<'a>(flow: &Flow, names: impl Iterator<Item = &'a str> + Clone) -> Result<Self, GraphError> {
-        let places: HashMap<&str, usize> = names.clone().enumerate().map(|(place, name)| (name, place)).collect();
+    /// The graph of a run that has these tasks, by name and whose item they do, and follows this flow: its tasks keep their
+    /// places when the flow changes. A task that the flow has no more needs nothing, and nothing needs it.
+    pub fn of_run<'a>(
+        flow: &Flow,
+        names: impl Iterator<Item = (&'a str, Option<TaskIndex>)> + Clone,
+    ) -> Result<Self, GraphError> {
+        let places: HashMap<&str, usize> = names.clone().enumerate().map(|(place, (name, _))| (name, place)).collect();
         let tasks: HashMap<&str, &mulgil_flow::Task> =
             flow.tasks.iter().map(|task| (task.name.as_str(), task)).collect();
         let place_of = |name: &String| places.get(name.as_str()).copied();
@@ -115,13 +163,47 @@ impl Graph {
             rule: task.trigger_rule,
             conditional: task.when.is_some(),
             gone: false,
+            fan_out: task.for_each.as_ref().map(|each| FanOut { at_once: each.max_parallel }),
+            item_of: None,
             group: task.group.as_deref().map(Into::into),
             pool: task.pool.as_str().into(),
             priority: task.priority,
             retries: task.retries,
             idempotent: task.idempotent,
         };
-        Self::new(names.map(|name| tasks.get(name).map_or_else(|| TaskNode::gone(name), |task| node(task))).collect())
+        let mut nodes: Vec<TaskNode> = Vec::new();
+        let mut items: HashMap<TaskIndex, usize> = HashMap::new();
+        for (name, item_of) in names {
+            let of = item_of.and_then(|of| Some((of, nodes.get(of as usize).filter(|node| node.fan_out.is_some())?)));
+            nodes.push(match of {
+                Some((of, fanned)) => {
+                    let number = items.entry(of).or_default();
+                    *number += 1;
+                    fanned.item(of, *number - 1)
+                }
+                None => tasks.get(name).map_or_else(|| TaskNode::gone(name), |task| node(task)),
+            });
+        }
+        Self::new(nodes)
+    }
+
+    /// Makes sure that a task has tasks for so many items, and returns those that it has: maybe more, from the time before.
+    pub(crate) fn add_items(&mut self, of: TaskIndex, count: usize) -> &[TaskIndex] {
+        let Some(node) = self.task(of).cloned() else { return &[] };
+        let items = self.items.entry(of).or_default();
+        for number in items.len()..count {
+            items.push(self.tasks.len() as TaskIndex);
+            let item = node.item(of, number);
+            self.places.insert(item.name.clone(), self.tasks.len() as TaskIndex);
+            self.tasks.push(item);
+            self.dependents.push(Vec::new());
+        }
+        items
+    }
+
+    /// The tasks of a task's items, in the items' order.
+    pub fn items(&self, of: TaskIndex) -> &[TaskIndex] {
+        self.items.get(&of).map_or(&[], |items| items)
     }
 
     /// Kahn's algorithm: what is never freed of its needs is on, or behind, a cycle.
@@ -168,12 +250,12 @@ impl Graph {
 
     /// The index of the task with this name, if the run's definition has it.
     pub fn index_of(&self, name: &str) -> Option<TaskIndex> {
-        self.tasks.iter().position(|task| &*task.name == name && !task.gone).map(|index| index as TaskIndex)
+        self.places.get(name).copied().filter(|index| self.task(*index).is_some_and(|task| !task.gone))
     }
 
     /// The names of the tasks that the run's definition has, for messages.
     pub fn known(&self) -> String {
-        let here = self.tasks.iter().filter(|task| !task.gone).map(|task| &*task.name);
+        let here = self.tasks.iter().filter(|task| !task.gone && task.item_of.is_none()).map(|task| &*task.name);
         here.collect::<Vec<_>>().join(", ")
     }
 
@@ -202,7 +284,8 @@ impl Graph {
         self.indices().zip(reached).filter(|(_, mark)| *mark).map(|(task, _)| task).collect()
     }
 
-    /// The given tasks and everything downstream of them, in index order.
+    /// The given tasks and everything downstream of them, in index order. A task comes with its items, unless only some of
+    /// them are why it comes.
     pub fn with_downstream(&self, tasks: impl IntoIterator<Item = TaskIndex>) -> Vec<TaskIndex> {
         let mut reached = vec![false; self.tasks.len()];
         let mut todo: Vec<TaskIndex> = tasks.into_iter().collect();
@@ -212,6 +295,19 @@ impl Graph {
             {
                 *mark = true;
                 todo.extend_from_slice(self.dependents(task));
+                todo.extend(self.task(task).and_then(|node| node.item_of));
+            }
+        }
+        let is_in = |reached: &[bool], task: &TaskIndex| reached.get(*task as usize).copied().unwrap_or(false);
+        for (of, items) in &self.items {
+            let for_some_items = items.iter().any(|item| is_in(&reached, item));
+            let anew = self.needs(*of).iter().any(|need| is_in(&reached, need));
+            if is_in(&reached, of) && (anew || !for_some_items) {
+                for item in items {
+                    if let Some(mark) = reached.get_mut(*item as usize) {
+                        *mark = true;
+                    }
+                }
             }
         }
         self.indices().zip(reached).filter(|(_, mark)| *mark).map(|(task, _)| task).collect()

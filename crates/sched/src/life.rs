@@ -67,6 +67,8 @@ pub enum TaskEvent {
     NeedFailed,
     /// Its rule or its condition says that it does not run.
     Skipped,
+    /// Its items have become tasks; it ends with the last of them.
+    FannedOut,
     /// A worker took it.
     Leased,
     /// Its attempt succeeded.
@@ -142,7 +144,7 @@ impl Life for TaskStatus {
             (S::Waiting, E::NeedsMet) => S::Ready,
             (S::Waiting, E::NeedFailed) => S::UpstreamFailed,
             (S::Waiting, E::Skipped) => S::Skipped,
-            (S::Ready, E::Leased) => S::Running,
+            (S::Waiting, E::FannedOut) | (S::Ready, E::Leased) => S::Running,
             (S::Running, E::Succeeded) => S::Succeeded,
             (S::Waiting | S::Running, E::Failed) => S::Failed,
             (S::Running, E::RetryPlanned) => S::Retrying,

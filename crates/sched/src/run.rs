@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::fan::Fan;
 use crate::graph::Graph;
 use crate::id::{AttemptId, RunId, TaskIndex};
 use crate::rule::{Tally, Verdict};
@@ -33,6 +34,8 @@ pub struct RunState {
     by_status: BTreeMap<TaskStatus, usize>,
     /// The tasks whose condition the caller was asked for, and has not told yet.
     pub(crate) deciding: BTreeSet<TaskIndex>,
+    /// Of each task that has fanned out, where its items stand.
+    fans: BTreeMap<TaskIndex, Fan>,
 }
 
 /// Where a task of a run stands.
@@ -77,7 +80,44 @@ impl RunState {
         let tallies = graph.indices().map(|task| Tally::of(graph.needs(task).iter().map(status_of))).collect();
         let mut by_status = BTreeMap::new();
         tasks.iter().for_each(|task| *by_status.entry(task.status).or_default() += 1);
-        Self { id, graph, status, retries, tasks, tallies, by_status, deciding: BTreeSet::new() }
+        let mut run =
+            Self { id, graph, status, retries, tasks, tallies, by_status, deciding: BTreeSet::new(), fans: BTreeMap::new() };
+        run.count_items();
+        run
+    }
+
+    fn count_items(&mut self) {
+        for (task, state) in self.graph.indices().zip(&self.tasks) {
+            if let Some(of) = self.graph.task(task).and_then(|node| node.item_of) {
+                let at_once = self.graph.task(of).and_then(|node| node.fan_out?.at_once);
+                self.fans.entry(of).or_insert_with(|| Fan::new(at_once)).add(task, state.status);
+            }
+        }
+    }
+
+    /// Gives a task so many items. Those that it had and has no more stay behind them.
+    pub(crate) fn add_items(&mut self, of: TaskIndex, count: usize) -> Vec<TaskIndex> {
+        let items = Arc::make_mut(&mut self.graph).add_items(of, count).to_vec();
+        let at_once = self.graph.task(of).and_then(|node| node.fan_out?.at_once);
+        let fan = self.fans.entry(of).or_insert_with(|| Fan::new(at_once));
+        for item in items.iter().filter(|item| **item as usize >= self.tasks.len()) {
+            fan.add(*item, TaskStatus::Waiting);
+        }
+        let new = self.graph.len() - self.tasks.len();
+        self.tasks.resize(self.graph.len(), TaskState::NEW);
+        self.tallies.resize(self.graph.len(), Tally::default());
+        *self.by_status.entry(TaskStatus::Waiting).or_default() += new;
+        items
+    }
+
+    /// Where the items of a task stand, once it has fanned out.
+    pub fn fan(&self, of: TaskIndex) -> Option<&Fan> {
+        self.fans.get(&of)
+    }
+
+    /// Whether a task that waits goes on with the items that it has: some of them have ended, and need not run again.
+    pub(crate) fn keeps_items(&self, of: TaskIndex) -> bool {
+        self.fan(of).is_some_and(|fan| fan.has_ended_items())
     }
 
     /// Changes a task's status, and what is counted by it.
@@ -88,6 +128,11 @@ impl RunState {
             *count = count.saturating_sub(1);
         }
         *self.by_status.entry(to).or_default() += 1;
+        if let Some(of) = self.graph.task(task).and_then(|node| node.item_of)
+            && let Some(fan) = self.fans.get_mut(&of)
+        {
+            fan.change(task, from, to);
+        }
         for dependent in self.graph.dependents(task) {
             if let Some(tally) = self.tallies.get_mut(*dependent as usize) {
                 tally.change(from, to);
@@ -99,7 +144,17 @@ impl RunState {
     pub fn verdict(&self, task: TaskIndex) -> Verdict {
         let tally = self.tallies.get(task as usize).copied().unwrap_or_default();
         let needs = self.graph.needs(task).len();
-        self.graph.task(task).map_or(Verdict::Wait, |node| tally.verdict(node.rule, needs))
+        match self.graph.task(task) {
+            None => Verdict::Wait,
+            // An item stands and falls with its task.
+            Some(node) if let Some(of) = node.item_of => match self.task(of).map(|state| state.status) {
+                Some(TaskStatus::Running) => Verdict::Run,
+                Some(TaskStatus::Succeeded | TaskStatus::Skipped) => Verdict::Skip,
+                Some(status) if status.is_bad() => Verdict::Fail,
+                _ => Verdict::Wait,
+            },
+            Some(node) => tally.verdict(node.rule, needs),
+        }
     }
 
     /// How many tasks have this status.

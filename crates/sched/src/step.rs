@@ -6,7 +6,8 @@
 
 use jiff::Timestamp;
 
-use crate::id::TaskIndex;
+use crate::graph::TaskNode;
+use crate::id::{AttemptId, TaskIndex};
 use crate::life::{AttemptEvent, IllegalTransition, RunEvent, TaskEvent, next_status};
 use crate::rule::Verdict;
 use crate::run::{LOSSES_MAX, RunState, TaskState};
@@ -21,6 +22,11 @@ pub enum Decision {
     Skip,
     /// It cannot be told.
     Fail,
+    /// It runs once for each of so many items.
+    FanOut {
+        /// How many; none is fine.
+        items: usize,
+    },
 }
 
 /// Something that happened to a run.
@@ -143,7 +149,15 @@ pub enum Action {
         /// What it is.
         to: AttemptStatus,
     },
-    /// Do: find out whether the condition of a waiting task holds, and answer with [`Event::Decided`] before anything else
+    /// Store: a task has items from now on, each a task of its own (see [`crate::graph::Graph::items`]): new ones, waiting, and
+    /// those from a time before, with what is their item now.
+    Items {
+        /// Which.
+        of: TaskIndex,
+        /// How many of its tasks for items have one; those behind them have none any more.
+        count: usize,
+    },
+    /// Do: find out whether the condition of a waiting task holds, and for how many items it is to run, and answer with [`Event::Decided`] before anything else
     /// happens to the run.
     Decide {
         /// Of which task.
@@ -271,7 +285,14 @@ impl Step<'_> {
             }
             let event = match self.run.verdict(task) {
                 Verdict::Wait => continue,
-                Verdict::Run if self.run.graph.task(task).is_some_and(|node| node.conditional) => {
+                Verdict::Run if self.run.keeps_items(task) => {
+                    self.task(task, TaskEvent::FannedOut)?;
+                    tasks.extend_from_slice(self.run.graph.items(task));
+                    tasks.extend(self.join(task)?);
+                    continue;
+                }
+                Verdict::Run if self.is_held(task) => continue,
+                Verdict::Run if self.run.graph.task(task).is_some_and(TaskNode::is_asked_for) => {
                     if self.run.deciding.insert(task) {
                         self.actions.push(Action::Decide { task });
                     }
@@ -286,19 +307,26 @@ impl Step<'_> {
                 Verdict::Fail => TaskEvent::NeedFailed,
             };
             self.task(task, event)?;
-            tasks.extend_from_slice(self.run.graph.dependents(task));
+            tasks.extend_from_slice(self.run.graph.items(task));
+            tasks.extend(self.freed_by(task)?);
         }
         Ok(())
     }
 
     /// A task has ended: what becomes of those that need it. In a run that is to stop, none waits any more.
     fn settle_dependents(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
-        let dependents = self.run.graph.dependents(task).to_vec();
-        self.settle(dependents)
+        let freed = self.freed_by(task)?;
+        self.settle(freed)
     }
 
     fn decided(&mut self, task: TaskIndex, decision: Decision) -> Result<(), IllegalTransition> {
-        if !self.run.deciding.remove(&task) {
+        let has_items = self.run.graph.task(task).is_some_and(|node| node.fan_out.is_some());
+        let fits = match decision {
+            Decision::Run => !has_items,
+            Decision::FanOut { .. } => has_items,
+            Decision::Skip | Decision::Fail => true,
+        };
+        if !fits || !self.run.deciding.remove(&task) {
             let status = "not to be decided".to_owned();
             return Err(IllegalTransition { what: "a task", status, event: format!("{decision:?}") });
         }
@@ -310,9 +338,14 @@ impl Step<'_> {
             }
             Decision::Skip => {
                 self.task(task, TaskEvent::Skipped)?;
+                self.settle(self.run.graph.items(task).to_vec())?;
                 self.settle_dependents(task)
             }
-            Decision::Fail => self.fail(task),
+            Decision::Fail => {
+                self.fail(task)?;
+                self.settle(self.run.graph.items(task).to_vec())
+            }
+            Decision::FanOut { items } => self.fan_out(task, items),
         }
     }
 
@@ -384,7 +417,8 @@ impl Step<'_> {
         if hopeless {
             self.fail(task)
         } else if self.run.status == RunStatus::Cancelling {
-            self.task(task, TaskEvent::Stopped)
+            self.task(task, TaskEvent::Stopped)?;
+            self.settle_dependents(task)
         } else {
             self.task(task, TaskEvent::Lost)?;
             self.actions.push(Action::Enqueue { task });
@@ -402,13 +436,14 @@ impl Step<'_> {
                 }
                 Some(TaskStatus::Waiting | TaskStatus::Retrying) => self.task(task, TaskEvent::CancelAsked)?,
                 Some(TaskStatus::Running) => {
-                    let attempt = self.run.task(task).map_or(0, |state| state.attempts);
-                    self.actions.push(Action::Stop { task, attempt });
+                    if let Some(AttemptId { attempt, .. }) = self.run.live_attempt(task) {
+                        self.actions.push(Action::Stop { task, attempt });
+                    }
                 }
                 _ => {}
             }
         }
-        Ok(())
+        self.join_all()
     }
 
     fn rerun(&mut self, tasks: &[TaskIndex]) -> Result<(), IllegalTransition> {
@@ -452,5 +487,6 @@ impl Step<'_> {
 }
 
 mod by_hand;
+mod fan_out;
 #[cfg(test)]
 mod tests;

@@ -150,17 +150,7 @@ impl PythonCall<'_> {
     }
 }
 
-/// The value with the templates in its texts rendered; a text that is one expression becomes that expression's value.
+/// The arguments with their templates rendered.
 fn rendered(value: &Value, variables: &Variables) -> Result<Value, String> {
-    Ok(match value {
-        Value::String(text) => template::value(text, variables).map_err(|error| format!("in `args:`, {error}"))?,
-        Value::Array(items) => {
-            Value::Array(items.iter().map(|item| rendered(item, variables)).collect::<Result<_, _>>()?)
-        }
-        Value::Object(fields) => {
-            let fields = fields.iter().map(|(name, value)| Ok((name.clone(), rendered(value, variables)?)));
-            Value::Object(fields.collect::<Result<_, String>>()?)
-        }
-        other => other.clone(),
-    })
+    template::values(value, variables).map_err(|error| format!("in `args:`, {error}"))
 }

@@ -68,7 +68,7 @@ impl Tasks<'_> {
     }
 
     /// Every text in the value is a template.
-    fn check_templates_in(&self, value: &Value, at: Position, findings: &mut Findings) {
+    pub(super) fn check_templates_in(&self, value: &Value, at: Position, findings: &mut Findings) {
         match value {
             Value::String(text) => {
                 // Where in the value it stands is not known: all of it is where the value begins.

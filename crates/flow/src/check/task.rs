@@ -62,7 +62,7 @@ impl Tasks<'_> {
         let values = [&raw.env, &raw.partition].into_iter().flatten().flat_map(|entries| &entries.0);
         let mut texts = texts.chain(values.map(|(_, text)| text));
         // Most tasks read no result, and what is upstream of a task may be thousands.
-        match raw.python.is_some() || texts.any(|text| text.value.contains("results")) {
+        match raw.python.is_some() || raw.for_each.is_some() || texts.any(|text| text.value.contains("results")) {
             true => Cow::Owned(self.names.clone().with_results(upstream.tasks(&key.text))),
             false => Cow::Borrowed(self.names),
         }
@@ -88,21 +88,25 @@ impl Tasks<'_> {
         let raw_priority = raw.priority.take().map_or(0, |priority| priority.value);
         let group = raw.group.take().map(|group| group.value);
         let pool_name = raw.pool.take().map(|text| pool(text, self.project, findings));
+        let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
+        let when = raw.when.take().map(|text| {
+            check_condition(&text, self.names, self.params, findings);
+            text.value
+        });
+        let for_each = raw.for_each.take().map(|raw| self.for_each(&key, raw, findings));
+        // The item is known in what the task does, not in whether it does it.
+        let with_item = for_each.as_ref().map(|each| self.names.clone().with_item(each.shape()));
+        let inner = self.with(with_item.as_ref().unwrap_or(self.names));
         let mut env = BTreeMap::new();
         for (name, text) in raw.env.take().unwrap_or_default().0 {
             if raw.shell.is_none() && raw.python.is_none() {
                 let remedy = "only shell and python tasks have an environment".to_owned();
                 findings.add(name.at, format!("task {} takes no env", key.text), Some(remedy));
             }
-            check_template(&text, &self.names_with_secrets(&text), self.params, Quote::None, findings);
+            check_template(&text, &inner.names_with_secrets(&text), self.params, Quote::None, findings);
             env.insert(name.text, text.value);
         }
-        let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
-        let when = raw.when.take().map(|text| {
-            check_condition(&text, self.names, self.params, findings);
-            text.value
-        });
-        let kind = self.kind(&key, raw, findings);
+        let kind = inner.kind(&key, raw, findings);
         let mut unique_needs = Vec::new();
         for need in needs {
             if !unique_needs.contains(&need.value) {
@@ -115,6 +119,7 @@ impl Tasks<'_> {
             needs: unique_needs,
             trigger_rule,
             when,
+            for_each,
             kind,
             idempotent,
             retries: if idempotent { asked } else { Retries::NONE },

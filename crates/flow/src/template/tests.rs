@@ -20,6 +20,7 @@ fn variables() -> Variables {
         params: BTreeMap::from([("city".to_owned(), json!("New York")), ("limit".to_owned(), json!(10))]),
         secrets: None,
         connections: BTreeMap::from([("chat".to_owned(), "http://chat".to_owned())]),
+        item: None,
         results: BTreeMap::from([
             ("check".to_owned(), json!({"rows": 3, "ok": true})),
             ("empty".to_owned(), json!([])),

@@ -65,6 +65,7 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         new(rows::RUN_BACKFILLS, last(writes.iter().filter_map(rows::run_backfill))),
         changes(rows::RUN_VERSIONS, writes.iter().filter_map(rows::run_version))?,
         new(rows::TASKS_OF_VERSIONS, news(writes, rows::tasks_of_version)),
+        new(rows::ITEMS, news(writes, rows::new_items)),
         changes(rows::RUN_STATUS, writes.iter().filter_map(rows::run_status))?,
         changes(rows::TASKS, writes.iter().filter_map(rows::task))?,
         new(rows::LEASES, news(writes, rows::new_lease)),

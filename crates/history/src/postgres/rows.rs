@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plan::Change;
 use crate::event::storable;
-use crate::row::micros;
+use crate::row::{items_of, micros};
 use crate::write::{BackfillStatus, Write};
 
 pub(super) const FLOW_VERSIONS: &str = "INSERT INTO flow_versions (hash, flow, definition, at_us) \
@@ -55,6 +55,12 @@ pub(super) const TASKS: &str = "UPDATE tasks t SET status = c.to_status, attempt
     FROM json_to_recordset($1::text::json) AS c (n bigint, run bigint, task bigint, from_status text, to_status text, \
     attempts bigint, retries_used bigint, losses bigint, not_before_us bigint, note text, result text) \
     WHERE t.run = c.run AND t.task = c.task AND t.status = c.from_status RETURNING c.n";
+
+pub(super) const ITEMS: &str = "INSERT INTO tasks \
+    (run, task, name, status, attempts, retries_used, losses, item_of, item) \
+    SELECT c.run, (i ->> 0)::bigint, i ->> 1, 'waiting', 0, 0, 0, c.item_of, i ->> 2 \
+    FROM json_to_recordset($1::text::json) AS c (run bigint, item_of bigint, items json), json_array_elements(c.items) AS x (i) \
+    ON CONFLICT (run, task) DO UPDATE SET item = excluded.item";
 
 pub(super) const LEASES: &str = "INSERT INTO attempts \
     (run, task, attempt, status, owner, epoch, expires_us, leased_at_us, log) \
@@ -183,6 +189,12 @@ pub(super) fn task(write: &Write) -> Option<((RunId, TaskIndex), Change)> {
     let change_of =
         Change { what, from: change.from.word().into(), to: change.to.word().into(), is_last: false, columns };
     Some(((change.run, change.task), change_of))
+}
+
+pub(super) fn new_items(write: &Write) -> Option<Value> {
+    let Write::Items(new) = write else { return None };
+    let items: Value = serde_json::from_str(&items_of(new)).unwrap_or_default();
+    Some(json!({"run": new.run.0, "item_of": new.of, "items": items}))
 }
 
 fn id(attempt: AttemptId) -> Value {

@@ -9,9 +9,9 @@ use sqlx::sqlite::SqliteQueryResult;
 use super::telling;
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
-use crate::row::micros;
+use crate::row::{items_of, micros};
 use crate::write::{
-    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, RunChange, TaskChange, VersionChange,
+    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, RunChange, TaskChange, VersionChange,
     Write,
 };
 
@@ -35,6 +35,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::RunStatus(change) => run_status(db, change).await,
         Write::RunVersion(change) => run_version(db, change).await,
         Write::Task(change) => task(db, change).await,
+        Write::Items(new) => new_items(db, new).await,
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
         Write::Renew { attempt, epoch, expires } => renew(db, *attempt, *epoch, *expires).await,
@@ -194,6 +195,21 @@ async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     .execute(&mut *db)
     .await?;
     changed(result, || format!("task {} of run {}", change.task, change.run), change.from.word())?;
+    Ok(())
+}
+
+/// One statement for all items of a task, however many.
+async fn new_items(db: &mut SqliteConnection, new: &NewItems) -> Done {
+    sqlx::query(
+        "INSERT INTO tasks (run, task, name, status, attempts, retries_used, losses, item_of, item) \
+         SELECT ?1, value ->> 0, value ->> 1, 'waiting', 0, 0, 0, ?2, value ->> 2 FROM json_each(?3) WHERE true \
+         ON CONFLICT (run, task) DO UPDATE SET item = excluded.item",
+    )
+    .bind(new.run.0)
+    .bind(new.of)
+    .bind(items_of(new))
+    .execute(&mut *db)
+    .await?;
     Ok(())
 }
 

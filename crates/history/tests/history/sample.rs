@@ -61,9 +61,13 @@ pub(crate) fn id(run: i64, attempt: u32) -> AttemptId {
     AttemptId { run: RunId(run), task: 0, attempt }
 }
 
-pub(crate) fn lease(run: i64, attempt: u32, epoch: i64) -> Write {
+pub(crate) fn new_lease(run: i64, attempt: u32, epoch: i64) -> NewLease {
     let (owner, log) = ("w".to_owned(), "a.log".to_owned());
-    Write::Lease(NewLease { attempt: id(run, attempt), epoch, owner, expires: day(1), log, at: T0 })
+    NewLease { attempt: id(run, attempt), epoch, owner, expires: day(1), log, at: T0 }
+}
+
+pub(crate) fn lease(run: i64, attempt: u32, epoch: i64) -> Write {
+    Write::Lease(new_lease(run, attempt, epoch))
 }
 
 pub(crate) fn attempt(run: i64, from: AttemptStatus, to: AttemptStatus) -> Write {

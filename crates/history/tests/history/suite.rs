@@ -4,12 +4,12 @@ use mulgil_history::HistoryError;
 use mulgil_history::read::RunQuery;
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{
-    BackfillStatus, FlowVersion, NewBackfill, NewRun, ProcessMark, Trigger, VersionChange, Write,
+    BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, ProcessMark, Trigger, VersionChange, Write,
 };
-use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
-use crate::sample::{T0, attempt, day, id, lease, new_run, run_status, task, version};
+use crate::sample::{T0, attempt, day, id, lease, new_lease, new_run, run_status, task, version};
 use crate::store::Place;
 
 macro_rules! over_every_store {
@@ -43,6 +43,7 @@ over_every_store! {
     a_thousand_tasks_change_in_one_commit,
     a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again,
     a_run_follows_another_definition_and_its_new_tasks_come_behind,
+    items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_grid,
 }
 
 async fn a_run_is_read_back_after_the_file_was_closed(place: &Place) {
@@ -378,4 +379,41 @@ async fn a_run_follows_another_definition_and_its_new_tasks_come_behind(place: &
     let stale = history.commit(&[follow(1, "h1", "h2", &[(4, "more")])]).await.unwrap_err();
     assert!(matches!(&stale, HistoryError::Conflict { what, .. } if what == "the version of run 1"), "{stale}");
     assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks.len(), 4);
+}
+
+async fn items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_grid(place: &Place) {
+    use TaskStatus as S;
+    let history = place.open().await;
+    history.commit(&[version(), new_run(1, Trigger::Manual, None)]).await.unwrap();
+    let items = |items: &[(u32, serde_json::Value)]| {
+        let named = items.iter().map(|(place, item)| (*place, format!("land[{}]", place - 2), item.clone()));
+        Write::Items(NewItems { run: RunId(1), of: 0, items: named.collect(), at: T0 })
+    };
+    let values = [serde_json::json!("a\u{0}'b"), serde_json::json!({"x": [1, null]}), serde_json::json!("[1]")];
+    let three: Vec<_> = values.iter().cloned().enumerate().map(|(number, item)| (number as u32 + 2, item)).collect();
+    let batch = [
+        run_status(1, RunStatus::Queued, RunStatus::Running),
+        items(&three),
+        task(1, 0, S::Waiting, S::Running, 0),
+        task(1, 2, S::Waiting, S::Ready, 0),
+        task(1, 2, S::Ready, S::Running, 1),
+        Write::Lease(NewLease { attempt: AttemptId { task: 2, ..id(1, 1) }, ..new_lease(1, 1, 1) }),
+    ];
+    history.commit(&batch).await.unwrap();
+    let tasks = history.run(RunId(1)).await.unwrap().unwrap().tasks;
+    assert_eq!(tasks.iter().map(|task| &*task.name).collect::<Vec<_>>(), ["land", "publish", "land[0]", "land[1]", "land[2]"]);
+    assert_eq!(tasks.iter().map(|task| task.item_of).collect::<Vec<_>>(), [None, None, Some(0), Some(0), Some(0)]);
+    assert_eq!(tasks[2].status, S::Running);
+    assert_eq!(tasks[3].item.as_ref(), Some(&values[1]));
+    assert_eq!((tasks[0].item.as_ref(), tasks[4].item.as_ref()), (None, Some(&values[2])), "a text stays a text");
+    // Another time: other items for those that were there, their statuses untouched, and one more.
+    let again = [(2, serde_json::json!(7)), (5, serde_json::json!(8))];
+    history.commit(&[items(&again)]).await.unwrap();
+    let (_, tasks) = history.memory().await.unwrap().runs.remove(0);
+    assert_eq!((tasks[2].status, tasks[2].attempts, tasks[2].item.clone()), (S::Running, 1, Some(7.into())));
+    assert_eq!((tasks[5].status, &*tasks[5].name), (S::Waiting, "land[3]"));
+    let grid = history.grid("f", 10).await.unwrap();
+    assert_eq!((grid.tasks, &*grid.runs[0].cells), (vec!["land".to_owned(), "publish".to_owned()], "rw"));
+    let events = history.events(0, 100).await.unwrap();
+    assert!(events.iter().any(|event| event.task == Some(0) && event.payload == "goes over 3 items"), "{events:?}");
 }

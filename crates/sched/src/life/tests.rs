@@ -35,6 +35,7 @@ fn whole_table() -> String {
         T::NeedsMet,
         T::NeedFailed,
         T::Skipped,
+        T::FannedOut,
         T::Leased,
         T::Succeeded,
         T::Failed,

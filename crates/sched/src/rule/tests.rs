@@ -52,6 +52,8 @@ fn run_of(flow: &[Made]) -> RunState {
         rule: made.rule,
         conditional: made.condition.is_some(),
         gone: false,
+        fan_out: None,
+        item_of: None,
         group: None,
         pool: "default".into(),
         priority: 0,

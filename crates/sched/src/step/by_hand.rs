@@ -20,6 +20,9 @@ impl Step<'_> {
             Mark::Failed => TaskEvent::MarkedFailed,
         };
         self.task(task, event)?;
+        if mark == Mark::Succeeded {
+            self.mark_items(task)?;
+        }
         if status == Some(TaskStatus::Ready) {
             self.actions.push(Action::Dequeue { task });
         }
@@ -29,6 +32,7 @@ impl Step<'_> {
             RunStatus::Queued => self.wait_downstream(task)?,
             RunStatus::Running => {
                 self.wait_downstream(task)?;
+                self.settle_dependents(task)?;
                 let waiting: Vec<TaskIndex> = self.run.tasks_with(TaskStatus::Waiting).collect();
                 return self.settle(waiting);
             }
@@ -49,9 +53,27 @@ impl Step<'_> {
         }
     }
 
+    /// A task counts as succeeded only with its items.
+    fn mark_items(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        for item in self.run.graph.items(task).to_vec() {
+            if self.run.task(item).is_some_and(|state| state.status.is_bad()) {
+                self.task(item, TaskEvent::MarkedSucceeded)?;
+            }
+        }
+        Ok(())
+    }
+
     /// What never ran since this task had failed waits again, unless something else holds it back.
     fn wait_downstream(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
         let mut todo = self.run.graph.dependents(task).to_vec();
+        // The task of an item waits again when nothing of it counts as failed any more.
+        if let Some(of) = self.run.graph.task(task).and_then(|node| node.item_of)
+            && self.run.task(of).is_some_and(|state| state.status.is_bad())
+            && self.run.fan(of).is_some_and(|fan| fan.tally().failed == 0)
+        {
+            self.wait_again(of)?;
+            todo.extend_from_slice(self.run.graph.dependents(of));
+        }
         while let Some(next) = todo.pop() {
             let never_ran = self.run.task(next).is_some_and(|state| state.status == TaskStatus::UpstreamFailed);
             if never_ran && self.run.verdict(next) != Verdict::Fail {

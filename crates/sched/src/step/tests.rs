@@ -16,16 +16,29 @@ use crate::rerun::{RerunScope, rerun_tasks};
 use crate::run::RunState;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
+pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
     let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
     let (name, pool) = (format!("t{index}").into(), "default".into());
     let rule = TriggerRule::default();
-    TaskNode { name, needs, rule, conditional: false, gone: false, group: None, pool, priority: 0, retries, idempotent }
+    TaskNode {
+        name,
+        needs,
+        rule,
+        conditional: false,
+        gone: false,
+        fan_out: None,
+        item_of: None,
+        group: None,
+        pool,
+        priority: 0,
+        retries,
+        idempotent,
+    }
 }
 
-fn run_of(nodes: Vec<TaskNode>) -> RunState {
+pub(super) fn run_of(nodes: Vec<TaskNode>) -> RunState {
     RunState::new(RunId(1), Arc::new(Graph::new(nodes).unwrap()), true)
 }
 
@@ -47,7 +60,7 @@ fn any_run() -> impl Strategy<Value = RunState> {
 }
 
 /// An event that may or may not fit.
-fn any_event() -> impl Strategy<Value = Event> {
+pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let task = || 0..9u32;
     let attempt = || 0..4u32;
     let ending = prop::sample::select(vec![Ending::Succeeded, Ending::Failed, Ending::TimedOut, Ending::Cancelled]);
@@ -119,7 +132,7 @@ fn drive_to_the_end(run: &mut RunState) {
 }
 
 /// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.
-fn seeded(cases: u32) -> ProptestConfig {
+pub(super) fn seeded(cases: u32) -> ProptestConfig {
     let seed = std::env::var("MULGIL_SEED").map_or(1, |seed| seed.parse().unwrap());
     println!("MULGIL_SEED={seed}");
     ProptestConfig { cases, rng_seed: RngSeed::Fixed(seed), failure_persistence: None, ..ProptestConfig::default() }
@@ -146,7 +159,7 @@ proptest! {
     }
 }
 
-fn finish(run: &mut RunState, task: TaskIndex, ending: Ending) -> Vec<Action> {
+pub(super) fn finish(run: &mut RunState, task: TaskIndex, ending: Ending) -> Vec<Action> {
     step(run, Event::Lease { task }, NOW).unwrap();
     let attempt = run.tasks[task as usize].attempts;
     step(run, Event::Finish { task, attempt, ending }, NOW).unwrap()
@@ -266,7 +279,7 @@ fn a_group_runs_again_as_a_unit_with_everything_downstream() {
     assert_eq!(held, "task t1 needs t0, which has not succeeded: re-run from t0");
 }
 
-fn statuses(run: &RunState) -> Vec<TaskStatus> {
+pub(super) fn statuses(run: &RunState) -> Vec<TaskStatus> {
     run.tasks.iter().map(|task| task.status).collect()
 }
 

@@ -21,6 +21,7 @@ mod drive;
 mod error;
 mod event;
 mod handle;
+mod items;
 mod mark;
 mod recover;
 mod report;

@@ -81,7 +81,7 @@ impl Scheduler {
     fn finished(&mut self, attempt: AttemptId, epoch: i64, outcome: Outcome, now: Now) -> Result<(), DispatchError> {
         self.check_epoch(attempt, epoch)?;
         let mut given = None;
-        let (ending, error) = match outcome {
+        let (ending, error) = match self.within_limits(attempt, outcome) {
             Outcome::Succeeded(result) => {
                 given = result;
                 (Ending::Succeeded, None)

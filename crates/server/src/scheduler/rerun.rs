@@ -1,7 +1,7 @@
 //! Running tasks of ended runs again: the same run and its parameters, its own definition or the latest; new attempt
 //! numbers.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use mulgil_flow::{DataInterval, Params, RunKey, Variables};
@@ -108,20 +108,24 @@ impl Scheduler {
         }
         let had: HashSet<&str> = tasks.iter().map(|task| task.name.as_str()).collect();
         let new = flow.tasks.iter().map(|task| task.name.as_str()).filter(|name| !had.contains(name));
-        let names: Vec<&str> = tasks.iter().map(|task| task.name.as_str()).chain(new).collect();
+        let names: Vec<(&str, Option<TaskIndex>)> = named(tasks).chain(new.map(|name| (name, None))).collect();
         let graph = Graph::of_run(&flow, names.iter().copied());
         let graph = graph.map_err(|error| SchedulerError::BrokenFlow(error.to_string()))?;
         let mut states: Vec<TaskState> = tasks.iter().map(task_state).collect();
         states.resize(names.len(), TaskState::NEW);
         run.state = RunState::restored(row.id, Arc::new(graph), row.status, row.retries, states);
-        let gone = |task: &&TaskRow| flow.task(&task.name).is_none() && task.status != TaskStatus::Skipped;
+        let is_there = |task: &TaskRow| match task.item_of.and_then(|of| tasks.get(of as usize)) {
+            Some(of) => flow.task(&of.name).is_some_and(|task| task.for_each.is_some()),
+            None => flow.task(&task.name).is_some(),
+        };
+        let gone = |task: &&TaskRow| !is_there(task) && task.status != TaskStatus::Skipped;
         let dropped = tasks.iter().filter(gone).map(|task| task.index).collect();
         let mut params = flow.default_params();
         params.extend(run.variables.params.clone());
         run.variables = Arc::new(Variables { params, ..(*run.variables).clone() });
         let at = self.clock.now();
         let numbered = names.iter().enumerate().skip(tasks.len());
-        let new = numbered.map(|(place, name)| (place as TaskIndex, (*name).to_owned())).collect();
+        let new = numbered.map(|(place, (name, _))| (place as TaskIndex, (*name).to_owned())).collect();
         let change = VersionChange { run: row.id, from: row.version.clone(), to: to.clone(), tasks: new, at };
         let definition = FlowVersion { hash: to, flow: row.flow.clone(), definition: source.text, at };
         run.flow = flow;
@@ -155,11 +159,10 @@ impl Scheduler {
     pub(super) async fn read_back(&mut self, row: &RunRow, tasks: &[TaskRow]) -> Result<OpenRun, SchedulerError> {
         let broken = |reason: String| SchedulerError::Definition { run: row.id, reason };
         let version = self.version(&row.flow, &row.version).await?.map_err(broken)?;
-        let names = tasks.iter().map(|task| task.name.as_str());
-        let graph = if version.flow.tasks.iter().map(|task| task.name.as_str()).eq(names.clone()) {
+        let graph = if version.flow.tasks.iter().map(|task| (task.name.as_str(), None)).eq(named(tasks)) {
             version.graph
         } else {
-            Arc::new(Graph::of_run(&version.flow, names).map_err(|error| broken(error.to_string()))?)
+            Arc::new(Graph::of_run(&version.flow, named(tasks)).map_err(|error| broken(error.to_string()))?)
         };
         let params: Params = match &row.params {
             serde_json::Value::Object(params) => params.clone().into_iter().collect(),
@@ -170,7 +173,7 @@ impl Scheduler {
         let variables = Variables::new(&version.flow, &key, &params, &self.options.project);
         let states = tasks.iter().map(task_state).collect();
         let state = RunState::restored(row.id, graph, row.status, row.retries, states);
-        Ok(OpenRun {
+        let mut run = OpenRun {
             state,
             variables: Arc::new(Variables { run_id: row.name.clone(), ..variables }),
             flow: version.flow,
@@ -180,7 +183,11 @@ impl Scheduler {
             lane: lane_of(row.backfill.is_some()),
             newest_first: false,
             results: tasks.iter().filter_map(|task| Some((task.index, Arc::new(task.result.clone()?)))).collect(),
-        })
+            items: tasks.iter().filter_map(|task| Some((task.index, Arc::new(task.item.clone()?)))).collect(),
+            gathered: HashMap::new(),
+        };
+        tasks.iter().for_each(|task| run.count_gathered(task.index, None));
+        Ok(run)
     }
 
     /// Makes an ended run part of a backfill.
@@ -190,6 +197,11 @@ impl Scheduler {
         run.state.retries = retries;
         self.batch.record(Write::RunBackfill { run: run.state.id, backfill, retries, at: now }, None);
     }
+}
+
+/// The tasks of a stored run, by name and whose item they do.
+fn named(tasks: &[TaskRow]) -> impl Iterator<Item = (&str, Option<TaskIndex>)> + Clone {
+    tasks.iter().map(|task| (task.name.as_str(), task.item_of))
 }
 
 fn task_state(row: &TaskRow) -> TaskState {

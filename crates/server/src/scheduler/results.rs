@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use mulgil_flow::{ResultsRead, SqlText, Task, TaskKind, Variables, Write, WriteTarget, holds, results_read};
 use mulgil_sched::id::{RunId, TaskIndex};
-use mulgil_sched::status::TaskStatus;
 use mulgil_sched::step::{Decision, Event};
 
 use super::runs::Detail;
@@ -13,37 +12,48 @@ use super::state::{OpenRun, Scheduler};
 
 impl Scheduler {
     /// A task has changed: with its success its result is known, and forgotten when it waits to run again.
-    pub(super) fn keep_result(&mut self, id: RunId, task: TaskIndex, to: TaskStatus, detail: &Detail) {
+    pub(super) fn keep_result(&mut self, id: RunId, task: TaskIndex, result: Option<serde_json::Value>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        match (to, &detail.result) {
-            (TaskStatus::Succeeded, Some(result)) => {
-                run.results.insert(task, Arc::new(result.clone()));
-            }
-            _ => {
-                run.results.remove(&task);
-            }
-        }
+        let before = match result {
+            Some(result) => run.results.insert(task, Arc::new(result)),
+            None => run.results.remove(&task),
+        };
+        run.count_gathered(task, before.as_deref());
     }
 
-    /// Whether the condition of a task holds, as the event that answers.
+    /// Whether the condition of a task holds, and for which items it runs, as the event that answers.
     pub(super) fn decide(&self, id: RunId, task: TaskIndex) -> (Event, Detail) {
-        let run = self.runs.get(&id);
-        let when = run.and_then(|run| Some((run, run.task(task)?.when.as_ref()?)));
-        let held = when.map_or(Ok(true), |(run, when)| holds(when, &with_results(run, task, results_read(when))));
-        let (decision, note) = match held {
-            Ok(true) => (Decision::Run, None),
-            Ok(false) => (Decision::Skip, Some("its condition `when:` is false".to_owned())),
-            Err(error) => (Decision::Fail, Some(format!("in `when:`, {error}"))),
+        let run = self.runs.get(&id).and_then(|run| Some((run, run.task(task)?)));
+        let held = run.and_then(|(run, defined)| Some((run, defined.when.as_ref()?)));
+        let held = held.map_or(Ok(true), |(run, when)| holds(when, &with_results(run, task, results_read(when))));
+        let items = run.and_then(|(run, defined)| {
+            let each = defined.for_each.as_ref()?;
+            Some(each.items(&with_results(run, task, read_by(&each.texts()))))
+        });
+        let mut found = Vec::new();
+        let (decision, note) = match (held, items) {
+            (Ok(true), None) => (Decision::Run, None),
+            (Ok(true), Some(Ok(items))) => {
+                found = items;
+                (Decision::FanOut { items: found.len() }, None)
+            }
+            (Ok(true), Some(Err(why))) => (Decision::Fail, Some(why)),
+            (Ok(false), _) => (Decision::Skip, Some("its condition `when:` is false".to_owned())),
+            (Err(error), _) => (Decision::Fail, Some(format!("in `when:`, {error}"))),
         };
         let note = note.map(|note| (task, note));
-        (Event::Decided { task, decision }, Detail { note, ..Detail::default() })
+        (Event::Decided { task, decision }, Detail { note, items: found, ..Detail::default() })
     }
 }
 
 /// The values for the templates of a task: the run's, and the results that it reads.
 pub(super) fn variables_of(run: &OpenRun, task: TaskIndex) -> Arc<Variables> {
     let read = run.task(task).map_or(ResultsRead::All, reads);
-    with_results(run, task, read)
+    let variables = with_results(run, run.origin(task), read);
+    match run.items.get(&task) {
+        Some(item) => Arc::new(Variables { item: Some((**item).clone()), ..(*variables).clone() }),
+        None => variables,
+    }
 }
 
 fn with_results(run: &OpenRun, task: TaskIndex, read: ResultsRead) -> Arc<Variables> {
@@ -51,15 +61,12 @@ fn with_results(run: &OpenRun, task: TaskIndex, read: ResultsRead) -> Arc<Variab
         return run.variables.clone();
     }
     let graph = &run.state.graph;
-    let upstream = graph.upstream(task);
-    let wanted = |name: &str| match &read {
-        ResultsRead::All => true,
-        ResultsRead::Of(names) => names.contains(name),
+    let given = |index: TaskIndex| Some((graph.task(index)?.name.to_string(), (**run.results.get(&index)?).clone()));
+    let results: BTreeMap<_, _> = match read {
+        // That they are upstream was checked with the flow; a long chain is not gone through for each of its tasks.
+        ResultsRead::Of(names) => names.iter().filter_map(|name| given(graph.index_of(name)?)).collect(),
+        ResultsRead::All => graph.upstream(task).into_iter().filter_map(given).collect(),
     };
-    let named =
-        upstream.into_iter().filter_map(|index| Some((graph.task(index)?.name.clone(), run.results.get(&index)?)));
-    let results: BTreeMap<_, _> =
-        named.filter(|(name, _)| wanted(name)).map(|(name, result)| (name.to_string(), (**result).clone())).collect();
     Arc::new(Variables { results, ..(*run.variables).clone() })
 }
 
@@ -72,13 +79,18 @@ fn reads(task: &Task) -> ResultsRead {
     let mut texts: Vec<String> = task.env.values().cloned().collect();
     match &task.kind {
         TaskKind::Shell { command } => texts.push(command.clone()),
-        // The file is read by the worker; arguments may be anything.
-        TaskKind::Sql { sql: SqlText::File(_), .. } | TaskKind::Python(_) => return ResultsRead::All,
+        TaskKind::Python(python) => texts.extend(python.args.texts()),
+        // The file is read by the worker.
+        TaskKind::Sql { sql: SqlText::File(_), .. } => return ResultsRead::All,
         TaskKind::Sql { sql: SqlText::Inline(text), target: to, .. } => {
             texts.push(text.clone());
             texts.extend(to.iter().flat_map(target));
         }
         TaskKind::Transfer { target: to, .. } => texts.extend(target(to)),
     }
+    read_by(&texts)
+}
+
+fn read_by(texts: &[String]) -> ResultsRead {
     texts.iter().map(|text| results_read(text)).fold(ResultsRead::Of(Default::default()), ResultsRead::and)
 }

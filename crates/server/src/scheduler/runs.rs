@@ -19,6 +19,7 @@ use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
 use super::request::FlowSource;
+use super::items::{failed_items, result_of};
 use super::results::variables_of;
 use super::state::{LiveLease, OpenRun, RunOrder, Scheduler, SeatId, Timer};
 
@@ -35,6 +36,8 @@ pub(super) struct Detail {
     pub(super) result: Option<serde_json::Value>,
     /// Which task changes, and why, where no attempt says so.
     pub(super) note: Option<(TaskIndex, String)>,
+    /// The items of a task.
+    pub(super) items: Vec<serde_json::Value>,
 }
 
 impl Scheduler {
@@ -67,6 +70,8 @@ impl Scheduler {
                 .is_some_and(|backfill| backfill.newest_first),
             variables: Arc::new(Variables::new(flow, &key, &order.params, &self.options.project)),
             results: HashMap::new(),
+            items: HashMap::new(),
+            gathered: HashMap::new(),
         };
         let new = NewRun {
             id,
@@ -134,10 +139,12 @@ impl Scheduler {
                 self.batch.record(write, change);
             }
             Action::Task { task, from, to } => {
-                let (write, change) = task_change(run, task, from, to, detail, now);
+                let result = result_of(run, task, to, detail);
+                let (write, change) = task_change(run, task, (from, to), result.clone(), detail, now);
                 self.batch.record(write, change);
-                self.keep_result(id, task, to, detail);
+                self.keep_result(id, task, result);
             }
+            Action::Items { of, count } => self.keep_items(id, of, count, detail, now),
             Action::Attempt { task, attempt, from, to } => {
                 self.attempt_changed(AttemptId { run: id, task, attempt }, from, to, detail, now);
             }
@@ -221,7 +228,7 @@ impl Scheduler {
             epoch,
             life: self.options.lease_life,
             flow: run.flow.clone(),
-            task: task_name(run, id.task).into(),
+            task: task_name(run, run.origin(id.task)).into(),
             variables: variables_of(run, id.task),
             log: log.clone(),
         };
@@ -272,7 +279,7 @@ fn mirrored(time: Now) -> Now {
     Now::from_microsecond(-time.as_microsecond()).unwrap_or(Now::MIN)
 }
 
-fn task_name(run: &OpenRun, task: TaskIndex) -> String {
+pub(super) fn task_name(run: &OpenRun, task: TaskIndex) -> String {
     run.state.graph.task(task).map_or(String::new(), |node| node.name.to_string())
 }
 
@@ -288,11 +295,19 @@ fn run_change(run: &OpenRun, status: RunStatus, now: Now) -> Change {
     }
 }
 
+/// What a step says of a task, else how its items have ended.
+fn note_of(run: &OpenRun, task: TaskIndex, to: TaskStatus, detail: &Detail) -> Option<String> {
+    match &detail.note {
+        Some((of, note)) if *of == task => Some(note.clone()),
+        _ => failed_items(run, task).filter(|_| to == TaskStatus::Failed),
+    }
+}
+
 fn task_change(
     run: &OpenRun,
     task: TaskIndex,
-    from: TaskStatus,
-    to: TaskStatus,
+    (from, to): (TaskStatus, TaskStatus),
+    result: Option<serde_json::Value>,
     detail: &Detail,
     now: Now,
 ) -> (Write, Option<Change>) {
@@ -306,8 +321,8 @@ fn task_change(
         retries_used: state.retries_used,
         losses: state.losses,
         not_before: state.not_before,
-        result: detail.result.clone().filter(|_| to == TaskStatus::Succeeded),
-        note: detail.note.as_ref().filter(|(of, _)| *of == task).map(|(_, note)| note.clone()),
+        result,
+        note: note_of(run, task, to, detail),
         at: now,
     };
     let change = Change::Task {

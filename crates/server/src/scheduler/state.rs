@@ -75,14 +75,26 @@ pub(super) struct OpenRun {
     pub(super) variables: Arc<Variables>,
     /// What its tasks have given as their results.
     pub(super) results: HashMap<TaskIndex, Arc<serde_json::Value>>,
+    /// The items of its tasks that do one.
+    pub(super) items: HashMap<TaskIndex, Arc<serde_json::Value>>,
+    /// How many bytes the results of each task's items have together.
+    pub(super) gathered: HashMap<TaskIndex, usize>,
 }
 
 impl OpenRun {
     /// What the definition says of a task.
     pub(super) fn task(&self, task: TaskIndex) -> Option<&Task> {
+        let task = self.origin(task);
         let name = &*self.state.graph.task(task)?.name;
         // A run that follows a later definition has its tasks in other places.
         self.flow.tasks.get(task as usize).filter(|task| task.name == name).or_else(|| self.flow.task(name))
+    }
+}
+
+impl OpenRun {
+    /// The task of the flow that a task of the run comes from: itself, or the one whose item it does.
+    pub(super) fn origin(&self, task: TaskIndex) -> TaskIndex {
+        self.state.graph.task(task).and_then(|node| node.item_of).unwrap_or(task)
     }
 }
 

@@ -47,10 +47,12 @@ pub(super) struct Tally {
     pub(super) fenced: u64,
     pub(super) clock_jumps: u64,
     pub(super) reasons: u64,
+    pub(super) items: u64,
+    pub(super) items_dropped: u64,
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 18] {
+    fn numbers(&mut self) -> [&mut u64; 20] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -70,6 +72,8 @@ impl Tally {
             &mut self.fenced,
             &mut self.clock_jumps,
             &mut self.reasons,
+            &mut self.items,
+            &mut self.items_dropped,
         ]
     }
 
@@ -120,6 +124,12 @@ impl Checker {
                     let marked = change.note.as_ref().is_some_and(|note| note.contains("somebody"));
                     self.tally.marked += u64::from(marked);
                 }
+                Write::Items(new) => {
+                    self.tally.items += new.items.len() as u64;
+                    let rows = stored.runs.get(&new.run).into_iter().flat_map(|run| &run.tasks);
+                    let had = rows.filter(|row| row.item_of == Some(new.of)).count();
+                    self.tally.items_dropped += (had - new.items.len()) as u64;
+                }
                 Write::Attempt(change) => {
                     self.tally.lost += u64::from(change.to == AttemptStatus::Lost);
                     self.tally.timed_out += u64::from(change.to == AttemptStatus::TimedOut);
@@ -145,9 +155,23 @@ impl Checker {
         self.last_epoch = epoch;
         let Some(run) = stored.runs.get(&lease.attempt.run) else { return };
         let Some(flow) = self.flow_of(stored, run) else { return };
-        let task = run.tasks.get(lease.attempt.task as usize).and_then(|task| flow.task(&task.name));
+        let row = run.tasks.get(lease.attempt.task as usize);
+        let of = row.and_then(|row| run.tasks.get(row.item_of? as usize));
+        if let Some(of) = of {
+            let status = of.status;
+            self.fault(status == TaskStatus::Running, || format!("{} was leased, its task is {status}", lease.attempt));
+        }
+        let task = of.or(row).and_then(|row| flow.task(&row.name));
         self.fault(task.is_some(), || format!("{} is a task that its definition has not", lease.attempt));
         let Some(task) = task else { return };
+        let (has_items, is_item) = (task.for_each.is_some(), of.is_some());
+        self.fault(has_items == is_item, || format!("{} was leased in place of its items", lease.attempt));
+        if let Some(limit) = task.for_each.as_ref().and_then(|each| each.max_parallel) {
+            let live = run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal());
+            let item_of = |index: TaskIndex| run.tasks.get(index as usize).and_then(|row| row.item_of);
+            let live = live.filter(|attempt| item_of(attempt.row.task_index) == of.map(|of| of.index)).count();
+            self.fault(live <= limit as usize, || format!("{live} items of {} are live, {limit} may be", task.name));
+        }
         for need in &task.needs {
             let met = run.tasks.iter().any(|state| state.name == *need && state.status == TaskStatus::Succeeded);
             self.fault(met, || format!("{} was leased before {need} had succeeded", lease.attempt));
@@ -162,6 +186,11 @@ impl Checker {
             // Skipped is only what a later definition has no more.
             let well = |status| matches!(status, TaskStatus::Succeeded | TaskStatus::Skipped);
             let all = run.tasks.iter().all(|task| well(task.status));
+            for item in run.tasks.iter().filter(|task| task.item_of.is_some()) {
+                let of = item.item_of.and_then(|of| run.tasks.get(of as usize)).map(|of| of.status);
+                let fits = of != Some(TaskStatus::Succeeded) || !item.status.is_bad();
+                self.fault(fits, || format!("run {}: {} is {}, its task is {of:?}", change.run, item.name, item.status));
+            }
             let right = (change.to == RunStatus::Succeeded) == all;
             self.fault(right, || format!("run {} is {}, its tasks are {:?}", change.run, change.to, run.tasks));
         }
@@ -187,7 +216,10 @@ impl Checker {
         for run in stored.runs.values().filter(|run| !run.row.status.is_terminal()) {
             let Some(flow) = self.flow_of(stored, run) else { continue };
             for attempt in run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal()) {
-                if let Some(task) = flow.task(&attempt.row.task) {
+                let index = attempt.row.task_index;
+                let of = run.tasks.get(index as usize).and_then(|row| row.item_of).unwrap_or(index);
+                let of = run.tasks.get(of as usize);
+                if let Some(task) = of.and_then(|of| flow.task(&of.name)) {
                     *used.entry(task.pool.clone()).or_default() += 1;
                 }
             }

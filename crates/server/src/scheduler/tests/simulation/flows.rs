@@ -53,6 +53,14 @@ fn text(number: i64, random: &mut Random) -> String {
         if random.chance(30) {
             write!(text, ", group: g, priority: {}", random.below(3)).unwrap();
         }
+        if random.chance(30) {
+            let items = match needs.first() {
+                Some(need) if random.chance(60) => format!("'{{{{ results.{need} }}}}'"),
+                _ => format!("{:?}", (0..random.between(0, 4)).collect::<Vec<_>>()),
+            };
+            let limit = if random.chance(50) { format!(", max_parallel: {}", random.between(1, 2)) } else { String::new() };
+            write!(text, ", for_each: {{items: {items}{limit}}}").unwrap();
+        }
         text.push_str("}\n");
     }
     text

@@ -11,7 +11,7 @@ use mulgil_history::read::{
     NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
 };
 use mulgil_history::write::{
-    BackfillStatus, FlowVersion, NewBackfill, NewLease, NewRun, Trigger, VersionChange, Write,
+    BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, Trigger, VersionChange, Write,
 };
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
@@ -116,6 +116,10 @@ impl StoredRun {
     }
 }
 
+fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
+    HistoryError::Conflict { what: what.to_string(), expected: expected.to_string() }
+}
+
 fn new_task(index: TaskIndex, name: &str) -> TaskRow {
     TaskRow {
         index,
@@ -127,11 +131,9 @@ fn new_task(index: TaskIndex, name: &str) -> TaskRow {
         not_before: None,
         result: None,
         note: None,
+        item_of: None,
+        item: None,
     }
-}
-
-fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
-    HistoryError::Conflict { what: what.to_string(), expected: expected.to_string() }
 }
 
 impl Stored {
@@ -171,6 +173,7 @@ impl Stored {
                 (task.losses, task.not_before) = (change.losses, change.not_before);
                 (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
+            Write::Items(new) => self.new_items(new)?,
             Write::Lease(lease) => self.new_lease(lease)?,
             Write::Attempt(change) => {
                 let attempt = self.attempt(change.attempt)?;
@@ -200,6 +203,18 @@ impl Stored {
             Write::Paused { flow, paused, .. } => {
                 let _ = if *paused { self.paused.insert(flow.clone()) } else { self.paused.remove(flow) };
             }
+        }
+        Ok(())
+    }
+
+    fn new_items(&mut self, new: &NewItems) -> Result<(), HistoryError> {
+        let tasks = &mut self.run(new.run)?.tasks;
+        for (index, name, item) in &new.items {
+            if *index as usize == tasks.len() {
+                tasks.push(TaskRow { item_of: Some(new.of), ..new_task(*index, name) });
+            }
+            let task = tasks.get_mut(*index as usize).filter(|task| task.name == *name && task.item_of == Some(new.of));
+            task.ok_or_else(|| conflict(name, "an item"))?.item = Some(item.clone());
         }
         Ok(())
     }
@@ -249,6 +264,7 @@ impl Stored {
     }
 
     fn new_run(&mut self, run: &NewRun) -> Result<(), HistoryError> {
+        let task = |(index, name): (usize, &String)| new_task(index as TaskIndex, name);
         let row = RunRow {
             id: run.id,
             flow: run.flow.clone(),

@@ -217,7 +217,7 @@ impl World {
                 let mut lasts = self.random.between(0, 3 * MINUTE);
                 let mut outcome = match self.random.below(10) {
                     0 | 1 => Outcome::Failed("it went wrong".to_owned()),
-                    _ => Outcome::Succeeded(None),
+                    _ => Outcome::Succeeded(Some((0..self.random.between(0, 3)).collect())),
                 };
                 if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts)
                 {
