@@ -7,6 +7,7 @@ mod branches;
 mod cancel;
 mod disk;
 mod fixture;
+mod items;
 mod kill;
 mod python;
 mod runs;
