@@ -27,6 +27,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(runs::routes())
         .merge(crate::reruns::routes())
         .merge(why::routes())
+        .merge(crate::items::routes())
         .merge(attempts::routes())
         .merge(backfills::routes())
         .merge(views::routes())

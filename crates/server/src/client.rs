@@ -20,6 +20,7 @@ use crate::backfills::{Backfill, BackfillAnswer, BackfillAsk};
 use crate::error::ErrorBody;
 use crate::events::EventsQuery;
 use crate::flows::{FlowDetail, FlowSummary, StartRun, StartedRun};
+use crate::items::{ItemPage, ItemsQuery};
 use crate::grid::{Grid, GridQuery};
 use crate::place::Place;
 use crate::project::{Problem, ProjectInfo, Reloaded};
@@ -208,6 +209,11 @@ impl Client {
     /// One run.
     pub fn run(&self, run: i64) -> Answer<RunDetail> {
         self.get(&format!("/runs/{run}"))
+    }
+
+    /// The items of a task of a run.
+    pub fn items(&self, run: i64, task: &str, page: &ItemsQuery) -> Answer<ItemPage> {
+        self.get(&format!("/runs/{run}/tasks/{}/items{}", segment(task), query(page)))
     }
 
     /// The run with this name, such as `daily_delays/2013-01-01`.

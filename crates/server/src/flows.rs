@@ -347,13 +347,18 @@ impl TaskDefinition {
             group: task.group.clone(),
             priority: task.priority,
             when: task.when.clone(),
-            summary: task_summary(&task.kind),
+            summary: task_summary(task),
             idempotent: task.idempotent,
         }
     }
 }
 
-fn task_summary(kind: &TaskKind) -> String {
+fn task_summary(task: &Task) -> String {
+    let does = kind_summary(&task.kind);
+    if task.for_each.is_some() { format!("for each item: {does}") } else { does }
+}
+
+fn kind_summary(kind: &TaskKind) -> String {
     let first_line = |text: &str| text.trim().lines().next().unwrap_or_default().to_owned();
     match kind {
         TaskKind::Shell { command } => first_line(command),

@@ -16,6 +16,7 @@ pub mod folder;
 pub mod forward;
 pub mod grid;
 mod hub;
+pub mod items;
 mod log_file;
 mod metrics;
 mod node;

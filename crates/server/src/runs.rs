@@ -1,9 +1,10 @@
 //! Runs: where each stands, its tasks and attempts, and the commands re-run and cancel.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use axum::extract::State;
 use jiff::Timestamp;
+use mulgil_flow::Task;
 use mulgil_history::read::{AttemptRow, RunQuery, RunRow, TaskRow};
 use mulgil_history::write::Trigger;
 use mulgil_sched::id::{BackfillId, RunId, TaskIndex};
@@ -14,6 +15,7 @@ use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
+use crate::items::{self, ItemCounts};
 use crate::node::Node;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 
@@ -117,6 +119,9 @@ pub struct TaskRun {
     /// What it gave to the tasks after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
+    /// How its items stand, where it goes over some. They are listed by `/runs/{run}/tasks/{task}/items`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub items: Option<ItemCounts>,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -245,12 +250,18 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
     let found = node.history.run(RunId(run)).await?.ok_or_else(|| ApiError::not_found("run", run))?;
     let definition = node.definition(&found.run.flow, &found.run.version).await?;
     let mut attempts: BTreeMap<TaskIndex, Vec<Attempt>> = BTreeMap::new();
+    let mut items = items::counts(&found.tasks);
+    let is_item: HashSet<TaskIndex> =
+        found.tasks.iter().filter(|row| row.item_of.is_some()).map(|row| row.index).collect();
     for row in found.attempts {
-        let has_log = tokio::fs::try_exists(node.dir.join(&row.log)).await.unwrap_or(false);
-        attempts.entry(row.task_index).or_default().push(Attempt::of(row, has_log));
+        if !is_item.contains(&row.task_index) {
+            attempts.entry(row.task_index).or_default().push(Attempt::of(row, node));
+        }
     }
+    let tasks = definition.iter().flat_map(|flow| &flow.tasks);
+    let defined: HashMap<&str, &Task> = tasks.map(|task| (task.name.as_str(), task)).collect();
     let task = |row: TaskRow| {
-        let defined = definition.as_ref().and_then(|flow| flow.task(&row.name));
+        let defined = defined.get(row.name.as_str());
         TaskRun {
             kind: defined.map_or("unknown", |task| task.kind.word()).to_owned(),
             needs: defined.map_or_else(Vec::new, |task| task.needs.clone()),
@@ -259,11 +270,12 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
             retry_at: row.not_before,
             note: row.note,
             result: row.result,
+            items: items.remove(&row.index),
             attempts: attempts.remove(&row.index).unwrap_or_default(),
             name: row.name,
         }
     };
-    let tasks = found.tasks.into_iter().map(task).collect();
+    let tasks = found.tasks.into_iter().filter(|row| row.item_of.is_none()).map(task).collect();
     let params = match &found.run.params {
         serde_json::Value::Object(params) => params.clone().into_iter().collect(),
         _ => BTreeMap::new(),
@@ -295,7 +307,9 @@ impl RunSummary {
 }
 
 impl Attempt {
-    fn of(row: AttemptRow, has_log: bool) -> Self {
+    pub(crate) fn of(row: AttemptRow, node: &Node) -> Self {
+        // A look at a file's name is over sooner than a thread is found for it.
+        let has_log = node.dir.join(&row.log).exists();
         Self {
             number: row.attempt,
             status: row.status.into(),

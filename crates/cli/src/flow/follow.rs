@@ -7,7 +7,8 @@ use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 use mulgil_server::backfills::{Backfill, BackfillStatus};
 use mulgil_server::client::Client;
-use mulgil_server::runs::{RunDetail, RunsQuery};
+use mulgil_server::items::ItemsQuery;
+use mulgil_server::runs::{Attempt, RunDetail, RunsQuery};
 use mulgil_server::status::{RunStatus, TaskStatus};
 
 use super::status;
@@ -17,7 +18,7 @@ use crate::output::{print_json, remark};
 
 /// How often the command line looks: often enough for an eye.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// How many failed runs of a backfill are named.
+/// How many failed runs of a backfill, and items of a task, are named.
 const FAILURES_SHOWN_MAX: u32 = 10;
 
 /// Follows a run, and says how each of its tasks ended.
@@ -31,7 +32,10 @@ pub(crate) fn run(client: &Client, format: Format, id: i64) -> Result<Exit> {
                 && status::task_has_ended(task.status)
                 && said.insert(task.name.clone(), now) != Some(now)
             {
-                remark(&format!("{}  {}", status::word(&task.status), task.name));
+                let items = task.items.map_or_else(String::new, |items| {
+                    format!("  ({} of {} items succeeded)", items.succeeded, items.total)
+                });
+                remark(&format!("{}  {}{items}", status::word(&task.status), task.name));
             }
         }
         if status::run_has_ended(detail.summary.status) {
@@ -43,7 +47,7 @@ pub(crate) fn run(client: &Client, format: Format, id: i64) -> Result<Exit> {
         print_json(&detail)?;
     } else {
         remark(&format!("{} {}", detail.summary.name, status::word(&detail.summary.status)));
-        say_errors(&detail);
+        say_errors(client, &detail)?;
     }
     Ok(if detail.summary.status == RunStatus::Succeeded { Exit::Done } else { Exit::Failed })
 }
@@ -84,21 +88,34 @@ fn say_failed_runs(client: &Client, backfill: &Backfill) -> Result<()> {
     };
     for run in client.runs(&query)?.runs {
         remark(&format!("{} failed", run.name));
-        say_errors(&client.run(run.id)?);
+        say_errors(client, &client.run(run.id)?)?;
     }
     remark(&format!("after mending: mulgil flow rerun {} --failed", backfill.flow));
     Ok(())
 }
 
-/// The last error of each task that failed.
-fn say_errors(detail: &RunDetail) {
-    for task in &detail.tasks {
-        let failed = task.attempts.last().filter(|_| task.status == TaskStatus::Failed);
-        if let Some(error) = failed.and_then(|attempt| attempt.error.as_ref()) {
-            remark(&format!("  {}: {}", task.name, error.message));
-            if let Some(more) = &error.detail {
-                remark(&format!("    {}", more.replace('\n', "\n    ")));
+/// The last error of each task that failed, and of some of its items.
+fn say_errors(client: &Client, detail: &RunDetail) -> Result<()> {
+    for task in detail.tasks.iter().filter(|task| task.status == TaskStatus::Failed) {
+        say_error(&task.name, &task.attempts);
+        if let Some(note) = &task.note {
+            remark(&format!("  {}: {note}", task.name));
+        }
+        if task.items.is_some_and(|items| items.failed > 0) {
+            let failed = ItemsQuery { status: Some(TaskStatus::Failed), limit: Some(FAILURES_SHOWN_MAX), after: None };
+            for item in client.items(detail.summary.id, &task.name, &failed)?.items {
+                say_error(&item.name, &item.attempts);
             }
+        }
+    }
+    Ok(())
+}
+
+fn say_error(task: &str, attempts: &[Attempt]) {
+    if let Some(error) = attempts.last().and_then(|attempt| attempt.error.as_ref()) {
+        remark(&format!("  {task}: {}", error.message));
+        if let Some(more) = &error.detail {
+            remark(&format!("    {}", more.replace('\n', "\n    ")));
         }
     }
 }

@@ -20,8 +20,9 @@ impl Step<'_> {
             Mark::Failed => TaskEvent::MarkedFailed,
         };
         self.task(task, event)?;
-        if mark == Mark::Succeeded {
-            self.mark_items(task)?;
+        match mark {
+            Mark::Succeeded => self.mark_items(task)?,
+            Mark::Failed => self.mark_task_of(task)?,
         }
         if status == Some(TaskStatus::Ready) {
             self.actions.push(Action::Dequeue { task });
@@ -61,6 +62,15 @@ impl Step<'_> {
             }
         }
         Ok(())
+    }
+
+    /// A task does not count as succeeded any more when one of its items counts as failed.
+    fn mark_task_of(&mut self, item: TaskIndex) -> Result<(), IllegalTransition> {
+        let of = self.run.graph.task(item).and_then(|node| node.item_of);
+        match of.filter(|of| self.run.task(*of).is_some_and(|state| state.status == TaskStatus::Succeeded)) {
+            Some(of) => self.task(of, TaskEvent::MarkedFailed),
+            None => Ok(()),
+        }
     }
 
     /// What never ran since this task had failed waits again, unless something else holds it back.

@@ -264,7 +264,6 @@ impl Stored {
     }
 
     fn new_run(&mut self, run: &NewRun) -> Result<(), HistoryError> {
-        let task = |(index, name): (usize, &String)| new_task(index as TaskIndex, name);
         let row = RunRow {
             id: run.id,
             flow: run.flow.clone(),
