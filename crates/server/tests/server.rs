@@ -6,6 +6,7 @@ mod server {
     mod assets;
     mod backfills;
     mod fixture;
+    mod items;
     mod openapi;
     mod project;
     mod prometheus;

@@ -511,6 +511,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/runs/{run}/tasks/{task}/items": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The items of a task of a run. */
+        get: operations["list_items"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/runs/{run}/tasks/{task}/mark": {
         parameters: {
             query?: never;
@@ -1336,6 +1353,74 @@ export interface components {
              */
             start: string;
         };
+        /** @description How many items a task has, and how they stand. Those that it has no more are not counted. */
+        ItemCounts: {
+            /**
+             * Format: int64
+             * @description Cancelled, or never run since something failed upstream.
+             */
+            cancelled: number;
+            /**
+             * Format: int64
+             * @description Failed.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description Under way, those that wait to be tried again included.
+             */
+            running: number;
+            /**
+             * Format: int64
+             * @description Succeeded.
+             */
+            succeeded: number;
+            /**
+             * Format: int64
+             * @description All of them.
+             */
+            total: number;
+            /**
+             * Format: int64
+             * @description Waiting for their turn or for a slot.
+             */
+            waiting: number;
+        };
+        /** @description A page of items. */
+        ItemPage: {
+            /** @description How all items of the task stand. */
+            counts: components["schemas"]["ItemCounts"];
+            /** @description The items, in their order. */
+            items: components["schemas"]["ItemRun"][];
+            /**
+             * Format: int32
+             * @description Pass it as `after` for the next page. Absent: this is the last.
+             */
+            next_after?: number | null;
+        };
+        /** @description An item of a task in a run. */
+        ItemRun: {
+            /** @description Its attempts, oldest first. */
+            attempts: components["schemas"]["Attempt"][];
+            /** @description The item. */
+            item: unknown;
+            /** @description The name of the task that does it: `load[3]`. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Its number, from 0.
+             */
+            number: number;
+            /** @description What it gave. */
+            result?: unknown;
+            /**
+             * Format: date-time
+             * @description When it will be tried again, where it is `retrying`.
+             */
+            retry_at?: string | null;
+            /** @description Where it stands. */
+            status: components["schemas"]["TaskStatus"];
+        };
         /** @description Some events were left out. */
         Lagged: {
             /**
@@ -2125,6 +2210,7 @@ export interface components {
             attempts: components["schemas"]["Attempt"][];
             /** @description The group that it is in. */
             group?: string | null;
+            items?: components["schemas"]["ItemCounts"] | null;
             /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
             kind: string;
             /** @description The task's name. */
@@ -3155,6 +3241,45 @@ export interface operations {
                 };
                 content: {
                     "text/event-stream": components["schemas"]["LogChunk"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_items: {
+        parameters: {
+            query?: {
+                /** @description Only items with this status. */
+                status?: "waiting" | "ready" | "running" | "retrying" | "succeeded" | "skipped" | "failed" | "upstream_failed" | "cancelled";
+                /** @description Only items with a higher number: the `next_after` of the page before. */
+                after?: number;
+                /** @description At most so many; 100 unless told, 1000 at most. */
+                limit?: number;
+            };
+            header?: never;
+            path: {
+                /** @description The run's id. */
+                run: number;
+                /** @description The task's name. */
+                task: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ItemPage"];
                 };
             };
             default: {

@@ -1,6 +1,6 @@
 // How one event changes what a page shows: pure functions from (data, event) to data. The same object comes back where
 // nothing changed; REFETCH where the event says that the data is stale but not how.
-import type { Backfill, Event, FlowDetail, FlowSummary, Grid, GridRun, RunChange, RunDetail, RunWaits, TaskRun, ViewDetail, ViewSummary } from "../api/types";
+import type { Backfill, Event, FlowDetail, FlowSummary, Grid, GridRun, ItemPage, RunChange, RunDetail, RunWaits, TaskRun, ViewDetail, ViewSummary } from "../api/types";
 
 export const REFETCH = Symbol("refetch");
 export type Reduced<T> = T | typeof REFETCH;
@@ -111,6 +111,15 @@ export function reduceRun(run: RunDetail, event: Event): Reduced<RunDetail> {
 /** Any change anywhere may give or take a slot, so what waits is asked for again. */
 export function reduceWaits(waits: RunWaits, event: Event): Reduced<RunWaits> {
   return ["run", "task", "attempt", "project"].includes(event.type) ? REFETCH : waits;
+}
+
+/** A page of a task's items. One that it does not show may belong on it by its new status, or by a list made anew. */
+export function reduceItems(run: number, task: string, page: ItemPage, event: Event): Reduced<ItemPage> {
+  if ((event.type !== "task" && event.type !== "attempt") || event.run !== run || !event.task.startsWith(`${task}[`)) return page;
+  const at = page.items.findIndex((item) => item.name === event.task);
+  const item = page.items[at];
+  if (event.type === "attempt" || !item) return REFETCH;
+  return { ...page, items: replaceAt(page.items, at, { ...item, status: event.status, retry_at: event.retry_at ?? null }) };
 }
 
 export function reduceBackfills(backfills: Backfill[], event: Event): Reduced<Backfill[]> {

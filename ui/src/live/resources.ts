@@ -1,13 +1,14 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
+  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
 } from "../api/types";
 import {
-  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
+  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
 } from "./reduce";
 import type { Resource } from "./store";
 
 const GRID_MAX = 400;
+const ITEMS_MAX = 100;
 const name = encodeURIComponent;
 const unchanged = <T>(data: T): T => data;
 
@@ -26,6 +27,10 @@ export const grid = (id: string): Resource<Grid> => ({
 });
 export const run = (id: number): Resource<RunDetail> => ({ path: `/runs/${id}`, reduce: reduceRun });
 export const waits = (id: number): Resource<RunWaits> => ({ path: `/runs/${id}/why`, reduce: reduceWaits });
+export const items = (run: number, task: string, status: string | null, after: number | null): Resource<ItemPage> => ({
+  path: `/runs/${run}/tasks/${name(task)}/items?limit=${ITEMS_MAX}${status === null ? "" : `&status=${status}`}${after === null ? "" : `&after=${after}`}`,
+  reduce: (data, event) => reduceItems(run, task, data, event),
+});
 export const view = (id: string): Resource<ViewDetail> => ({ path: `/views/${name(id)}`, reduce: reduceView });
 export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => {
   let seen: number | null = null;

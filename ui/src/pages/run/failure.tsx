@@ -25,6 +25,7 @@ export function Failure({ task, blocked }: { task: TaskRun; blocked: number }) {
           <code>{withinProject(place.file, project?.folder)}<b>:{place.line}{place.column === null ? "" : `:${place.column}`}</b></code>
         </p>
       ) : null}
+      {!error && task.note ? <p className="failure-message">{task.note}</p> : null}
       {error ? <p className="failure-message">{withoutPlace(error.message)}</p> : null}
       {error?.detail ? <pre className="failure-detail">{error.detail}</pre> : null}
     </section>

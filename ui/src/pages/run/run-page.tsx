@@ -73,7 +73,7 @@ function Run({ run }: { run: RunDetail }) {
           label={t("run.graph.label")} chosen={chosen?.name ?? null} onChoose={choose}
           tasks={run.tasks.map((task) => ({
             id: task.name, needs: task.needs, kind: task.kind, status: task.status, flag: null,
-            note: [task.kind, tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · "),
+            note: [task.kind, task.items ? t("run.items.done", { done: task.items.succeeded, total: task.items.total }) : tookOf(task) === null ? t(`status.${task.status}`) : format.span(tookOf(task))].join(" · "),
           }))}
         />
         <Timeline tasks={run.tasks} live={!over} />
