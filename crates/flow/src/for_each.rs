@@ -88,7 +88,9 @@ fn listed(value: Value) -> Result<Vec<Value>, String> {
                 Value::String(_) => "a text",
                 _ => "a single value",
             };
-            Err(format!("`for_each:` needs a list, and was given {what}: a task gives one as its result, such as [1, 2]"))
+            Err(format!(
+                "`for_each:` needs a list, and was given {what}: a task gives one as its result, such as [1, 2]"
+            ))
         }
     }
 }

@@ -165,7 +165,8 @@ pub(crate) async fn grid(db: &impl Answers, flow: &str, limit: u32) -> Read<Grid
                (SELECT string_agg(t.status, '\n' ORDER BY t.task) FROM tasks t WHERE t.run = r.id AND t.item_of IS NULL) AS cells \
                FROM runs r WHERE r.flow = $1 ORDER BY r.order_us DESC, r.id DESC LIMIT $2";
     let found = db.rows(sql, vec![flow.into(), limit.into()]).await?;
-    let names = found.iter().map(|found| Ok(found.text("names")?.unwrap_or_default())).collect::<Read<Vec<String>>>()?;
+    let names =
+        found.iter().map(|found| Ok(found.text("names")?.unwrap_or_default())).collect::<Read<Vec<String>>>()?;
     let mut tasks: Vec<String> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     for name in names.iter().flat_map(|names| names.lines()) {

@@ -80,8 +80,17 @@ impl RunState {
         let tallies = graph.indices().map(|task| Tally::of(graph.needs(task).iter().map(status_of))).collect();
         let mut by_status = BTreeMap::new();
         tasks.iter().for_each(|task| *by_status.entry(task.status).or_default() += 1);
-        let mut run =
-            Self { id, graph, status, retries, tasks, tallies, by_status, deciding: BTreeSet::new(), fans: BTreeMap::new() };
+        let mut run = Self {
+            id,
+            graph,
+            status,
+            retries,
+            tasks,
+            tallies,
+            by_status,
+            deciding: BTreeSet::new(),
+            fans: BTreeMap::new(),
+        };
         run.count_items();
         run
     }

@@ -114,7 +114,12 @@ pub(crate) async fn list_items(
         status: row.status.into(),
         retry_at: row.not_before,
         result: row.result.clone(),
-        attempts: attempts.remove(&row.index).unwrap_or_default().into_iter().map(|row| Attempt::of(row, &node)).collect(),
+        attempts: attempts
+            .remove(&row.index)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|row| Attempt::of(row, &node))
+            .collect(),
     });
     let items = items.collect();
     Ok(Json(ItemPage { counts, items, next_after }))

@@ -153,6 +153,7 @@ mod tests {
             params: Default::default(),
             connections: Default::default(),
             secrets: None,
+            item: None,
             results: Default::default(),
         }
     }

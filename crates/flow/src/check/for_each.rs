@@ -22,7 +22,8 @@ impl Tasks<'_> {
         let items = match raw.items {
             Some(RawItems::List(list)) => {
                 if list.value.len() > max_items as usize {
-                    let message = format!("for_each has {} items, and at most {max_items} are allowed", list.value.len());
+                    let message =
+                        format!("for_each has {} items, and at most {max_items} are allowed", list.value.len());
                     findings.add(list.at, message, Some("raise max_items".to_owned()));
                 }
                 list.value.iter().for_each(|item| self.check_templates_in(item, list.at, findings));
@@ -30,7 +31,8 @@ impl Tasks<'_> {
             }
             Some(RawItems::Template(text)) => {
                 if !text.value.contains("{{") && !text.value.trim_start().starts_with('[') {
-                    let remedy = "write a list, such as [a, b], or a template, such as \"{{ results.files }}\"".to_owned();
+                    let remedy =
+                        "write a list, such as [a, b], or a template, such as \"{{ results.files }}\"".to_owned();
                     findings.add(text.at, format!("{:?} is no list", text.value), Some(remedy));
                 }
                 check_template(&text, self.names, self.params, Quote::None, findings);

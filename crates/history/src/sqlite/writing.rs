@@ -11,8 +11,8 @@ use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::{items_of, micros};
 use crate::write::{
-    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, RunChange, TaskChange, VersionChange,
-    Write,
+    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, RunChange, TaskChange,
+    VersionChange, Write,
 };
 
 type Done = Result<(), HistoryError>;

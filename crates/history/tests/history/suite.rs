@@ -401,7 +401,10 @@ async fn items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_g
     ];
     history.commit(&batch).await.unwrap();
     let tasks = history.run(RunId(1)).await.unwrap().unwrap().tasks;
-    assert_eq!(tasks.iter().map(|task| &*task.name).collect::<Vec<_>>(), ["land", "publish", "land[0]", "land[1]", "land[2]"]);
+    assert_eq!(
+        tasks.iter().map(|task| &*task.name).collect::<Vec<_>>(),
+        ["land", "publish", "land[0]", "land[1]", "land[2]"]
+    );
     assert_eq!(tasks.iter().map(|task| task.item_of).collect::<Vec<_>>(), [None, None, Some(0), Some(0), Some(0)]);
     assert_eq!(tasks[2].status, S::Running);
     assert_eq!(tasks[3].item.as_ref(), Some(&values[1]));

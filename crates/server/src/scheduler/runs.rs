@@ -18,8 +18,8 @@ use mulgil_worker::log::log_path;
 use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
-use super::request::FlowSource;
 use super::items::{failed_items, result_of};
+use super::request::FlowSource;
 use super::results::variables_of;
 use super::state::{LiveLease, OpenRun, RunOrder, Scheduler, SeatId, Timer};
 

@@ -98,6 +98,7 @@ fn variables(day: &str) -> Arc<Variables> {
         params: BTreeMap::new(),
         connections: BTreeMap::new(),
         secrets: None,
+        item: None,
         results: BTreeMap::new(),
     })
 }

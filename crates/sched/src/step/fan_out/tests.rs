@@ -46,12 +46,21 @@ fn ends(run: &mut RunState, task: TaskIndex, ending: Ending, items: usize) {
 fn check_invariants(run: &RunState) {
     for task in run.graph.indices() {
         let (node, state) = (run.graph.task(task).unwrap(), &run.tasks[task as usize]);
-        let items: Vec<TaskStatus> = run.graph.items(task).iter().map(|item| run.tasks[*item as usize].status).collect();
-        let busy = |status: &TaskStatus| matches!(status, TaskStatus::Ready | TaskStatus::Running | TaskStatus::Retrying);
+        let items: Vec<TaskStatus> =
+            run.graph.items(task).iter().map(|item| run.tasks[*item as usize].status).collect();
+        let busy =
+            |status: &TaskStatus| matches!(status, TaskStatus::Ready | TaskStatus::Running | TaskStatus::Retrying);
         if let Some(FanOut { at_once }) = node.fan_out {
             let busy = items.iter().filter(|status| busy(status)).count();
-            assert!(at_once.is_none_or(|limit| busy <= limit as usize), "{busy} items are under way, {at_once:?} may be");
-            assert!(busy == 0 || state.status == TaskStatus::Running, "an item of t{task}, {}, is under way", state.status);
+            assert!(
+                at_once.is_none_or(|limit| busy <= limit as usize),
+                "{busy} items are under way, {at_once:?} may be"
+            );
+            assert!(
+                busy == 0 || state.status == TaskStatus::Running,
+                "an item of t{task}, {}, is under way",
+                state.status
+            );
             assert!(state.live.is_none(), "a task with items has no attempt");
             let open = items.iter().any(|status| !status.is_terminal());
             assert!(open || state.status != TaskStatus::Running, "t{task} runs on without items");

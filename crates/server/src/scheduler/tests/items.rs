@@ -52,7 +52,8 @@ async fn each_item_is_a_task_with_its_own_result_and_runs_again_alone() {
     let detail = house.ended(run, &mut changes).await;
     assert_eq!(detail.run.status, RunStatus::Succeeded);
     assert_eq!(read("all"), "[3,1,2]\n");
-    let attempts: Vec<u32> = detail.tasks.iter().filter(|task| task.item_of.is_some()).map(|task| task.attempts).collect();
+    let attempts: Vec<u32> =
+        detail.tasks.iter().filter(|task| task.item_of.is_some()).map(|task| task.attempts).collect();
     assert_eq!(attempts, [1, 2, 1]);
     assert_eq!(read("loaded").lines().filter(|line| *line == "it's").count(), 2);
 

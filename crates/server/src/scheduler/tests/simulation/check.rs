@@ -189,7 +189,9 @@ impl Checker {
             for item in run.tasks.iter().filter(|task| task.item_of.is_some()) {
                 let of = item.item_of.and_then(|of| run.tasks.get(of as usize)).map(|of| of.status);
                 let fits = of != Some(TaskStatus::Succeeded) || !item.status.is_bad();
-                self.fault(fits, || format!("run {}: {} is {}, its task is {of:?}", change.run, item.name, item.status));
+                self.fault(fits, || {
+                    format!("run {}: {} is {}, its task is {of:?}", change.run, item.name, item.status)
+                });
             }
             let right = (change.to == RunStatus::Succeeded) == all;
             self.fault(right, || format!("run {} is {}, its tasks are {:?}", change.run, change.to, run.tasks));

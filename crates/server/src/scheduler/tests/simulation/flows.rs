@@ -58,7 +58,8 @@ fn text(number: i64, random: &mut Random) -> String {
                 Some(need) if random.chance(60) => format!("'{{{{ results.{need} }}}}'"),
                 _ => format!("{:?}", (0..random.between(0, 4)).collect::<Vec<_>>()),
             };
-            let limit = if random.chance(50) { format!(", max_parallel: {}", random.between(1, 2)) } else { String::new() };
+            let limit =
+                if random.chance(50) { format!(", max_parallel: {}", random.between(1, 2)) } else { String::new() };
             write!(text, ", for_each: {{items: {items}{limit}}}").unwrap();
         }
         text.push_str("}\n");
