@@ -101,3 +101,6 @@ fn is_named_at(cron: &Cron, zone: &TimeZone, instant: Timestamp) -> bool {
     let time = zone.to_datetime(instant);
     time.checked_add(1.nanosecond()).ok().and_then(|after| cron.previous_civil(after)) == Some(time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,6 +200,12 @@ impl Cron {
     }
 }
 
+/// Days of the week as cron writes them: which of the seven are named, from Sunday.
+pub(crate) fn weekdays(text: &str) -> Result<[bool; 7], CronError> {
+    let field = Field::parse(text.trim(), &WEEKDAY)?;
+    Ok([0, 1, 2, 3, 4, 5, 6].map(|day| field.has(day) || (day == 0 && field.has(7))))
+}
+
 impl Serialize for Cron {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)

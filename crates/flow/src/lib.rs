@@ -11,6 +11,7 @@
 
 pub mod backfill;
 mod canonical;
+mod calendar;
 mod check;
 mod clock;
 mod cron;
@@ -34,6 +35,7 @@ pub mod template;
 pub mod yaml;
 
 pub use canonical::canonical_lines;
+pub use calendar::Calendar;
 pub use cron::{Cron, CronError};
 pub use definition::{
     Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlResult, SqlText,
@@ -48,7 +50,7 @@ pub use lint::{lint, lint_sizes};
 pub use params::{Param, ParamError, ParamType, Params};
 pub use project::Project;
 pub use run_key::RunKey;
-pub use schedule::{Catchup, Fire, Grain, Rule, Schedule};
+pub use schedule::{Catchup, Fire, Grain, Overlap, Rule, Schedule};
 pub use schema::{json_schema, project_json_schema};
 pub use secret::{SecretSource, Secrets};
 pub use template::{Quote, ResultsRead, TemplateError, Variables, holds, render, results_read, secrets_read};

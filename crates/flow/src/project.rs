@@ -1,11 +1,13 @@
 //! The project file, `mulgil.yaml`: where things are, and what may run at once. An empty file is a project.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use crate::SecretSource;
+use crate::Calendar;
 
 /// A project as its `mulgil.yaml` says it, defaults filled in.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +34,8 @@ pub struct Project {
     pub pools: BTreeMap<String, u32>,
     /// Where each secret is, by name.
     pub secrets: BTreeMap<String, SecretSource>,
+    /// Calendars by name. Those that name a file are whole only after [`Project::read_calendars`].
+    pub calendars: BTreeMap<String, Arc<Calendar>>,
     /// Connections by name: URLs as written. Who wires resolves what they refer to; they never go into logs.
     #[serde(skip)]
     pub connections: BTreeMap<String, String>,
@@ -57,6 +61,7 @@ impl Default for Project {
             python: "python3".to_owned(),
             pools: BTreeMap::from([(Self::DEFAULT_POOL.to_owned(), Self::DEFAULT_POOL_SLOTS)]),
             secrets: BTreeMap::new(),
+            calendars: BTreeMap::new(),
             connections: BTreeMap::new(),
         }
     }

@@ -3,7 +3,7 @@
 use crate::findings::Findings;
 use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
 use crate::yaml::{Data, Node};
-use crate::{ParamType, SqlResult, TriggerRule};
+use crate::{Overlap, ParamType, SqlResult, TriggerRule};
 
 raw_map! {
     /// A flow: tasks that need each other, with parameters and maybe a schedule.
@@ -52,6 +52,11 @@ raw_map! {
         /// What happens to runs that were missed while no server ran: none, latest (the default), all, or how many of
         /// the latest.
         "catchup" catchup: RawCatchup,
+        /// A calendar of mulgil.yaml: the schedule rests on the days that it takes away.
+        "calendar" calendar: Text,
+        /// What happens to a run that is due while one that was scheduled before has not ended: queue (it waits), skip (it
+        /// is left out) or cancel (the older one is stopped). Without it, both run, as far as `concurrency` lets them.
+        "overlap" overlap: Located<Overlap>,
     }
 }
 
@@ -201,8 +206,24 @@ raw_map! {
         "pools" pools: Entries<Located<u32>>,
         /// Secrets by name: `env:NAME` (an environment variable) or `file:PATH`. Tasks use them as `secrets.NAME`.
         "secrets" secrets: Entries<Text>,
+        /// Calendars by name: the days on which schedules that name them rest.
+        "calendars" calendars: Entries<RawCalendar>,
         /// Connections by name: URLs.
         "connections" connections: Entries<Text>,
+    }
+}
+
+raw_map! {
+    /// A calendar: days on which schedules rest.
+    RawCalendar: "the calendar" {
+        /// The days of the week that count, as cron writes them, such as MON-FRI. Without it, all.
+        "weekdays" weekdays: Text,
+        /// Dates on which nothing fires, such as 2026-12-25.
+        "skip" skip: OneOrMany,
+        /// Dates that count although their day of the week does not: working Saturdays.
+        "also" also: OneOrMany,
+        /// A file with more dates on which nothing fires, relative to the project's folder: one a line, # begins a comment.
+        "file" file: Text,
     }
 }
 
@@ -324,6 +345,12 @@ impl FromNode for Located<TriggerRule> {
 impl FromNode for Located<SqlResult> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         word(node, "result", &[("row", SqlResult::Row), ("rows", SqlResult::Rows)], findings)
+    }
+}
+
+impl FromNode for Located<Overlap> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        word(node, "overlap", &Overlap::ALL.map(|overlap| (overlap.word(), overlap)), findings)
     }
 }
 

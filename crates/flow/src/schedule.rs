@@ -23,16 +23,25 @@
 //!
 //! Hence intervals tile time: each begins where the one before ended.
 //!
+//! A [`Calendar`] takes away the fires of its days of rest, with the same effect on intervals: the first run after a
+//! holiday is about the holiday too.
+//!
 //! `start` and `end` bound the intervals: the first begins at or after `start`, the last ends at or before `end`.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use crate::cron::Grain;
-use crate::{Cron, DataInterval, clock};
+use crate::{Calendar, Cron, DataInterval, clock};
+
+/// Days of rest in a row after which a schedule never fires again: more than any calendar of holidays has, and a leap day
+/// that has to be a working day comes sooner.
+const DAYS_PASSED_MAX: usize = 20_000;
 
 /// When a flow runs by itself.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -48,6 +57,12 @@ pub struct Schedule {
     pub end: Option<Timestamp>,
     /// What happens to fires that were missed while no server ran.
     pub catchup: Catchup,
+    /// The days on which it may fire; `None` is every day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<Arc<Calendar>>,
+    /// What happens when a run is due and one before it has not ended; `None` lets them run side by side.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<Overlap>,
 }
 
 /// The rule of a schedule's fires.
@@ -73,6 +88,33 @@ pub enum Catchup {
     AtMost(u32),
     /// All run.
     All,
+}
+
+/// What happens when a run is due and one that was scheduled before it has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// It waits until that one has ended.
+    Queue,
+    /// It is left out.
+    Skip,
+    /// That one is stopped.
+    Cancel,
+}
+
+impl Overlap {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Queue, Self::Skip, Self::Cancel];
+
+    /// The word for it in flow files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Skip => "skip",
+            Self::Cancel => "cancel",
+        }
+    }
 }
 
 /// A moment at which a run is due, and what it is about.
@@ -143,14 +185,48 @@ impl Schedule {
         kept.into()
     }
 
+    /// The first tick after `after` on a day that the calendar has.
     fn next_tick(&self, after: Timestamp) -> Option<Timestamp> {
+        let Some(calendar) = &self.calendar else { return self.next_of_rule(after) };
+        let mut from = after;
+        for _ in 0..DAYS_PASSED_MAX {
+            let tick = self.next_of_rule(from)?;
+            let date = self.timezone.to_datetime(tick).date();
+            if calendar.has(date) {
+                return Some(tick);
+            }
+            // On to the end of that day, lest a rule of every minute is asked a thousand times.
+            let tomorrow = date.tomorrow().ok()?.to_zoned(self.timezone.clone()).ok()?.timestamp();
+            from = tick.max(tomorrow.checked_sub(1.nanosecond()).ok()?);
+        }
+        None
+    }
+
+    /// The last tick before `before` on a day that the calendar has.
+    fn previous_tick(&self, before: Timestamp) -> Option<Timestamp> {
+        let Some(calendar) = &self.calendar else { return self.previous_of_rule(before) };
+        let mut to = before;
+        for _ in 0..DAYS_PASSED_MAX {
+            let tick = self.previous_of_rule(to)?;
+            let date = self.timezone.to_datetime(tick).date();
+            if calendar.has(date) {
+                return Some(tick);
+            }
+            // Where midnight comes twice, the evening before it does too.
+            let midnight = self.timezone.to_ambiguous_timestamp(date.at(0, 0, 0, 0)).later().ok()?;
+            to = tick.min(midnight);
+        }
+        None
+    }
+
+    fn next_of_rule(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.rule {
             Rule::Cron(cron) => clock::next_fire(cron, &self.timezone, after),
             Rule::Every(step) => self.multiple(*step, after, 1),
         }
     }
 
-    fn previous_tick(&self, before: Timestamp) -> Option<Timestamp> {
+    fn previous_of_rule(&self, before: Timestamp) -> Option<Timestamp> {
         match &self.rule {
             Rule::Cron(cron) => clock::previous_fire(cron, &self.timezone, before),
             Rule::Every(step) => self.multiple(*step, before.checked_sub(1.nanosecond()).ok()?, 0),

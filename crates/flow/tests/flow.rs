@@ -10,8 +10,10 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 fn project() -> Project {
-    Project::parse("mulgil.yaml", "timezone: Asia/Seoul\npools: {heavy: 1}\nconnections: {ops_chat: http://chat}\nsecrets: {api_token: env:API_TOKEN}")
-        .unwrap()
+    let text = "timezone: Asia/Seoul\npools: {heavy: 1}\nconnections: {ops_chat: http://chat}\n\
+                secrets: {api_token: env:API_TOKEN}\n\
+                calendars: {work: {weekdays: MON-FRI, skip: [2026-01-01]}}";
+    Project::parse("mulgil.yaml", text).unwrap()
 }
 
 fn texts(folder: &str) -> Vec<(String, String)> {

@@ -6,17 +6,14 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::schedule::schedule;
 use super::task::{Defaults, Tasks, retries};
-use super::value::{check_name, duration, instant, zone};
+use super::value::{check_name, duration, zone};
 use crate::findings::{Findings, Position};
-use crate::raw::{CatchupWord, RawCatchup, RawFlow, RawNotification, RawParam, RawSchedule};
+use crate::raw::{RawFlow, RawNotification, RawParam, RawSchedule};
 use crate::read::{Entries, FromNode, Text};
-use crate::schedule::Rule;
 use crate::template::{self, Names};
-use crate::{
-    Catchup, Cron, Diagnostic, Flow, FlowVersion, Notification, Param, ParamType, Project, Quote, Retries, Schedule,
-    json, yaml,
-};
+use crate::{Diagnostic, Flow, FlowVersion, Notification, Param, ParamType, Project, Quote, Retries, json, yaml};
 
 impl Flow {
     /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
@@ -63,7 +60,7 @@ impl Checker<'_> {
         let name = self.name(raw.flow, raw.at);
         let has_schedule = raw.schedule.is_some();
         let timezone = self.timezone(raw.schedule.as_ref());
-        let schedule = raw.schedule.and_then(|raw| self.schedule(raw, &timezone));
+        let schedule = raw.schedule.and_then(|raw| schedule(raw, &timezone, self.project, self.findings));
         let params = self.params(raw.params.unwrap_or_default(), has_schedule);
         let names = Names::new(has_schedule, &params, self.project);
         let on_failure = self.notifications(raw.on_failure.unwrap_or_default(), &names, &params);
@@ -119,52 +116,6 @@ impl Checker<'_> {
 
     fn pool(&mut self, text: Text) -> String {
         super::task::pool(text, self.project, self.findings)
-    }
-
-    fn schedule(&mut self, raw: RawSchedule, timezone: &TimeZone) -> Option<Schedule> {
-        let start = raw.start.as_ref().and_then(|text| instant(text, timezone, self.findings));
-        let end = raw.end.as_ref().and_then(|text| instant(text, timezone, self.findings));
-        if let (Some(start), Some(end), Some(text)) = (start, end, &raw.end)
-            && end <= start
-        {
-            self.findings.add(text.at, "the schedule ends before it starts", Some("put a later end".to_owned()));
-        }
-        let catchup = match raw.catchup {
-            None => Catchup::default(),
-            Some(RawCatchup::Word(CatchupWord::None) | RawCatchup::AtMost(0)) => Catchup::None,
-            Some(RawCatchup::Word(CatchupWord::Latest)) => Catchup::Latest,
-            Some(RawCatchup::Word(CatchupWord::All)) => Catchup::All,
-            Some(RawCatchup::AtMost(number)) => Catchup::AtMost(number),
-        };
-        let rule = self.rule(raw.cron, raw.every, raw.at)?;
-        Some(Schedule { rule, timezone: timezone.clone(), start, end, catchup })
-    }
-
-    fn rule(&mut self, cron: Option<Text>, every: Option<Text>, at: Position) -> Option<Rule> {
-        match (cron, every) {
-            (Some(text), None) => match Cron::parse(&text.value) {
-                Ok(cron) => Some(Rule::Cron(cron)),
-                Err(error) => {
-                    let remedy = "five fields, such as 0 6 * * * for 06:00 every day".to_owned();
-                    self.findings.add(text.at, format!("bad cron expression {:?}: {error}", text.value), Some(remedy));
-                    None
-                }
-            },
-            (None, Some(text)) => duration(&text, "every", self.findings).map(Rule::Every),
-            (Some(_), Some(every)) => {
-                self.findings.add(
-                    every.at,
-                    "the schedule has both cron and every",
-                    Some("keep one of them".to_owned()),
-                );
-                None
-            }
-            (None, None) => {
-                let remedy = "add cron: \"0 6 * * *\" or every: 15m".to_owned();
-                self.findings.add(at, "the schedule says nothing about when", Some(remedy));
-                None
-            }
-        }
     }
 
     fn params(&mut self, raw: Entries<RawParam>, has_schedule: bool) -> BTreeMap<String, Param> {

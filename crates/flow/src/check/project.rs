@@ -1,5 +1,8 @@
 //! The rules of the project file.
 
+use std::sync::Arc;
+
+use super::calendar::calendar;
 use super::value::{check_name, zone};
 use crate::findings::Findings;
 use crate::raw::RawProject;
@@ -50,6 +53,10 @@ fn checked(raw: RawProject, findings: &mut Findings) -> Project {
                 findings.add(text.at, format!("secret {} does not say where it is", name.text), Some(remedy));
             }
         }
+    }
+    for (name, raw) in raw.calendars.unwrap_or_default().0 {
+        let calendar = calendar(&name, raw, findings);
+        project.calendars.insert(name.text, Arc::new(calendar));
     }
     for (name, url) in raw.connections.unwrap_or_default().0 {
         project.connections.insert(name.text, url.value);

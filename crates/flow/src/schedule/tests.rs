@@ -42,7 +42,15 @@ fn zone(name: &str) -> TimeZone {
 
 fn schedule(cron: &str, zone_name: &str) -> Schedule {
     let rule = Rule::Cron(Cron::parse(cron).unwrap());
-    Schedule { rule, timezone: zone(zone_name), start: None, end: None, catchup: Catchup::All }
+    Schedule {
+        rule,
+        timezone: zone(zone_name),
+        start: None,
+        end: None,
+        catchup: Catchup::All,
+        calendar: None,
+        overlap: None,
+    }
 }
 
 fn instant(text: &str) -> Timestamp {
@@ -172,7 +180,15 @@ fn every_counts_real_time_from_its_start() {
     let start = instant("2013-03-10T00:00-05:00");
     let rule = Rule::Every(SignedDuration::from_mins(90));
     let timezone = zone("America/New_York");
-    let schedule = Schedule { rule, timezone, start: Some(start), end: None, catchup: Catchup::Latest };
+    let schedule = Schedule {
+        rule,
+        timezone,
+        start: Some(start),
+        end: None,
+        catchup: Catchup::Latest,
+        calendar: None,
+        overlap: None,
+    };
     let fires: Vec<Fire> = schedule.fires(Timestamp::MIN).take(3).collect();
     assert_eq!(fires[0].interval.start, start);
     assert_eq!(fires[2].at, start + SignedDuration::from_mins(270));
@@ -191,4 +207,51 @@ fn catch_up_keeps_what_it_says() {
     assert_eq!(kept(Catchup::Latest), [5]);
     assert_eq!(kept(Catchup::AtMost(2)), [4, 5]);
     assert_eq!(kept(Catchup::All), [2, 3, 4, 5]);
+}
+
+#[test]
+fn a_calendar_takes_days_away_and_no_time_is_lost() {
+    let text = "calendars:\n  work: {weekdays: MON-FRI, skip: 2026-01-01, also: [2026-01-03], file: days.txt}";
+    let mut project = crate::Project::parse("mulgil.yaml", text).unwrap();
+    let found = project.read_calendars("mulgil.yaml", |path| {
+        assert_eq!(path, "days.txt");
+        Ok("# of the company\n2026-01-06   # its birthday\n\n".to_owned())
+    });
+    assert_eq!(found, []);
+    let mut schedule = schedule("0 6 * * *", "Asia/Seoul");
+    schedule.calendar = Some(project.calendars["work"].clone());
+    let fires: Vec<Fire> = schedule.fires(instant("2025-12-31T00:00+09:00")).take(5).collect();
+    let shown = fires.iter().map(|fire| {
+        let local = |at: Timestamp| schedule.timezone.to_datetime(at).date().to_string();
+        format!("{}: {} to {}", local(fire.at), local(fire.interval.start), local(fire.interval.end))
+    });
+    // Thursday the 1st and Tuesday the 6th are holidays, Saturday the 3rd is worked.
+    let expected = [
+        "2025-12-31: 2025-12-30 to 2025-12-31",
+        "2026-01-02: 2025-12-31 to 2026-01-02",
+        "2026-01-03: 2026-01-02 to 2026-01-03",
+        "2026-01-05: 2026-01-03 to 2026-01-05",
+        "2026-01-07: 2026-01-05 to 2026-01-07",
+    ];
+    assert_eq!(shown.collect::<Vec<_>>(), expected);
+    schedule.rule = Rule::Every(SignedDuration::from_mins(1));
+    let after = schedule.next_after(instant("2026-01-05T23:59:30+09:00")).unwrap();
+    assert_eq!(after.at, instant("2026-01-07T00:00+09:00"));
+    assert_eq!(after.interval.start, instant("2026-01-05T23:59+09:00"));
+}
+
+#[test]
+fn calendars_that_are_wrong_are_told_with_their_place() {
+    let project = "calendars:\n  empty: {}\n  odd: {weekdays: MON-FUN, skip: [2026-02-30]}\n";
+    let found = crate::Project::parse("mulgil.yaml", project).unwrap_err();
+    let mut lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let text = "calendars:\n  gone: {file: gone.txt}\n  bad: {file: bad.txt}\n  good: {weekdays: 1-5}";
+    let mut project = crate::Project::parse("mulgil.yaml", text).unwrap();
+    let found = project.read_calendars("mulgil.yaml", |path| match path {
+        "bad.txt" => Ok("2026-01-01\n1 May".to_owned()),
+        _ => Err("no such file".to_owned()),
+    });
+    lines.extend(found.iter().map(ToString::to_string));
+    assert_eq!(project.calendars.keys().collect::<Vec<_>>(), ["good"], "a flow must not run on a holiday by mistake");
+    insta::assert_snapshot!(lines.join("\n"));
 }
