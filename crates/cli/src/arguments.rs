@@ -170,12 +170,28 @@ pub(crate) enum FlowCommand {
     /// All flows, with schedule, next run and the state of the last runs
     List,
     /// One flow: tasks, parameters, and its next runs
+    #[command(
+        after_help = "Examples:\n  mulgil flow show daily_delays --next 20\n  mulgil flow show daily_delays --from 2027-03-12 --next 4"
+    )]
     Show {
         /// The flow
         flow: String,
         /// How many of the next data intervals to show
         #[arg(long, default_value_t = 5)]
         next: usize,
+        /// From which date on (default: now)
+        #[arg(long)]
+        from: Option<jiff::civil::Date>,
+    },
+    /// Stop a flow's schedule from firing; runs under way go on, and runs by hand are possible
+    Pause {
+        /// The flow
+        flow: String,
+    },
+    /// Let a paused schedule fire again; what it missed is treated as `catchup` says
+    Resume {
+        /// The flow
+        flow: String,
     },
     /// Run a flow once, for one date or now
     #[command(after_help = "Example:\n  mulgil flow run daily_delays --date 2013-07-04")]

@@ -6,6 +6,7 @@ mod follow;
 mod lint;
 mod list;
 mod mark;
+mod pause;
 mod rerun;
 mod run;
 mod show;
@@ -40,7 +41,9 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
     // The client blocks; it must not do so on the runtime's own threads, which may be running the server it speaks to.
     let exit = tokio::task::spawn_blocking(move || match command {
         FlowCommand::List => list::execute(&client, format),
-        FlowCommand::Show { flow, next } => show::execute(&client, format, &flow, next),
+        FlowCommand::Show { flow, next, from } => show::execute(&client, format, &flow, next, from),
+        FlowCommand::Pause { flow } => pause::execute(&client, &flow, true),
+        FlowCommand::Resume { flow } => pause::execute(&client, &flow, false),
         FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use serde::Serialize;
 
-use crate::SecretSource;
-use crate::Calendar;
+use crate::{Calendar, SecretSource};
 
 /// A project as its `mulgil.yaml` says it, defaults filled in.
 #[derive(Clone, Debug, Serialize)]

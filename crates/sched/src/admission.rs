@@ -98,6 +98,7 @@ pub struct Admission {
     groups: BTreeMap<GroupKey, Group>,
     group_of: HashMap<RunId, (GroupKey, Timestamp)>,
     flow_limits: HashMap<Arc<str>, usize>,
+    own_limits: HashMap<Arc<str>, usize>,
     backfill_limits: HashMap<BackfillId, usize>,
 }
 
@@ -119,6 +120,14 @@ impl Admission {
         match limit {
             Some(limit) => self.flow_limits.insert(flow.into(), limit),
             None => self.flow_limits.remove(flow),
+        };
+    }
+
+    /// Sets how many of a flow's own runs, those of no backfill, may be active at once; `None` for no limit.
+    pub fn set_own_limit(&mut self, flow: &str, limit: Option<usize>) {
+        match limit {
+            Some(limit) => self.own_limits.insert(flow.into(), limit),
+            None => self.own_limits.remove(flow),
         };
     }
 
@@ -168,7 +177,11 @@ impl Admission {
         // Within a flow `None`, its own runs, sorts before every backfill.
         for ((flow, backfill), group) in &mut self.groups {
             let flow_limit = self.flow_limits.get(flow).copied().unwrap_or(usize::MAX);
-            let limit = backfill.and_then(|id| self.backfill_limits.get(&id).copied()).unwrap_or(usize::MAX);
+            let limit = match backfill {
+                Some(id) => self.backfill_limits.get(id),
+                None => self.own_limits.get(flow),
+            };
+            let limit = limit.copied().unwrap_or(usize::MAX);
             let active = active_of_flow.entry(flow.clone()).or_default();
             while *active < flow_limit && group.active.len() < limit {
                 let Some((_, run)) = group.queued.pop_first() else { break };

@@ -4,7 +4,7 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::node::Node;
-use crate::{attempts, backfills, events, flows, grid, metrics, project, runs, sql, topics, views, why};
+use crate::{attempts, backfills, coming, events, flows, grid, metrics, project, runs, sql, topics, views, why};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/api/v1";
@@ -22,6 +22,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
     let resources = OpenApiRouter::default()
         .merge(project::routes())
         .merge(flows::routes())
+        .merge(coming::routes())
         .merge(grid::routes())
         .merge(crate::versions::routes())
         .merge(runs::routes())

@@ -1,6 +1,7 @@
 //! The client that the command line uses: the API's routes as methods, its types as arguments and answers. It blocks,
 //! since a command does one thing after the other.
 
+mod planning;
 mod stream;
 mod waits;
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mulgil_flow::schedule::Rule;
-use mulgil_flow::{DataInterval, Flow, ParamType, PythonEntry, Schedule, SqlText, Task, TaskKind};
+use mulgil_flow::{Catchup, DataInterval, Flow, ParamType, PythonEntry, Schedule, SqlText, Task, TaskKind};
 use mulgil_history::read::{self as history, RunQuery};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -78,12 +78,43 @@ pub struct FlowDetail {
     pub edges: Vec<Edge>,
     /// The parameters that a run may be given.
     pub params: Vec<Param>,
+    /// What the schedule does beside firing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<ScheduleRules>,
     /// The definition's file, relative to the project's folder.
     pub file: String,
     /// The definition's text.
     pub text: String,
     /// The next data intervals of the schedule and when each will run, at most 20.
     pub next: Vec<NextRun>,
+}
+
+/// What a schedule does beside firing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ScheduleRules {
+    /// The calendar on whose days of rest it does not fire.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<String>,
+    /// What happens to fires that were missed: `none`, `latest`, `all`, or how many of the latest.
+    pub catchup: String,
+    /// What happens when a run is due and one before it has not ended: `queue`, `skip` or `cancel`. Absent: both run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overlap: Option<String>,
+}
+
+impl ScheduleRules {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            calendar: schedule.calendar.as_ref().map(|calendar| calendar.name.clone()),
+            catchup: match schedule.catchup {
+                Catchup::None => "none".to_owned(),
+                Catchup::Latest => "latest".to_owned(),
+                Catchup::AtMost(number) => number.to_string(),
+                Catchup::All => "all".to_owned(),
+            },
+            overlap: schedule.overlap.map(|overlap| overlap.word().to_owned()),
+        }
+    }
 }
 
 /// A node of a flow.
@@ -329,6 +360,7 @@ impl FlowDetail {
             tasks: tasks.iter().map(TaskDefinition::of).collect(),
             edges: tasks.iter().flat_map(|task| task.needs.iter().map(move |need| edge(task, need))).collect(),
             params: params.map(|(name, param)| Param::of(name, param)).collect(),
+            rules: schedule.map(ScheduleRules::of),
             file: file.clone(),
             text: text.clone(),
             next: next.map(|fire| NextRun { interval: fire.interval.into(), fires_at: fire.at }).collect(),

@@ -72,10 +72,16 @@ impl Folder {
         }
         let text = read_text(&project_file)?;
         let mut problems = Vec::new();
-        let project = Project::parse(PROJECT_FILE, &text).unwrap_or_else(|found| {
+        let mut project = Project::parse(PROJECT_FILE, &text).unwrap_or_else(|found| {
             problems.extend(found.into_iter().map(|one| from_diagnostic(ProblemKind::Project, None, one, &text)));
             Project::default()
         });
+        let dates = |path: &str| std::fs::read_to_string(dir.join(path)).map_err(|error| error.to_string());
+        let found = project.read_calendars(PROJECT_FILE, dates);
+        problems.extend(found.into_iter().map(|one| {
+            let text = if one.file == PROJECT_FILE { text.as_str() } else { "" };
+            from_diagnostic(ProblemKind::Project, None, one, text)
+        }));
         let mut folder = Self {
             dir: dir.to_owned(),
             project: Arc::new(project),

@@ -8,6 +8,7 @@ mod assets;
 pub mod attempts;
 pub mod backfills;
 pub mod client;
+pub mod coming;
 pub mod error;
 pub mod events;
 mod extract;

@@ -19,8 +19,8 @@ use crate::scheduler::SchedulerHandle;
 
 /// An editor writes a file in several steps; reading waits until nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
-/// The folders whose files are read.
-const FOLDERS: [&str; 3] = ["flows", "sources", "views"];
+/// The folders whose files are read; those of calendars may lie anywhere, and are watched only in theirs and at the top.
+const FOLDERS: [&str; 4] = ["flows", "sources", "views", "calendars"];
 /// Asks that may wait; whoever asks beyond that waits for room.
 const ASKS_MAX: usize = 16;
 
@@ -207,5 +207,5 @@ fn watch(watcher: &mut RecommendedWatcher, dir: &Path) {
 fn is_definition(path: &Path) -> bool {
     let is_folder = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| FOLDERS.contains(&name));
     let ending = path.extension().and_then(|ending| ending.to_str());
-    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "py" | "sql"))
+    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "py" | "sql" | "txt"))
 }

@@ -1,7 +1,10 @@
 //! `mulgil flow show`
 
 use anyhow::Result;
+use jiff::civil::Date;
 use mulgil_server::client::Client;
+use mulgil_server::coming::ComingQuery;
+use mulgil_server::flows::ScheduleRules;
 use serde_json::json;
 
 use crate::arguments::Format;
@@ -9,9 +12,9 @@ use crate::exit::Exit;
 use crate::output::{Listing, print_json, remark};
 
 /// One flow: its tasks, and its next data intervals.
-pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize) -> Result<Exit> {
+pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize, from: Option<Date>) -> Result<Exit> {
     let mut detail = client.flow(flow)?;
-    detail.next.truncate(next);
+    detail.next = client.next_runs(flow, &ComingQuery { count: Some(next), from })?;
     if format == Format::Json {
         print_json(&detail)?;
         return Ok(Exit::Done);
@@ -25,6 +28,9 @@ pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize) 
         detail.summary.timezone,
         detail.file
     ));
+    if let Some(rules) = &detail.rules {
+        remark(&rules_text(rules));
+    }
     let mut tasks = Listing::new(["task", "kind", "needs", "does", "idempotent"]);
     for task in &detail.tasks {
         tasks.push(vec![
@@ -44,4 +50,11 @@ pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize) 
         intervals.print(format)?;
     }
     Ok(Exit::Done)
+}
+
+fn rules_text(rules: &ScheduleRules) -> String {
+    let mut texts = vec![format!("catchup: {}", rules.catchup)];
+    texts.extend(rules.calendar.as_ref().map(|calendar| format!("calendar: {calendar}")));
+    texts.extend(rules.overlap.as_ref().map(|overlap| format!("overlap: {overlap}")));
+    texts.join(" · ")
 }

@@ -179,6 +179,7 @@ impl Scheduler {
             flow: version.flow,
             name: row.name.clone(),
             interval,
+            trigger: row.trigger,
             backfill: row.backfill,
             lane: lane_of(row.backfill.is_some()),
             newest_first: false,

@@ -62,6 +62,7 @@ impl Scheduler {
             flow: flow.clone(),
             name: key.run_id().to_owned(),
             interval: order.interval,
+            trigger: order.trigger,
             backfill: order.backfill,
             lane: lane_of(order.backfill.is_some()),
             newest_first: order

@@ -5,14 +5,18 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use mulgil_flow::{Fire, RunKey, Schedule};
+use mulgil_flow::{Fire, Overlap, RunKey, Schedule};
 use mulgil_history::write::Trigger;
+use mulgil_sched::id::{RunId, TaskIndex};
+use mulgil_sched::status::RunStatus;
+use mulgil_sched::step::Event;
 
 use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
 use super::request::FlowSource;
-use super::state::{RunOrder, Scheduler, Timer};
+use super::runs::Detail;
+use super::state::{OpenRun, RunOrder, Scheduler, Timer};
 
 /// A fire that is so little late was not missed: the timer itself was slow.
 const IN_TIME: SignedDuration = SignedDuration::from_secs(60);
@@ -39,11 +43,14 @@ impl Scheduler {
     pub(super) fn set_flows(&mut self, flows: Vec<FlowSource>) {
         for name in self.flows.keys() {
             self.admission.set_flow_limit(name, None);
+            self.admission.set_own_limit(name, None);
         }
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Schedule(_)));
         self.flows = flows.into_iter().map(|source| (source.flow.name.clone(), source)).collect();
         for (name, source) in &self.flows {
             self.admission.set_flow_limit(name, source.flow.concurrency.map(|limit| limit as usize));
+            let overlap = source.flow.schedule.as_ref().and_then(|schedule| schedule.overlap);
+            self.admission.set_own_limit(name, overlap.map(|_| 1));
         }
         let wanted: HashSet<String> = self.flows.values().map(|source| source.flow.version.to_string()).collect();
         let open: HashSet<String> = self.runs.values().map(|run| run.flow.version.to_string()).collect();
@@ -134,7 +141,42 @@ impl Scheduler {
                 backfill: None,
                 retries: true,
             };
-            self.create_run(source, order, now)?;
+            let earlier = self.open_scheduled(&source.flow.name);
+            let run = self.create_run(source, order, now)?;
+            let overlap = source.flow.schedule.as_ref().and_then(|schedule| schedule.overlap);
+            self.overlap(overlap, run, &earlier, now)?;
+        }
+        Ok(())
+    }
+
+    /// The runs that the flow's schedule made and that have not ended.
+    fn open_scheduled(&self, flow: &str) -> Vec<RunId> {
+        let mine = |run: &&OpenRun| run.flow.name == flow && run.trigger == Trigger::Schedule && run.backfill.is_none();
+        let mut open: Vec<RunId> = self.runs.values().filter(mine).map(|run| run.state.id).collect();
+        open.sort_unstable();
+        open
+    }
+
+    /// Keeps a new run and those before it from overlapping, as the schedule says. A run that is left out is there all the
+    /// same, cancelled: its slot is taken, so nothing makes it up later, and everybody can see why.
+    fn overlap(
+        &mut self,
+        rule: Option<Overlap>,
+        run: RunId,
+        earlier: &[RunId],
+        now: Now,
+    ) -> Result<(), SchedulerError> {
+        let (stopped, why) = match rule {
+            Some(Overlap::Skip) if !earlier.is_empty() => (vec![run], "left out: the run before it had not ended"),
+            Some(Overlap::Cancel) => (earlier.to_vec(), "stopped: the next run was due"),
+            Some(Overlap::Skip | Overlap::Queue) | None => return Ok(()),
+        };
+        for run in stopped {
+            let open = self.runs.get(&run).map(|run| &run.state);
+            if open.is_some_and(|run| run.status != RunStatus::Cancelling) {
+                let note = Some((TaskIndex::default(), why.to_owned()));
+                self.apply(run, Event::Cancel, Detail { note, ..Detail::default() }, now)?;
+            }
         }
         Ok(())
     }

@@ -68,6 +68,7 @@ pub(super) struct OpenRun {
     pub(super) flow: Arc<Flow>,
     pub(super) name: String,
     pub(super) interval: Option<DataInterval>,
+    pub(super) trigger: Trigger,
     pub(super) backfill: Option<BackfillId>,
     pub(super) lane: Lane,
     /// Whether later intervals go first, in its backfill.

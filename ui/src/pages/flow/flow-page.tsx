@@ -20,6 +20,7 @@ import { BulkDialog } from "./bulk-dialog";
 import { DefinitionGraph } from "./definition-graph";
 import { GridPanel } from "./grid-panel";
 import { NextRuns } from "./next-runs";
+import { rulesText } from "./rules";
 import { RunNowDialog } from "./run-now-dialog";
 import { VersionsPanel } from "./versions-panel";
 
@@ -47,6 +48,7 @@ function Flow({ flow }: { flow: FlowDetail }) {
             {flow.description ? <p>{flow.description}</p> : null}
             <p className="lead-facts">
               <Schedule cron={flow.schedule ?? null} zone={flow.timezone} />
+              {flow.rules ? <span className="muted">{rulesText(flow.rules)}</span> : null}
               {flow.next_fire ? <span>{t("flows.next")}: {format.date(flow.next_fire)} <span className="muted">{format.fromNow(flow.next_fire, now)}</span></span> : null}
             </p>
           </>

@@ -8,7 +8,7 @@ use mulgil_history::History;
 use mulgil_history::read::RunQuery;
 use mulgil_history::write::Trigger;
 
-use super::fixture::{House, PATIENCE, wait_for};
+use super::fixture::{House, PATIENCE, task_running, wait_for};
 use crate::scheduler::{Change, Clock};
 
 /// A clock that tests move.
@@ -94,4 +94,49 @@ async fn a_run_is_made_when_it_is_due_and_not_while_the_flow_is_paused() {
     house.handle.set_paused("f", false).await.unwrap();
     assert_eq!(scheduled_days(&house).await, ["2013-01-03"], "with catchup none, what a pause hid stays undone");
     house.close(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_due_while_one_before_it_runs_waits_is_left_out_or_takes_its_place() {
+    use mulgil_sched::status::RunStatus::{Cancelled, Queued, Running, Succeeded};
+    let (first, second) = ("2013-01-03", "2013-01-04");
+    for (overlap, at_once, after) in [
+        ("queue", [Running, Queued], [Succeeded, Succeeded]),
+        ("skip", [Running, Cancelled], [Succeeded, Cancelled]),
+        ("cancel", [Cancelled, Succeeded], [Cancelled, Succeeded]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = TestClock::at("2013-01-04T05:59:59.9Z");
+        let go = folder.path().join("go");
+        let flow = format!(
+            "flow: f\nschedule: {{cron: '0 6 * * *', timezone: UTC, start: 2013-01-01, catchup: none, overlap: {overlap}}}\n\
+             tasks: {{t: {{shell: \"while [ {{{{ ds }}}} = {first} ] && [ ! -e {} ]; do sleep 0.05; done\"}}}}",
+            go.display()
+        );
+        let house = House::open_at(folder.path(), &[&flow], clock.clone(), LIFE).await;
+        let mut changes = house.handle.subscribe();
+        clock.set("2013-01-04T06:00:00Z");
+        wait_for(&mut changes, task_running("t")).await;
+        clock.set("2013-01-05T06:00:00Z");
+        house.handle.pools().await.unwrap();
+        if overlap == "cancel" {
+            wait_for(&mut changes, |change| matches!(change, Change::Run { status: Succeeded, .. })).await;
+        }
+        assert_eq!(scheduled_days(&house).await, [first, second], "overlap: {overlap}");
+        assert_eq!(statuses_of_runs(&house).await, at_once, "overlap: {overlap}");
+        std::fs::write(&go, "").unwrap();
+        let wanted = after.iter().filter(|status| **status == Succeeded).count();
+        while statuses_of_runs(&house).await.iter().filter(|status| **status == Succeeded).count() < wanted {
+            wait_for(&mut changes, |change| matches!(change, Change::Run { status: Succeeded, .. })).await;
+        }
+        assert_eq!(statuses_of_runs(&house).await, after, "overlap: {overlap}");
+        house.close(PATIENCE).await;
+    }
+}
+
+async fn statuses_of_runs(house: &House) -> Vec<mulgil_sched::status::RunStatus> {
+    let query = RunQuery { flow: Some("f".to_owned()), limit: 100, ..RunQuery::default() };
+    let mut runs = house.history.runs(&query).await.unwrap();
+    runs.sort_by_key(|run| run.interval_start);
+    runs.iter().map(|run| run.status).collect()
 }

@@ -29,8 +29,9 @@ pub(super) fn texts(random: &mut Random) -> Vec<String> {
 fn text(number: i64, random: &mut Random) -> String {
     let mut text = format!("flow: f{number}\ndescription: MARK\nparams: {{n: 0}}\n");
     if random.chance(60) {
-        writeln!(text, "schedule: {{every: 30m, start: '{BEGINNING}', end: '2026-01-01T03:00:00Z', catchup: all}}")
-            .unwrap();
+        let overlap = ["", ", overlap: queue", ", overlap: skip", ", overlap: cancel"][random.below(4) as usize];
+        let span = format!("start: '{BEGINNING}', end: '2026-01-01T03:00:00Z'");
+        writeln!(text, "schedule: {{every: 30m, {span}, catchup: all{overlap}}}").unwrap();
     }
     if random.chance(40) {
         writeln!(text, "concurrency: {}", random.between(1, 2)).unwrap();
