@@ -183,14 +183,14 @@ pub(crate) enum FlowCommand {
         #[arg(long)]
         from: Option<jiff::civil::Date>,
     },
-    /// Stop a flow's schedule from firing; runs under way go on, and runs by hand are possible
+    /// Stop a flow's schedule from firing, or a backfill from beginning further runs; runs under way go on
     Pause {
-        /// The flow
+        /// The flow or backfill (`backfill/7`)
         flow: String,
     },
-    /// Let a paused schedule fire again; what it missed is treated as `catchup` says
+    /// Let a paused schedule fire again, where what it missed is treated as `catchup` says, or a paused backfill go on
     Resume {
-        /// The flow
+        /// The flow or backfill (`backfill/7`)
         flow: String,
     },
     /// Run a flow once, for one date or now
@@ -210,7 +210,7 @@ pub(crate) enum FlowCommand {
     },
     /// Run a flow for every interval of a range; what is done already is left alone
     #[command(
-        after_help = "Examples:\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --only failed\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --dry-run"
+        after_help = "Examples:\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --only failed\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --dry-run\n  mulgil flow backfill daily_delays --from 2013-01-01 --to 2013-12-31 --trial 3\n  mulgil flow resume backfill/7\n  mulgil flow rerun backfill/7"
     )]
     Backfill(BackfillArguments),
     /// Run again what failed in a run, and what depends on it, with the same parameters
@@ -290,9 +290,21 @@ pub(crate) struct BackfillArguments {
     /// Which intervals to run
     #[arg(long, value_enum, default_value_t = Which::Missing)]
     pub(crate) only: Which,
-    /// How many runs at a time
+    /// How many runs at a time; errors halve it, success brings it back
     #[arg(long, default_value_t = 8)]
     pub(crate) concurrency: u32,
+    /// Latest intervals first
+    #[arg(long)]
+    pub(crate) newest_first: bool,
+    /// Pause after so many runs, to be looked at; `mulgil flow resume backfill/7` lets it go on
+    #[arg(long, value_name = "N")]
+    pub(crate) trial: Option<u32>,
+    /// A parameter, as name=value; may be given more than once
+    #[arg(long = "param", value_parser = name_and_value)]
+    pub(crate) params: Vec<(String, String)>,
+    /// Let failed tasks be tried again by themselves, as their flow says
+    #[arg(long)]
+    pub(crate) retries: bool,
     /// Only show the plan
     #[arg(long)]
     pub(crate) dry_run: bool,

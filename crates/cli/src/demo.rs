@@ -65,6 +65,7 @@ async fn backfill_january(url: &str) -> Result<()> {
         which: Default::default(),
         order: Default::default(),
         params: Default::default(),
+        trial: None,
         retries: false,
         dry_run: false,
         confirm: false,

@@ -42,8 +42,8 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
     let exit = tokio::task::spawn_blocking(move || match command {
         FlowCommand::List => list::execute(&client, format),
         FlowCommand::Show { flow, next, from } => show::execute(&client, format, &flow, next, from),
-        FlowCommand::Pause { flow } => pause::execute(&client, &flow, true),
-        FlowCommand::Resume { flow } => pause::execute(&client, &flow, false),
+        FlowCommand::Pause { flow } => pause::execute(&client, format, &flow, true),
+        FlowCommand::Resume { flow } => pause::execute(&client, format, &flow, false),
         FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),

@@ -82,6 +82,9 @@ fn event_of(write: &Write) -> Option<Event> {
         // Each has a row of its own that says more.
         Write::Notice(_) | Write::NoticeStatus(_) => return None,
         Write::Alert(alert) => Event::run(alert.at, alert.run, format!("{}: {}", alert.kind, alert.text)),
+        Write::BackfillPace { backfill, pace, at } => {
+            Event { kind: "backfill", ..Event::new(*at, format!("backfill {backfill}: {pace} at once")) }
+        }
         Write::Paused { flow, paused, at } => {
             let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });
             Event { kind: "flow", ..Event::new(*at, payload) }

@@ -295,6 +295,12 @@ pub struct BackfillRow {
     pub status: BackfillStatus,
     /// How many runs it has to do.
     pub planned: u32,
+    /// After how many runs it pauses by itself; none any more once it has been resumed.
+    pub trial: Option<u32>,
+    /// How many of its runs may be active at once now; `None`: as many as ever.
+    pub pace: Option<u32>,
+    /// How long its runs that have ended have taken, on average, in microseconds.
+    pub mean_run_us: Option<i64>,
     /// Those runs, counted by status.
     pub runs: RunCounts,
     /// When it was made.

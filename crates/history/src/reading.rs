@@ -33,7 +33,8 @@ macro_rules! counted {
 macro_rules! backfills_where {
     ($condition:literal, $limit:literal) => {
         counted!(
-            "SELECT b.*, ",
+            "SELECT b.*, CAST(avg(r.ended_at_us - r.started_at_us) FILTER (WHERE r.status IN ('succeeded', 'failed')) \
+             AS bigint) AS mean_run_us, ",
             concat!(
                 " FROM backfills b LEFT JOIN runs r ON r.backfill = b.id WHERE ",
                 $condition,
@@ -52,8 +53,10 @@ const LAST: &str = "SELECT coalesce((SELECT max(id) FROM runs), 0) AS run, coale
                     backfill, coalesce((SELECT max(epoch) FROM attempts), 0) AS epoch";
 
 pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
-    let open_backfills =
-        Question { sql: backfills_where!("b.status = 'running'", "$1"), values: vec![Value::from(i64::MAX)] };
+    let open_backfills = Question {
+        sql: backfills_where!("b.status IN ('running', 'paused')", "$1"),
+        values: vec![Value::from(i64::MAX)],
+    };
     let questions = [
         Question::plain(OPEN_TASKS),
         Question::plain(OPEN_RUNS),

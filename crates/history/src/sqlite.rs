@@ -27,6 +27,7 @@ use crate::reading;
 use crate::write::{FlowVersion, Write};
 
 mod answering;
+mod backfilling;
 mod telling;
 mod writing;
 
@@ -178,6 +179,7 @@ fn migrations() -> Vec<Migration> {
         (2, "results", include_str!("../migrations/sqlite/0002_results.sql")),
         (3, "outbox", include_str!("../migrations/sqlite/0003_outbox.sql")),
         (4, "items", include_str!("../migrations/sqlite/0004_items.sql")),
+        (5, "backfill pace", include_str!("../migrations/sqlite/0005_backfill_pace.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -65,6 +65,15 @@ pub enum Write {
     NoticeStatus(NoticeChange),
     /// Something noticed of a run, unless it is there already.
     Alert(NewAlert),
+    /// A backfill goes faster or slower: errors halve what it does at once.
+    BackfillPace {
+        /// Which.
+        backfill: BackfillId,
+        /// How many of its runs may be active at once now.
+        pace: u32,
+        /// When.
+        at: Timestamp,
+    },
     /// A flow's schedule was paused or resumed.
     Paused {
         /// Which flow.
@@ -262,6 +271,8 @@ pub struct NewBackfill {
     pub newest_first: bool,
     /// How many runs it has to do.
     pub planned: u32,
+    /// After how many runs it pauses by itself, to be looked at.
+    pub trial: Option<u32>,
     /// When.
     pub at: Timestamp,
 }
@@ -272,6 +283,8 @@ pub struct NewBackfill {
 pub enum BackfillStatus {
     /// Some of its runs have not ended.
     Running,
+    /// No further run begins until somebody resumes it.
+    Paused,
     /// All its runs have succeeded.
     Succeeded,
     /// All its runs have ended, some badly.
@@ -285,6 +298,7 @@ impl BackfillStatus {
     pub fn word(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Paused => "paused",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -293,7 +307,13 @@ impl BackfillStatus {
 
     /// Reads [`Self::word`] back.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled].into_iter().find(|status| status.word() == word)
+        let all = [Self::Running, Self::Paused, Self::Succeeded, Self::Failed, Self::Cancelled];
+        all.into_iter().find(|status| status.word() == word)
+    }
+
+    /// Whether it has ended.
+    pub fn is_terminal(self) -> bool {
+        !matches!(self, Self::Running | Self::Paused)
     }
 }
 

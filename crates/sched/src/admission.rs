@@ -74,6 +74,18 @@ struct Group {
     active: BTreeSet<RunId>,
 }
 
+impl Group {
+    /// Takes the run out whose turn it is: the first, or the first of those that may begin anyway.
+    fn next(&mut self, any: bool, exempt: &BTreeSet<RunId>) -> Option<RunId> {
+        if any {
+            return self.queued.pop_first().map(|(_, run)| run);
+        }
+        let turn = self.queued.iter().find(|(_, run)| exempt.contains(run)).copied()?;
+        self.queued.remove(&turn);
+        Some(turn.1)
+    }
+}
+
 type GroupKey = (Arc<str>, Option<BackfillId>);
 
 /// A pool's load, for people.
@@ -100,6 +112,8 @@ pub struct Admission {
     flow_limits: HashMap<Arc<str>, usize>,
     own_limits: HashMap<Arc<str>, usize>,
     backfill_limits: HashMap<BackfillId, usize>,
+    allowances: HashMap<BackfillId, usize>,
+    exempt: BTreeSet<RunId>,
 }
 
 impl Admission {
@@ -139,6 +153,20 @@ impl Admission {
     /// Forgets a backfill that has ended.
     pub fn forget_backfill(&mut self, backfill: BackfillId) {
         self.backfill_limits.remove(&backfill);
+        self.allowances.remove(&backfill);
+    }
+
+    /// Sets how many runs of a backfill may still begin: none while it is paused, so many during a trial; `None`: all.
+    pub fn set_allowance(&mut self, backfill: BackfillId, allowance: Option<usize>) {
+        match allowance {
+            Some(allowance) => self.allowances.insert(backfill, allowance),
+            None => self.allowances.remove(&backfill),
+        };
+    }
+
+    /// This run may begin whatever the allowance of its backfill is.
+    pub fn exempt(&mut self, run: RunId) {
+        self.exempt.insert(run);
     }
 
     /// A run waits for its turn.
@@ -157,6 +185,7 @@ impl Admission {
 
     /// A run has ended, or waits no longer.
     pub fn end_run(&mut self, run: RunId) {
+        self.exempt.remove(&run);
         let Some((key, order)) = self.group_of.remove(&run) else { return };
         if let Some(group) = self.groups.get_mut(&key) {
             group.queued.remove(&(order, run));
@@ -182,9 +211,12 @@ impl Admission {
                 None => self.own_limits.get(flow),
             };
             let limit = limit.copied().unwrap_or(usize::MAX);
+            let mut unlimited = usize::MAX;
+            let allowance = backfill.and_then(|id| self.allowances.get_mut(&id)).unwrap_or(&mut unlimited);
             let active = active_of_flow.entry(flow.clone()).or_default();
             while *active < flow_limit && group.active.len() < limit {
-                let Some((_, run)) = group.queued.pop_first() else { break };
+                let Some(run) = group.next(*allowance > 0, &self.exempt) else { break };
+                *allowance -= usize::from(!self.exempt.remove(&run));
                 group.active.insert(run);
                 *active += 1;
                 admitted.push(run);

@@ -10,6 +10,7 @@ pub mod fan;
 pub mod graph;
 pub mod id;
 pub mod life;
+pub mod pace;
 pub mod rerun;
 pub mod rule;
 pub mod run;

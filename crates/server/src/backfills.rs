@@ -6,9 +6,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use mulgil_flow::backfill as planning;
-use mulgil_history::read::BackfillRow;
+use mulgil_history::read::{BackfillRow, RunQuery};
 use mulgil_history::write::BackfillStatus as Stored;
 use mulgil_sched::id::BackfillId;
+use mulgil_sched::rerun::RerunScope;
+use mulgil_sched::status::RunStatus;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -18,7 +20,7 @@ use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path};
 use crate::node::Node;
 use crate::runs::{Interval, label};
-use crate::scheduler::BackfillRequest;
+use crate::scheduler::{BackfillRequest, RerunRequest};
 
 /// How many backfills a list shows.
 const LISTED_MAX: u32 = 100;
@@ -71,6 +73,9 @@ pub struct BackfillAsk {
     /// Parameters that differ from their defaults.
     #[serde(default)]
     pub params: BTreeMap<String, serde_json::Value>,
+    /// After so many runs it pauses by itself, to be looked at; not at all unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u32>,
     /// Whether failed tasks are tried again by themselves.
     #[serde(default)]
     pub retries: bool,
@@ -124,6 +129,8 @@ pub struct BackfillAnswer {
 pub enum BackfillStatus {
     /// Some of its runs are not over.
     Running,
+    /// No further run begins until it is resumed.
+    Paused,
     /// All its runs are over, and all succeeded.
     Succeeded,
     /// All its runs are over, and some failed.
@@ -145,6 +152,11 @@ pub struct Backfill {
     pub to: Timestamp,
     /// At most so many runs at once.
     pub concurrency: u32,
+    /// At most so many at once now: errors halve it, success brings it back.
+    pub pace: u32,
+    /// After so many runs it pauses by itself. Absent: not, or not any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<u32>,
     /// Where it stands.
     pub status: BackfillStatus,
     /// How many runs it has.
@@ -164,7 +176,8 @@ pub struct Backfill {
     /// When it came to its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<Timestamp>,
-    /// How long it will still take at the pace so far, in seconds. Absent while there is no pace to speak of.
+    /// How long it will still take, in seconds, if its runs go on taking as long as they have, at the pace of now. Absent
+    /// while there is nothing to go by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remaining_seconds: Option<u64>,
 }
@@ -196,8 +209,8 @@ pub(crate) async fn start_backfill(
 #[utoipa::path(get, path = "/backfills", tag = "backfills",
     responses((status = 200, body = [Backfill]), (status = "default", body = ErrorBody)))]
 pub(crate) async fn list_backfills(State(node): State<Node>) -> Result<Json<Vec<Backfill>>, ApiError> {
-    let (rows, now) = (node.history.backfills(None, LISTED_MAX).await?, Timestamp::now());
-    Ok(Json(rows.into_iter().map(|row| Backfill::of_row(row, now)).collect()))
+    let rows = node.history.backfills(None, LISTED_MAX).await?;
+    Ok(Json(rows.into_iter().map(Backfill::of_row).collect()))
 }
 
 /// One backfill and its progress.
@@ -217,9 +230,61 @@ pub(crate) async fn cancel_backfill(State(node): State<Node>, Path(id): Path<i64
     find(&node, id).await.map(Json)
 }
 
+/// Lets no further run of a backfill begin. Those that run go on.
+#[utoipa::path(post, path = "/backfills/{backfill}/pause", tag = "backfills",
+    params(("backfill" = i64, Path, description = "The backfill's id.")),
+    responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
+pub(crate) async fn pause_backfill(State(node): State<Node>, Path(id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
+    node.scheduler.pause_backfill(BackfillId(id), true).await?;
+    find(&node, id).await.map(Json)
+}
+
+/// Lets a paused backfill go on, also one that paused by itself after its trial.
+#[utoipa::path(post, path = "/backfills/{backfill}/resume", tag = "backfills",
+    params(("backfill" = i64, Path, description = "The backfill's id.")),
+    responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
+pub(crate) async fn resume_backfill(State(node): State<Node>, Path(id): Path<i64>) -> Result<Json<Backfill>, ApiError> {
+    node.scheduler.pause_backfill(BackfillId(id), false).await?;
+    find(&node, id).await.map(Json)
+}
+
+/// Asks to run again what failed in a backfill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BackfillRerun {
+    /// Confirms that tasks marked `idempotent: false` may run a second time.
+    #[serde(default)]
+    pub confirm: bool,
+}
+
+/// Runs again what failed or was cancelled in a backfill, and nothing else: of each run the tasks that failed and what
+/// depends on them.
+#[utoipa::path(post, path = "/backfills/{backfill}/rerun", tag = "backfills", request_body = BackfillRerun,
+    params(("backfill" = i64, Path, description = "The backfill's id.")),
+    responses((status = 200, body = Backfill), (status = "default", body = ErrorBody)))]
+pub(crate) async fn rerun_backfill(
+    State(node): State<Node>,
+    Path(id): Path<i64>,
+    Json(ask): Json<BackfillRerun>,
+) -> Result<Json<Backfill>, ApiError> {
+    find(&node, id).await?;
+    let mut runs = Vec::new();
+    for status in [RunStatus::Failed, RunStatus::Cancelled] {
+        let backfill = Some(BackfillId(id));
+        let query = RunQuery { backfill, status: Some(status), limit: u32::MAX, ..RunQuery::default() };
+        runs.extend(node.history.runs(&query).await?.into_iter().map(|run| run.id));
+    }
+    if runs.is_empty() {
+        return Err(ApiError::conflict(format!("nothing of backfill {id} has failed")));
+    }
+    let (scope, confirmed) = (RerunScope::Failed, ask.confirm);
+    node.scheduler.rerun(RerunRequest { runs, scope, latest: false, confirmed }).await?;
+    find(&node, id).await.map(Json)
+}
+
 async fn find(node: &Node, id: i64) -> Result<Backfill, ApiError> {
     let row = node.history.backfill(BackfillId(id)).await?.ok_or_else(|| ApiError::not_found("backfill", id))?;
-    Ok(Backfill::of_row(row, Timestamp::now()))
+    Ok(Backfill::of_row(row))
 }
 
 impl BackfillAsk {
@@ -239,6 +304,7 @@ impl BackfillAsk {
                 Order::NewestFirst => planning::Order::NewestFirst,
             },
             params: self.params,
+            trial: self.trial,
             retries: self.retries,
             confirmed: self.confirm,
         }
@@ -266,21 +332,26 @@ impl BackfillPlan {
 }
 
 impl Backfill {
-    /// A backfill as the history knows it, with the estimate as of `now`.
-    pub(crate) fn of_row(row: BackfillRow, now: Timestamp) -> Self {
+    /// A backfill as the history knows it.
+    pub(crate) fn of_row(row: BackfillRow) -> Self {
         let total = u64::from(row.planned);
         let done = row.runs.succeeded + row.runs.failed + row.runs.cancelled;
-        let taken_ms = u64::try_from(now.duration_since(row.created_at).as_millis()).unwrap_or(0);
+        let pace = row.pace.unwrap_or(row.concurrency).max(1);
         let pace_is_known = row.status == Stored::Running && done >= ESTIMATE_AFTER_RUNS;
-        let remaining = || taken_ms.saturating_mul(total.saturating_sub(done)).div_ceil(done.max(1)).div_ceil(1000);
+        let mean_us = row.mean_run_us.and_then(|mean| u64::try_from(mean).ok()).filter(|_| pace_is_known);
+        let left = total.saturating_sub(done);
+        let remaining = mean_us.map(|mean| mean.saturating_mul(left).div_ceil(u64::from(pace)).div_ceil(1_000_000));
         Self {
             id: row.id.0,
             flow: row.flow,
             from: row.from,
             to: row.to,
             concurrency: row.concurrency,
+            pace,
+            trial: row.trial,
             status: match row.status {
                 Stored::Running => BackfillStatus::Running,
+                Stored::Paused => BackfillStatus::Paused,
                 Stored::Succeeded => BackfillStatus::Succeeded,
                 Stored::Failed => BackfillStatus::Failed,
                 Stored::Cancelled => BackfillStatus::Cancelled,
@@ -293,7 +364,7 @@ impl Backfill {
             queued: row.runs.queued,
             created_at: row.created_at,
             ended_at: row.ended_at,
-            remaining_seconds: pace_is_known.then(remaining),
+            remaining_seconds: remaining,
         }
     }
 }
@@ -304,5 +375,8 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(start_backfill))
         .routes(routes!(list_backfills))
         .routes(routes!(show_backfill))
+        .routes(routes!(pause_backfill))
+        .routes(routes!(resume_backfill))
+        .routes(routes!(rerun_backfill))
         .routes(routes!(cancel_backfill))
 }

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use mulgil_connect::definition::TableName;
 use mulgil_history::History;
 use mulgil_sched::id::BackfillId;
@@ -140,7 +139,7 @@ impl Hub {
 
     async fn publish_backfill(&self, history: &dyn History, backfill: BackfillId) {
         match history.backfill(backfill).await {
-            Ok(Some(row)) => self.publish(Event::Backfill(crate::backfills::Backfill::of_row(row, Timestamp::now()))),
+            Ok(Some(row)) => self.publish(Event::Backfill(crate::backfills::Backfill::of_row(row))),
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, %backfill, "a backfill's progress could not be read"),
         }

@@ -55,6 +55,60 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/backfills/{backfill}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets no further run of a backfill begin. Those that run go on. */
+        post: operations["pause_backfill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backfills/{backfill}/rerun": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Runs again what failed or was cancelled in a backfill, and nothing else: of each run the tasks that failed and what
+         *     depends on them.
+         */
+        post: operations["rerun_backfill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/backfills/{backfill}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets a paused backfill go on, also one that paused by itself after its trial. */
+        post: operations["resume_backfill"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -170,6 +224,23 @@ export interface paths {
         };
         /** The grid of runs × tasks of a flow, one letter a cell. */
         get: operations["show_grid"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/flows/{flow}/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** When a flow's schedule fires, and what each run is about, whether the schedule is paused or not. */
+        get: operations["next_runs"];
         put?: never;
         post?: never;
         delete?: never;
@@ -902,13 +973,19 @@ export interface components {
              */
             id: number;
             /**
+             * Format: int32
+             * @description At most so many at once now: errors halve it, success brings it back.
+             */
+            pace: number;
+            /**
              * Format: int64
              * @description How many wait.
              */
             queued: number;
             /**
              * Format: int64
-             * @description How long it will still take at the pace so far, in seconds. Absent while there is no pace to speak of.
+             * @description How long it will still take, in seconds, if its runs go on taking as long as they have, at the pace of now. Absent
+             *     while there is nothing to go by.
              */
             remaining_seconds?: number | null;
             /**
@@ -933,6 +1010,11 @@ export interface components {
              * @description How many runs it has.
              */
             total: number;
+            /**
+             * Format: int32
+             * @description After so many runs it pauses by itself. Absent: not, or not any more.
+             */
+            trial?: number | null;
         };
         /** @description The answer to an ask: always the plan, and the backfill unless it was a dry run. */
         BackfillAnswer: {
@@ -969,6 +1051,11 @@ export interface components {
              * @description The last local date, included.
              */
             to: string;
+            /**
+             * Format: int32
+             * @description After so many runs it pauses by itself, to be looked at; not at all unless told.
+             */
+            trial?: number | null;
             /** @description Which of the intervals. */
             which?: components["schemas"]["Which"];
         };
@@ -1002,11 +1089,16 @@ export interface components {
              */
             total: number;
         };
+        /** @description Asks to run again what failed in a backfill. */
+        BackfillRerun: {
+            /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
+            confirm?: boolean;
+        };
         /**
          * @description Where a backfill stands.
          * @enum {string}
          */
-        BackfillStatus: "running" | "succeeded" | "failed" | "cancelled";
+        BackfillStatus: "running" | "paused" | "succeeded" | "failed" | "cancelled";
         /** @description A row that could not be decoded. The texts are those of whoever wrote the row: show them as text. */
         BadRow: {
             /** @description Whether it goes on behind `raw`. */
@@ -1193,6 +1285,7 @@ export interface components {
             next: components["schemas"]["NextRun"][];
             /** @description The parameters that a run may be given. */
             params: components["schemas"]["Param"][];
+            rules?: components["schemas"]["ScheduleRules"] | null;
             /** @description Its tasks, in an order in which each stands after those that it needs. */
             tasks: components["schemas"]["TaskDefinition"][];
             /** @description The definition's text. */
@@ -1938,6 +2031,15 @@ export interface components {
             /** @description Its name: letters, digits, `-`, `_`. Absent: the time. */
             name?: string | null;
         };
+        /** @description What a schedule does beside firing. */
+        ScheduleRules: {
+            /** @description The calendar on whose days of rest it does not fire. */
+            calendar?: string | null;
+            /** @description What happens to fires that were missed: `none`, `latest`, `all`, or how many of the latest. */
+            catchup: string;
+            /** @description What happens when a run is due and one before it has not ended: `queue`, `skip` or `cancel`. Absent: both run. */
+            overlap?: string | null;
+        };
         /** @description What has been given to the view. */
         SinkProgress: {
             /**
@@ -2453,6 +2555,100 @@ export interface operations {
             };
         };
     };
+    pause_backfill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backfill's id. */
+                backfill: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backfill"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    rerun_backfill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backfill's id. */
+                backfill: number;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BackfillRerun"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backfill"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    resume_backfill: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The backfill's id. */
+                backfill: number;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Backfill"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     follow_events: {
         parameters: {
             query?: {
@@ -2655,6 +2851,41 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Grid"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    next_runs: {
+        parameters: {
+            query?: {
+                /** @description At most so many; 20 unless told, 1000 at most. */
+                count?: number;
+                /** @description From this local date on, past or to come; from now on unless told. */
+                from?: string;
+            };
+            header?: never;
+            path: {
+                /** @description The flow's name. */
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NextRun"][];
                 };
             };
             default: {

@@ -102,7 +102,7 @@ describe("reduceRun", () => {
 
 describe("the rest", () => {
   const backfill: Backfill = {
-    id: 1, flow: "daily", from: AT, to: LATER, concurrency: 8, status: "running", total: 3, succeeded: 0, failed: 0, cancelled: 0, running: 1, queued: 2, created_at: AT,
+    id: 1, flow: "daily", from: AT, to: LATER, concurrency: 8, pace: 8, status: "running", total: 3, succeeded: 0, failed: 0, cancelled: 0, running: 1, queued: 2, created_at: AT,
   };
   const view: ViewSummary = { name: "v", mode: "continuous", state: "running", rows_in: 1, rows: 1, late_rows: 0, late_rows_dropped: 0, version: 0, rows_in_per_second: 0, problems: [] };
 

@@ -1,7 +1,7 @@
 //! `mulgil flow backfill`
 
 use anyhow::Result;
-use mulgil_server::backfills::{BackfillAsk, BackfillPlan, Which};
+use mulgil_server::backfills::{BackfillAsk, BackfillPlan, Order, Which};
 use mulgil_server::client::Client;
 use serde_json::json;
 
@@ -21,9 +21,10 @@ pub(crate) fn execute(client: &Client, format: Format, arguments: &BackfillArgum
             arguments::Which::Failed => Which::Failed,
             arguments::Which::All => Which::All,
         },
-        order: Default::default(),
-        params: Default::default(),
-        retries: false,
+        order: if arguments.newest_first { Order::NewestFirst } else { Order::OldestFirst },
+        params: arguments.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
+        trial: arguments.trial,
+        retries: arguments.retries,
         dry_run: arguments.dry_run,
         confirm: arguments.confirm,
     };

@@ -66,6 +66,11 @@ pub(crate) fn backfill(client: &Client, format: Format, id: i64) -> Result<Exit>
     bar.finish();
     if format == Format::Json {
         print_json(&backfill)?;
+    } else if backfill.status == BackfillStatus::Paused {
+        let done = backfill.succeeded + backfill.failed + backfill.cancelled;
+        remark(&format!("paused after {done} of {} runs, {} failed", backfill.total, backfill.failed));
+        say_failed_runs(client, &backfill)?;
+        remark(&format!("mulgil flow resume backfill/{id} lets it go on, mulgil flow cancel backfill/{id} ends it"));
     } else {
         remark(&format!(
             "{} runs: {} succeeded, {} failed, {} cancelled",
@@ -73,7 +78,13 @@ pub(crate) fn backfill(client: &Client, format: Format, id: i64) -> Result<Exit>
         ));
         say_failed_runs(client, &backfill)?;
     }
-    Ok(if backfill.status == BackfillStatus::Succeeded { Exit::Done } else { Exit::Failed })
+    let well = match backfill.status {
+        BackfillStatus::Succeeded => true,
+        // After its trial it is as good as what has run.
+        BackfillStatus::Paused => backfill.failed == 0,
+        _ => false,
+    };
+    Ok(if well { Exit::Done } else { Exit::Failed })
 }
 
 fn say_failed_runs(client: &Client, backfill: &Backfill) -> Result<()> {
@@ -90,7 +101,10 @@ fn say_failed_runs(client: &Client, backfill: &Backfill) -> Result<()> {
         remark(&format!("{} failed", run.name));
         say_errors(client, &client.run(run.id)?)?;
     }
-    remark(&format!("after mending: mulgil flow rerun {} --failed", backfill.flow));
+    if backfill.failed > u64::from(FAILURES_SHOWN_MAX) {
+        remark(&format!("and {} more", backfill.failed - u64::from(FAILURES_SHOWN_MAX)));
+    }
+    remark(&format!("after mending: mulgil flow rerun backfill/{}", backfill.id));
     Ok(())
 }
 
@@ -129,5 +143,5 @@ fn style() -> ProgressStyle {
 fn show(bar: &ProgressBar, backfill: &Backfill) {
     bar.set_length(backfill.total);
     bar.set_position(backfill.succeeded + backfill.failed + backfill.cancelled);
-    bar.set_message(format!("{} running, {} failed", backfill.running, backfill.failed));
+    bar.set_message(format!("{} running of {}, {} failed", backfill.running, backfill.pace, backfill.failed));
 }

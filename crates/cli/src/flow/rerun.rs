@@ -1,6 +1,7 @@
 //! `mulgil flow rerun`
 
 use anyhow::{Result, bail};
+use mulgil_server::backfills::BackfillRerun;
 use mulgil_server::client::Client;
 use mulgil_server::reruns::{RerunAsk, RerunPreview, RerunScope, RerunsAsk};
 use mulgil_server::runs::{RunSummary, RunsQuery};
@@ -17,6 +18,11 @@ const RUNS_MAX: usize = 1000;
 
 /// Runs again what failed and what depends on it, with the same parameters: in all of these runs, or in none.
 pub(crate) fn execute(client: &Client, format: Format, rerun: &RerunArguments) -> Result<Exit> {
+    if let [name] = rerun.runs.as_slice()
+        && let Some(id) = name.strip_prefix("backfill/").and_then(|id| id.parse().ok())
+    {
+        return backfill(client, format, rerun, id);
+    }
     let runs = chosen(client, rerun)?;
     let ask = RerunAsk {
         scope: match (&rerun.from, &rerun.group) {
@@ -48,6 +54,15 @@ pub(crate) fn execute(client: &Client, format: Format, rerun: &RerunArguments) -
         }
     }
     Ok(exit)
+}
+
+/// Runs again what failed in a backfill.
+fn backfill(client: &Client, format: Format, rerun: &RerunArguments, id: i64) -> Result<Exit> {
+    if rerun.dry_run || rerun.latest || rerun.all || rerun.from.is_some() || rerun.group.is_some() {
+        bail!("of a backfill what failed runs again, and nothing else: only --confirm and --detach go with it");
+    }
+    client.rerun_backfill(id, &BackfillRerun { confirm: rerun.confirm })?;
+    if rerun.detach { Ok(Exit::Done) } else { follow::backfill(client, format, id) }
 }
 
 /// The runs that the command means.

@@ -72,6 +72,7 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::RENEWALS, writes.iter().filter_map(rows::renewal))?,
         changes(rows::ATTEMPTS, writes.iter().filter_map(rows::attempt))?,
         changes(rows::BACKFILL_STATUS, writes.iter().filter_map(rows::backfill_status))?,
+        new(rows::BACKFILL_PACE, last(writes.iter().filter_map(rows::backfill_pace))),
         new(telling::NOTICES, news(writes, telling::notice)),
         new(telling::STATUS, last(writes.iter().filter_map(telling::status))),
         new(telling::ALERTS, news(writes, telling::alert)),

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use super::plan::Change;
 use crate::event::storable;
 use crate::row::{items_of, micros};
-use crate::write::{BackfillStatus, Write};
+use crate::write::Write;
 
 pub(super) const FLOW_VERSIONS: &str = "INSERT INTO flow_versions (hash, flow, definition, at_us) \
     SELECT hash, flow, definition, at_us FROM json_to_recordset($1::text::json) \
     AS c (hash text, flow text, definition text, at_us bigint) ON CONFLICT DO NOTHING";
 
 pub(super) const BACKFILLS: &str = "INSERT INTO backfills \
-    (id, flow, from_us, to_us, concurrency, which, newest_first, planned, status, created_at_us) \
-    SELECT id, flow, from_us, to_us, concurrency, which, newest_first, planned, 'running', at_us \
+    (id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, status, created_at_us) \
+    SELECT id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, 'running', at_us \
     FROM json_to_recordset($1::text::json) AS c (id bigint, flow text, from_us bigint, to_us bigint, concurrency bigint, \
-    which text, newest_first boolean, planned bigint, at_us bigint)";
+    which text, newest_first boolean, planned bigint, trial bigint, at_us bigint)";
 
 pub(super) const RUNS: &str = "INSERT INTO runs (id, flow, key, name, version, params, interval_start_us, interval_end_us, \
     trigger, backfill, retries, status, order_us, created_at_us) \
@@ -80,9 +80,13 @@ pub(super) const ATTEMPTS: &str = "UPDATE attempts a SET status = c.to_status, \
     to_status text, started_us bigint, ended_us bigint, pid bigint, start_ticks bigint, error text) \
     WHERE a.run = c.run AND a.task = c.task AND a.attempt = c.attempt AND a.status = c.from_status RETURNING c.n";
 
-pub(super) const BACKFILL_STATUS: &str = "UPDATE backfills b SET status = c.to_status, ended_at_us = c.ended_us \
+pub(super) const BACKFILL_STATUS: &str = "UPDATE backfills b SET status = c.to_status, ended_at_us = c.ended_us, \
+    trial = CASE WHEN b.status = 'paused' THEN NULL ELSE b.trial END \
     FROM json_to_recordset($1::text::json) AS c (n bigint, backfill bigint, from_status text, to_status text, ended_us bigint) \
     WHERE b.id = c.backfill AND b.status = c.from_status RETURNING c.n";
+
+pub(super) const BACKFILL_PACE: &str = "UPDATE backfills b SET pace = c.pace \
+    FROM json_to_recordset($1::text::json) AS c (backfill bigint, pace bigint) WHERE b.id = c.backfill RETURNING 0::bigint";
 
 pub(super) const PAUSED: &str = "INSERT INTO flows (flow, paused) SELECT flow, paused \
     FROM json_to_recordset($1::text::json) AS c (flow text, paused boolean) \
@@ -113,6 +117,7 @@ pub(super) fn new_backfill(write: &Write) -> Option<Value> {
         "which": backfill.which,
         "newest_first": backfill.newest_first,
         "planned": backfill.planned,
+        "trial": backfill.trial,
         "at_us": micros(backfill.at),
     }))
 }
@@ -250,10 +255,15 @@ pub(super) fn attempt(write: &Write) -> Option<(AttemptId, Change)> {
 
 pub(super) fn backfill_status(write: &Write) -> Option<(i64, Change)> {
     let Write::BackfillStatus { backfill, from, to, at } = write else { return None };
-    let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
+    let ended = to.is_terminal().then(|| micros(*at));
     let columns = json!({"backfill": backfill.0, "ended_us": ended});
     let what = format!("backfill {backfill}");
     Some((backfill.0, Change { what, from: from.word().into(), to: to.word().into(), is_last: false, columns }))
+}
+
+pub(super) fn backfill_pace(write: &Write) -> Option<(i64, Value)> {
+    let Write::BackfillPace { backfill, pace, .. } = write else { return None };
+    Some((backfill.0, json!({"backfill": backfill.0, "pace": pace})))
 }
 
 pub(super) fn paused(write: &Write) -> Option<(&str, Value)> {

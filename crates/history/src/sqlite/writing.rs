@@ -6,16 +6,15 @@ use mulgil_sched::status::{AttemptStatus, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
-use super::telling;
+use super::{backfilling, telling};
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::{items_of, micros};
 use crate::write::{
-    AttemptChange, BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, RunChange, TaskChange,
-    VersionChange, Write,
+    AttemptChange, FlowVersion, NewItems, NewLease, NewRun, RunChange, TaskChange, VersionChange, Write,
 };
 
-type Done = Result<(), HistoryError>;
+pub(super) type Done = Result<(), HistoryError>;
 
 /// Stores a batch: first what changes, then the events of it all at once.
 pub(super) async fn write_all(db: &mut SqliteConnection, writes: &[Write]) -> Done {
@@ -39,28 +38,10 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
         Write::Renew { attempt, epoch, expires } => renew(db, *attempt, *epoch, *expires).await,
-        Write::Backfill(backfill) => new_backfill(db, backfill).await,
-        Write::RunBackfill { run, backfill, retries, .. } => {
-            sqlx::query("UPDATE runs SET backfill = ?, retries = ? WHERE id = ?")
-                .bind(backfill.0)
-                .bind(retries)
-                .bind(run.0)
-                .execute(&mut *db)
-                .await?;
-            Ok(())
-        }
-        Write::BackfillStatus { backfill, from, to, at } => {
-            let ended = (*to != BackfillStatus::Running).then(|| micros(*at));
-            let result = sqlx::query("UPDATE backfills SET status = ?, ended_at_us = ? WHERE id = ? AND status = ?")
-                .bind(to.word())
-                .bind(ended)
-                .bind(backfill.0)
-                .bind(from.word())
-                .execute(&mut *db)
-                .await?;
-            changed(result, || format!("backfill {backfill}"), from.word())?;
-            Ok(())
-        }
+        Write::Backfill(backfill) => backfilling::new(db, backfill).await,
+        Write::RunBackfill { run, backfill, retries, .. } => backfilling::join(db, *run, *backfill, *retries).await,
+        Write::BackfillStatus { backfill, from, to, at } => backfilling::status(db, *backfill, *from, *to, *at).await,
+        Write::BackfillPace { backfill, pace, .. } => backfilling::pace(db, *backfill, *pace).await,
         Write::Notice(notice) => telling::notice(db, notice).await,
         Write::NoticeStatus(change) => telling::status(db, change).await,
         Write::Alert(alert) => telling::alert(db, alert).await,
@@ -75,7 +56,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
     }
 }
 
-fn changed(result: SqliteQueryResult, what: impl FnOnce() -> String, expected: &str) -> Done {
+pub(super) fn changed(result: SqliteQueryResult, what: impl FnOnce() -> String, expected: &str) -> Done {
     match result.rows_affected() {
         1 => Ok(()),
         _ => Err(HistoryError::Conflict { what: what(), expected: expected.to_owned() }),
@@ -271,25 +252,5 @@ async fn renew(db: &mut SqliteConnection, id: AttemptId, epoch: i64, expires: Ti
     .execute(db)
     .await?;
     changed(result, || id.to_string(), "live")?;
-    Ok(())
-}
-
-async fn new_backfill(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done {
-    sqlx::query(
-        "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, status, created_at_us) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(backfill.id.0)
-    .bind(&backfill.flow)
-    .bind(micros(backfill.from))
-    .bind(micros(backfill.to))
-    .bind(backfill.concurrency)
-    .bind(&backfill.which)
-    .bind(backfill.newest_first)
-    .bind(backfill.planned)
-    .bind(BackfillStatus::Running.word())
-    .bind(micros(backfill.at))
-    .execute(&mut *db)
-    .await?;
     Ok(())
 }

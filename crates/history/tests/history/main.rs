@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod backfilling;
 #[expect(dead_code, reason = "the tests of connect need more of it")]
 #[path = "../../../connect/tests/connect/cluster.rs"]
 mod cluster;

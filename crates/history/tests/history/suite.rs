@@ -56,6 +56,7 @@ async fn a_run_is_read_back_after_the_file_was_closed(place: &Place) {
         concurrency: 8,
         which: "missing".to_owned(),
         newest_first: true,
+        trial: None,
         planned: 2,
         at: T0,
     };
@@ -255,6 +256,7 @@ async fn the_schedule_is_paused_and_runs_join_a_backfill(place: &Place) {
         concurrency: 8,
         which: "all".to_owned(),
         newest_first: false,
+        trial: None,
         planned: 1,
         at: T0,
     };

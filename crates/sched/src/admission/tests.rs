@@ -126,3 +126,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_allowance_says_how_many_runs_of_a_backfill_may_still_begin() {
+    let backfill = BackfillId(1);
+    let mut admission = Admission::new(8);
+    admission.set_backfill_limit(backfill, 2);
+    admission.set_allowance(backfill, Some(3));
+    for run in 1..=6 {
+        let order = Timestamp::from_second(run).unwrap();
+        admission.queue_run(QueuedRun { run: RunId(run), flow: "f".into(), backfill: Some(backfill), order });
+    }
+    assert_eq!(admission.admit_runs(), [RunId(1), RunId(2)]);
+    admission.end_run(RunId(1));
+    assert_eq!(admission.admit_runs(), [RunId(3)]);
+    admission.end_run(RunId(2));
+    assert_eq!(admission.admit_runs(), [], "the allowance is used up, whoever has ended");
+    admission.exempt(RunId(5));
+    assert_eq!(admission.admit_runs(), [RunId(5)], "somebody has asked for it");
+    admission.end_run(RunId(5));
+    assert_eq!(admission.admit_runs(), []);
+    admission.set_allowance(backfill, None);
+    assert_eq!(admission.admit_runs(), [RunId(4)]);
+    admission.set_own_limit("f", Some(1));
+    for run in 7..=8 {
+        let order = Timestamp::from_second(run).unwrap();
+        admission.queue_run(QueuedRun { run: RunId(run), flow: "f".into(), backfill: None, order });
+    }
+    assert_eq!(admission.admit_runs(), [RunId(7)], "one of the flow's own at a time, whatever its backfills do");
+}

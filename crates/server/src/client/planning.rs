@@ -1,6 +1,7 @@
 //! What is asked about plans: runs to come, backfills, tables.
 
 use super::{Answer, Client, query, segment};
+use crate::backfills::{Backfill, BackfillRerun};
 use crate::coming::ComingQuery;
 use crate::flows::NextRun;
 
@@ -8,5 +9,16 @@ impl Client {
     /// When a flow's schedule fires.
     pub fn next_runs(&self, flow: &str, ask: &ComingQuery) -> Answer<Vec<NextRun>> {
         self.get(&format!("/flows/{}/next{}", segment(flow), query(ask)))
+    }
+
+    /// Lets no further run of a backfill begin, or lets them begin again.
+    pub fn pause_backfill(&self, backfill: i64, paused: bool) -> Answer<Backfill> {
+        let what = if paused { "pause" } else { "resume" };
+        self.post(&format!("/backfills/{backfill}/{what}"), &())
+    }
+
+    /// Runs again what failed in a backfill.
+    pub fn rerun_backfill(&self, backfill: i64, ask: &BackfillRerun) -> Answer<Backfill> {
+        self.post(&format!("/backfills/{backfill}/rerun"), ask)
     }
 }

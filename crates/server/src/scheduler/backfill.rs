@@ -6,17 +6,17 @@ use mulgil_flow::RunKey;
 use mulgil_flow::backfill::{Action, Existing, Order, Plan, PlannedRun, Which, plan};
 use mulgil_history::write::{BackfillStatus, NewBackfill, Trigger, Write};
 use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::pace::Pace;
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::RunStatus;
-use mulgil_sched::step::Event;
 
 use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
+use super::open_backfill::OpenBackfill;
 use super::request::{BackfillRequest, BackfillStarted};
 use super::rerun::{Reopening, tasks_to_confirm};
-use super::runs::Detail;
-use super::state::{OpenBackfill, OpenRun, RunOrder, Scheduler};
+use super::state::{RunOrder, Scheduler};
 
 /// A plan, and the runs that exist already for its intervals.
 struct Planned {
@@ -69,6 +69,7 @@ impl Scheduler {
 
         let concurrency = request.concurrency.unwrap_or(BackfillRequest::CONCURRENCY_DEFAULT).max(1);
         let newest_first = request.order == Order::NewestFirst;
+        let trial = request.trial.filter(|trial| *trial > 0);
         self.last_backfill += 1;
         let id = BackfillId(self.last_backfill);
         let row = NewBackfill {
@@ -80,12 +81,22 @@ impl Scheduler {
             which: word_of(request.which).to_owned(),
             newest_first,
             planned: u32::try_from(starts).unwrap_or(u32::MAX),
+            trial,
             at: now,
         };
         let change =
             Change::Backfill { flow: request.flow.clone(), backfill: id, status: BackfillStatus::Running, at: now };
         self.batch.record(Write::Backfill(row), change);
-        self.open_backfill(id, request.flow.clone(), concurrency, newest_first, 0);
+        let open = OpenBackfill {
+            flow: request.flow.clone(),
+            status: BackfillStatus::Running,
+            open: Default::default(),
+            bad: 0,
+            newest_first,
+            pace: Pace::new(concurrency, None),
+            trial: trial.map(u64::from),
+        };
+        self.open_backfill(id, open, 0);
         for planned in new {
             let order = RunOrder {
                 interval: Some(planned.interval),
@@ -130,87 +141,6 @@ impl Scheduler {
             return Err(SchedulerError::NeedsConfirmation { tasks: asks.join(", ") });
         }
         Ok(again)
-    }
-
-    /// Remembers a backfill as open.
-    pub(super) fn open_backfill(
-        &mut self,
-        id: BackfillId,
-        flow: String,
-        concurrency: u32,
-        newest_first: bool,
-        bad: u64,
-    ) {
-        self.admission.set_backfill_limit(id, concurrency as usize);
-        self.backfills.insert(id, OpenBackfill { flow, open: Default::default(), bad, newest_first });
-    }
-
-    pub(super) fn join_backfill(&mut self, id: BackfillId, run: RunId) {
-        if let Some(backfill) = self.backfills.get_mut(&id) {
-            backfill.open.insert(run);
-        }
-    }
-
-    /// A run of a backfill has ended; with the last one the backfill does.
-    pub(super) fn backfill_run_ended(&mut self, id: BackfillId, run: RunId, well: bool, now: Now) {
-        let Some(backfill) = self.backfills.get_mut(&id) else { return };
-        if backfill.open.remove(&run) && !well {
-            backfill.bad += 1;
-        }
-        if backfill.open.is_empty() {
-            let to = if backfill.bad == 0 { BackfillStatus::Succeeded } else { BackfillStatus::Failed };
-            self.close_backfill(id, to, now);
-        }
-    }
-
-    pub(super) fn close_backfill(&mut self, id: BackfillId, to: BackfillStatus, now: Now) {
-        if let Some(backfill) = self.backfills.remove(&id) {
-            self.admission.forget_backfill(id);
-            let change = Change::Backfill { flow: backfill.flow, backfill: id, status: to, at: now };
-            let from = BackfillStatus::Running;
-            self.batch.record(Write::BackfillStatus { backfill: id, from, to, at: now }, change);
-        }
-    }
-
-    /// A run of an ended backfill runs again: the backfill is open until that run has ended.
-    pub(super) async fn reopen_backfill(
-        &mut self,
-        id: BackfillId,
-        run: &OpenRun,
-        now: Now,
-    ) -> Result<(), SchedulerError> {
-        if !self.backfills.contains_key(&id) {
-            let Some(row) = self.history.backfill(id).await? else { return Ok(()) };
-            let bad = row.runs.failed + row.runs.cancelled;
-            self.open_backfill(id, row.flow.clone(), row.concurrency, row.newest_first, bad);
-            let change = Change::Backfill { flow: row.flow, backfill: id, status: BackfillStatus::Running, at: now };
-            let write = Write::BackfillStatus { backfill: id, from: row.status, to: BackfillStatus::Running, at: now };
-            self.batch.record(write, change);
-        }
-        if let Some(backfill) = self.backfills.get_mut(&id) {
-            backfill.bad = backfill.bad.saturating_sub(u64::from(run.state.status != RunStatus::Succeeded));
-            backfill.open.insert(run.state.id);
-        }
-        Ok(())
-    }
-
-    pub(super) async fn cancel_backfill(&mut self, id: BackfillId, now: Now) -> Result<(), SchedulerError> {
-        let Some(backfill) = self.backfills.get(&id) else {
-            return match self.history.backfill(id).await? {
-                Some(_) => Err(SchedulerError::BackfillEnded(id)),
-                None => Err(SchedulerError::UnknownBackfill(id)),
-            };
-        };
-        let open: Vec<RunId> = backfill.open.iter().copied().collect();
-        // First the backfill, so that the ends of its runs do not end it another way.
-        self.close_backfill(id, BackfillStatus::Cancelled, now);
-        for run in open {
-            // One that is being cancelled already stays so.
-            if self.runs.get(&run).is_some_and(|run| run.state.status != RunStatus::Cancelling) {
-                self.apply(run, Event::Cancel, Detail::default(), now)?;
-            }
-        }
-        Ok(())
     }
 }
 

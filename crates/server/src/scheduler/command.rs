@@ -34,6 +34,10 @@ impl Scheduler {
                 let answer = self.start_backfill(request, now).await;
                 self.batch.reply(reply, answer);
             }
+            Command::PauseBackfill(backfill, paused, reply) => {
+                let answer = self.pause_backfill(backfill, paused, now).await;
+                self.batch.reply(reply, answer);
+            }
             Command::CancelBackfill(backfill, reply) => {
                 let answer = self.cancel_backfill(backfill, now).await;
                 self.batch.reply(reply, answer);

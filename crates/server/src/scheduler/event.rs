@@ -34,6 +34,7 @@ pub(crate) enum Command {
     PlanBackfill(BackfillRequest, Reply<Plan>),
     StartBackfill(BackfillRequest, Reply<BackfillStarted>),
     CancelBackfill(BackfillId, Reply<()>),
+    PauseBackfill(BackfillId, bool, Reply<()>),
     PreviewRerun(RerunRequest, Reply<Vec<RerunPreview>>),
     Rerun(RerunRequest, Reply<Vec<RerunPreview>>),
     PreviewMark(MarkRequest, Reply<RerunPreview>),

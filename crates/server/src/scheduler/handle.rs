@@ -45,6 +45,11 @@ impl SchedulerHandle {
         self.ask(|reply| Command::StartBackfill(request, reply)).await
     }
 
+    /// Lets no further run of a backfill begin, or lets them begin again. Runs under way go on.
+    pub async fn pause_backfill(&self, backfill: BackfillId, paused: bool) -> Result<(), SchedulerError> {
+        self.ask(|reply| Command::PauseBackfill(backfill, paused, reply)).await
+    }
+
     /// Stops a backfill: its waiting runs are cancelled, its running ones ended.
     pub async fn cancel_backfill(&self, backfill: BackfillId) -> Result<(), SchedulerError> {
         self.ask(|reply| Command::CancelBackfill(backfill, reply)).await

@@ -23,6 +23,7 @@ mod event;
 mod handle;
 mod items;
 mod mark;
+mod open_backfill;
 mod recover;
 mod report;
 mod request;

@@ -9,12 +9,12 @@
 //! renewed was renewed before.
 
 use mulgil_history::read::{LiveLease, Memory};
-use mulgil_history::write::BackfillStatus;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_worker::process::kill_left_over;
 
 use super::batch::Now;
 use super::error::SchedulerError;
+use super::open_backfill::OpenBackfill;
 use super::request::FlowSource;
 use super::runs::{expiry, queued};
 use super::state::{self, ELSEWHERE, OpenRun, Scheduler, Timer};
@@ -44,10 +44,9 @@ impl Scheduler {
             }
         }
         let empty = self.backfills.iter().filter(|(_, backfill)| backfill.open.is_empty());
-        let empty: Vec<_> = empty.map(|(id, backfill)| (*id, backfill.bad)).collect();
-        for (id, bad) in empty {
-            let to = if bad == 0 { BackfillStatus::Succeeded } else { BackfillStatus::Failed };
-            self.close_backfill(id, to, now);
+        let empty: Vec<_> = empty.map(|(id, _)| *id).collect();
+        for id in empty {
+            self.end_if_done(id, now);
         }
         self.store().await?;
         let names: Vec<String> = self.flows.keys().cloned().collect();
@@ -59,8 +58,7 @@ impl Scheduler {
 
     fn recover_backfills(&mut self, memory: &Memory) {
         for row in &memory.backfills {
-            let bad = row.runs.failed + row.runs.cancelled;
-            self.open_backfill(row.id, row.flow.clone(), row.concurrency, row.newest_first, bad);
+            self.open_backfill(row.id, OpenBackfill::of_row(row), row.runs.running);
         }
     }
 

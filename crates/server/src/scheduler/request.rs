@@ -123,6 +123,9 @@ pub struct BackfillRequest {
     /// With these parameters.
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
+    /// After how many runs it pauses, to be looked at; not at all if not said.
+    #[serde(default)]
+    pub trial: Option<u32>,
     /// Whether failed tasks are tried again by themselves.
     #[serde(default)]
     pub retries: bool,

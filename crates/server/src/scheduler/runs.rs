@@ -246,7 +246,7 @@ impl Scheduler {
         if let Some(run) = self.runs.remove(&id)
             && let Some(backfill) = run.backfill
         {
-            self.backfill_run_ended(backfill, id, run.state.status == RunStatus::Succeeded, now);
+            self.backfill_run_ended(backfill, id, run.state.status, now);
         }
     }
 

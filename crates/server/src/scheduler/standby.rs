@@ -30,6 +30,7 @@ fn refuse(command: Command, error: SchedulerError) {
         Command::CancelBackfill(_, reply) | Command::CancelRun(_, reply) | Command::SetPaused(_, _, reply) => {
             drop(reply.send(Err(error)));
         }
+        Command::PauseBackfill(_, _, reply) => drop(reply.send(Err(error))),
         Command::PreviewRerun(_, reply) | Command::Rerun(_, reply) => drop(reply.send(Err(error))),
         Command::PreviewMark(_, reply) | Command::Mark(_, reply) => drop(reply.send(Err(error))),
         // The files are read again when this server comes to lead.

@@ -18,6 +18,7 @@ use super::batch::Batch;
 use super::change::Change;
 use super::clock::Clock;
 use super::error::SchedulerError;
+use super::open_backfill::OpenBackfill;
 use super::request::{FlowSource, SchedulerOptions};
 
 /// The loop's state.
@@ -106,17 +107,6 @@ pub(super) struct RunOrder {
     pub(super) trigger: Trigger,
     pub(super) backfill: Option<BackfillId>,
     pub(super) retries: bool,
-}
-
-/// A backfill that has not ended.
-pub(super) struct OpenBackfill {
-    pub(super) flow: String,
-    /// Its runs that have not ended.
-    pub(super) open: BTreeSet<RunId>,
-    /// Its runs that have ended, but not well.
-    pub(super) bad: u64,
-    /// Whether later intervals go first.
-    pub(super) newest_first: bool,
 }
 
 /// A worker's number.

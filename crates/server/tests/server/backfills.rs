@@ -13,6 +13,7 @@ fn ask(from: &str, to: &str) -> BackfillAsk {
         which: Which::default(),
         order: Order::default(),
         params: Default::default(),
+        trial: None,
         retries: false,
         dry_run: false,
         confirm: false,

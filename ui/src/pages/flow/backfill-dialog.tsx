@@ -33,19 +33,25 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
   const [to, setTo] = useState(() => dayAfter(newestDay(flow), RANGE_DAYS));
   const [which, setWhich] = useState<Which>("missing");
   const [concurrency, setConcurrency] = useState(8);
+  const [newestFirst, setNewestFirst] = useState(false);
+  const [trial, setTrial] = useState("");
   const [confirm, setConfirm] = useState(false);
   const risky = which !== "missing" && flow.tasks.some((task) => !task.idempotent);
 
+  const ask = useCallback(
+    () => ({ from, to, which, concurrency, order: newestFirst ? "newest_first" as const : "oldest_first" as const, trial: Number(trial) > 0 ? Number(trial) : null }),
+    [from, to, which, concurrency, newestFirst, trial],
+  );
   const start = useCommand(useCallback(async () => {
-    await api.backfill(flow.name, { from, to, which, concurrency, confirm });
+    await api.backfill(flow.name, { ...ask(), confirm });
     store.refetch(resources.backfills.path);
     onClose();
-  }, [flow.name, from, to, which, concurrency, confirm, onClose]));
+  }, [flow.name, ask, confirm, onClose]));
 
   const ready = from !== "" && to !== "" && concurrency >= 1;
   const { answer: plan, error: refused } = useAnswer(
-    ready ? `${from} ${to} ${which} ${concurrency}` : null,
-    async () => (await api.backfill(flow.name, { from, to, which, concurrency, dry_run: true })).plan,
+    ready ? `${from} ${to} ${which} ${concurrency} ${newestFirst}` : null,
+    async () => (await api.backfill(flow.name, { ...ask(), dry_run: true })).plan,
     SETTLE_MS,
   );
   const error = start.error ?? refused;
@@ -70,6 +76,13 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
           {WHICH.map((choice) => <option key={choice} value={choice}>{t(`backfill.which.${choice}`)}</option>)}
         </Choice>
         <Field label={t("backfill.concurrency")} type="number" min={1} max={64} value={concurrency} onChange={(event) => setConcurrency(Number(event.target.value))} />
+      </div>
+      <div className="field-row">
+        <Choice label={t("backfill.order")} value={newestFirst ? "newest" : "oldest"} onChange={(event) => setNewestFirst(event.target.value === "newest")}>
+          <option value="oldest">{t("backfill.order.oldest")}</option>
+          <option value="newest">{t("backfill.order.newest")}</option>
+        </Choice>
+        <Field label={t("backfill.trial")} type="number" min={0} value={trial} onChange={(event) => setTrial(event.target.value)} />
       </div>
       {risky ? (
         <label className="confirm">

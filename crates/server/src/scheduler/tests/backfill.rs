@@ -2,11 +2,12 @@
 
 use mulgil_flow::backfill::Which;
 use mulgil_history::History;
+use mulgil_history::read::RunQuery;
 use mulgil_history::write::BackfillStatus;
 use mulgil_sched::status::RunStatus;
 
 use super::fixture::{House, PATIENCE, wait_for};
-use crate::scheduler::{BackfillRequest, Change, RerunRequest};
+use crate::scheduler::{BackfillRequest, Change, RerunRequest, SchedulerError};
 
 const DAILY: &str = "
 flow: daily
@@ -24,6 +25,7 @@ fn request(from: &str, to: &str) -> BackfillRequest {
         which: Which::Missing,
         order: Default::default(),
         params: Default::default(),
+        trial: None,
         retries: false,
         confirmed: false,
     }
@@ -113,5 +115,43 @@ async fn a_cancelled_backfill_leaves_no_run_open() {
         wait_for(&mut changes, ended).await;
     }
     assert!(house.handle.cancel_backfill(backfill).await.is_err(), "it has ended");
+    house.close(PATIENCE).await;
+}
+
+/// A trial pauses its backfill, errors halve its pace, both survive a restart; one run may run again meanwhile, and
+/// resuming does the rest.
+#[tokio::test]
+async fn after_its_trial_a_backfill_waits_to_be_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(folder.path(), &[DAILY]).await;
+    let mut changes = house.handle.subscribe();
+    let trial = BackfillRequest { trial: Some(2), concurrency: Some(4), ..request("2013-01-04", "2013-01-10") };
+    let backfill = house.handle.start_backfill(trial).await.unwrap().backfill.unwrap();
+    wait_for(&mut changes, backfill_ended).await;
+    house.close(PATIENCE).await;
+
+    let house = House::open(folder.path(), &[DAILY]).await;
+    let mut changes = house.handle.subscribe();
+    let paused = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((paused.status, paused.pace), (BackfillStatus::Paused, Some(2)));
+    assert_eq!((paused.runs.succeeded, paused.runs.failed, paused.runs.queued), (1, 1, 5));
+    let of_backfill =
+        RunQuery { backfill: Some(backfill), status: Some(RunStatus::Failed), limit: 9, ..RunQuery::default() };
+    let failed = house.history.runs(&of_backfill).await.unwrap()[0].id;
+    std::fs::write(folder.path().join("mended"), "").unwrap();
+    let again = RerunRequest::of(failed, mulgil_sched::rerun::RerunScope::Failed);
+    house.handle.rerun(again).await.unwrap();
+    house.ended(failed, &mut changes).await;
+    let still = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((still.status, still.runs.succeeded, still.runs.queued), (BackfillStatus::Paused, 2, 5));
+
+    house.handle.pause_backfill(backfill, false).await.unwrap();
+    house.handle.pause_backfill(backfill, false).await.unwrap();
+    let is_over = |change: &Change| matches!(change, Change::Backfill { status, .. } if status.is_terminal());
+    wait_for(&mut changes, is_over).await;
+    let done = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((done.status, done.runs.succeeded, done.pace), (BackfillStatus::Succeeded, 7, Some(4)));
+    let refused = house.handle.pause_backfill(backfill, true).await.unwrap_err();
+    assert_eq!(refused.to_string(), SchedulerError::BackfillEnded(backfill).to_string());
     house.close(PATIENCE).await;
 }

@@ -52,6 +52,7 @@ async fn server_process() {
         which: Default::default(),
         order: Default::default(),
         params: Default::default(),
+        trial: None,
         retries: false,
         confirmed: false,
     };

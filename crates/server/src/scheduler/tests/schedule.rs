@@ -119,6 +119,12 @@ async fn a_run_that_is_due_while_one_before_it_runs_waits_is_left_out_or_takes_i
         wait_for(&mut changes, task_running("t")).await;
         clock.set("2013-01-05T06:00:00Z");
         house.handle.pools().await.unwrap();
+        let begins = Some("2013-01-04T00:00:00Z".parse().unwrap());
+        wait_for(
+            &mut changes,
+            |change| matches!(change, Change::Run { interval_start, .. } if *interval_start == begins),
+        )
+        .await;
         if overlap == "cancel" {
             wait_for(&mut changes, |change| matches!(change, Change::Run { status: Succeeded, .. })).await;
         }

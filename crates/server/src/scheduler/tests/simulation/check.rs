@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use mulgil_flow::Flow;
-use mulgil_history::write::{NewLease, RunChange, Write};
+use mulgil_history::write::{BackfillStatus, NewLease, RunChange, Write};
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
@@ -37,6 +37,8 @@ pub(super) struct Tally {
     pub(super) retried: u64,
     pub(super) cancelled: u64,
     pub(super) backfills: u64,
+    pub(super) pauses: u64,
+    pub(super) paces: u64,
     pub(super) reruns: u64,
     pub(super) previews: u64,
     pub(super) marked: u64,
@@ -62,6 +64,8 @@ impl Tally {
             &mut self.retried,
             &mut self.cancelled,
             &mut self.backfills,
+            &mut self.pauses,
+            &mut self.paces,
             &mut self.reruns,
             &mut self.previews,
             &mut self.marked,
@@ -140,6 +144,8 @@ impl Checker {
                     self.fault(known, || format!("run {} follows a version that is not stored", change.run));
                 }
                 Write::Backfill(_) => self.tally.backfills += 1,
+                Write::BackfillStatus { to: BackfillStatus::Paused, .. } => self.tally.pauses += 1,
+                Write::BackfillPace { .. } => self.tally.paces += 1,
                 _ => {}
             }
         }
@@ -209,6 +215,12 @@ impl Checker {
             let of_backfill = active.filter(|other| other.row.backfill == Some(backfill.id)).count();
             let fits = of_backfill <= backfill.concurrency as usize;
             self.fault(fits, || format!("{of_backfill} runs of backfill {} are active", backfill.id));
+            let paused = backfill.status == BackfillStatus::Paused;
+            // A person may let one run again meanwhile.
+            let asked = self.allowed.keys().any(|(run, _)| *run == change.run);
+            self.fault(!paused || asked, || {
+                format!("run {} began while backfill {} was paused", change.run, backfill.id)
+            });
         }
     }
 
@@ -277,7 +289,7 @@ impl Checker {
             }
         }
         for (id, backfill) in &stored.backfills {
-            let open = backfill.status == mulgil_history::write::BackfillStatus::Running;
+            let open = !backfill.status.is_terminal();
             self.fault(!open, || format!("backfill {id} runs for ever"));
         }
         for (flow, expected) in slots {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use mulgil_flow::backfill::{Order, Which};
+use mulgil_history::read::BackfillRow;
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::step::Mark;
@@ -22,12 +23,13 @@ impl World {
         if !self.troubled() {
             return self.mend();
         }
-        match self.random.below(26) {
+        match self.random.below(28) {
             0..=5 => self.trigger(),
             6 | 7 => self.cancel(),
             8..=10 => self.rerun(),
             11 | 12 => self.backfill(),
             13 => self.cancel_backfill(),
+            25 | 26 => self.pause_backfill(),
             14 | 15 => self.pause(),
             16 => self.reload(),
             17 => self.cut_off(),
@@ -54,8 +56,15 @@ impl World {
         for number in 0..self.texts.len() {
             self.ask_for(|reply| Command::SetPaused(format!("f{number}"), false, reply));
         }
-        // A process that is down just now was asked in vain.
-        if self.nodes.is_empty() {
+        let open = |row: &BackfillRow| !row.status.is_terminal();
+        let open: Vec<BackfillId> = self
+            .history
+            .look(|stored, _| stored.backfills.values().filter(|row| open(row)).map(|row| row.id).collect());
+        for backfill in &open {
+            self.ask_for(|reply| Command::PauseBackfill(*backfill, false, reply));
+        }
+        // A process that is down just now was asked in vain, and a trial pauses its backfill when it is over.
+        if self.nodes.is_empty() || !open.is_empty() {
             self.plan(MINUTE, Happening::Act);
         } else {
             self.turn(None);
@@ -158,6 +167,7 @@ impl World {
             which,
             order: if self.random.chance(50) { Order::NewestFirst } else { Order::default() },
             params: BTreeMap::new(),
+            trial: if self.random.chance(40) { Some(self.random.between(1, 4) as u32) } else { None },
             retries: self.random.chance(50),
             confirmed: self.random.chance(50),
         };
@@ -174,6 +184,15 @@ impl World {
         if let Some(backfill) = self.random.one_of(&all).copied() {
             self.tell(format_args!("cancel backfill {backfill}"));
             self.ask_for(|reply| Command::CancelBackfill(backfill, reply));
+        }
+    }
+
+    fn pause_backfill(&mut self) {
+        let all: Vec<BackfillId> = self.history.look(|stored, _| stored.backfills.keys().copied().collect());
+        if let Some(backfill) = self.random.one_of(&all).copied() {
+            let paused = self.random.chance(60);
+            self.tell(format_args!("backfill {backfill}: paused: {paused}"));
+            self.ask_for(|reply| Command::PauseBackfill(backfill, paused, reply));
         }
     }
 

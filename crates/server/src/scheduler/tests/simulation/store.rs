@@ -197,7 +197,12 @@ impl Stored {
             }
             Write::BackfillStatus { backfill, from, to, .. } => {
                 let row = self.backfills.get_mut(backfill).filter(|row| row.status == *from);
-                row.ok_or_else(|| conflict(backfill, from.word()))?.status = *to;
+                let row = row.ok_or_else(|| conflict(backfill, from.word()))?;
+                row.status = *to;
+                row.trial = row.trial.filter(|_| *from != BackfillStatus::Paused);
+            }
+            Write::BackfillPace { backfill, pace, .. } => {
+                self.backfills.get_mut(backfill).ok_or_else(|| conflict(backfill, "there"))?.pace = Some(*pace);
             }
             Write::Notice(_) | Write::NoticeStatus(_) | Write::Alert(_) => self.tell(write)?,
             Write::Paused { flow, paused, .. } => {
@@ -253,6 +258,9 @@ impl Stored {
             newest_first: backfill.newest_first,
             status: BackfillStatus::Running,
             planned: backfill.planned,
+            trial: backfill.trial,
+            pace: None,
+            mean_run_us: None,
             runs: RunCounts::default(),
             created_at: backfill.at,
             ended_at: None,
@@ -320,7 +328,7 @@ impl Stored {
             .collect()
         };
         let epochs = self.runs.values().flat_map(|run| run.attempts.values()).map(|attempt| attempt.epoch);
-        let running = self.backfills.values().filter(|backfill| backfill.status == BackfillStatus::Running);
+        let running = self.backfills.values().filter(|backfill| !backfill.status.is_terminal());
         Memory {
             runs: open.map(|run| (run.row.clone(), run.tasks.clone())).collect(),
             leases: self.runs.iter().flat_map(live).collect(),
