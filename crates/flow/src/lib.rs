@@ -10,8 +10,8 @@
 //! - [`template`] renders `{{ ds }}` and its kin; [`backfill`] plans runs for past intervals; [`lint()`] gives advice.
 
 pub mod backfill;
-mod canonical;
 mod calendar;
+mod canonical;
 mod check;
 mod clock;
 mod cron;
@@ -34,8 +34,8 @@ mod secret;
 pub mod template;
 pub mod yaml;
 
-pub use canonical::canonical_lines;
 pub use calendar::Calendar;
+pub use canonical::canonical_lines;
 pub use cron::{Cron, CronError};
 pub use definition::{
     Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlResult, SqlText,
