@@ -54,7 +54,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 20] {
+    fn numbers(&mut self) -> [&mut u64; 22] {
         [
             &mut self.commits,
             &mut self.runs,
