@@ -3,6 +3,7 @@
 mod calendar;
 mod flow;
 mod for_each;
+mod http;
 mod project;
 mod python;
 mod schedule;

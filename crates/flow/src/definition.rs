@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::for_each::texts_in;
-use crate::{ForEach, Param, Schedule};
+use crate::{ForEach, HttpTask, Param, Schedule, WaitTask};
 
 /// A DAG of tasks with parameters and maybe a schedule.
 #[derive(Clone, Debug, Serialize)]
@@ -181,6 +181,10 @@ pub enum TaskKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<SqlResult>,
     },
+    /// Makes one HTTP request.
+    Http(HttpTask),
+    /// Waits for something outside.
+    Wait(WaitTask),
     /// Copies the rows of the run's data interval from one table to another.
     Transfer {
         /// The table to read.
@@ -191,13 +195,21 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
-    /// The word for it in flow files: `shell`, `python`, `sql` or `transfer`.
+    /// Whether it only waits while it runs, and so takes no slot of a pool.
+    #[must_use]
+    pub fn only_waits(&self) -> bool {
+        matches!(self, Self::Wait(_))
+    }
+
+    /// The word for it in flow files, such as `shell`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Shell { .. } => "shell",
             Self::Python(_) => "python",
             Self::Sql { .. } => "sql",
+            Self::Http(_) => "http",
+            Self::Wait(_) => "wait",
             Self::Transfer { .. } => "transfer",
         }
     }

@@ -20,6 +20,7 @@ mod diagnostic;
 pub mod difference;
 mod findings;
 mod for_each;
+mod http;
 mod interval;
 mod json;
 mod lint;
@@ -32,6 +33,7 @@ pub mod schedule;
 mod schema;
 mod secret;
 pub mod template;
+mod wait;
 pub mod yaml;
 
 pub use calendar::Calendar;
@@ -44,6 +46,7 @@ pub use definition::{
 pub use diagnostic::Diagnostic;
 pub use findings::Position;
 pub use for_each::{ForEach, Items};
+pub use http::{HttpBody, HttpResult, HttpTask, StatusRange};
 pub use interval::DataInterval;
 pub use json::Lines;
 pub use lint::{lint, lint_sizes};
@@ -54,3 +57,4 @@ pub use schedule::{Catchup, Fire, Grain, Overlap, Rule, Schedule};
 pub use schema::{json_schema, project_json_schema};
 pub use secret::{SecretSource, Secrets};
 pub use template::{Quote, ResultsRead, TemplateError, Variables, holds, render, results_read, secrets_read};
+pub use wait::{OnTimeout, WaitFor, WaitTask};

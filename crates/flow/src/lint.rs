@@ -60,7 +60,9 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
     let mut warn = |message: String, remedy: &str| {
         warnings.push(warning(flow, (task.line, task.column), message, remedy));
     };
-    if task.timeout.is_none() {
+    if task.timeout.is_none() && task.kind.only_waits() {
+        warn(format!("task {name} waits for ever if what it waits for never comes"), "add timeout: 6h");
+    } else if task.timeout.is_none() {
         warn(format!("task {name} has no timeout, so a hang holds its slot for ever"), "add timeout: 1h");
     }
     if task.retries.limit > RETRIES_ADVISED_MAX {
@@ -75,7 +77,7 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
         warn(format!("task {name} writes a table but is not idempotent"), "write: replace_partition makes it so");
     }
     let target = match &task.kind {
-        TaskKind::Shell { .. } | TaskKind::Python(_) => None,
+        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Http(_) | TaskKind::Wait(_) => None,
         TaskKind::Sql { target, .. } => target.as_ref(),
         TaskKind::Transfer { target, .. } => Some(target),
     };

@@ -1,9 +1,12 @@
 //! The form of flow and project files: every key, in the words that an editor shows. Nothing here is checked yet.
 
+pub(crate) mod http;
+
+use self::http::{RawHttp, RawWait};
 use crate::findings::Findings;
 use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
 use crate::yaml::{Data, Node};
-use crate::{Overlap, ParamType, SqlResult, TriggerRule};
+use crate::{Overlap, ParamType, TriggerRule};
 
 raw_map! {
     /// A flow: tasks that need each other, with parameters and maybe a schedule.
@@ -74,7 +77,7 @@ raw_map! {
 }
 
 raw_map! {
-    /// A task: exactly one of shell, python, sql or transfer.
+    /// A task: exactly one of shell, python, sql, transfer, http or wait.
     RawTask: "the task" {
         /// The tasks that must have ended before this one starts; how they must have ended says `trigger_rule`.
         "needs" needs: OneOrMany,
@@ -94,10 +97,15 @@ raw_map! {
         "sql" sql: Text,
         /// Copies the rows of the run's data interval from one table to another.
         "transfer" transfer: RawTransfer,
+        /// One HTTP request.
+        "http" http: RawHttp,
+        /// Waits for something outside, and holds no slot of a pool meanwhile. `timeout` says for how long.
+        "wait" wait: RawWait,
         /// The table that gets the rows of `sql`.
         "to" to: Text,
-        /// Which rows of the last query of `sql` become the task's result: row (the first one) or rows (a list).
-        "result" result: Located<SqlResult>,
+        /// What becomes the task's result. Of the last query of `sql`: row (the first one) or rows (a list); of the answer to
+        /// `http`: json or body (a text).
+        "result" result: Located<ResultWord>,
         /// What a write does with the rows that are there already. Without it, replace_partition.
         "write" write: RawWrite,
         /// The partition that is replaced: column and value, which may be a template. Without it, the one of `{{ ds }}`.
@@ -342,9 +350,29 @@ impl FromNode for Located<TriggerRule> {
     }
 }
 
-impl FromNode for Located<SqlResult> {
+/// What becomes the task's result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ResultWord {
+    /// The first row of a query.
+    Row,
+    /// The rows of a query.
+    Rows,
+    /// An answer, read as JSON.
+    Json,
+    /// An answer, as a text.
+    Body,
+}
+
+impl FromNode for Located<ResultWord> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        word(node, "result", &[("row", SqlResult::Row), ("rows", SqlResult::Rows)], findings)
+        let words = [
+            ("row", ResultWord::Row),
+            ("rows", ResultWord::Rows),
+            ("json", ResultWord::Json),
+            ("body", ResultWord::Body),
+        ];
+        word(node, "result", &words, findings)
     }
 }
 

@@ -115,6 +115,7 @@ pub(crate) fn task(row: &impl Columns) -> Read<TaskRow> {
         attempts: number(row, "attempts")?,
         retries_used: number(row, "retries_used")?,
         losses: number(row, "losses")?,
+        since: maybe_time(row, "since_us")?,
         not_before: maybe_time(row, "not_before_us")?,
         result: row.text("result")?.as_deref().map(json).transpose()?,
         note: row.text("note")?,

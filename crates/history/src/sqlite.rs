@@ -180,6 +180,7 @@ fn migrations() -> Vec<Migration> {
         (3, "outbox", include_str!("../migrations/sqlite/0003_outbox.sql")),
         (4, "items", include_str!("../migrations/sqlite/0004_items.sql")),
         (5, "backfill pace", include_str!("../migrations/sqlite/0005_backfill_pace.sql")),
+        (6, "since", include_str!("../migrations/sqlite/0006_since.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

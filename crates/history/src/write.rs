@@ -186,6 +186,8 @@ pub struct TaskChange {
     pub retries_used: u32,
     /// Attempts lost.
     pub losses: u32,
+    /// Since when it has been under way.
+    pub since: Option<Timestamp>,
     /// When a retry is due.
     pub not_before: Option<Timestamp>,
     /// What it gave as its result, with its success; without, it has none any more.

@@ -106,6 +106,8 @@ pub struct PoolLoad {
 pub struct Admission {
     pools: BTreeMap<Arc<str>, Pool>,
     ready: HashMap<(RunId, TaskIndex), (Arc<str>, Turn)>,
+    /// Tasks that only wait while they run: they take no slot.
+    free: BTreeSet<(RunId, TaskIndex)>,
     pool_of_live: HashMap<AttemptId, Arc<str>>,
     groups: BTreeMap<GroupKey, Group>,
     group_of: HashMap<RunId, (GroupKey, Timestamp)>,
@@ -233,8 +235,19 @@ impl Admission {
         self.ready.insert((task.run, task.task), (pool, turn));
     }
 
+    /// A task that only waits while it runs is ready: it takes no slot, so nothing holds it back.
+    pub fn enqueue_free(&mut self, run: RunId, task: TaskIndex) {
+        self.free.insert((run, task));
+    }
+
+    /// The next ready task that takes no slot.
+    pub fn next_free(&mut self) -> Option<(RunId, TaskIndex)> {
+        self.free.pop_first()
+    }
+
     /// A task waits no longer.
     pub fn dequeue(&mut self, run: RunId, task: TaskIndex) {
+        self.free.remove(&(run, task));
         if let Some((pool, turn)) = self.ready.remove(&(run, task))
             && let Some(pool) = self.pools.get_mut(&pool)
         {

@@ -30,6 +30,8 @@ pub struct TaskNode {
     pub needs: Vec<TaskIndex>,
     /// What it makes of how they ended.
     pub rule: TriggerRule,
+    /// Whether it only waits while it runs: then it takes no slot.
+    pub only_waits: bool,
     /// Whether it has a condition: then its caller decides, once its rule allows it to run.
     pub conditional: bool,
     /// Whether the run's definition has no such task any more: it never runs, and counts as skipped.
@@ -83,6 +85,7 @@ impl TaskNode {
             name: name.into(),
             needs: Vec::new(),
             rule: TriggerRule::default(),
+            only_waits: false,
             conditional: false,
             gone: true,
             fan_out: None,
@@ -161,6 +164,7 @@ impl Graph {
             // A need that is not there becomes an index that is not there, which `new` refuses.
             needs: task.needs.iter().map(|need| place_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
             rule: task.trigger_rule,
+            only_waits: task.kind.only_waits(),
             conditional: task.when.is_some(),
             gone: false,
             fan_out: task.for_each.as_ref().map(|each| FanOut { at_once: each.max_parallel }),

@@ -65,7 +65,7 @@ pub enum TaskEvent {
     NeedsMet,
     /// A task that it needs has failed, and its rule does not allow that.
     NeedFailed,
-    /// Its rule or its condition says that it does not run.
+    /// Its rule or its condition says that it does not run; or it has waited in vain, and says that this is no failure.
     Skipped,
     /// Its items have become tasks; it ends with the last of them.
     FannedOut,
@@ -143,7 +143,7 @@ impl Life for TaskStatus {
         Some(match (self, event) {
             (S::Waiting, E::NeedsMet) => S::Ready,
             (S::Waiting, E::NeedFailed) => S::UpstreamFailed,
-            (S::Waiting, E::Skipped) => S::Skipped,
+            (S::Waiting | S::Running, E::Skipped) => S::Skipped,
             (S::Waiting, E::FannedOut) | (S::Ready, E::Leased) => S::Running,
             (S::Running, E::Succeeded) => S::Succeeded,
             (S::Waiting | S::Running, E::Failed) => S::Failed,

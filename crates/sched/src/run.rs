@@ -49,6 +49,8 @@ pub struct TaskState {
     pub retries_used: u32,
     /// Attempts lost since the run was created or last re-run.
     pub losses: u32,
+    /// Since when it has been under way: since its first lease after it was made, retried or re-run, whatever was lost since.
+    pub since: Option<Timestamp>,
     /// When a retrying task is due.
     pub not_before: Option<Timestamp>,
     /// The attempt under way, while the task runs.
@@ -62,6 +64,7 @@ impl TaskState {
         attempts: 0,
         retries_used: 0,
         losses: 0,
+        since: None,
         not_before: None,
         live: None,
     };

@@ -111,6 +111,8 @@ pub enum Mark {
 pub enum Ending {
     /// It did what it should.
     Succeeded,
+    /// It waited in vain for something that may as well not come: the task is skipped.
+    Skipped,
     /// It failed.
     Failed,
     /// It ran too long.
@@ -199,7 +201,7 @@ pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Acti
     let mut step = Step { run, actions: Vec::new() };
     match event {
         Event::Admit => step.admit()?,
-        Event::Lease { task } => step.lease(task)?,
+        Event::Lease { task } => step.lease(task, now)?,
         Event::Start { task, attempt } => step.attempt(task, attempt, AttemptEvent::Started)?,
         Event::Finish { task, attempt, ending } => step.finish(task, attempt, ending, now)?,
         Event::Decided { task, decision } => step.decided(task, decision)?,
@@ -245,6 +247,9 @@ impl Step<'_> {
         let to = next_status(from, event)?;
         if to != TaskStatus::Retrying {
             state.not_before = None;
+        }
+        if !matches!(to, TaskStatus::Ready | TaskStatus::Running) {
+            state.since = None;
         }
         self.run.set_status(task, to);
         self.actions.push(Action::Task { task, from, to });
@@ -349,10 +354,11 @@ impl Step<'_> {
         }
     }
 
-    fn lease(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+    fn lease(&mut self, task: TaskIndex, now: Timestamp) -> Result<(), IllegalTransition> {
         self.task(task, TaskEvent::Leased)?;
         let state = self.task_mut(task, &TaskEvent::Leased)?;
         state.attempts += 1;
+        state.since.get_or_insert(now);
         state.live = Some(AttemptStatus::Leased);
         let attempt = state.attempts;
         self.actions.push(Action::Attempt { task, attempt, from: None, to: AttemptStatus::Leased });
@@ -363,21 +369,19 @@ impl Step<'_> {
         let event = match end {
             Ending::Succeeded => AttemptEvent::Succeeded,
             Ending::Failed => AttemptEvent::Failed,
-            Ending::TimedOut => AttemptEvent::TimedOut,
+            // The attempt has waited its time; that this is no failure is the task's word.
+            Ending::Skipped | Ending::TimedOut => AttemptEvent::TimedOut,
             Ending::Cancelled => AttemptEvent::Stopped,
         };
         self.attempt(task, attempt, event)?;
-        match end {
-            Ending::Succeeded => {
-                self.task(task, TaskEvent::Succeeded)?;
-                self.settle_dependents(task)
-            }
-            Ending::Cancelled => {
-                self.task(task, TaskEvent::Stopped)?;
-                self.settle_dependents(task)
-            }
-            Ending::Failed | Ending::TimedOut => self.retry_or_fail(task, now),
-        }
+        let event = match end {
+            Ending::Succeeded => TaskEvent::Succeeded,
+            Ending::Skipped => TaskEvent::Skipped,
+            Ending::Cancelled => TaskEvent::Stopped,
+            Ending::Failed | Ending::TimedOut => return self.retry_or_fail(task, now),
+        };
+        self.task(task, event)?;
+        self.settle_dependents(task)
     }
 
     fn retry_or_fail(&mut self, task: TaskIndex, now: Timestamp) -> Result<(), IllegalTransition> {

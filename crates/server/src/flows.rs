@@ -399,6 +399,8 @@ fn kind_summary(kind: &TaskKind) -> String {
             PythonEntry::Module(module) => format!("-m {module}"),
             PythonEntry::Function { from, name } => format!("{from}:{name}"),
         },
+        TaskKind::Http(http) => format!("{} {}", http.method, http.url),
+        TaskKind::Wait(wait) => wait.wanted.describe(),
         TaskKind::Transfer { from, target } => format!("{from} → {}", target.table),
         TaskKind::Sql { sql, target, .. } => {
             let what = match sql {

@@ -6,17 +6,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mulgil_flow::{PythonTask, Quote, SqlText, Task, TaskKind, Variables, render};
+use mulgil_flow::{OnTimeout, PythonTask, Quote, SqlText, Task, TaskKind, Variables, WaitTask, render};
 use tokio::sync::watch;
 
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
+use crate::http::HttpClient;
 use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
 use crate::python::PythonCall;
 use crate::result::{RESULT_VARIABLE, ResultFile, masked};
 use crate::secret::SecretStore;
 use crate::shell::{ShellTask, outcome_of};
+use crate::wait::{Watch, left};
 
 /// What a running attempt is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub(crate) struct Bench<D> {
     pub(crate) data: Arc<dyn DataTasks>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) secrets: SecretStore,
+    pub(crate) http: HttpClient,
     pub(crate) python: String,
 }
 
@@ -97,7 +100,8 @@ impl<D: Dispatcher> Running<'_, D> {
                 let shell = python_task(self.lease, task, python, self.bench);
                 self.process(task, shell, &log).await?
             }
-            TaskKind::Sql { .. } | TaskKind::Transfer { .. } => self.data(task, &log).await?,
+            TaskKind::Wait(wait) => self.wait(task, wait, &log).await?,
+            TaskKind::Sql { .. } | TaskKind::Transfer { .. } | TaskKind::Http(_) => self.data(task, &log).await?,
         };
         let outcome = mask(outcome, &log);
         note_end(&outcome, begun.elapsed(), &log);
@@ -142,7 +146,7 @@ impl<D: Dispatcher> Running<'_, D> {
                 gated.clear().await;
                 Ok(outcome_of(status, log, &result))
             }
-            why = interruption(&mut self.control, task) => {
+            why = interruption(&mut self.control, timeout_of(task)) => {
                 log.note("ending the process group");
                 gated.end().await;
                 self.interrupted(why)
@@ -158,7 +162,37 @@ impl<D: Dispatcher> Running<'_, D> {
                 Ok(result) => Outcome::Succeeded(result),
                 Err(reason) => Outcome::Failed(reason),
             }),
-            why = interruption(&mut self.control, task) => self.interrupted(why),
+            why = interruption(&mut self.control, timeout_of(task)) => self.interrupted(why),
+        }
+    }
+
+    async fn wait(&mut self, task: &Task, wait: &WaitTask, log: &AttemptLog) -> Result<Outcome, DispatchError> {
+        self.started(None).await?;
+        let variables = match with_secrets(self.bench, self.lease, task) {
+            Ok(variables) => variables,
+            Err(reason) => return Ok(Outcome::Failed(reason)),
+        };
+        log.note(&format!("waiting for {}", wait.wanted.describe()));
+        let Bench { project_dir, data, http, .. } = self.bench;
+        let watch = Watch { task: wait, variables: Arc::new(variables), project_dir, data, http, log };
+        let left = task.timeout.map(|timeout| left(timeout, self.lease.since));
+        tokio::select! {
+            there = watch.wait() => Ok(there.map_or_else(Outcome::Failed, |()| Outcome::Succeeded(None))),
+            why = interruption(&mut self.control, left) => match (why, wait.on_timeout) {
+                (Interruption::TimedOut(_), OnTimeout::Skip) => {
+                    let timeout = task.timeout.unwrap_or_default();
+                    Ok(Outcome::Skipped(format!("it did not come within {timeout:#}")))
+                }
+                (Interruption::TimedOut(_), OnTimeout::Fail) => {
+                    let timeout = task.timeout.unwrap_or_default();
+                    let reason = format!(
+                        "waited {timeout:#} in vain for {}: raise `timeout:`, or look why it does not come",
+                        wait.wanted.describe()
+                    );
+                    Ok(Outcome::TimedOut(reason))
+                }
+                (why, _) => self.interrupted(why),
+            },
         }
     }
 
@@ -178,8 +212,12 @@ impl<D: Dispatcher> Running<'_, D> {
     }
 }
 
+fn timeout_of(task: &Task) -> Option<Duration> {
+    task.timeout.map(|timeout| timeout.unsigned_abs())
+}
+
 /// Waits until the attempt has to end before its time.
-async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> Interruption {
+async fn interruption(control: &mut watch::Receiver<Control>, timeout: Option<Duration>) -> Interruption {
     let told = async {
         match control.wait_for(|control| *control != Control::Run).await {
             Ok(control) => *control,
@@ -187,7 +225,6 @@ async fn interruption(control: &mut watch::Receiver<Control>, task: &Task) -> In
             Err(_) => Control::Shutdown,
         }
     };
-    let timeout = task.timeout.map(|timeout| timeout.unsigned_abs());
     let late = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -279,7 +316,13 @@ async fn data_task<D>(
             let task = TransferTask { from: from.clone(), target: target.clone(), variables };
             bench.data.transfer(task, log).await.map(|()| None)
         }
-        TaskKind::Shell { .. } | TaskKind::Python(_) => Err(format!("a {} task is no data task", task.kind.word())),
+        TaskKind::Http(http) => {
+            let variables = with_secrets(bench, lease, task)?;
+            bench.http.call(http, &variables, log).await.map_err(|error| error.to_string())
+        }
+        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Wait(_) => {
+            Err(format!("a {} task is no data task", task.kind.word()))
+        }
     }
 }
 
@@ -300,6 +343,7 @@ fn note_end(outcome: &Outcome, after: Duration, log: &AttemptLog) {
             let reason = reason.lines().next().unwrap_or_default();
             log.note(&format!("failed after {seconds:.3} s: {reason}"));
         }
+        Outcome::Skipped(reason) => log.note(&format!("skipped after {seconds:.3} s: {reason}")),
         Outcome::TimedOut(reason) => log.note(reason),
         Outcome::Cancelled => log.note(&format!("cancelled after {seconds:.3} s")),
         Outcome::Lost => log.note(&format!("ended after {seconds:.3} s: the worker shuts down")),

@@ -1,5 +1,6 @@
 //! What data tasks need from the systems that hold tables.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,6 +18,10 @@ pub trait DataTasks: Send + Sync + 'static {
     /// Runs SQL; the rows of the query go to the target, if there is one.
     /// The task's result comes back, where it asks for one.
     async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, String>;
+    /// Whether a table, or a partition of it, has rows now.
+    async fn has_rows(&self, _wait: TableWait) -> Result<bool, String> {
+        Err("this project has no tables".to_owned())
+    }
     /// Copies the rows of the run's data interval from one table to another.
     async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String>;
 }
@@ -32,6 +37,17 @@ pub struct SqlTask {
     pub target: Option<WriteTarget>,
     /// Which of its rows are the task's result.
     pub result: Option<SqlResult>,
+    /// The run's values.
+    pub variables: Arc<Variables>,
+}
+
+/// Rows that are waited for.
+#[derive(Clone, Debug)]
+pub struct TableWait {
+    /// The table.
+    pub table: String,
+    /// Of which partition, as values of columns. `None` is any row; no values are the partition of the run's `ds`.
+    pub values: Option<BTreeMap<String, String>>,
     /// The run's values.
     pub variables: Arc<Variables>,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::{Flow, Task, Variables};
 pub use mulgil_history::write::ProcessMark;
 use mulgil_sched::id::AttemptId;
@@ -49,6 +49,8 @@ pub struct Lease {
     pub epoch: i64,
     /// How long the lease lives without renewal.
     pub life: SignedDuration,
+    /// When the task began: earlier than now if attempts were lost since. A task that waits counts its time from here.
+    pub since: Timestamp,
     /// The flow, in the version that the run follows.
     pub flow: Arc<Flow>,
     /// The task's name: its place in the run need not be its place in the flow.
@@ -72,6 +74,8 @@ impl Lease {
 pub enum Outcome {
     /// It did what it should, and maybe gave a result.
     Succeeded(Option<serde_json::Value>),
+    /// It is not to be done after all, for this reason.
+    Skipped(String),
     /// It failed, for this reason.
     Failed(String),
     /// It ran longer than its task may, and was ended.

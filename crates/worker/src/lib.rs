@@ -14,6 +14,7 @@
 mod attempt;
 pub mod data;
 pub mod dispatcher;
+mod http;
 pub mod limited;
 pub mod log;
 mod partition;
@@ -24,4 +25,5 @@ pub mod secret;
 mod shell;
 pub mod tables;
 mod transfer;
+mod wait;
 pub mod worker;

@@ -29,6 +29,7 @@ pub fn log_path(flow: &str, run: i64, task: &str, attempt: u32) -> String {
 #[derive(Clone, Debug)]
 pub struct AttemptLog {
     inner: Arc<Inner>,
+    is_quiet: bool,
 }
 
 #[derive(Debug)]
@@ -57,7 +58,10 @@ impl AttemptLog {
         // The longest first, so that no secret is masked only in part.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         let writing = Writing { file, tail: VecDeque::new(), failure: None };
-        Ok(Self { inner: Arc::new(Inner { path: path.to_owned(), secrets, writing: Mutex::new(writing) }) })
+        Ok(Self {
+            inner: Arc::new(Inner { path: path.to_owned(), secrets, writing: Mutex::new(writing) }),
+            is_quiet: false,
+        })
     }
 
     /// Appends one line. A disk that is full does not fail the task: it is told with the attempt's end.
@@ -74,9 +78,16 @@ impl AttemptLog {
         writing.tail.push_back(text);
     }
 
+    /// The same log for work that is done again and again: its notes are not written.
+    pub(crate) fn quiet(&self) -> Self {
+        Self { is_quiet: true, ..self.clone() }
+    }
+
     /// Appends a line of Mulgil's own, to be told from the task's output.
     pub fn note(&self, text: &str) {
-        self.line(&format!("[mulgil] {text}"));
+        if !self.is_quiet {
+            self.line(&format!("[mulgil] {text}"));
+        }
     }
 
     /// The last lines of the task's own output.

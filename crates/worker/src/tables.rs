@@ -23,7 +23,7 @@ use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
-use crate::data::{DataTasks, SqlTask, TransferTask};
+use crate::data::{DataTasks, SqlTask, TableWait, TransferTask};
 use crate::log::AttemptLog;
 use crate::partition::partition_of;
 use crate::result::check_size;
@@ -72,6 +72,12 @@ impl DataTasks for TableTasks {
         let place = task.file.clone().unwrap_or_else(|| "sql".to_owned());
         let work = self.run(async move { run_sql(&session, task, &log).await });
         work.await.map_err(|failure| failure.in_file(&place))
+    }
+
+    async fn has_rows(&self, wait: TableWait) -> Result<bool, String> {
+        let session = self.session();
+        let work = self.run(async move { has_rows(&session, &wait).await });
+        work.await.map_err(|failure| failure.in_file("the look at the table"))
     }
 
     async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String> {
@@ -136,6 +142,24 @@ impl Failure {
             Self::Own(error) => error,
         }
     }
+}
+
+async fn has_rows(session: &Session, wait: &TableWait) -> Result<bool, Failure> {
+    let table = table_of(session, &wait.table)?;
+    let partition = match &wait.values {
+        None => Vec::new(),
+        Some(values) => {
+            let partition = Write::ReplacePartition { partition: values.clone() };
+            partition_of(&partition, &table.definition, &wait.variables)?
+        }
+    };
+    let mut rows = session.query(&transfer::any_row(&table.definition, &partition)).await?.stream;
+    while let Some(batch) = rows.next().await {
+        if batch.map_err(SqlError::from)?.num_rows() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn run_transfer(session: &Session, task: TransferTask, log: &AttemptLog) -> Result<(), Failure> {

@@ -29,6 +29,16 @@ pub(crate) fn query(
     Ok(format!("SELECT {columns} FROM {} WHERE {}", quoted_name(source), conditions.join(" AND ")))
 }
 
+/// The query that gives a row if the partition of a table has any; without a partition, if the table has any.
+pub(crate) fn any_row(table: &TableDefinition, partition: &[(String, String)]) -> String {
+    let conditions = partition.iter().filter_map(|(name, value)| {
+        column(table, name).map(|column| format!("{} = {}", quoted(name), literal(value, &column.data_type)))
+    });
+    let conditions: Vec<String> = conditions.collect();
+    let conditions = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
+    format!("SELECT 1 FROM {}{conditions} LIMIT 1", quoted_name(table))
+}
+
 /// The target's columns: from the source, or, for a partition column that the source lacks, the partition's value.
 fn columns(
     source: &TableDefinition,

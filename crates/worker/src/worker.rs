@@ -65,6 +65,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         data: options.data,
         environment: options.environment,
         secrets: options.secrets,
+        http: Default::default(),
         python: options.python,
     });
     let worker =

@@ -7,11 +7,13 @@ use jiff::SignedDuration;
 use super::flow::{check_condition, check_template};
 use super::value::{check_name, duration};
 use crate::findings::{Findings, Position};
-use crate::raw::{RawRetries, RawTask, RawWrite, WriteWord};
+use crate::raw::{RawRetries, RawTask, RawWrite, ResultWord, WriteWord};
 use crate::read::{Entries, Located, OneOrMany, Text};
 use crate::template::Names;
 use crate::yaml::Key;
-use crate::{Param, Project, Quote, Retries, SqlResult, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget};
+use crate::{
+    HttpTask, Param, Project, Quote, Retries, SqlResult, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget,
+};
 use std::borrow::Cow;
 
 /// More retries than this are an accident.
@@ -62,27 +64,28 @@ impl Tasks<'_> {
         let values = [&raw.env, &raw.partition].into_iter().flatten().flat_map(|entries| &entries.0);
         let mut texts = texts.chain(values.map(|(_, text)| text));
         // Most tasks read no result, and what is upstream of a task may be thousands.
-        match raw.python.is_some() || raw.for_each.is_some() || texts.any(|text| text.value.contains("results")) {
+        let anywhere = raw.python.is_some() || raw.http.is_some() || raw.wait.is_some() || raw.for_each.is_some();
+        match anywhere || texts.any(|text| text.value.contains("results")) {
             true => Cow::Owned(self.names.clone().with_results(upstream.tasks(&key.text))),
             false => Cow::Borrowed(self.names),
         }
     }
 
     /// The names for a text in which secrets may stand.
-    fn names_with_secrets(&self, text: &Text) -> Cow<'_, Names> {
-        match text.value.contains("secrets") {
+    pub(super) fn names_with_secrets(&self, text: &str) -> Cow<'_, Names> {
+        match text.contains("secrets") {
             true => Cow::Owned(self.names.clone().with_secrets(self.project)),
             false => Cow::Borrowed(self.names),
         }
     }
 
-    fn with<'a>(&'a self, names: &'a Names) -> Tasks<'a> {
+    pub(super) fn with<'a>(&'a self, names: &'a Names) -> Tasks<'a> {
         Tasks { project: self.project, names, params: self.params, defaults: self.defaults }
     }
 
     fn task(&self, key: Key, needs: Vec<Text>, mut raw: RawTask, findings: &mut Findings) -> Task {
         check_name(&key.text, key.at, "task", findings);
-        let idempotent = raw.idempotent.take().is_none_or(|idempotent| idempotent.value);
+        let idempotent = raw.idempotent.take().map_or_else(|| is_idempotent(&raw), |idempotent| idempotent.value);
         let own_retries = raw.retries.take().map(|raw| retries(raw, findings));
         let timeout = raw.timeout.take().and_then(|text| duration(&text, "timeout", findings));
         let raw_priority = raw.priority.take().map_or(0, |priority| priority.value);
@@ -103,7 +106,7 @@ impl Tasks<'_> {
                 let remedy = "only shell and python tasks have an environment".to_owned();
                 findings.add(name.at, format!("task {} takes no env", key.text), Some(remedy));
             }
-            check_template(&text, &inner.names_with_secrets(&text), self.params, Quote::None, findings);
+            check_template(&text, &inner.names_with_secrets(&text.value), self.params, Quote::None, findings);
             env.insert(name.text, text.value);
         }
         let kind = inner.kind(&key, raw, findings);
@@ -146,50 +149,51 @@ impl Tasks<'_> {
             }
             None => drop(target(None, raw.write.take(), raw.partition.take(), findings)),
         };
-        match (raw.shell.take(), raw.python.take(), raw.sql.take(), raw.transfer.take()) {
-            (Some(command), None, None, None) => {
-                writes_nothing("shell", &mut raw, findings);
-                check_template(&command, &self.names_with_secrets(&command), self.params, Quote::Shell, findings);
-                TaskKind::Shell { command: command.value }
-            }
-            (None, Some(python), None, None) => {
-                writes_nothing("python", &mut raw, findings);
-                TaskKind::Python(self.python(key, python, findings))
-            }
-            (None, None, Some(text), None) => {
-                let sql = self.sql(text, findings);
-                TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings), result }
-            }
-            (None, None, None, Some(transfer)) => {
-                if let Some(to) = &raw.to {
-                    findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
-                }
-                if !transfer.broken && (transfer.from.is_none() || transfer.to.is_none()) {
-                    let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
-                    findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
-                }
-                let from = transfer.from.map(|text| text.value).unwrap_or_default();
-                let nowhere = WriteTarget { table: String::new(), write: Write::ReplaceTable };
-                let written = target(transfer.to, raw.write, raw.partition, findings);
-                TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
-            }
-            _ if raw.broken => TaskKind::Shell { command: String::new() },
-            (shell, python, sql, transfer) => {
-                let present = [
-                    ("shell", shell.is_some()),
-                    ("python", python.is_some()),
-                    ("sql", sql.is_some()),
-                    ("transfer", transfer.is_some()),
-                ];
-                let present: Vec<&str> = present.iter().filter(|(_, there)| *there).map(|(word, _)| *word).collect();
-                let (message, remedy) = match present.as_slice() {
-                    [] => (format!("task {} does nothing", key.text), "give it one of shell, python, sql or transfer"),
-                    several => (format!("task {} has {}", key.text, several.join(" and ")), "make it one task each"),
+        let words = kinds_of(&raw);
+        if words.len() != 1 {
+            if !raw.broken {
+                let (message, remedy) = match words.as_slice() {
+                    [] => (format!("task {} does nothing", key.text), format!("give it one of {}", KINDS.join(", "))),
+                    several => {
+                        (format!("task {} has {}", key.text, several.join(" and ")), "make it one task each".to_owned())
+                    }
                 };
-                findings.add(key.at, message, Some(remedy.to_owned()));
-                TaskKind::Shell { command: String::new() }
+                findings.add(key.at, message, Some(remedy));
             }
+            return TaskKind::Shell { command: String::new() };
         }
+        if !matches!(words.as_slice(), ["sql" | "transfer"]) {
+            writes_nothing(words.first().unwrap_or(&""), &mut raw, findings);
+        }
+        if let Some(command) = raw.shell {
+            check_template(&command, &self.names_with_secrets(&command.value), self.params, Quote::Shell, findings);
+            return TaskKind::Shell { command: command.value };
+        }
+        if let Some(python) = raw.python {
+            return TaskKind::Python(self.python(key, python, findings));
+        }
+        if let Some(http) = raw.http {
+            return TaskKind::Http(self.http(key, http, raw.result, findings));
+        }
+        if let Some(wait) = raw.wait {
+            return TaskKind::Wait(self.wait(key, wait, findings));
+        }
+        if let Some(text) = raw.sql {
+            let sql = self.sql(text, findings);
+            return TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings), result };
+        }
+        if let Some(to) = &raw.to {
+            findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
+        }
+        let transfer = raw.transfer.unwrap_or_default();
+        if !transfer.broken && (transfer.from.is_none() || transfer.to.is_none()) {
+            let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
+            findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
+        }
+        let from = transfer.from.map(|text| text.value).unwrap_or_default();
+        let nowhere = WriteTarget { table: String::new(), write: Write::ReplaceTable };
+        let written = target(transfer.to, raw.write, raw.partition, findings);
+        TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
     }
 
     fn sql(&self, text: Text, findings: &mut Findings) -> SqlText {
@@ -281,9 +285,31 @@ fn with_members(
     tasks
 }
 
+/// Whether a task that says nothing about it may run twice: all but requests that are meant to change something.
+fn is_idempotent(raw: &RawTask) -> bool {
+    let method = raw.http.as_ref().and_then(|http| http.method.as_ref());
+    method.is_none_or(|method| HttpTask::is_idempotent(&method.value.to_ascii_uppercase()))
+}
+
+/// What a task can be.
+const KINDS: [&str; 6] = ["shell", "python", "sql", "transfer", "http", "wait"];
+
+/// What a task is: one of [`KINDS`], unless something is wrong.
+fn kinds_of(raw: &RawTask) -> Vec<&'static str> {
+    let there = [
+        raw.shell.is_some(),
+        raw.python.is_some(),
+        raw.sql.is_some(),
+        raw.transfer.is_some(),
+        raw.http.is_some(),
+        raw.wait.is_some(),
+    ];
+    KINDS.into_iter().zip(there).filter(|(_, there)| *there).map(|(word, _)| word).collect()
+}
+
 /// Which rows become the result: only those of an sql task that go nowhere else.
 fn sql_result(key: &Key, raw: &RawTask, findings: &mut Findings) -> Option<SqlResult> {
-    let result = raw.result.as_ref()?;
+    let result = raw.result.as_ref().filter(|_| raw.http.is_none())?;
     if raw.sql.is_none() && !raw.broken {
         let remedy = "a shell task writes its result to the file $MULGIL_RESULT".to_owned();
         findings.add(result.at, format!("task {} has no query, so it has no such result", key.text), Some(remedy));
@@ -291,7 +317,14 @@ fn sql_result(key: &Key, raw: &RawTask, findings: &mut Findings) -> Option<SqlRe
         let message = format!("the rows of task {} go to a table, so they are no result", key.text);
         findings.add(result.at, message, Some("leave out to or result".to_owned()));
     }
-    Some(result.value)
+    match result.value {
+        ResultWord::Row => Some(SqlResult::Row),
+        ResultWord::Rows => Some(SqlResult::Rows),
+        ResultWord::Json | ResultWord::Body => {
+            findings.add(result.at, "a query's result are rows", Some("write result: row, or result: rows".to_owned()));
+            None
+        }
+    }
 }
 
 /// Who needs whom, as the file says it.

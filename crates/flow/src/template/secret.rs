@@ -24,6 +24,8 @@ impl Task {
     pub fn secrets(&self) -> BTreeSet<String> {
         let own = match &self.kind {
             TaskKind::Shell { command } => vec![command.as_str()],
+            TaskKind::Http(http) => http.texts(),
+            TaskKind::Wait(wait) => wait.texts(),
             TaskKind::Python(_) | TaskKind::Sql { .. } | TaskKind::Transfer { .. } => Vec::new(),
         };
         own.into_iter().chain(self.env.values().map(String::as_str)).flat_map(secrets_read).collect()

@@ -51,10 +51,10 @@ pub(super) const RUN_STATUS: &str = "UPDATE runs r SET status = c.to_status, \
 
 pub(super) const TASKS: &str = "UPDATE tasks t SET status = c.to_status, attempts = c.attempts, \
     retries_used = c.retries_used, losses = c.losses, not_before_us = c.not_before_us, \
-    note = c.note, result = c.result \
+    note = c.note, result = c.result, since_us = c.since_us \
     FROM json_to_recordset($1::text::json) AS c (n bigint, run bigint, task bigint, from_status text, to_status text, \
-    attempts bigint, retries_used bigint, losses bigint, not_before_us bigint, note text, result text) \
-    WHERE t.run = c.run AND t.task = c.task AND t.status = c.from_status RETURNING c.n";
+    attempts bigint, retries_used bigint, losses bigint, not_before_us bigint, note text, result text, \
+    since_us bigint) WHERE t.run = c.run AND t.task = c.task AND t.status = c.from_status RETURNING c.n";
 
 pub(super) const ITEMS: &str = "INSERT INTO tasks \
     (run, task, name, status, attempts, retries_used, losses, item_of, item) \
@@ -186,6 +186,7 @@ pub(super) fn task(write: &Write) -> Option<((RunId, TaskIndex), Change)> {
         "attempts": change.attempts,
         "retries_used": change.retries_used,
         "losses": change.losses,
+        "since_us": change.since.map(micros),
         "not_before_us": change.not_before.map(micros),
         "note": change.note.as_deref().map(storable),
         "result": change.result.as_ref().map(|result| storable(&result.to_string())),

@@ -9,12 +9,13 @@ use crate::error::HistoryError;
 const LOCK: i64 = 0x006d_756c_6769_6c01;
 
 /// The scripts, numbered from 1.
-const SCRIPTS: [&str; 5] = [
+const SCRIPTS: [&str; 6] = [
     include_str!("../../migrations/postgres/0001_history.sql"),
     include_str!("../../migrations/postgres/0002_results.sql"),
     include_str!("../../migrations/postgres/0003_outbox.sql"),
     include_str!("../../migrations/postgres/0004_items.sql"),
     include_str!("../../migrations/postgres/0005_backfill_pace.sql"),
+    include_str!("../../migrations/postgres/0006_since.sql"),
 ];
 
 /// Runs the scripts that have not run yet, all in one transaction.

@@ -160,7 +160,7 @@ async fn run_version(db: &mut SqliteConnection, change: &VersionChange) -> Done 
 async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     let result = sqlx::query(
         "UPDATE tasks SET status = ?1, attempts = ?2, retries_used = ?3, losses = ?4, not_before_us = ?5, note = ?6, \
-         result = ?7 \
+         result = ?7, since_us = ?11 \
          WHERE run = ?8 AND task = ?9 AND status = ?10",
     )
     .bind(change.to.word())
@@ -173,6 +173,7 @@ async fn task(db: &mut SqliteConnection, change: &TaskChange) -> Done {
     .bind(change.run.0)
     .bind(change.task)
     .bind(change.from.word())
+    .bind(change.since.map(micros))
     .execute(&mut *db)
     .await?;
     changed(result, || format!("task {} of run {}", change.task, change.run), change.from.word())?;

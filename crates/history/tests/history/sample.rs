@@ -50,6 +50,7 @@ pub(crate) fn task(run: i64, task: u32, from: TaskStatus, to: TaskStatus, attemp
         attempts,
         retries_used: 0,
         losses: 0,
+        since: None,
         not_before: None,
         result: None,
         note: None,

@@ -50,6 +50,7 @@ fn run_of(flow: &[Made]) -> RunState {
         name: format!("t{index}").into(),
         needs: made.needs.clone(),
         rule: made.rule,
+        only_waits: false,
         conditional: made.condition.is_some(),
         gone: false,
         fan_out: None,

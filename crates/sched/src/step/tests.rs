@@ -26,6 +26,7 @@ pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent
         name,
         needs,
         rule,
+        only_waits: false,
         conditional: false,
         gone: false,
         fan_out: None,
@@ -63,7 +64,13 @@ fn any_run() -> impl Strategy<Value = RunState> {
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let task = || 0..9u32;
     let attempt = || 0..4u32;
-    let ending = prop::sample::select(vec![Ending::Succeeded, Ending::Failed, Ending::TimedOut, Ending::Cancelled]);
+    let ending = prop::sample::select(vec![
+        Ending::Succeeded,
+        Ending::Skipped,
+        Ending::Failed,
+        Ending::TimedOut,
+        Ending::Cancelled,
+    ]);
     prop_oneof![
         1 => Just(Event::Admit),
         8 => task().prop_map(|task| Event::Lease { task }),
@@ -94,12 +101,15 @@ fn check_invariants(before: &RunState, event: &Event, run: &RunState, actions: &
             );
         }
         assert_eq!(is.not_before.is_some(), is.status == TaskStatus::Retrying);
+        let under_way = matches!(is.status, TaskStatus::Ready | TaskStatus::Running);
+        assert!(is.since.is_some() || is.live.is_none(), "a running task has been under way since a time");
+        assert!(is.since.is_none() || under_way, "task {task} is {} and under way", is.status);
     }
     let all_ended = run.tasks.iter().all(|task| task.status.is_terminal());
     assert!(run.status != RunStatus::Running || !all_ended, "a run ends with its last task");
     assert!(!run.status.is_terminal() || all_ended, "a run that ended has no task left");
     if run.status == RunStatus::Succeeded {
-        assert!(run.tasks.iter().all(|task| task.status == TaskStatus::Succeeded));
+        assert!(run.tasks.iter().all(|task| matches!(task.status, TaskStatus::Succeeded | TaskStatus::Skipped)));
     }
     for action in actions {
         if let Action::Attempt { from: Some(from), .. } = action {

@@ -8,6 +8,7 @@ use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
 use tokio::sync::mpsc;
 
 use super::batch::Now;
+use super::dispatch::WAITING_MAX;
 use super::event::Report;
 use super::runs::{Detail, expiry};
 use super::state::{Scheduler, Seat, Timer};
@@ -36,10 +37,13 @@ impl Scheduler {
     }
 
     fn attach(&mut self, name: String, slots: usize) -> mpsc::Receiver<Order> {
-        // One order to run and one to stop for each slot: the queue is never full.
-        let (orders, queue) = mpsc::channel(2 * slots.max(1));
+        // One order to run and one to stop for each attempt: the queue is never full.
+        let (orders, queue) = mpsc::channel(2 * (slots.max(1) + WAITING_MAX));
         self.last_seat += 1;
-        self.seats.insert(self.last_seat, Seat { name, slots, live: Default::default(), orders });
+        self.seats.insert(
+            self.last_seat,
+            Seat { name, slots, live: Default::default(), waiting: Default::default(), orders },
+        );
         queue
     }
 
@@ -80,11 +84,15 @@ impl Scheduler {
 
     fn finished(&mut self, attempt: AttemptId, epoch: i64, outcome: Outcome, now: Now) -> Result<(), DispatchError> {
         self.check_epoch(attempt, epoch)?;
-        let mut given = None;
+        let (mut given, mut note) = (None, None);
         let (ending, error) = match self.within_limits(attempt, outcome) {
             Outcome::Succeeded(result) => {
                 given = result;
                 (Ending::Succeeded, None)
+            }
+            Outcome::Skipped(reason) => {
+                note = Some((attempt.task, reason.clone()));
+                (Ending::Skipped, Some(reason))
             }
             Outcome::Failed(error) => (Ending::Failed, Some(error)),
             Outcome::TimedOut(error) => (Ending::TimedOut, Some(error)),
@@ -99,7 +107,7 @@ impl Scheduler {
             }
         };
         let event = Event::Finish { task: attempt.task, attempt: attempt.attempt, ending };
-        let detail = Detail { error, result: given, ..Detail::default() };
+        let detail = Detail { error, result: given, note, ..Detail::default() };
         self.apply(attempt.run, event, detail, now).map_err(|_| DispatchError::Fenced { attempt, epoch })
     }
 

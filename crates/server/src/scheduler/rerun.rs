@@ -211,6 +211,7 @@ fn task_state(row: &TaskRow) -> TaskState {
         attempts: row.attempts,
         retries_used: row.retries_used,
         losses: row.losses,
+        since: row.since,
         not_before: row.not_before,
         // The caller adds live attempts, where there are any.
         live: None,

@@ -86,6 +86,8 @@ fn reads(task: &Task) -> ResultsRead {
             texts.push(text.clone());
             texts.extend(to.iter().flat_map(target));
         }
+        TaskKind::Http(http) => texts.extend(http.texts().into_iter().map(str::to_owned)),
+        TaskKind::Wait(wait) => texts.extend(wait.texts().into_iter().map(str::to_owned)),
         TaskKind::Transfer { target: to, .. } => texts.extend(target(to)),
     }
     read_by(&texts)

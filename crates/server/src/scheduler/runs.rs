@@ -170,6 +170,9 @@ impl Scheduler {
         if let Some(run) = self.runs.get(&id)
             && let Some(node) = run.state.graph.task(task)
         {
+            if node.only_waits {
+                return self.admission.enqueue_free(id, task);
+            }
             let (pool, priority) = (node.pool.clone(), node.priority);
             self.admission.enqueue(ReadyTask { run: id, task, pool, lane: run.lane, priority });
         }
@@ -212,6 +215,7 @@ impl Scheduler {
                 && let Some(seat) = self.seats.get_mut(&lease.seat)
             {
                 seat.live.remove(&id);
+                seat.waiting.remove(&id);
             }
         }
     }
@@ -227,13 +231,16 @@ impl Scheduler {
         let order = Lease {
             attempt: id,
             epoch,
+            since: run.state.task(id.task).and_then(|task| task.since).unwrap_or(now),
             life: self.options.lease_life,
             flow: run.flow.clone(),
             task: task_name(run, run.origin(id.task)).into(),
             variables: variables_of(run, id.task),
             log: log.clone(),
         };
-        seat.live.insert(id);
+        let only_waits = run.state.graph.task(id.task).is_some_and(|node| node.only_waits);
+        let seats = if only_waits { &mut seat.waiting } else { &mut seat.live };
+        seats.insert(id);
         self.admission.lease(id);
         self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires, left_over: None });
         self.timers.insert((expires, Timer::Lease(id)));
@@ -321,6 +328,7 @@ fn task_change(
         attempts: state.attempts,
         retries_used: state.retries_used,
         losses: state.losses,
+        since: state.since,
         not_before: state.not_before,
         result,
         note: note_of(run, task, to, detail),

@@ -116,7 +116,10 @@ pub(super) type SeatId = u64;
 pub(super) struct Seat {
     pub(super) name: String,
     pub(super) slots: usize,
+    /// Attempts that hold a slot.
     pub(super) live: BTreeSet<AttemptId>,
+    /// Attempts that only wait.
+    pub(super) waiting: BTreeSet<AttemptId>,
     pub(super) orders: mpsc::Sender<Order>,
 }
 

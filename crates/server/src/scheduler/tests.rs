@@ -13,3 +13,4 @@ mod python;
 mod runs;
 mod schedule;
 mod simulation;
+mod waiting;

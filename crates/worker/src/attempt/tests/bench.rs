@@ -58,7 +58,8 @@ pub(super) struct House {
     pub(super) folder: tempfile::TempDir,
     project: Project,
     environment: BTreeMap<String, String>,
-    data: Arc<dyn DataTasks>,
+    pub(super) data: Arc<dyn DataTasks>,
+    pub(super) since: jiff::Timestamp,
 }
 
 /// How a task ended, and its log without the times.
@@ -90,7 +91,7 @@ impl House {
     pub(super) fn new(project: &str) -> Self {
         let project = Project::parse("mulgil.yaml", project).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, project, environment: BTreeMap::new(), data: Arc::new(NoTables) }
+        Self { folder, project, environment: BTreeMap::new(), data: Arc::new(NoTables), since: jiff::Timestamp::now() }
     }
 
     /// With this variable in the environment.
@@ -126,6 +127,7 @@ impl House {
             data: self.data.clone(),
             environment: self.environment.clone(),
             secrets,
+            http: Default::default(),
             python: "python3".to_owned(),
         });
         let lease = Lease {
@@ -133,6 +135,7 @@ impl House {
             epoch: 1,
             life: SignedDuration::from_secs(60),
             task: flow.tasks[0].name.as_str().into(),
+            since: self.since,
             flow: Arc::new(flow),
             variables: Arc::new(variables),
             log: "t.log".to_owned(),

@@ -189,7 +189,7 @@ impl Checker {
         if change.to.is_terminal() {
             let open = run.tasks.iter().find(|task| !task.status.is_terminal());
             self.fault(open.is_none(), || format!("run {} ended while {open:?} had not", change.run));
-            // Skipped is only what a later definition has no more.
+            // Skipped is what a later definition has no more, what waited in vain, and what needs that.
             let well = |status| matches!(status, TaskStatus::Succeeded | TaskStatus::Skipped);
             let all = run.tasks.iter().all(|task| well(task.status));
             for item in run.tasks.iter().filter(|task| task.item_of.is_some()) {
@@ -233,7 +233,7 @@ impl Checker {
                 let index = attempt.row.task_index;
                 let of = run.tasks.get(index as usize).and_then(|row| row.item_of).unwrap_or(index);
                 let of = run.tasks.get(of as usize);
-                if let Some(task) = of.and_then(|of| flow.task(&of.name)) {
+                if let Some(task) = of.and_then(|of| flow.task(&of.name)).filter(|task| !task.kind.only_waits()) {
                     *used.entry(task.pool.clone()).or_default() += 1;
                 }
             }

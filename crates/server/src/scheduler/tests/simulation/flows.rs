@@ -39,7 +39,9 @@ fn text(number: i64, random: &mut Random) -> String {
     text.push_str("tasks:\n");
     for task in 0..random.between(1, 6) {
         let needs: Vec<String> = (0..task).filter(|_| random.chance(35)).map(|need| format!("t{need}")).collect();
-        write!(text, "  t{task}: {{shell: 'true', needs: [{}]", needs.join(", ")).unwrap();
+        let waits = random.chance(20);
+        let does = if waits { "wait: {file: x, on_timeout: skip}" } else { "shell: 'true'" };
+        write!(text, "  t{task}: {{{does}, needs: [{}]", needs.join(", ")).unwrap();
         if random.chance(25) {
             text.push_str(", idempotent: false");
         } else if random.chance(50) {

@@ -128,6 +128,7 @@ fn new_task(index: TaskIndex, name: &str) -> TaskRow {
         attempts: 0,
         retries_used: 0,
         losses: 0,
+        since: None,
         not_before: None,
         result: None,
         note: None,
@@ -171,6 +172,7 @@ impl Stored {
                 task.status = change.to;
                 (task.attempts, task.retries_used) = (change.attempts, change.retries_used);
                 (task.losses, task.not_before) = (change.losses, change.not_before);
+                task.since = change.since;
                 (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
             Write::Items(new) => self.new_items(new)?,

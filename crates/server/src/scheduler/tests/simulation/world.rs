@@ -212,7 +212,7 @@ impl World {
             Some(Deed::Work { attempt, epoch }) => {
                 let lease = &self.nodes[node].jobs[&attempt].lease;
                 let task = lease.task().unwrap();
-                let (idempotent, timeout) = (task.idempotent, task.timeout);
+                let (idempotent, timeout, waits) = (task.idempotent, task.timeout, task.kind.only_waits());
                 self.history.look(|_, checker| checker.work_begins(attempt, epoch, idempotent));
                 let mut lasts = self.random.between(0, 3 * MINUTE);
                 let mut outcome = match self.random.below(10) {
@@ -221,7 +221,8 @@ impl World {
                 };
                 if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts)
                 {
-                    (lasts, outcome) = (timeout, Outcome::TimedOut("it took too long".to_owned()));
+                    let late = "it took too long".to_owned();
+                    (lasts, outcome) = (timeout, if waits { Outcome::Skipped(late) } else { Outcome::TimedOut(late) });
                 }
                 self.plan(lasts, Happening::Done { life: self.life, node, attempt, epoch, outcome });
             }
