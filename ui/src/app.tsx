@@ -11,6 +11,7 @@ import { SqlPage } from "./pages/sql/sql-page";
 import { TopicsPage } from "./pages/topics/topics-page";
 import { ViewPage } from "./pages/view/view-page";
 import { ViewsPage } from "./pages/views/views-page";
+import { WorkersPage } from "./pages/workers/workers-page";
 import { match, useLocation, type Params } from "./router/router";
 import { ReaderProvider } from "./text/context";
 
@@ -22,6 +23,7 @@ const ROUTES: readonly (readonly [string, (params: Params) => ReactNode])[] = [
   ["/views", () => <ViewsPage />],
   ["/views/:view", ({ view = "" }) => <ViewPage key={view} name={view} />],
   ["/topics", () => <TopicsPage />],
+  ["/workers", () => <WorkersPage />],
   ["/sql", () => <SqlPage />],
 ];
 

@@ -8,6 +8,7 @@ use mulgil_connect::guarantee::Guarantee;
 mod again;
 mod backfill;
 
+use crate::worker::WorkerArguments;
 pub(crate) use again::{MarkArguments, RerunArguments};
 pub(crate) use backfill::{BackfillArguments, Which};
 
@@ -58,6 +59,16 @@ pub(crate) enum Command {
     },
     /// Run scheduler, worker, views, API and web UI, all in one process
     Server(ServerArguments),
+    /// Run one more worker, on this or another machine: it takes tasks from a server
+    #[command(
+        after_help = "Example:\n  mulgil worker --server https://mulgil.example.com --token-file worker.token --tags gpu --slots 2\n\nWith tags it takes the tasks that ask for some of them (`tags:`), without any those that ask for none."
+    )]
+    Worker(WorkerArguments),
+    /// List the workers, and the tasks that wait for one that is not there
+    Workers,
+    /// Ends what a worker runs that is killed: the worker starts it
+    #[command(hide = true)]
+    Guard,
     /// List, run, backfill and repair flows
     #[command(subcommand)]
     Flow(FlowCommand),

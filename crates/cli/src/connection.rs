@@ -59,3 +59,8 @@ pub(crate) async fn running(project: &Path) -> Result<Option<Client>> {
 pub(crate) fn token() -> Option<String> {
     std::env::var("MULGIL_TOKEN").ok().filter(|token| !token.is_empty())
 }
+
+/// The token with which workers may join, and nothing else, from the environment.
+pub(crate) fn worker_token() -> Option<String> {
+    std::env::var("MULGIL_WORKER_TOKEN").ok().filter(|token| !token.is_empty())
+}

@@ -23,6 +23,8 @@ mod server;
 mod sql;
 mod stage;
 mod view;
+mod worker;
+mod workers;
 
 use std::process::ExitCode;
 
@@ -65,6 +67,9 @@ async fn execute(arguments: &Arguments) -> Result<Exit> {
         Command::Demo(demo) => demo::execute(demo).await?,
         Command::Init { folder, example } => init::execute(folder, *example)?,
         Command::Server(server) => server::execute(&arguments.project, server).await?,
+        Command::Worker(worker) => worker::execute(&arguments.project, worker).await?,
+        Command::Workers => workers::execute(arguments).await?,
+        Command::Guard => worker::keep_watch().await?,
         Command::Flow(command) => return flow::execute(arguments, command).await,
         Command::View(command) => return view::execute(arguments, command).await,
         Command::Sql(sql) => return sql::execute(arguments, sql).await,
@@ -80,7 +85,9 @@ async fn execute(arguments: &Arguments) -> Result<Exit> {
 fn crash_where_told() {
     if let Ok(told) = std::env::var("MULGIL_CRASH_AT") {
         let (point, nth) = told.rsplit_once(':').unwrap_or((&told, "1"));
-        mulgil_engine::crash::at(point, nth.parse().unwrap_or(1));
+        let nth = nth.parse().unwrap_or(1);
+        mulgil_engine::crash::at(point, nth);
+        mulgil_worker::crash::at(point, nth);
     }
 }
 
@@ -88,7 +95,7 @@ fn crash_where_told() {
 /// `MULGIL_LOG=debug` says more.
 fn listen_to_traces(command: &Command) {
     let usual = match command {
-        Command::Demo(_) | Command::Server(_) => "warn,mulgil=info",
+        Command::Demo(_) | Command::Server(_) | Command::Worker(_) => "warn,mulgil=info",
         // Rows that a query leaves out are never left out in silence.
         _ => "error,mulgil_connect::bad_rows=warn",
     };

@@ -11,10 +11,12 @@ use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_flow::Project;
 use mulgil_log::{EventLog, LogOptions};
+use mulgil_sched::demand::Offer;
 use mulgil_server::folder::Folder;
 use mulgil_server::scheduler::{self, SchedulerOptions};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_serving::views::ViewsOptions;
+use mulgil_worker::guard::Guard;
 use mulgil_worker::secret::SecretStore;
 use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::WorkerOptions;
@@ -37,6 +39,8 @@ pub(crate) struct NodeOptions {
     pub(crate) listen: SocketAddr,
     /// The token that requests have to show.
     pub(crate) token: Option<String>,
+    /// The token with which workers may join, and nothing else.
+    pub(crate) worker_token: Option<String>,
     /// Whether schedules fire. A server that lives for one command runs only what it is told to.
     pub(crate) schedules: bool,
 }
@@ -44,7 +48,7 @@ pub(crate) struct NodeOptions {
 impl NodeOptions {
     /// For a command that found no server: a free port on loopback, and no schedules.
     pub(crate) fn for_one_command() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: None, schedules: false }
+        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: None, worker_token: None, schedules: false }
     }
 }
 
@@ -93,11 +97,17 @@ impl Node {
             },
             standing: history.standing(),
         };
-        let server = Server::start(parts, ServerOptions { address: options.listen, token: options.token }).await?;
+        let server = Server::start(
+            parts,
+            ServerOptions { address: options.listen, token: options.token, worker_token: options.worker_token },
+        )
+        .await?;
         let server = Arc::new(server);
         let worker_options = WorkerOptions {
             name: history.worker_name(),
             slots: settings.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
+            offer: Offer::own(),
+            guard: Some(guard()?),
             logs_dir: project_dir.clone(),
             project_dir: project_dir.clone(),
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
@@ -167,6 +177,12 @@ pub(crate) fn with_secrets(connectors: Connectors, secrets: SecretStore) -> Conn
 pub(crate) fn own_program() -> Result<BTreeMap<String, String>> {
     let program = std::env::current_exe().context("failed to find this program's own path")?;
     Ok(BTreeMap::from([("MULGIL".to_owned(), program.display().to_string())]))
+}
+
+/// Ends what a worker runs should this process be killed: this very program, in another process.
+pub(crate) fn guard() -> Result<Guard> {
+    let program = std::env::current_exe().context("failed to find this program's own path")?;
+    Ok(Guard::new(program, vec!["guard".to_owned()]))
 }
 
 /// Opens the project's event log.

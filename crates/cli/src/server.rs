@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServerArguments;
-use crate::connection::token;
+use crate::connection::{token, worker_token};
 use crate::node::{Node, NodeOptions};
 use crate::output::remark;
 use crate::stage::LeaseLost;
@@ -47,7 +47,7 @@ fn begin_anew() -> anyhow::Error {
 pub(crate) async fn start(project: &Path, listen: &str) -> Result<Node> {
     let listen: SocketAddr =
         listen.parse().with_context(|| format!("`{listen}` is no address: write one like 127.0.0.1:7070"))?;
-    Node::start(project, NodeOptions { listen, token: token(), schedules: true }).await
+    Node::start(project, NodeOptions { listen, token: token(), worker_token: worker_token(), schedules: true }).await
 }
 
 /// Returns when the program is told to end.

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use mulgil_history::postgres::leading::{Leader, Standing};
 use mulgil_server::scheduler::{
     self, Inbox, Predecessors, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock,
@@ -131,6 +131,9 @@ impl Crew {
             scheduler_options.predecessors = Predecessors::PerhapsAlive { gone };
             scheduler_options.lease_life = jiff::SignedDuration::try_from(shared.life * 2)?;
         }
+        if let Some(life) = task_lease()? {
+            scheduler_options.lease_life = life;
+        }
         // The files as they are now: they may have changed while it stood by.
         let flows = server.flows();
         let clock = Arc::new(SystemClock);
@@ -139,6 +142,14 @@ impl Crew {
         server.lead().await;
         Ok(Lead { history, scheduler, scheduling, worker, renewed: asked.at })
     }
+}
+
+/// How long the lease on a task lives, where somebody says it: `MULGIL_TASK_LEASE`, in seconds.
+fn task_lease() -> Result<Option<jiff::SignedDuration>> {
+    let Some(said) = std::env::var("MULGIL_TASK_LEASE").ok().filter(|said| !said.is_empty()) else { return Ok(None) };
+    let seconds = said.parse().ok().filter(|seconds| *seconds >= 1.0);
+    let life = seconds.and_then(|seconds| jiff::SignedDuration::try_from_secs_f64(seconds).ok());
+    Ok(Some(life.context("MULGIL_TASK_LEASE is no number of seconds, 1 or more")?))
 }
 
 /// A server that leads.

@@ -7,5 +7,6 @@ mod http;
 mod project;
 mod python;
 mod schedule;
+mod tags;
 mod task;
 mod value;

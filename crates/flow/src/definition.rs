@@ -47,6 +47,24 @@ impl Flow {
         self.tasks.iter().find(|task| task.name == name)
     }
 
+    /// A flow of which a worker knows no more than it needs to run some of its tasks.
+    #[must_use]
+    pub fn bare(name: String, version: FlowVersion, timezone: TimeZone, tasks: Vec<Task>) -> Self {
+        Self {
+            name,
+            description: None,
+            file: String::new(),
+            version,
+            timezone,
+            schedule: None,
+            params: BTreeMap::new(),
+            concurrency: None,
+            deadline: None,
+            on_failure: Vec::new(),
+            tasks,
+        }
+    }
+
     /// The names of all tasks that need `name`, directly or not, in running order; `name` itself is not among them.
     #[must_use]
     pub fn downstream(&self, name: &str) -> Vec<&str> {
@@ -72,17 +90,17 @@ impl fmt::Display for FlowVersion {
 }
 
 /// A node of a flow.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Task {
     /// Its name, unique in the flow.
     pub name: String,
     /// The tasks that must have ended before it starts, as its rule says.
     pub needs: Vec<String>,
     /// What it makes of how they ended.
-    #[serde(skip_serializing_if = "TriggerRule::is_default")]
+    #[serde(default, skip_serializing_if = "TriggerRule::is_default")]
     pub trigger_rule: TriggerRule,
     /// What has to be true for it to run once its needs have ended: an expression. If it is false, it is skipped.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
     /// Whether it does its work once for each item of a list.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,11 +116,14 @@ pub struct Task {
     /// The pool whose slot it takes while it runs.
     pub pool: String,
     /// Among the tasks that wait for a slot of the same pool, higher goes first.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
     /// The group that it is in.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
+    /// The tags that a worker has to have to run it, sorted; without any, workers without tags run it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Environment variables of a shell or python task: templates, rendered with [`crate::Quote::None`].
     pub env: BTreeMap<String, String>,
     /// The line of its name in the file, from 1.
@@ -161,7 +182,7 @@ impl TriggerRule {
 }
 
 /// What a task does.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum TaskKind {
     /// Runs a command with `sh -c`.
@@ -178,12 +199,14 @@ pub enum TaskKind {
         /// Where the rows of the (last) query go; `None` when the text itself says where.
         target: Option<WriteTarget>,
         /// Which rows of the last query become the task's result.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<SqlResult>,
     },
     /// Makes one HTTP request.
+    #[serde(skip_deserializing)]
     Http(HttpTask),
     /// Waits for something outside.
+    #[serde(skip_deserializing)]
     Wait(WaitTask),
     /// Copies the rows of the run's data interval from one table to another.
     Transfer {
@@ -216,7 +239,7 @@ impl TaskKind {
 }
 
 /// Python to run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonTask {
     /// What is run.
     pub entry: PythonEntry,
@@ -227,7 +250,7 @@ pub struct PythonTask {
 }
 
 /// What a python task runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PythonEntry {
     /// A file, relative to the project's folder.
@@ -244,7 +267,7 @@ pub enum PythonEntry {
 }
 
 /// The arguments of a python task: JSON values, in which every text is a template, rendered with [`crate::Quote::None`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum PythonArgs {
     /// By position.
@@ -265,7 +288,7 @@ impl PythonArgs {
 }
 
 /// Which interpreter runs a python task.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Interpreter {
     /// The project's.
@@ -277,7 +300,7 @@ pub enum Interpreter {
 }
 
 /// SQL, or the file that holds it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SqlText {
     /// A file, relative to the project's folder.
@@ -297,7 +320,7 @@ pub enum SqlResult {
 }
 
 /// A table and how rows get into it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriteTarget {
     /// The table.
     pub table: String,
@@ -306,7 +329,7 @@ pub struct WriteTarget {
 }
 
 /// What a write does with the rows that are there already. Every way is atomic.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "write")]
 pub enum Write {
     /// The rows of one partition are replaced.
@@ -322,7 +345,7 @@ pub enum Write {
 }
 
 /// Automatic retries of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Retries {
     /// How many attempts may follow the first.
     pub limit: u32,

@@ -26,6 +26,8 @@ raw_map! {
         "timeout" timeout: Text,
         /// The pool of all tasks that name none.
         "pool" pool: Text,
+        /// The tags of all tasks that say none: only workers with all of them take such a task.
+        "tags" tags: OneOrMany,
         /// How many runs of this flow may be active at once.
         "concurrency" concurrency: Located<u32>,
         /// The local time of day by which the run should have ended, such as `07:30`.
@@ -122,6 +124,8 @@ raw_map! {
         "priority" priority: Located<i32>,
         /// The group that the task is in. `needs` may name a group, and a group is re-run as a unit.
         "group" group: Text,
+        /// Which workers may take the task: those that have all of these tags. Without it, the flow's; an empty list is none.
+        "tags" tags: OneOrMany,
         /// Environment variables of a shell or python task; the values may be templates.
         "env" env: Entries<Text>,
     }

@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::tz::TimeZone;
 use minijinja::value::{Serde, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, Value};
+use serde::{Deserialize, Serialize};
 
 pub(crate) use condition::errors_in_condition;
 pub use condition::{ResultsRead, holds, results_read};
@@ -42,11 +43,12 @@ const INTERVAL_NAMES: [&str; 4] = ["ds", "ds_nodash", "data_interval_start", "da
 const FUNCTIONS: [&str; 4] = ["range", "dict", "namespace", "debug"];
 
 /// The values that a run's templates can use.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Variables {
     /// The data interval; `None` for a run without one: then `ds` and the like are unknown variables.
     pub interval: Option<DataInterval>,
     /// The time zone of `ds`.
+    #[serde(with = "jiff::fmt::serde::tz::required")]
     pub timezone: TimeZone,
     /// The run's name for people.
     pub run_id: String,
@@ -55,6 +57,7 @@ pub struct Variables {
     /// The project's connections.
     pub connections: BTreeMap<String, String>,
     /// The secrets, where they may be used: only who runs a task adds them, for the texts that may hold them.
+    #[serde(skip)]
     pub secrets: Option<Secrets>,
     /// What tasks upstream have given as their results, by task.
     pub results: BTreeMap<String, serde_json::Value>,

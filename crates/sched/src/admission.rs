@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::demand::Demand;
 use crate::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use crate::why::Reason;
 
@@ -47,6 +48,8 @@ pub struct ReadyTask {
     pub task: TaskIndex,
     /// The pool whose slot it takes.
     pub pool: Arc<str>,
+    /// What it asks of its worker.
+    pub demand: Arc<Demand>,
     /// Its lane.
     pub lane: Lane,
     /// Within a lane, higher goes first.
@@ -58,13 +61,27 @@ type Turn = (Lane, Reverse<i32>, RunId, TaskIndex);
 #[derive(Debug, Default)]
 struct Pool {
     slots: usize,
-    ready: BTreeSet<Turn>,
+    /// A queue for each demand: what no worker can take delays nothing else.
+    ready: BTreeMap<Arc<Demand>, BTreeSet<Turn>>,
     live: BTreeSet<AttemptId>,
 }
 
 impl Pool {
     fn has_room(&self) -> bool {
         self.live.len() < self.slots
+    }
+
+    fn waiting(&self) -> usize {
+        self.ready.values().map(BTreeSet::len).sum()
+    }
+
+    fn remove(&mut self, demand: &Arc<Demand>, turn: &Turn) {
+        if let Some(queue) = self.ready.get_mut(demand) {
+            queue.remove(turn);
+            if queue.is_empty() {
+                self.ready.remove(demand);
+            }
+        }
     }
 }
 
@@ -105,7 +122,7 @@ pub struct PoolLoad {
 #[derive(Debug, Default)]
 pub struct Admission {
     pools: BTreeMap<Arc<str>, Pool>,
-    ready: HashMap<(RunId, TaskIndex), (Arc<str>, Turn)>,
+    ready: HashMap<(RunId, TaskIndex), (Arc<str>, Arc<Demand>, Turn)>,
     /// Tasks that only wait while they run: they take no slot.
     free: BTreeSet<(RunId, TaskIndex)>,
     pool_of_live: HashMap<AttemptId, Arc<str>>,
@@ -231,8 +248,9 @@ impl Admission {
     pub fn enqueue(&mut self, task: ReadyTask) {
         let pool = if self.pools.contains_key(&task.pool) { task.pool } else { DEFAULT_POOL.into() };
         let turn = (task.lane, Reverse(task.priority), task.run, task.task);
-        self.pools.entry(pool.clone()).or_default().ready.insert(turn);
-        self.ready.insert((task.run, task.task), (pool, turn));
+        let queues = &mut self.pools.entry(pool.clone()).or_default().ready;
+        queues.entry(task.demand.clone()).or_default().insert(turn);
+        self.ready.insert((task.run, task.task), (pool, task.demand, turn));
     }
 
     /// A task that only waits while it runs is ready: it takes no slot, so nothing holds it back.
@@ -248,23 +266,36 @@ impl Admission {
     /// A task waits no longer.
     pub fn dequeue(&mut self, run: RunId, task: TaskIndex) {
         self.free.remove(&(run, task));
-        if let Some((pool, turn)) = self.ready.remove(&(run, task))
+        if let Some((pool, demand, turn)) = self.ready.remove(&(run, task))
             && let Some(pool) = self.pools.get_mut(&pool)
         {
-            pool.ready.remove(&turn);
+            pool.remove(&demand, &turn);
         }
     }
 
-    /// Takes the next ready task that fits into its pool out of the queues. The caller leases it and says so with
-    /// [`Admission::lease`] before it asks again.
-    pub fn next_task(&mut self) -> Option<(RunId, TaskIndex)> {
-        let with_room = self.pools.values_mut().filter(|pool| pool.has_room() && !pool.ready.is_empty());
-        let pool = with_room.min_by_key(|pool| pool.ready.first().copied())?;
-        let (_, _, run, task) = pool.ready.pop_first()?;
-        let (pool, _) = self.ready.remove(&(run, task))?;
+    /// Takes the next ready task that fits into its pool, and whose demand can be met, out of the queues. The caller leases it and
+    /// says so with [`Admission::lease`] before it asks again.
+    pub fn next_task(&mut self, can_be_met: impl Fn(&Demand) -> bool) -> Option<(RunId, TaskIndex)> {
+        let with_room = self.pools.values().filter(|pool| pool.has_room());
+        let queues = with_room.flat_map(|pool| &pool.ready).filter(|(demand, _)| can_be_met(demand));
+        let (_, _, run, task) = queues.filter_map(|(_, queue)| queue.first().copied()).min()?;
+        let (pool, demand, turn) = self.ready.remove(&(run, task))?;
+        if let Some(pool) = self.pools.get_mut(&pool) {
+            pool.remove(&demand, &turn);
+        }
         // The slot is held under the number 0, which no attempt has, until the lease says which attempt it is.
         self.hold(AttemptId { run, task, attempt: 0 }, &pool);
         Some((run, task))
+    }
+
+    /// Demands of ready tasks, how many tasks have them, and one of those.
+    pub fn demands(&self) -> BTreeMap<Arc<Demand>, (usize, RunId, TaskIndex)> {
+        let mut demands = BTreeMap::new();
+        for (demand, queue) in self.pools.values().flat_map(|pool| &pool.ready) {
+            let Some((_, _, run, task)) = queue.first() else { continue };
+            demands.entry(demand.clone()).or_insert((0, *run, *task)).0 += queue.len();
+        }
+        demands
     }
 
     /// A task taken by [`Admission::next_task`] is leased as this attempt.
@@ -314,13 +345,13 @@ impl Admission {
 
     /// Why a ready task does not get a slot of its pool; `None` if it could.
     pub(crate) fn task_reason(&self, run: RunId, task: TaskIndex) -> Option<Reason> {
-        let (name, turn) = self.ready.get(&(run, task))?;
+        let (name, _, turn) = self.ready.get(&(run, task))?;
         let pool = self.pools.get(name)?;
         (!pool.has_room()).then(|| Reason::PoolFull {
             pool: name.clone(),
             slots: pool.slots,
             held: pool.live.iter().copied().collect(),
-            ahead: pool.ready.range(..turn).count(),
+            ahead: pool.ready.values().map(|queue| queue.range(..turn).count()).sum(),
         })
     }
 
@@ -335,7 +366,7 @@ impl Admission {
             pool: name.to_string(),
             slots: pool.slots,
             used: pool.live.len(),
-            ready: pool.ready.len(),
+            ready: pool.waiting(),
         };
         self.pools.iter().map(load).collect()
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mulgil_flow::{Flow, Retries, TriggerRule};
 
 use crate::admission::DEFAULT_POOL;
+use crate::demand::Demand;
 use crate::id::TaskIndex;
 
 /// The tasks of a run, and their edges in both directions.
@@ -45,6 +46,8 @@ pub struct TaskNode {
     pub group: Option<Arc<str>>,
     /// The pool whose slots it takes.
     pub pool: Arc<str>,
+    /// What it asks of its worker.
+    pub demand: Arc<Demand>,
     /// Among the ready tasks of a pool, higher goes first.
     pub priority: i32,
     /// How often, and after what delay, it is tried again by itself.
@@ -92,6 +95,7 @@ impl TaskNode {
             item_of: None,
             group: None,
             pool: DEFAULT_POOL.into(),
+            demand: Arc::default(),
             priority: 0,
             retries: Retries::NONE,
             idempotent: true,
@@ -172,6 +176,7 @@ impl Graph {
             group: task.group.as_deref().map(Into::into),
             pool: task.pool.as_str().into(),
             priority: task.priority,
+            demand: Arc::new(Demand::of(task)),
             retries: task.retries,
             idempotent: task.idempotent,
         };

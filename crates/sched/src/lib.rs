@@ -6,6 +6,7 @@
 //! actions out.
 
 pub mod admission;
+pub mod demand;
 pub mod fan;
 pub mod graph;
 pub mod id;

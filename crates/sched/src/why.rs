@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::admission::Admission;
+use crate::demand::Demand;
 use crate::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use crate::run::RunState;
 use crate::status::{RunStatus, TaskStatus};
@@ -16,7 +17,7 @@ use mulgil_flow::TriggerRule;
 /// How many names a sentence lists before it only counts.
 const NAMES_MAX: usize = 5;
 
-/// Who could take work now.
+/// Who could take work now: of the workers that may run what is asked about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Workforce {
     /// Whether the server is about to stop and gives nothing out.
@@ -77,8 +78,11 @@ pub enum Reason {
         /// How many tasks go first.
         ahead: usize,
     },
-    /// No worker has joined.
-    NoWorker,
+    /// No worker has joined that may run it.
+    NoWorker {
+        /// What it asks of one.
+        demand: Arc<Demand>,
+    },
     /// Every worker runs as much as it may.
     WorkersFull {
         /// How much that is, of all together.
@@ -107,7 +111,7 @@ pub fn of_run(run: &RunState, admission: &Admission, workforce: Workforce) -> Op
     Some(admission.run_reason(run.id).unwrap_or(Reason::Nothing))
 }
 
-/// Why a task does not run; `None` if it runs or has ended.
+/// Why a task does not run; `None` if it runs or has ended. `workforce` are those that may run it.
 pub fn of_task(run: &RunState, task: TaskIndex, admission: &Admission, workforce: Workforce) -> Option<Reason> {
     let state = run.task(task)?;
     match state.status {
@@ -121,7 +125,9 @@ pub fn of_task(run: &RunState, task: TaskIndex, admission: &Admission, workforce
         TaskStatus::Ready if workforce.draining => Some(Reason::Stopping),
         TaskStatus::Ready => Some(match admission.task_reason(run.id, task) {
             Some(reason) => reason,
-            None if workforce.workers == 0 => Reason::NoWorker,
+            None if workforce.workers == 0 => {
+                Reason::NoWorker { demand: run.graph.task(task).map(|node| node.demand.clone()).unwrap_or_default() }
+            }
             None if workforce.free == 0 => Reason::WorkersFull { slots: workforce.slots },
             None => Reason::Nothing,
         }),
@@ -152,7 +158,7 @@ impl Reason {
             Self::Needs { .. } => "needs",
             Self::Retry { .. } => "retry",
             Self::PoolFull { .. } => "pool",
-            Self::NoWorker => "no_worker",
+            Self::NoWorker { .. } => "no_worker",
             Self::WorkersFull { .. } => "workers_full",
             Self::Nothing => "nothing",
         }
@@ -200,7 +206,7 @@ impl Reason {
                 };
                 format!("waits for a slot of pool {pool}: {} of {slots} in use by {holders}{first}", held.len())
             }
-            Self::NoWorker => "waits for a worker: none has joined".to_owned(),
+            Self::NoWorker { demand } => format!("waits for {demand}: none has joined"),
             Self::WorkersFull { slots } => format!("waits for a worker: all of their {slots} slots are in use"),
             Self::Nothing => "begins in a moment".to_owned(),
         }

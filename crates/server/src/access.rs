@@ -21,10 +21,15 @@ const COOKIE: &str = "mulgil_token";
 /// The one route that needs no token: probes have none.
 const HEALTH: &str = "/api/v1/healthz";
 
+/// What workers on other machines may ask with a token of their own.
+const WORKERS: &str = "/api/v1/workers";
+
 /// What the guard knows.
 #[derive(Clone)]
 pub(crate) struct Access {
     token: Option<Arc<str>>,
+    /// Lets workers in, and nobody else.
+    worker_token: Option<Arc<str>>,
     loopback: bool,
 }
 
@@ -50,20 +55,20 @@ impl Access {
     pub(crate) const TOKEN_CHARS_MIN: usize = 16;
 
     /// The guard of a server that listens on `address`.
-    pub(crate) fn new(address: SocketAddr, token: Option<&str>) -> Result<Self, AccessError> {
+    pub(crate) fn new(address: SocketAddr, token: Option<&str>, worker: Option<&str>) -> Result<Self, AccessError> {
         let loopback = address.ip().is_loopback();
-        match token {
-            None if !loopback => Err(AccessError::TokenNeeded { address }),
-            Some(token) if token.len() < Self::TOKEN_CHARS_MIN => Err(AccessError::TokenShort),
-            token => Ok(Self { token: token.map(Arc::from), loopback }),
+        if token.is_none() && (!loopback || worker.is_some()) {
+            return Err(AccessError::TokenNeeded { address });
         }
+        if [token, worker].into_iter().flatten().any(|token| token.len() < Self::TOKEN_CHARS_MIN) {
+            return Err(AccessError::TokenShort);
+        }
+        Ok(Self { token: token.map(Arc::from), worker_token: worker.map(Arc::from), loopback })
     }
 
     /// Whether `given` is the token. Takes the same time wherever the two differ.
     pub(crate) fn is_token(&self, given: &str) -> bool {
-        let Some(token) = self.token.as_deref() else { return false };
-        let differences = token.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-        token.len() == given.len() && differences == 0
+        is_same(self.token.as_deref(), given)
     }
 
     /// The cookie that lets a browser in that has shown the token.
@@ -78,7 +83,7 @@ impl Access {
             check_origin(headers)?;
         }
         if self.token.is_some() && request.uri().path() != HEALTH {
-            self.check_token(headers)?;
+            self.check_token(headers, request.uri().path())?;
         }
         Ok(())
     }
@@ -93,10 +98,14 @@ impl Access {
             .with_hint("ask for it as http://127.0.0.1 or http://localhost"))
     }
 
-    fn check_token(&self, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn check_token(&self, headers: &HeaderMap, path: &str) -> Result<(), ApiError> {
         let bearer = text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
         match bearer.or_else(|| cookie(headers)) {
             Some(given) if self.is_token(given) => Ok(()),
+            Some(given) if is_same(self.worker_token.as_deref(), given) => match path.strip_prefix(WORKERS) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => Ok(()),
+                _ => Err(ApiError::forbidden("with a worker's token only workers come in, to work")),
+            },
             Some(_) => Err(ApiError::unauthorized("this is not the server's token")),
             None => Err(ApiError::unauthorized("this server wants a token")
                 .with_hint("send the header Authorization: Bearer <token>; in a browser open /?token=<token> once")),
@@ -110,6 +119,13 @@ pub(crate) async fn guard(State(access): State<Access>, request: Request, next: 
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
+}
+
+/// Whether `given` is the token. Takes the same time wherever the two differ.
+fn is_same(token: Option<&str>, given: &str) -> bool {
+    let Some(token) = token else { return false };
+    let differences = token.bytes().zip(given.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    token.len() == given.len() && differences == 0
 }
 
 fn changes_something(method: &Method) -> bool {
@@ -153,6 +169,7 @@ mod tests {
     type Case = (u16, &'static str, &'static [(&'static str, &'static str)]);
 
     const TOKEN: &str = "0123456789abcdef";
+    const WORKER: &str = "abcdef0123456789";
 
     fn status(access: &Access, method: &str, path: &str, headers: &[(&str, &str)]) -> u16 {
         let mut request = Request::builder().method(method).uri(path);
@@ -166,7 +183,7 @@ mod tests {
 
     #[test]
     fn loopback_takes_loopback_names_and_no_foreign_origin() {
-        let access = Access::new("127.0.0.1:7575".parse().unwrap(), None).unwrap();
+        let access = Access::new("127.0.0.1:7575".parse().unwrap(), None, None).unwrap();
         let cases: &[Case] = &[
             (200, "GET", &[("host", "127.0.0.1:7575")]),
             (200, "GET", &[("host", "localhost:7575")]),
@@ -192,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_token_is_asked_for_everywhere_but_at_the_health_probe() {
-        let access = Access::new("0.0.0.0:7575".parse().unwrap(), Some(TOKEN)).unwrap();
+        let access = Access::new("0.0.0.0:7575".parse().unwrap(), Some(TOKEN), Some(WORKER)).unwrap();
         let cases: &[Case] = &[
             (401, "/api/v1/runs", &[("host", "mulgil.example")]),
             (401, "/api/v1/runs", &[("host", "mulgil.example"), ("authorization", "Bearer 0123456789abcdeg")]),
@@ -204,6 +221,10 @@ mod tests {
                 &[("host", "mulgil.example"), ("cookie", "theme=dark; mulgil_token=0123456789abcdef")],
             ),
             (200, "/api/v1/healthz", &[("host", "mulgil.example")]),
+            (200, "/api/v1/workers/a@b/poll", &[("host", "h"), ("authorization", "Bearer abcdef0123456789")]),
+            (403, "/api/v1/runs", &[("host", "h"), ("authorization", "Bearer abcdef0123456789")]),
+            (403, "/api/v1/workersx", &[("host", "h"), ("authorization", "Bearer abcdef0123456789")]),
+            (401, "/api/v1/workers", &[("host", "h"), ("authorization", "Bearer abcdef0123456780")]),
         ];
         for (expected, path, headers) in cases {
             assert_eq!(status(&access, "GET", path, headers), *expected, "{path} {headers:?}");
@@ -213,7 +234,7 @@ mod tests {
     #[test]
     fn listening_beyond_loopback_needs_a_good_token() {
         let open = "0.0.0.0:7575".parse().unwrap();
-        assert_eq!(Access::new(open, None).err(), Some(AccessError::TokenNeeded { address: open }));
-        assert_eq!(Access::new(open, Some("short")).err(), Some(AccessError::TokenShort));
+        assert_eq!(Access::new(open, None, None).err(), Some(AccessError::TokenNeeded { address: open }));
+        assert_eq!(Access::new(open, Some("short"), None).err(), Some(AccessError::TokenShort));
     }
 }

@@ -4,7 +4,9 @@ use utoipa::openapi::{InfoBuilder, OpenApi, OpenApiBuilder};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::node::Node;
-use crate::{attempts, backfills, coming, events, flows, grid, metrics, project, runs, sql, topics, views, why};
+use crate::{
+    attempts, backfills, coming, events, flows, grid, metrics, project, runs, sql, topics, views, why, workers,
+};
 
 /// Where the API begins.
 pub const PREFIX: &str = "/api/v1";
@@ -34,6 +36,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(views::routes())
         .merge(sql::routes())
         .merge(topics::routes())
+        .merge(workers::routes())
         .merge(events::routes())
         .merge(metrics::routes());
     OpenApiRouter::with_openapi(OpenApiBuilder::new().info(info).build()).nest(PREFIX, resources)

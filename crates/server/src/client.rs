@@ -31,6 +31,7 @@ use crate::sql::{Rows, SqlAsk};
 use crate::topics::{AppendQuery, Appended, Records, RecordsQuery, Topic};
 use crate::versions::{Difference, DifferenceQuery, FlowVersion};
 use crate::views::{RowsQuery, Savepoint, SavepointAsk, ViewDetail, ViewSummary};
+use crate::workers::Workers;
 
 /// A server on this machine answers at once; one far away within this.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -185,6 +186,11 @@ impl Client {
     /// Plans a backfill, and begins it unless the ask is a dry run.
     pub fn start_backfill(&self, flow: &str, ask: &BackfillAsk) -> Answer<BackfillAnswer> {
         self.post(&format!("/flows/{}/backfills", segment(flow)), ask)
+    }
+
+    /// The workers, and what waits for one that is not there.
+    pub fn workers(&self) -> Answer<Workers> {
+        self.get("/workers")
     }
 
     /// The newest backfills.

@@ -19,6 +19,8 @@ const BODY_MAX_BYTES: usize = 64 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// What a request brings along; the rest belongs to its connection.
 const HEADERS: [HeaderName; 4] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, header::COOKIE];
+/// Who works is known where decisions are made alone.
+const WORKERS: &str = "/api/v1/workers";
 /// Tells a request that was handed on already: two servers that each take the other for the leader do not play ball.
 const HANDED_ON: &str = "x-mulgil-handed-on";
 
@@ -58,7 +60,7 @@ impl Default for Standing {
 pub(crate) async fn hand_on(State(standing): State<Standing>, request: Request, next: Next) -> Response {
     let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     match standing.place() {
-        Where::There(leader) if !reads => match leader {
+        Where::There(leader) if !reads || request.uri().path() == WORKERS => match leader {
             Some(url) if !request.headers().contains_key(HANDED_ON) => {
                 send(&url, request).await.unwrap_or_else(IntoResponse::into_response)
             }

@@ -39,5 +39,6 @@ pub mod topics;
 pub mod versions;
 pub mod views;
 pub mod why;
+pub mod workers;
 
 pub use access::AccessError;

@@ -10,6 +10,7 @@ use mulgil_connect::connectors::Connectors;
 use mulgil_flow::{Flow, Project};
 use mulgil_history::History;
 use mulgil_log::EventLog;
+use mulgil_worker::remote::desk::Desk;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -31,6 +32,8 @@ pub(crate) struct NodeParts {
     pub(crate) started: Instant,
     /// Commands go here.
     pub(crate) scheduler: SchedulerHandle,
+    /// Workers on other machines.
+    pub(crate) desk: Desk<SchedulerHandle>,
     /// Everything durable about flows.
     pub(crate) history: Arc<dyn History>,
     /// The event log.

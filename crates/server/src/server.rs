@@ -13,6 +13,7 @@ use mulgil_history::History;
 use mulgil_log::EventLog;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_sql::catalog::Catalog;
+use mulgil_worker::remote::desk::Desk;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -39,12 +40,14 @@ pub struct ServerOptions {
     pub address: SocketAddr,
     /// The token that requests have to show. Needed for every address but loopback.
     pub token: Option<String>,
+    /// A token with which workers may join, and nothing else. Without it, workers show the other one.
+    pub worker_token: Option<String>,
 }
 
 impl Default for ServerOptions {
     /// Loopback, the usual port, no token.
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 7575)), token: None }
+        Self { address: SocketAddr::from(([127, 0, 0, 1], 7575)), token: None, worker_token: None }
     }
 }
 
@@ -102,7 +105,7 @@ impl Server {
     /// # Errors
     /// The address needs a token, or cannot be listened on.
     pub async fn start(parts: ServerParts, options: ServerOptions) -> Result<ServerHandle, ServerError> {
-        let access = Access::new(options.address, options.token.as_deref())?;
+        let access = Access::new(options.address, options.token.as_deref(), options.worker_token.as_deref())?;
         let listen_error = |source| ServerError::Listen { address: options.address, source };
         let listener = TcpListener::bind(options.address).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
@@ -192,8 +195,18 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         reloader: reloader.clone(),
         stopping: stopping.clone(),
     });
+    let desk = Desk::new(parts.scheduler.clone());
+    let watching = desk.clone().watch();
+    let stopped = stopping.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            () = watching => {}
+            () = stopped.cancelled() => {}
+        }
+    });
     Node::new(NodeParts {
         dir,
+        desk,
         started_at: Timestamp::now(),
         started: Instant::now(),
         scheduler: parts.scheduler,

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use mulgil_flow::{OnTimeout, PythonTask, Quote, SqlText, Task, TaskKind, Variables, WaitTask, render};
 use tokio::sync::watch;
 
+use crate::crash;
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
+use crate::guard::Guard;
 use crate::http::HttpClient;
 use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
@@ -19,6 +21,9 @@ use crate::result::{RESULT_VARIABLE, ResultFile, masked};
 use crate::secret::SecretStore;
 use crate::shell::{ShellTask, outcome_of};
 use crate::wait::{Watch, left};
+
+/// Between the polite signal and the last one, for a process whose lease is lost.
+const FENCED_GRACE: Duration = Duration::from_millis(500);
 
 /// What a running attempt is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +48,7 @@ pub(crate) struct Bench<D> {
     pub(crate) secrets: SecretStore,
     pub(crate) http: HttpClient,
     pub(crate) python: String,
+    pub(crate) guard: Option<Guard>,
 }
 
 impl<D> Bench<D> {
@@ -68,9 +74,11 @@ pub(crate) async fn run<D: Dispatcher>(bench: Arc<Bench<D>>, lease: Lease, contr
             return;
         }
     };
+    crash::point("after a task's end");
     if let Err(error) = bench.dispatcher.finished(lease.attempt, lease.epoch, outcome).await {
         tracing::warn!(attempt = %lease.attempt, %error, "the end of the attempt was not taken");
     }
+    crash::point("after an end is reported");
 }
 
 struct Running<'a, D> {
@@ -128,10 +136,16 @@ impl<D: Dispatcher> Running<'_, D> {
             Ok(gated) => gated,
             Err(reason) => return Ok(Outcome::Failed(reason)),
         };
+        let _watched = match (&self.bench.guard, gated.mark()) {
+            (Some(guard), Some(mark)) => Some(guard.watch(mark, self.lease.epoch).await),
+            _ => None,
+        };
+        crash::point("before a start is reported");
         if let Err(error) = self.started(gated.mark()).await {
             gated.end().await;
             return Err(error);
         }
+        crash::point("after a start is reported");
         let told = *self.control.borrow();
         if told != Control::Run {
             gated.end().await;
@@ -141,6 +155,7 @@ impl<D: Dispatcher> Running<'_, D> {
             gated.end().await;
             return Ok(Outcome::Failed(reason));
         }
+        crash::point("while a task runs");
         tokio::select! {
             status = gated.wait() => {
                 gated.clear().await;
@@ -148,7 +163,11 @@ impl<D: Dispatcher> Running<'_, D> {
             }
             why = interruption(&mut self.control, timeout_of(task)) => {
                 log.note("ending the process group");
-                gated.end().await;
+                match why {
+                    // Another worker may begin with it any moment.
+                    Interruption::Told(Control::Fenced) => gated.end_within(FENCED_GRACE).await,
+                    _ => gated.end().await,
+                }
                 self.interrupted(why)
             }
         }

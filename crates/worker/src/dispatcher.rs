@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::{Flow, Task, Variables};
 pub use mulgil_history::write::ProcessMark;
+use mulgil_sched::demand::Offer;
 use mulgil_sched::id::AttemptId;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 /// Gives work to workers and hears how it went.
@@ -17,8 +19,9 @@ use tokio::sync::mpsc;
 /// the attempt.
 #[async_trait]
 pub trait Dispatcher: Send + Sync + 'static {
-    /// Joins as a worker. The queue holds at most two orders a slot: one to run, one to stop.
-    async fn attach(&self, worker: &str, slots: usize) -> Result<mpsc::Receiver<Order>, DispatchError>;
+    /// Joins as a worker. The queue holds at most two orders a slot: one to run, one to stop. A worker that joins again under its
+    /// name takes the place of the one that it was: what it does not hold any more is given to others.
+    async fn attach(&self, joining: Joining) -> Result<mpsc::Receiver<Order>, DispatchError>;
 
     /// The attempt is about to begin. `process` is the group that runs it, where it is a process: it waits for this
     /// call to return before it does anything, so that no unrecorded process ever works.
@@ -27,8 +30,33 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// The leases are still wanted. Returns those that are lost.
     async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError>;
 
+    /// This worker is not heard any more: it gets nothing more, and what it has not begun is taken back at once.
+    async fn leave(&self, _worker: &str) -> Result<(), DispatchError> {
+        Ok(())
+    }
+
     /// The attempt is over; its slot is free.
     async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError>;
+}
+
+/// A worker that joins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Joining {
+    /// Its name, unique among all that ever were: the owner of its leases.
+    pub name: String,
+    /// How many attempts it runs at once.
+    pub slots: usize,
+    /// What it has.
+    pub offer: Offer,
+    /// The leases that it holds from before, with their epochs: its server was started anew, or another one leads.
+    pub held: Vec<(AttemptId, i64)>,
+}
+
+impl Joining {
+    /// The server's own worker.
+    pub fn own(name: &str, slots: usize) -> Self {
+        Self { name: name.to_owned(), slots, offer: Offer::own(), held: Vec::new() }
+    }
 }
 
 /// What a worker is told to do.
@@ -38,6 +66,8 @@ pub enum Order {
     Run(Box<Lease>),
     /// End this attempt: its run is to stop.
     Stop(AttemptId),
+    /// End this attempt, and say nothing: its lease is lost.
+    Drop(AttemptId),
 }
 
 /// A time-limited, fenced claim on one attempt, with everything needed to run it.
@@ -70,7 +100,8 @@ impl Lease {
 }
 
 /// How an attempt ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It did what it should, and maybe gave a result.
     Succeeded(Option<serde_json::Value>),
@@ -100,4 +131,7 @@ pub enum DispatchError {
     /// The scheduler has stopped.
     #[error("the scheduler has stopped")]
     Stopped,
+    /// The server does not take this worker.
+    #[error("the server does not take this worker: {0}")]
+    Refused(String),
 }

@@ -5,21 +5,27 @@
 //!
 //! - [`worker::Worker`] takes orders, renews leases, ends what has to stop.
 //! - [`data::DataTasks`] is what SQL and transfer tasks need; [`tables::TableTasks`] does it with `sql` and `connect`.
+//! - [`crash`] names the points at which tests let the process die.
 //! - [`log::AttemptLog`] is where an attempt's output goes, line by line, readable while it runs.
+//! - [`remote`] is the dispatcher of a worker on another machine: the server's HTTP port.
+//! - [`guard`] ends what a worker ran that was killed.
 //! - [`limited`] runs a short program within limits of time and output.
 //! - [`secret`] looks secrets up, for tasks and for nobody else.
 //! - [`python`] lays out the Python package that this program brings along, and calls interpreters.
 //! - [`process`] knows process groups: how to end one, and how to recognise one that outlived its server.
 
 mod attempt;
+pub mod crash;
 pub mod data;
 pub mod dispatcher;
+pub mod guard;
 mod http;
 pub mod limited;
 pub mod log;
 mod partition;
 pub mod process;
 pub mod python;
+pub mod remote;
 mod result;
 pub mod secret;
 mod shell;

@@ -112,8 +112,13 @@ impl Gated {
 
     /// Ends the whole group: politely, then not.
     pub(crate) async fn end(&mut self) {
+        self.end_within(GRACE).await;
+    }
+
+    /// As [`Gated::end`], with so long between the two signals.
+    pub(crate) async fn end_within(&mut self, grace: Duration) {
         // The leader has to be reaped meanwhile.
-        let _ = tokio::join!(process::end_group(self.group, GRACE), self.child.wait());
+        let _ = tokio::join!(process::end_group(self.group, grace), self.child.wait());
         self.clear().await;
     }
 }

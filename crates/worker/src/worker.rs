@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::SignedDuration;
+use mulgil_sched::demand::Offer;
 use mulgil_sched::id::AttemptId;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{self, JoinError, JoinSet};
@@ -13,7 +14,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::attempt::{self, Bench, Control};
 use crate::data::DataTasks;
-use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order, Outcome};
+use crate::dispatcher::{DispatchError, Dispatcher, Joining, Lease, Order, Outcome};
+use crate::guard::Guard;
 use crate::secret::SecretStore;
 
 /// How a worker is set up.
@@ -22,6 +24,8 @@ pub struct WorkerOptions {
     pub name: String,
     /// How many attempts it runs at once.
     pub slots: usize,
+    /// Which tasks it may be given.
+    pub offer: Offer,
     /// The project's folder: shell tasks run in it.
     pub project_dir: PathBuf,
     /// The folder that the paths of logs are relative to: the project's, unless its logs are not to be touched.
@@ -32,6 +36,8 @@ pub struct WorkerOptions {
     pub python: String,
     /// Where the project's secrets are.
     pub secrets: SecretStore,
+    /// Ends what it runs should it be killed.
+    pub guard: Option<Guard>,
     /// What every shell task finds in its environment, beside what the server's process has in its own.
     pub environment: BTreeMap<String, String>,
 }
@@ -43,6 +49,13 @@ pub struct WorkerHandle {
 }
 
 impl WorkerHandle {
+    /// Returns when it has ended by itself: the dispatcher wants no more of it. What it ran has been ended.
+    pub async fn ended(&mut self) {
+        if let Err(error) = (&mut self.ended).await {
+            tracing::error!(%error, "the worker ended badly");
+        }
+    }
+
     /// Takes no more orders, waits so long for what is running, ends the rest, and reports it as lost, so that it runs
     /// again later.
     pub async fn shutdown(self, patience: Duration) {
@@ -57,7 +70,8 @@ impl WorkerHandle {
 
 /// Joins the dispatcher and runs what it orders, in a task of its own, until told to stop.
 pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Result<WorkerHandle, DispatchError> {
-    let orders = dispatcher.attach(&options.name, options.slots).await?;
+    let joining = Joining { name: options.name, slots: options.slots, offer: options.offer, held: Vec::new() };
+    let orders = dispatcher.attach(joining).await?;
     let bench = Arc::new(Bench {
         dispatcher,
         project_dir: options.project_dir,
@@ -66,6 +80,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         environment: options.environment,
         secrets: options.secrets,
         http: Default::default(),
+        guard: options.guard,
         python: options.python,
     });
     let worker =
@@ -116,6 +131,11 @@ impl<D: Dispatcher> Worker<D> {
             Order::Stop(attempt) => {
                 if let Some(running) = self.running.get(&attempt) {
                     running.control.send_replace(Control::Cancel);
+                }
+            }
+            Order::Drop(attempt) => {
+                if let Some(running) = self.running.get(&attempt) {
+                    running.control.send_replace(Control::Fenced);
                 }
             }
         }

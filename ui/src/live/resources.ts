@@ -1,6 +1,6 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary,
+  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
 } from "../api/types";
 import {
   reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
@@ -17,6 +17,7 @@ export const problems: Resource<Problem[]> = { path: "/problems", reduce: refetc
 export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFlows };
 export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
 export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
+export const workers: Resource<Workers> = { path: "/workers", reduce: unchanged };
 export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };
 
 export const flow = (id: string): Resource<FlowDetail> => ({ path: `/flows/${name(id)}`, reduce: reduceFlow });

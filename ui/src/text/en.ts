@@ -20,6 +20,7 @@ export const en = {
   "nav.flows": "Flows",
   "nav.views": "Views",
   "nav.topics": "Topics",
+  "nav.workers": "Workers",
   "nav.sql": "SQL",
 
   "action.close": "Close",
@@ -328,6 +329,18 @@ export const en = {
   "view.sources.since": "stands there since {when}",
   "dataflow.subtasks": { one: "{count} subtask", other: "{count} subtasks" },
   "dataflow.partitions": { one: "{count} partition", other: "{count} partitions" },
+
+  "workers.lead": "Tasks run on the server's own worker, and on others that take them over its port: mulgil worker --server URL.",
+  "workers.unmet": "Waiting for a worker that is not there",
+  "workers.waits": { one: "{count} task waits for {what}:", other: "{count} tasks wait for {what}:" },
+  "workers.name": "Worker",
+  "workers.own": "The server's own",
+  "workers.tags": "Tags",
+  "workers.untagged": "tasks without tags",
+  "workers.running": "Running",
+  "workers.slots": "Slots",
+  "workers.heartbeat": "Last heartbeat",
+  "workers.version": "Version",
 
   "topics.none": "No topics yet",
   "topics.none.help": "A topic begins with its first record: mulgil log produce, or POST /api/v1/topics/NAME.",

@@ -20,6 +20,7 @@ export const ko: Catalogue = {
   "nav.flows": "플로",
   "nav.views": "뷰",
   "nav.topics": "토픽",
+  "nav.workers": "워커",
   "nav.sql": "SQL",
 
   "action.close": "닫기",
@@ -328,6 +329,18 @@ export const ko: Catalogue = {
   "view.sources.since": "{when}부터 그 자리",
   "dataflow.subtasks": "서브태스크 {count}개",
   "dataflow.partitions": "파티션 {count}개",
+
+  "workers.lead": "작업은 서버 자체의 워커와, 서버의 포트로 작업을 가져가는 다른 워커에서 실행됩니다: mulgil worker --server URL",
+  "workers.unmet": "아직 없는 워커를 기다리는 작업",
+  "workers.waits": "작업 {count}개가 기다리는 것: {what}",
+  "workers.name": "워커",
+  "workers.own": "서버 자체",
+  "workers.tags": "태그",
+  "workers.untagged": "태그 없는 작업",
+  "workers.running": "실행 중",
+  "workers.slots": "슬롯",
+  "workers.heartbeat": "마지막 신호",
+  "workers.version": "버전",
 
   "topics.none": "아직 토픽이 없습니다",
   "topics.none.help": "첫 레코드를 쓰면 토픽이 생깁니다: mulgil log produce 또는 POST /api/v1/topics/NAME",

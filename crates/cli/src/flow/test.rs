@@ -12,6 +12,7 @@ use jiff::civil::Date;
 use mulgil_history::History;
 use mulgil_history::read::{AttemptRow, RunDetail};
 use mulgil_history::sqlite::SqliteHistory;
+use mulgil_sched::demand::Offer;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_server::folder::Folder;
 use mulgil_server::scheduler::{self, Change, FlowSource, SchedulerOptions, SystemClock, TriggerRequest};
@@ -117,6 +118,8 @@ async fn run(
     let worker_options = WorkerOptions {
         name: "test".to_owned(),
         slots: folder.project.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
+        offer: Offer::everything(),
+        guard: None,
         project_dir: project.to_owned(),
         logs_dir: scratch.to_owned(),
         data: Arc::new(TableTasks::new(Arc::clone(&offline.connectors), move || Arc::clone(&catalog))),

@@ -9,6 +9,7 @@ mod backfill;
 #[path = "../../../connect/tests/connect/cluster.rs"]
 mod cluster;
 mod crash;
+mod crash_runs;
 mod crash_stores;
 mod guarantees;
 mod kill;
@@ -18,4 +19,5 @@ mod oracle;
 mod program;
 mod savepoints;
 mod scripted;
+mod workers;
 mod year;

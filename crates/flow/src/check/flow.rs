@@ -68,6 +68,7 @@ impl Checker<'_> {
             retries: raw.retries.map_or(Retries::NONE, |raw| retries(raw, self.findings)),
             timeout: raw.timeout.and_then(|text| duration(&text, "timeout", self.findings)),
             pool: raw.pool.map(|text| self.pool(text)),
+            tags: raw.tags.map_or_else(Vec::new, |raw| super::tags::tags(raw, self.findings)),
         };
         let raw_tasks = raw.tasks.unwrap_or_default();
         if raw_tasks.0.is_empty() {

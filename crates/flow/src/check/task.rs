@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::flow::{check_condition, check_template};
+use super::tags::tags;
 use super::value::{check_name, duration};
 use crate::findings::{Findings, Position};
 use crate::raw::{RawRetries, RawTask, RawWrite, ResultWord, WriteWord};
@@ -24,6 +25,7 @@ pub(super) struct Defaults {
     pub(super) retries: Retries,
     pub(super) timeout: Option<SignedDuration>,
     pub(super) pool: Option<String>,
+    pub(super) tags: Vec<String>,
 }
 
 /// Checks the tasks of one flow.
@@ -100,6 +102,7 @@ impl Tasks<'_> {
         // The item is known in what the task does, not in whether it does it.
         let with_item = for_each.as_ref().map(|each| self.names.clone().with_item(each.shape()));
         let inner = self.with(with_item.as_ref().unwrap_or(self.names));
+        let tags = raw.tags.take().map(|raw| tags(raw, findings));
         let mut env = BTreeMap::new();
         for (name, text) in raw.env.take().unwrap_or_default().0 {
             if raw.shell.is_none() && raw.python.is_none() {
@@ -110,6 +113,7 @@ impl Tasks<'_> {
             env.insert(name.text, text.value);
         }
         let kind = inner.kind(&key, raw, findings);
+        let tags = tags.unwrap_or_else(|| self.defaults.tags.clone());
         let mut unique_needs = Vec::new();
         for need in needs {
             if !unique_needs.contains(&need.value) {
@@ -130,6 +134,7 @@ impl Tasks<'_> {
             pool: pool_name.or_else(|| self.defaults.pool.clone()).unwrap_or_else(|| Project::DEFAULT_POOL.to_owned()),
             priority: raw_priority,
             group,
+            tags,
             env,
             line: key.at.line,
             column: key.at.column,

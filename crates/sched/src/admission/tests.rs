@@ -7,10 +7,11 @@ use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::{Admission, Lane, QueuedRun, ReadyTask};
+use crate::demand::Demand;
 use crate::id::{AttemptId, BackfillId, RunId};
 
 fn ready(run: i64, pool: &str, lane: Lane, priority: i32) -> ReadyTask {
-    ReadyTask { run: RunId(run), task: 0, pool: pool.into(), lane, priority }
+    ReadyTask { run: RunId(run), task: 0, pool: pool.into(), demand: Default::default(), lane, priority }
 }
 
 fn queued(run: i64, flow: &str, backfill: Option<i64>, second: i64) -> QueuedRun {
@@ -19,7 +20,7 @@ fn queued(run: i64, flow: &str, backfill: Option<i64>, second: i64) -> QueuedRun
 }
 
 fn lease_next(admission: &mut Admission) -> Option<AttemptId> {
-    let (run, task) = admission.next_task()?;
+    let (run, task) = admission.next_task(|_| true)?;
     let attempt = AttemptId { run, task, attempt: 1 };
     admission.lease(attempt);
     Some(attempt)
@@ -37,6 +38,27 @@ fn a_full_pool_delays_no_other() {
     assert_eq!(taken, [1, 4]);
     admission.release(AttemptId { run: RunId(1), task: 0, attempt: 1 });
     assert_eq!(lease_next(&mut admission).map(|attempt| attempt.run.0), Some(2));
+}
+
+#[test]
+fn a_demand_that_no_worker_meets_delays_no_other_of_its_pool() {
+    let mut admission = Admission::new(8);
+    let gpu = Demand { tags: vec!["gpu".into()], ..Demand::default() };
+    admission.enqueue(ReadyTask { demand: gpu.clone().into(), ..ready(1, "default", Lane::Daily, 9) });
+    admission.enqueue(ReadyTask { demand: gpu.clone().into(), ..ready(2, "default", Lane::Daily, 9) });
+    admission.enqueue(ready(3, "default", Lane::Backfill, 0));
+    let without = |demand: &Demand| demand.tags.is_empty();
+    assert_eq!(admission.next_task(without).map(|(run, _)| run.0), Some(3));
+    assert_eq!(admission.next_task(without), None);
+    assert_eq!(
+        admission.demands().into_iter().map(|(d, (n, run, _))| (d, n, run.0)).collect::<Vec<_>>(),
+        [(gpu.into(), 2, 1)]
+    );
+    assert_eq!(admission.loads()[0].ready, 2);
+    assert_eq!(admission.next_task(|_| true).map(|(run, _)| run.0), Some(1));
+    admission.dequeue(RunId(2), 0);
+    assert_eq!(admission.next_task(|_| true), None);
+    assert!(admission.demands().is_empty());
 }
 
 #[test]

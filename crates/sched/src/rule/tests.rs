@@ -57,6 +57,7 @@ fn run_of(flow: &[Made]) -> RunState {
         item_of: None,
         group: None,
         pool: "default".into(),
+        demand: Default::default(),
         priority: 0,
         retries: Retries::NONE,
         idempotent: true,

@@ -22,6 +22,7 @@ pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent
     let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
     let (name, pool) = (format!("t{index}").into(), "default".into());
     let rule = TriggerRule::default();
+    let demand = Default::default();
     TaskNode {
         name,
         needs,
@@ -33,6 +34,7 @@ pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent
         item_of: None,
         group: None,
         pool,
+        demand,
         priority: 0,
         retries,
         idempotent,

@@ -55,7 +55,14 @@ impl Stage {
         for action in step(state, event, Timestamp::UNIX_EPOCH).unwrap() {
             if let Action::Enqueue { task } = action {
                 let pool = state.graph.task(task).unwrap().pool.clone();
-                self.admission.enqueue(ReadyTask { run: state.id, task, pool, lane: Lane::Daily, priority: 0 });
+                self.admission.enqueue(ReadyTask {
+                    run: state.id,
+                    task,
+                    pool,
+                    demand: Default::default(),
+                    lane: Lane::Daily,
+                    priority: 0,
+                });
             }
         }
     }
@@ -67,7 +74,7 @@ impl Stage {
     }
 
     fn lease(&mut self) {
-        while let Some((run, task)) = self.admission.next_task() {
+        while let Some((run, task)) = self.admission.next_task(|_| true) {
             self.step(run.0 as usize - 1, Event::Lease { task });
             let attempt = self.runs[run.0 as usize - 1].live_attempt(task).unwrap();
             self.admission.lease(attempt);

@@ -78,6 +78,10 @@ impl Scheduler {
                 let answer = self.why_flow(&flow, now);
                 self.batch.reply(reply, answer);
             }
+            Command::Workers(reply) => {
+                let staff = self.staff();
+                self.batch.reply(reply, Ok(staff));
+            }
             Command::Pools(reply) => {
                 let loads = self.admission.loads();
                 self.batch.reply(reply, Ok(loads));

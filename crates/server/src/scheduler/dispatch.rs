@@ -1,6 +1,7 @@
 //! Who goes next: runs whose turn has come begin, ready tasks go to workers with a free slot.
 
-use mulgil_sched::id::RunId;
+use mulgil_sched::demand::Demand;
+use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::step::Event;
 
 use super::batch::Now;
@@ -24,28 +25,32 @@ impl Scheduler {
             }
             admitted.into_iter().for_each(|run| self.step_by_itself(run, Event::Admit, Detail::default(), now));
         }
+        self.seats.retain(|_, seat| !(seat.orders.is_closed() && seat.live.is_empty()));
         while let Some(seat) = self.seat_to_wait() {
             let Some((run, task)) = self.admission.next_free() else { break };
             let detail = Detail { seat: Some(seat), ..Detail::default() };
             self.step_by_itself(run, Event::Lease { task }, detail, now);
         }
-        while let Some(seat) = self.free_seat() {
-            let Some((run, task)) = self.admission.next_task() else { break };
+        loop {
+            let free: Vec<&Seat> = self.seats.values().filter(|seat| seat.free() > 0).collect();
+            let can_be_met = |demand: &Demand| free.iter().any(|seat| seat.offer.meets(demand));
+            let Some((run, task)) = self.admission.next_task(can_be_met) else { break };
+            let Some(seat) = self.free_seat(run, task) else { break };
             let detail = Detail { seat: Some(seat), ..Detail::default() };
             self.step_by_itself(run, Event::Lease { task }, detail, now);
         }
     }
 
-    /// The worker with the most free slots.
-    fn free_seat(&self) -> Option<SeatId> {
-        let free = |seat: &Seat| if seat.orders.is_closed() { 0 } else { seat.slots.saturating_sub(seat.live.len()) };
-        let (id, seat) = self.seats.iter().max_by_key(|(_, seat)| free(seat))?;
-        (free(seat) > 0).then_some(*id)
+    /// The worker with the most free slots among those that may run the task.
+    fn free_seat(&self, run: RunId, task: TaskIndex) -> Option<SeatId> {
+        let demand = &self.runs.get(&run)?.state.graph.task(task)?.demand;
+        let fitting = self.seats.iter().filter(|(_, seat)| seat.free() > 0 && seat.offer.meets(demand));
+        fitting.max_by_key(|(_, seat)| seat.free()).map(|(id, _)| *id)
     }
 
     /// The worker with the fewest attempts that only wait: they need no slot, but somebody who looks.
     fn seat_to_wait(&self) -> Option<SeatId> {
-        let open = self.seats.iter().filter(|(_, seat)| !seat.orders.is_closed() && seat.slots > 0);
+        let open = self.seats.iter().filter(|(_, seat)| !seat.orders.is_closed() && seat.slots > 0 && seat.offer.own);
         let (id, seat) = open.min_by_key(|(_, seat)| seat.waiting.len())?;
         (seat.waiting.len() < WAITING_MAX).then_some(*id)
     }

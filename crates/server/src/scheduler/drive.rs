@@ -10,6 +10,7 @@ use mulgil_history::History;
 use mulgil_sched::admission::{Admission, DEFAULT_POOL};
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::step;
+use mulgil_worker::crash;
 use mulgil_worker::dispatcher::Order;
 use mulgil_worker::process::kill_left_over;
 use tokio::sync::mpsc::error::TrySendError;
@@ -207,6 +208,12 @@ impl Scheduler {
         }
         let writes = std::mem::take(&mut self.batch.writes);
         let mut pause = STORE_AGAIN_FIRST;
+        let point = |name| {
+            if !writes.is_empty() {
+                crash::point(name)
+            }
+        };
+        point("before a batch is stored");
         while let Err(error) = self.history.commit(&writes).await {
             if !error.is_passing() {
                 tracing::error!(%error, "the history cannot be written; the scheduler stops");
@@ -218,14 +225,21 @@ impl Scheduler {
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(STORE_AGAIN_MAX);
         }
-        for (seat, order) in std::mem::take(&mut self.batch.orders) {
+        point("after a batch is stored");
+        let orders = std::mem::take(&mut self.batch.orders);
+        let gives = !orders.is_empty();
+        for (seat, order) in orders {
             self.push(seat, order);
+        }
+        if gives {
+            crash::point("after orders are given");
         }
         for change in std::mem::take(&mut self.batch.changes) {
             // An error only means that nobody listens.
             let _ = self.changes.send(change);
         }
         self.batch.take_replies().into_iter().for_each(|reply| reply());
+        point("after callers are answered");
         Ok(())
     }
 

@@ -4,13 +4,14 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
-use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
+use mulgil_worker::dispatcher::{DispatchError, Joining, Order, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::SchedulerError;
 use super::request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
+use super::staff::Staff;
 use super::why::{RunWaits, Why};
 
 /// Where an answer goes. A caller that has gone away does not mind.
@@ -44,12 +45,15 @@ pub(crate) enum Command {
     Reload(Vec<FlowSource>, Reply<()>),
     WhyRun(RunId, Option<String>, Reply<RunWaits>),
     WhyFlow(String, Reply<Why>),
+    Workers(Reply<Staff>),
     Pools(Reply<Vec<PoolLoad>>),
 }
 
 /// A worker's report, with the place for its answer.
 pub(crate) enum Report {
-    Attach { worker: String, slots: usize, reply: Reply<mpsc::Receiver<Order>, DispatchError> },
+    Attach { joining: Joining, reply: Reply<mpsc::Receiver<Order>, DispatchError> },
+    Leave { worker: String, reply: Reply<(), DispatchError> },
+    Log { attempt: AttemptId, epoch: i64, reply: Reply<String, DispatchError> },
     Started { attempt: AttemptId, epoch: i64, process: Option<ProcessMark>, reply: Reply<(), DispatchError> },
     Renew { leases: Vec<(AttemptId, i64)>, reply: Reply<Vec<AttemptId>, DispatchError> },
     Finished { attempt: AttemptId, epoch: i64, outcome: Outcome, reply: Reply<(), DispatchError> },

@@ -5,7 +5,7 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
-use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Order, Outcome};
+use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Joining, Order, Outcome};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::change::Change;
@@ -14,6 +14,7 @@ use super::event::{Command, Event, Reply, Report};
 use super::request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
 };
+use super::staff::Staff;
 
 use super::why::{RunWaits, Why};
 
@@ -102,6 +103,16 @@ impl SchedulerHandle {
         self.ask(|reply| Command::WhyFlow(flow, reply)).await
     }
 
+    /// Who works, and which tasks wait for a worker that is not there.
+    pub async fn workers(&self) -> Result<Staff, SchedulerError> {
+        self.ask(Command::Workers).await
+    }
+
+    /// The log, relative to the project, of an attempt whose lease has this epoch.
+    pub async fn log_of(&self, attempt: AttemptId, epoch: i64) -> Result<String, DispatchError> {
+        self.report(|reply| Report::Log { attempt, epoch, reply }).await
+    }
+
     /// How full the pools are.
     pub async fn pools(&self) -> Result<Vec<PoolLoad>, SchedulerError> {
         self.ask(Command::Pools).await
@@ -146,9 +157,13 @@ impl SchedulerHandle {
 
 #[async_trait]
 impl Dispatcher for SchedulerHandle {
-    async fn attach(&self, worker: &str, slots: usize) -> Result<mpsc::Receiver<Order>, DispatchError> {
+    async fn attach(&self, joining: Joining) -> Result<mpsc::Receiver<Order>, DispatchError> {
+        self.report(|reply| Report::Attach { joining, reply }).await
+    }
+
+    async fn leave(&self, worker: &str) -> Result<(), DispatchError> {
         let worker = worker.to_owned();
-        self.report(|reply| Report::Attach { worker, slots, reply }).await
+        self.report(|reply| Report::Leave { worker, reply }).await
     }
 
     async fn started(&self, attempt: AttemptId, epoch: i64, process: Option<ProcessMark>) -> Result<(), DispatchError> {

@@ -31,6 +31,7 @@ mod rerun;
 mod results;
 mod runs;
 mod schedule;
+mod staff;
 mod standby;
 mod state;
 mod version;
@@ -45,6 +46,7 @@ pub use request::{
     BackfillRequest, BackfillStarted, FlowSource, MarkRequest, Predecessors, RerunPreview, RerunRequest, RerunTask,
     SchedulerOptions, TriggerRequest, Triggered,
 };
+pub use staff::{Seated, Staff, Unmet};
 pub use why::{RunWaits, TaskWaits, Why};
 
 #[cfg(test)]

@@ -9,8 +9,11 @@
 //! renewed was renewed before.
 
 use mulgil_history::read::{LiveLease, Memory};
+use mulgil_history::write::ProcessMark;
 use mulgil_sched::status::{RunStatus, TaskStatus};
+use mulgil_worker::crash;
 use mulgil_worker::process::kill_left_over;
+use mulgil_worker::remote::wire::is_remote;
 
 use super::batch::Now;
 use super::error::SchedulerError;
@@ -39,6 +42,8 @@ impl Scheduler {
         self.recover_runs(&memory, now).await?;
         for lease in &memory.leases {
             match self.options.predecessors.is_gone(&lease.owner) {
+                // A worker of its own lives on when a server dies: it will say what it still holds.
+                _ if is_remote(&lease.owner) => self.wait_for(lease, None, now),
                 true => self.bury(lease, now).await,
                 false => self.fence(lease, now).await,
             }
@@ -48,7 +53,9 @@ impl Scheduler {
         for id in empty {
             self.end_if_done(id, now);
         }
+        crash::point("before what is recovered is stored");
         self.store().await?;
+        crash::point("after what is recovered is stored");
         let names: Vec<String> = self.flows.keys().cloned().collect();
         for name in names {
             self.catch_up(&name, now).await?;
@@ -111,17 +118,17 @@ impl Scheduler {
             Some(process) if kill_left_over(process, lease.epoch).await => {
                 self.lose(lease.attempt, "its server lost the lead", now);
             }
-            _ => self.wait_for(lease, now),
+            process => self.wait_for(lease, process, now),
         }
     }
 
     /// A lease that may still live counts until it has run out.
-    fn wait_for(&mut self, lease: &LiveLease, now: Now) {
+    fn wait_for(&mut self, lease: &LiveLease, left_over: Option<ProcessMark>, now: Now) {
         let id = lease.attempt;
         let Some(task) = self.runs.get(&id.run).and_then(|run| run.state.graph.task(id.task)) else { return };
         self.admission.adopt(id, &task.pool);
         let expires = expiry(now, self.options.lease_life);
-        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, left_over: lease.process };
+        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, left_over };
         self.leases.insert(id, live);
         self.timers.insert((expires, Timer::Lease(id)));
     }

@@ -4,22 +4,29 @@ use mulgil_history::write::{ProcessMark, Write};
 use mulgil_sched::id::AttemptId;
 use mulgil_sched::status::AttemptStatus;
 use mulgil_sched::step::{Ending, Event};
-use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
-use tokio::sync::mpsc;
+use mulgil_worker::dispatcher::{DispatchError, Outcome};
+use mulgil_worker::remote::wire::is_remote;
 
 use super::batch::Now;
-use super::dispatch::WAITING_MAX;
 use super::event::Report;
 use super::runs::{Detail, expiry};
-use super::state::{Scheduler, Seat, Timer};
+use super::state::{Scheduler, Timer};
 
 impl Scheduler {
     /// Takes a report; the answer goes out once it is stored.
     pub(super) fn hear(&mut self, report: Report, now: Now) {
         match report {
-            Report::Attach { worker, slots, reply } => {
-                let orders = self.attach(worker, slots);
+            Report::Attach { joining, reply } => {
+                let orders = self.attach(joining, now);
                 self.batch.reply(reply, Ok(orders));
+            }
+            Report::Leave { worker, reply } => {
+                self.leave(&worker, now);
+                self.batch.reply(reply, Ok(()));
+            }
+            Report::Log { attempt, epoch, reply } => {
+                let log = self.log_of(attempt, epoch);
+                self.batch.reply(reply, log);
             }
             Report::Started { attempt, epoch, process, reply } => {
                 let answer = self.started(attempt, epoch, process, now);
@@ -36,18 +43,7 @@ impl Scheduler {
         }
     }
 
-    fn attach(&mut self, name: String, slots: usize) -> mpsc::Receiver<Order> {
-        // One order to run and one to stop for each attempt: the queue is never full.
-        let (orders, queue) = mpsc::channel(2 * (slots.max(1) + WAITING_MAX));
-        self.last_seat += 1;
-        self.seats.insert(
-            self.last_seat,
-            Seat { name, slots, live: Default::default(), waiting: Default::default(), orders },
-        );
-        queue
-    }
-
-    fn check_epoch(&self, attempt: AttemptId, epoch: i64) -> Result<(), DispatchError> {
+    pub(super) fn check_epoch(&self, attempt: AttemptId, epoch: i64) -> Result<(), DispatchError> {
         match self.leases.get(&attempt) {
             Some(lease) if lease.epoch == epoch => Ok(()),
             _ => Err(DispatchError::Fenced { attempt, epoch }),
@@ -62,9 +58,25 @@ impl Scheduler {
         now: Now,
     ) -> Result<(), DispatchError> {
         self.check_epoch(attempt, epoch)?;
+        self.lengthen_if_old(attempt, epoch, now);
+        let task = self.runs.get(&attempt.run).and_then(|run| run.state.task(attempt.task));
+        if task.and_then(|task| task.live) == Some(AttemptStatus::Running) {
+            // The answer to the first such report was lost.
+            return Ok(());
+        }
         let event = Event::Start { task: attempt.task, attempt: attempt.attempt };
         let detail = Detail { process, ..Detail::default() };
         self.apply(attempt.run, event, detail, now).map_err(|_| DispatchError::Fenced { attempt, epoch })
+    }
+
+    /// A worker counts its lease from the moment at which it came; it may have been long on the way.
+    fn lengthen_if_old(&mut self, attempt: AttemptId, epoch: i64, now: Now) {
+        let life = self.options.lease_life;
+        let Some(lease) = self.leases.get_mut(&attempt) else { return };
+        if now.duration_until(lease.expires) < life * 9 / 10 {
+            lease.expires = expiry(now, life);
+            self.batch.record(Write::Renew { attempt, epoch, expires: lease.expires }, None);
+        }
     }
 
     fn renew(&mut self, leases: &[(AttemptId, i64)], now: Now) -> Vec<AttemptId> {
@@ -134,7 +146,13 @@ impl Scheduler {
         if lease.expires > now {
             self.timers.insert((lease.expires, Timer::Lease(attempt)));
         } else {
+            let seat = lease.seat;
             self.lose(attempt, "its worker did not renew the lease", now);
+            // One that stands still elsewhere would let the next one run out too: it gets nothing more until it joins again.
+            let silent = self.seats.get(&seat).map(|seat| seat.name.clone()).filter(|name| is_remote(name));
+            if let Some(name) = silent {
+                self.leave(&name, now);
+            }
         }
     }
 }

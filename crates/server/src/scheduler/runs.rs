@@ -173,8 +173,8 @@ impl Scheduler {
             if node.only_waits {
                 return self.admission.enqueue_free(id, task);
             }
-            let (pool, priority) = (node.pool.clone(), node.priority);
-            self.admission.enqueue(ReadyTask { run: id, task, pool, lane: run.lane, priority });
+            let (pool, demand, priority) = (node.pool.clone(), node.demand.clone(), node.priority);
+            self.admission.enqueue(ReadyTask { run: id, task, pool, demand, lane: run.lane, priority });
         }
     }
 

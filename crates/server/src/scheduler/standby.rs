@@ -37,6 +37,7 @@ fn refuse(command: Command, error: SchedulerError) {
         Command::Reload(_, reply) => drop(reply.send(Ok(()))),
         Command::WhyRun(_, _, reply) => drop(reply.send(Err(error))),
         Command::WhyFlow(_, reply) => drop(reply.send(Err(error))),
+        Command::Workers(reply) => drop(reply.send(Err(error))),
         Command::Pools(reply) => drop(reply.send(Ok(Vec::new()))),
     }
 }
@@ -44,6 +45,8 @@ fn refuse(command: Command, error: SchedulerError) {
 fn refuse_report(report: Report) {
     match report {
         Report::Attach { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
+        Report::Leave { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
+        Report::Log { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Started { reply, .. } | Report::Finished { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Renew { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
     }

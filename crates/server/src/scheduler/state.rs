@@ -8,6 +8,7 @@ use mulgil_flow::{DataInterval, Flow, Params, Task, Variables};
 use mulgil_history::History;
 use mulgil_history::write::{ProcessMark, Trigger};
 use mulgil_sched::admission::{Admission, Lane};
+use mulgil_sched::demand::Offer;
 use mulgil_sched::graph::Graph;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::run::RunState;
@@ -116,6 +117,7 @@ pub(super) type SeatId = u64;
 pub(super) struct Seat {
     pub(super) name: String,
     pub(super) slots: usize,
+    pub(super) offer: Offer,
     /// Attempts that hold a slot.
     pub(super) live: BTreeSet<AttemptId>,
     /// Attempts that only wait.

@@ -1,12 +1,13 @@
 //! Why something does not run: `sched`'s reasons, with the names that people know.
 
+use mulgil_sched::demand::Demand;
 use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_sched::why::{Names, Reason, Workforce, of_run, of_task};
 
 use super::batch::Now;
 use super::error::SchedulerError;
-use super::state::{OpenRun, Scheduler};
+use super::state::{OpenRun, Scheduler, Seat};
 
 /// Tasks that one answer tells of; those of a wide run are asked for by name.
 const TASKS_MAX: usize = 1000;
@@ -79,8 +80,8 @@ impl Scheduler {
         let is_asked = |index: &TaskIndex| chosen.is_none_or(|chosen| chosen == *index);
         let mut tasks: Vec<TaskWaits> = Vec::new();
         let mut left_out = 0;
-        let workforce = self.workforce();
         for index in open.state.graph.indices().filter(is_asked) {
+            let workforce = self.workforce(open.state.graph.task(index).map(|node| &*node.demand));
             let Some(reason) = of_task(&open.state, index, &self.admission, workforce) else { continue };
             if tasks.len() == TASKS_MAX {
                 left_out += 1;
@@ -90,7 +91,7 @@ impl Scheduler {
             let task = open.state.graph.task(index).map_or_else(String::new, |node| node.name.to_string());
             tasks.push(TaskWaits { task, status, why: Why::of(&reason, self) });
         }
-        let why = of_run(&open.state, &self.admission, workforce).map(|reason| Why::of(&reason, self));
+        let why = of_run(&open.state, &self.admission, self.workforce(None)).map(|reason| Why::of(&reason, self));
         Ok(RunWaits { name: open.name.clone(), status: open.state.status, why, tasks, left_out })
     }
 
@@ -123,9 +124,10 @@ impl Scheduler {
         })
     }
 
-    /// Who could take work now.
-    pub(super) fn workforce(&self) -> Workforce {
-        let seats = || self.seats.values().filter(|seat| seat.slots > 0 && !seat.orders.is_closed());
+    /// Who could take work now that asks for this.
+    pub(super) fn workforce(&self, demand: Option<&Demand>) -> Workforce {
+        let fits = |seat: &&Seat| demand.is_none_or(|demand| seat.offer.meets(demand));
+        let seats = || self.seats.values().filter(|seat| seat.slots > 0 && !seat.orders.is_closed()).filter(fits);
         Workforce {
             draining: self.draining,
             workers: seats().count(),

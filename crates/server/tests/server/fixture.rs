@@ -9,6 +9,7 @@ use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_history::History;
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_log::{EventLog, LogOptions};
+use mulgil_sched::demand::Offer;
 use mulgil_server::client::{Client, ClientError};
 use mulgil_server::events::{Event, EventsQuery};
 use mulgil_server::folder::Folder;
@@ -77,6 +78,8 @@ impl Fixture {
         let options = WorkerOptions {
             name: "test".to_owned(),
             slots: 4,
+            offer: Offer::own(),
+            guard: None,
             project_dir: dir.path().to_owned(),
             logs_dir: dir.path().to_owned(),
             data: Arc::new(NoDataTasks),
@@ -94,7 +97,8 @@ impl Fixture {
             views: ViewsOptions::default(),
             standing: Default::default(),
         };
-        let options = ServerOptions { address: ([127, 0, 0, 1], 0).into(), token: token.map(str::to_owned) };
+        let options =
+            ServerOptions { address: ([127, 0, 0, 1], 0).into(), token: token.map(str::to_owned), worker_token: None };
         let server = Server::start(parts, options).await.unwrap();
         let client = Client::new(server.url(), token);
         Self { dir, client, log, server, scheduler, worker }

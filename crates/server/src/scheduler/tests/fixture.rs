@@ -10,6 +10,7 @@ use mulgil_flow::{Flow, Project};
 use mulgil_history::History;
 use mulgil_history::read::{RunDetail, TaskRow};
 use mulgil_history::sqlite::SqliteHistory;
+use mulgil_sched::demand::Offer;
 use mulgil_sched::id::RunId;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_worker::data::{DataTasks, SqlTask, TransferTask};
@@ -97,6 +98,8 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
     WorkerOptions {
         name: "test".to_owned(),
         slots: 8,
+        offer: Offer::own(),
+        guard: None,
         logs_dir: project_dir.clone(),
         project_dir,
         data: Arc::new(NoTables),

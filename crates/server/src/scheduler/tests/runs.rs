@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
-use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Order, Outcome};
+use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Joining, Order, Outcome};
 
 use super::fixture::{House, PATIENCE, statuses, task_running};
 use crate::scheduler::{RerunRequest, SchedulerError, SystemClock, TriggerRequest};
@@ -114,7 +114,7 @@ async fn a_report_from_a_lost_lease_is_refused() {
     let house = House::open_at(folder.path(), &[ONE], Arc::new(SystemClock), life).await;
     // The real worker leaves; this test is the worker now, and never renews.
     house.worker.shutdown(Duration::ZERO).await;
-    let mut orders = house.handle.attach("silent", 1).await.unwrap();
+    let mut orders = house.handle.attach(Joining::own("silent", 1)).await.unwrap();
     house.handle.trigger(TriggerRequest { flow: "one".to_owned(), ..TriggerRequest::default() }).await.unwrap();
     let Some(Order::Run(first)) = orders.recv().await else { panic!("no order") };
     house.handle.started(first.attempt, first.epoch, None).await.unwrap();

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::super::{Bench, Control, run};
 use crate::data::{DataTasks, SqlTask, TransferTask};
-use crate::dispatcher::{DispatchError, Dispatcher, Lease, Order, Outcome, ProcessMark};
+use crate::dispatcher::{DispatchError, Dispatcher, Joining, Lease, Order, Outcome, ProcessMark};
 use crate::log::AttemptLog;
 use crate::secret::SecretStore;
 
@@ -22,7 +22,7 @@ pub(super) struct Listener(Arc<Mutex<Vec<Outcome>>>);
 
 #[async_trait]
 impl Dispatcher for Listener {
-    async fn attach(&self, _: &str, _: usize) -> Result<mpsc::Receiver<Order>, DispatchError> {
+    async fn attach(&self, _: Joining) -> Result<mpsc::Receiver<Order>, DispatchError> {
         Err(DispatchError::Stopped)
     }
 
@@ -128,6 +128,7 @@ impl House {
             environment: self.environment.clone(),
             secrets,
             http: Default::default(),
+            guard: None,
             python: "python3".to_owned(),
         });
         let lease = Lease {

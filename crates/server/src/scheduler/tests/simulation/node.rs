@@ -83,6 +83,8 @@ impl Node {
                 self.jobs.insert(attempt, Job { lease, phase: Phase::Starting, stop: false });
                 Some(Deed::Send(Message::Started { attempt, epoch }))
             }
+            // Only said by links to servers elsewhere.
+            Order::Drop(_) => None,
             Order::Stop(attempt) => {
                 let job = self.jobs.get_mut(&attempt)?;
                 job.stop = true;

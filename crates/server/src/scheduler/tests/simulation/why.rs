@@ -57,7 +57,7 @@ impl fmt::Display for What {
 /// What waits in a run, by what is stored, and the scheduler's reason for it.
 fn reasons(scheduler: &Scheduler, id: RunId, run: &StoredRun) -> Vec<(What, Option<Reason>)> {
     let state = scheduler.runs.get(&id).map(|open| &open.state);
-    let workforce = scheduler.workforce();
+    let workforce = scheduler.workforce(None);
     let mut reasons = Vec::new();
     if run.row.status == RunStatus::Queued {
         let reason = state.and_then(|state| of_run(state, &scheduler.admission, workforce));
@@ -116,7 +116,7 @@ impl<'a> Facts<'a> {
                 let held: BTreeSet<AttemptId> = held.iter().copied().collect();
                 project().pools[&**pool] as usize == *slots && held.len() >= *slots && held.is_subset(&self.live)
             }
-            Reason::NoWorker => self.workers == 0,
+            Reason::NoWorker { .. } => self.workers == 0,
             Reason::WorkersFull { slots } => *slots <= self.workers * SLOTS && self.live.len() >= *slots,
             // Nothing may be left that could go: the loop gives out what it can before it answers.
             Reason::Stopping | Reason::Nothing => false,

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::AttemptId;
-use mulgil_worker::dispatcher::{DispatchError, Order, Outcome};
+use mulgil_worker::dispatcher::{DispatchError, Joining, Order, Outcome};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::check::Tally;
@@ -296,7 +296,7 @@ impl World {
         for node in 0..NODES {
             let (reply, mut answer) = oneshot::channel();
             let worker = format!("w{node}");
-            self.turn(Some(Event::Report(Report::Attach { worker, slots: SLOTS, reply })));
+            self.turn(Some(Event::Report(Report::Attach { joining: Joining::own(&worker, SLOTS), reply })));
             let Ok(Ok(orders)) = answer.try_recv() else { return };
             self.nodes.push(Node::new(orders));
             let first = self.random.between(0, LEASE / 3);

@@ -1,0 +1,174 @@
+//! The kill matrix of runs: the real server dies by `kill -9` at each of the named points on the way of a run, again and again, over a history
+//! in SQLite and over one in PostgreSQL, while a schedule fires and people ask for runs. In the end every run has ended, no schedule slot is
+//! missed or doubled, nobody who asked again got a second run, and no lease ever began its task twice.
+
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use mulgil_worker::crash::POINTS;
+use serde_json::Value;
+
+use crate::cluster::{Cluster, PASSWORD};
+use crate::kill::get;
+use crate::program::Folder;
+
+/// From one slot of the schedule to the next.
+const EVERY: SignedDuration = SignedDuration::from_secs(3);
+/// Slots that the schedule has.
+const SLOTS: i32 = 40;
+/// Longer than anything here takes, unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+struct House {
+    folder: Folder,
+    asked: u32,
+}
+
+/// A server that ends with the test, however that ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl House {
+    fn new(history: &str) -> Self {
+        let folder = Folder::new();
+        folder.write("mulgil.yaml", &format!("history: '{history}'\n"));
+        let place = folder.path("").display().to_string();
+        // A lock goes with the process that holds it: two attempts of one task at once would be seen.
+        let work = |more: &str| {
+            format!(
+                "\n      id=$(echo \"$MULGIL_RUN_ID\" | tr / _)\n      exec 9> {place}/lock.$id.$MULGIL_TASK\n      flock -n 9 || echo twice >> {place}/twice\n      echo $MULGIL_LEASE >> {place}/leases\n      sleep 0.05\n{more}"
+            )
+        };
+        let marker = format!("{place}/failed.$id");
+        let again = format!("      test -e {marker} || {{ touch {marker}; exit 1; }}\n");
+        let result = "      echo '{\"go\": true}' > $MULGIL_RESULT\n";
+        let tasks = format!(
+            "tasks:\n  land:\n    shell: |{}  fails:\n    retries: {{limit: 50, delay: 100ms, backoff: 1}}\n    shell: |{}  last:\n    needs: [land, fails]\n    when: results.land.go\n    shell: |{}",
+            work(result),
+            work(&again),
+            work("")
+        );
+        let start = Timestamp::now();
+        let end = start + EVERY * SLOTS;
+        let (start, end) = (start.strftime("%Y-%m-%dT%H:%M:%SZ"), end.strftime("%Y-%m-%dT%H:%M:%SZ"));
+        let schedule = format!("{{every: 3s, start: '{start}', end: '{end}', catchup: all}}");
+        folder.write("flows/clock.yaml", &format!("flow: clock\nschedule: {schedule}\n{tasks}"));
+        folder.write("flows/asked.yaml", &format!("flow: asked\nparams: {{n: 0}}\n{tasks}"));
+        Self { folder, asked: 0 }
+    }
+
+    fn serve(&self, crash_at: Option<String>) -> Server {
+        let mut command = self.folder.command(&["server", "--listen", "127.0.0.1:0"]);
+        command.env("PGPASSWORD", PASSWORD).env("MULGIL_LEADER_LEASE", "2");
+        if let Some(point) = crash_at {
+            command.env("MULGIL_CRASH_AT", point);
+        }
+        Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("mulgil runs"))
+    }
+
+    fn address(&self) -> Option<String> {
+        let place = std::fs::read(self.folder.path(".mulgil/server.json")).ok()?;
+        let place: Value = serde_json::from_slice(&place).ok()?;
+        Some(place["url"].as_str()?.trim_start_matches("http://").to_owned())
+    }
+
+    /// Asks for a run; whether it was heard. Asked again under the same number, it is the same run.
+    fn ask(&self) -> bool {
+        let number = format!("n={}", self.asked);
+        let mut command = self.folder.command(&["flow", "run", "asked", "--detach", "--param", &number]);
+        command.env("PGPASSWORD", PASSWORD).stdout(Stdio::null()).stderr(Stdio::null());
+        // Without a server the command would bring one of its own, which has no crash point.
+        self.address().is_some_and(|address| get(&address, "/project").is_ok())
+            && command.status().expect("mulgil runs").success()
+    }
+
+    /// Lives until it dies at the point, with people asking for runs meanwhile.
+    fn live_and_die(&mut self, point: &str, nth: usize) {
+        let mut server = self.serve(Some(format!("{point}:{nth}")));
+        let began = Instant::now();
+        while server.0.try_wait().expect("a child").is_none() {
+            assert!(began.elapsed() < PATIENCE, "it never came to \"{point}\"");
+            if self.ask() {
+                self.asked += 1;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn runs(&self, flow: &str) -> Vec<Value> {
+        let Some(address) = self.address() else { return Vec::new() };
+        let page = get(&address, &format!("/runs?flow={flow}&limit=500")).unwrap_or_default();
+        let runs = page["runs"].as_array().cloned().unwrap_or_default();
+        runs.iter().filter_map(|run| get(&address, &format!("/runs/{}", run["id"])).ok()).collect()
+    }
+
+    fn check(&self, flow: &str, expected: usize, key: impl Fn(&Value) -> String) {
+        let runs = self.runs(flow);
+        let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+        for run in &runs {
+            *seen.entry(key(run)).or_default() += 1;
+            assert_eq!(run["status"], "succeeded", "{run}");
+            for task in run["tasks"].as_array().expect("tasks") {
+                let attempts = task["attempts"].as_array().expect("attempts").iter();
+                let succeeded = attempts.filter(|attempt| attempt["status"] == "succeeded").count();
+                assert_eq!(succeeded, 1, "one success: {task}");
+            }
+        }
+        assert!(seen.values().all(|count| *count == 1), "{flow}: no slot is doubled: {seen:?}");
+        assert_eq!(seen.len(), expected, "{flow}: no slot is missing: {seen:?}");
+    }
+}
+
+fn dies_everywhere(history: &str) {
+    let mut house = House::new(history);
+    for (number, point) in POINTS.iter().enumerate() {
+        let is_of_start = point.contains("recovered");
+        for nth in if is_of_start { vec![1, 1] } else { vec![1, 2 + number % 5] } {
+            house.live_and_die(point, nth);
+        }
+    }
+    let mut server = house.serve(None);
+    house.folder.wait_for_server(&mut server.0);
+    let began = Instant::now();
+    // The one that was asked for last may not have been heard.
+    while !house.ask() {
+        assert!(began.elapsed() < PATIENCE, "the server takes no run");
+    }
+    let asked = house.asked as usize + 1;
+    let is_over = || {
+        let (clock, by_hand) = (house.runs("clock"), house.runs("asked"));
+        let has_ended = |run: &Value| ["succeeded", "failed", "cancelled"].iter().any(|end| run["status"] == *end);
+        clock.len() >= SLOTS as usize && clock.iter().chain(&by_hand).all(has_ended)
+    };
+    while !is_over() {
+        assert!(began.elapsed() < PATIENCE, "not every run ends");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    house.check("clock", SLOTS as usize, |run| run["interval"]["start"].to_string());
+    house.check("asked", asked, |run| run["params"].to_string());
+    let leases = std::fs::read_to_string(house.folder.path("leases")).expect("leases");
+    let mut begun: BTreeMap<&str, usize> = BTreeMap::new();
+    leases.lines().for_each(|lease| *begun.entry(lease).or_default() += 1);
+    assert!(begun.values().all(|count| *count == 1), "a lease began its task twice: {begun:?}");
+    assert!(!house.folder.path("twice").exists(), "two attempts of a task were at work together");
+}
+
+#[test]
+fn whatever_point_of_a_run_it_dies_at_nothing_is_lost_or_doubled_in_sqlite() {
+    dies_everywhere(".mulgil/history.db");
+}
+
+#[test]
+fn whatever_point_of_a_run_it_dies_at_nothing_is_lost_or_doubled_in_postgresql() {
+    let cluster = Cluster::shared();
+    cluster.run("CREATE DATABASE crash_runs");
+    dies_everywhere(&cluster.url().replace("/postgres", "/crash_runs").replace("h0rse%20battery", "wrong"));
+}
