@@ -854,6 +854,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/workers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The workers, and the tasks that wait for one that is not there. */
+        get: operations["list_workers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -2352,6 +2369,25 @@ export interface components {
             /** @description Its partitions. */
             partitions: components["schemas"]["Partition"][];
         };
+        /** @description Ready tasks that ask for a worker that is not there. */
+        UnmetDemand: {
+            /** @description The flow of one of them. */
+            flow: string;
+            /**
+             * Format: int64
+             * @description Its run.
+             */
+            run: number;
+            /** @description Its name. */
+            task: string;
+            /**
+             * Format: int32
+             * @description How many they are.
+             */
+            tasks: number;
+            /** @description What they wait for, in a few words: `a worker with the tags gpu`. */
+            waits_for: string;
+        };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
             /** @description The last few rows that could not be decoded, the latest last. */
@@ -2458,6 +2494,50 @@ export interface components {
             kind: string;
             /** @description One sentence, without the full stop. */
             sentence: string;
+        };
+        /** @description A worker. */
+        WorkerInfo: {
+            /**
+             * Format: date-time
+             * @description When it was last heard.
+             */
+            heartbeat_at: string;
+            /** @description Its name together with what tells this start of it from every other: the owner of its leases. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description When it joined.
+             */
+            joined_at: string;
+            /** @description Its name. */
+            name: string;
+            /** @description Whether it is part of the server. */
+            own: boolean;
+            /** @description Whether it has the project's folder, and so takes tasks that need its tables. */
+            project: boolean;
+            /**
+             * Format: int32
+             * @description How many it runs now.
+             */
+            running: number;
+            /**
+             * Format: int32
+             * @description How many tasks it runs at once.
+             */
+            slots: number;
+            /** @description Its tags. */
+            tags: string[];
+            /** @description Whether it takes tasks without tags. */
+            untagged: boolean;
+            /** @description The version of its program. */
+            version: string;
+        };
+        /** @description The workers, and the tasks that wait for one that is not there. */
+        Workers: {
+            /** @description Ready tasks that no worker may run. */
+            unmet: components["schemas"]["UnmetDemand"][];
+            /** @description The server's own first, then those on other machines by name. */
+            workers: components["schemas"]["WorkerInfo"][];
         };
     };
     responses: never;
@@ -3999,6 +4079,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_workers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Workers"];
                 };
             };
             default: {
