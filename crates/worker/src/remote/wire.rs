@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::{Flow, FlowVersion, Task, Variables};
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::id::AttemptId;
@@ -124,6 +124,8 @@ pub struct WireLease {
     pub name: String,
     /// The values for the templates.
     pub variables: Variables,
+    /// When the task became ready to run.
+    pub since: Timestamp,
     /// The log's path.
     pub log: String,
 }
@@ -141,6 +143,7 @@ impl WireOrder {
                 task: lease.task()?.clone(),
                 name: lease.task.to_string(),
                 variables: (*lease.variables).clone(),
+                since: lease.since,
                 log: lease.log,
             }))),
             Order::Stop(attempt) => Some(Self::Stop(attempt)),
@@ -152,11 +155,11 @@ impl WireOrder {
     pub fn order(self) -> Order {
         match self {
             Self::Run(lease) => {
-                let WireLease { held, life, flow, version, timezone, task, name, variables, log } = *lease;
+                let WireLease { held, life, flow, version, timezone, task, name, variables, since, log } = *lease;
                 let flow = Arc::new(Flow::bare(flow, version, timezone, vec![task]));
                 let variables = Arc::new(variables);
                 let Held { attempt, epoch } = held;
-                Order::Run(Box::new(Lease { attempt, epoch, life, flow, task: name.into(), variables, log }))
+                Order::Run(Box::new(Lease { attempt, epoch, life, flow, task: name.into(), variables, since, log }))
             }
             Self::Stop(attempt) => Order::Stop(attempt),
         }
