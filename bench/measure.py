@@ -4,7 +4,7 @@
 Each figure is taken from outside: processes, files, the HTTP API. Run `make build` first, then
 
     python3 bench/measure.py            # all figures, about five minutes
-    python3 bench/measure.py start log  # only some: size start idle backfill log stream latency
+    python3 bench/measure.py start log  # only some: size start idle backfill log stream latency flows
 
 Durable settings throughout: SQLite with synchronous=FULL, the event log synced before it acknowledges.
 """
@@ -189,8 +189,32 @@ def latency():
     }
 
 
+def flows():
+    """10,000 flows with schedules of their own: until the server has them all, and until a changed one is known."""
+    project = Project()
+    for number in range(10_000):
+        (project.folder / f"flows/f{number:05}.yaml").write_text(
+            f'flow: f{number:05}\nschedule: {{cron: "{number % 60} {number // 60 % 24} * * *", catchup: none}}\n'
+            "timeout: 1h\ntasks:\n  land: {shell: 'true'}\n  load: {needs: [land], shell: 'true'}\n"
+        )
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        server, _ = project.serve()
+        while len(project.get("/flows")) < 10_000:
+            time.sleep(0.05)
+        times.append(time.perf_counter() - began)
+        resident = resident_mib(server.pid)
+        before = cpu_seconds(server.pid)
+        time.sleep(10)
+        used = cpu_seconds(server.pid) - before
+        stop(server)
+    project.close()
+    return {"flows_10000_loaded_s": round(statistics.median(times), 2), "resident_mib": round(resident, 1), "idle_cpu_percent": round(used * 10, 2)}
+
+
 def main():
-    measures = {f.__name__: f for f in (size, start, idle, backfill, log, stream, latency)}
+    measures = {f.__name__: f for f in (size, start, idle, backfill, log, stream, latency, flows)}
     for name in sys.argv[1:] or measures:
         print(json.dumps({name: measures[name]()}, indent=2), flush=True)
 
