@@ -179,3 +179,18 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// `docs/pitfalls.md` promises by naming tests: a promise whose test is gone is found here.
+#[test]
+fn every_test_that_the_page_of_pitfalls_names_is_there() {
+    let page = std::fs::read_to_string(root().join("docs/pitfalls.md")).unwrap();
+    let named: BTreeSet<&str> =
+        page.split('`').skip(1).step_by(2).filter(|word| word.matches('_').count() > 3).collect();
+    assert!(named.len() > 30, "the page names its tests in `code`: {named:?}");
+    let mut gone = named;
+    for file in rust_files(&root().join("crates")) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        gone.retain(|name| !text.contains(&format!("fn {name}(")));
+    }
+    assert!(gone.is_empty(), "docs/pitfalls.md names tests that do not exist: {gone:?}");
+}
