@@ -1,5 +1,6 @@
 //! A task that does its work once for each item of a list.
 
+use jiff::SignedDuration;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -16,6 +17,41 @@ pub struct ForEach {
     /// How many may be under way at once; `None` for no limit beyond the pool's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
+    /// Whether several items are done one after the other in one task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<Grouping>,
+}
+
+/// How many items one task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grouping {
+    /// As many as take about two minutes, by how long they took lately.
+    Auto,
+    /// So many.
+    Of(u32),
+}
+
+impl Grouping {
+    /// More items one after the other in one task would be a program.
+    pub const MAX: u32 = 1_000;
+    /// How long one task should take with [`Grouping::Auto`].
+    pub const TARGET: SignedDuration = SignedDuration::from_mins(2);
+    /// Into how many tasks the items are cut while nobody knows how long one takes.
+    const TASKS_AT_FIRST: usize = 100;
+
+    /// How many of so many items go into one task, if one takes so long.
+    #[must_use]
+    pub fn size(self, items: usize, pace: Option<SignedDuration>) -> usize {
+        let size = match (self, pace) {
+            (Self::Of(size), _) => size as usize,
+            (Self::Auto, Some(pace)) => {
+                usize::try_from(Self::TARGET.as_micros() / pace.as_micros().max(1)).unwrap_or(usize::MAX)
+            }
+            (Self::Auto, None) => items.div_ceil(Self::TASKS_AT_FIRST),
+        };
+        size.clamp(1, Self::MAX as usize)
+    }
 }
 
 /// Where items come from.
@@ -63,6 +99,12 @@ impl ForEach {
     }
 }
 
+/// Items, so many together.
+#[must_use]
+pub fn packed(items: Vec<Value>, size: usize) -> Vec<Value> {
+    items.chunks(size.max(1)).map(|group| Value::Array(group.to_vec())).collect()
+}
+
 /// Every text in a value.
 pub(crate) fn texts_in(value: &Value) -> Vec<String> {
     match value {
@@ -92,5 +134,32 @@ fn listed(value: Value) -> Result<Vec<Value>, String> {
                 "`for_each:` needs a list, and was given {what}: a task gives one as its result, such as [1, 2]"
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use jiff::SignedDuration;
+
+    use super::{Grouping, packed};
+
+    #[test]
+    fn groups_have_the_size_that_was_asked_for_or_that_takes_two_minutes() {
+        let ms = |ms| Some(SignedDuration::from_millis(ms));
+        let cases = [
+            (Grouping::Of(7), 100, ms(1), 7),
+            (Grouping::Auto, 10_000, None, 100),
+            (Grouping::Auto, 30, None, 1),
+            (Grouping::Auto, 10_000, ms(1_000), 120),
+            (Grouping::Auto, 10_000, ms(600_000), 1),
+            (Grouping::Auto, 10_000, ms(0), 1_000),
+        ];
+        for (grouping, items, pace, size) in cases {
+            assert_eq!(grouping.size(items, pace), size, "{grouping:?} {items} {pace:?}");
+        }
+        let items = (1..=5).map(Into::into).collect();
+        assert_eq!(serde_json::Value::from(packed(items, 2)), serde_json::json!([[1, 2], [3, 4], [5]]));
     }
 }

@@ -45,7 +45,7 @@ pub use definition::{
 };
 pub use diagnostic::Diagnostic;
 pub use findings::Position;
-pub use for_each::{ForEach, Items};
+pub use for_each::{ForEach, Grouping, Items, packed};
 pub use http::{HttpBody, HttpResult, HttpTask, StatusRange};
 pub use interval::DataInterval;
 pub use json::Lines;

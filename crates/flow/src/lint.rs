@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use crate::{Diagnostic, Flow, Task, TaskKind, Write};
+use crate::{Diagnostic, Flow, Items, Project, Task, TaskKind, Write};
 
 /// From this many automatic retries on, a broken input is tried too often before somebody hears of it.
 const RETRIES_ADVISED_MAX: u32 = 2;
@@ -26,6 +26,14 @@ pub fn lint_sizes(flow: &Flow, durations: &BTreeMap<String, Vec<SignedDuration>>
         durations.get(durations.len() / 2).copied()
     };
     let mut warnings = Vec::new();
+    for (task, usual) in flow.tasks.iter().filter_map(|task| Some((task, usual(task)?))) {
+        let alone = task.for_each.as_ref().is_some_and(|each| each.group.is_none());
+        if alone && usual < SHORT {
+            let message =
+                format!("an item of task {} usually takes {usual:#}: one task for each is mostly overhead", task.name);
+            warnings.push(warning(flow, (task.line, task.column), message, "add group: auto to for_each"));
+        }
+    }
     for (task, usual) in flow.tasks.iter().filter_map(|task| Some((task, usual(task)?))) {
         if usual >= LONG {
             let message = format!("task {} usually takes {usual:#}: a failure near its end loses that much", task.name);
@@ -64,6 +72,14 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
         warn(format!("task {name} waits for ever if what it waits for never comes"), "add timeout: 6h");
     } else if task.timeout.is_none() {
         warn(format!("task {name} has no timeout, so a hang holds its slot for ever"), "add timeout: 1h");
+    }
+    if let Some(each) = &task.for_each {
+        let is_known = matches!(each.items, Items::List(_));
+        if !is_known && each.max_parallel.is_none() && each.group.is_none() && task.pool == Project::DEFAULT_POOL {
+            let message =
+                format!("task {name} goes over a list whose length shows when it runs, and takes every slot there is");
+            warn(message, "add max_parallel: or group: auto to for_each, or a pool of its own");
+        }
     }
     if task.retries.limit > RETRIES_ADVISED_MAX {
         let message = format!("task {name} is retried {} times before anybody hears of it", task.retries.limit);

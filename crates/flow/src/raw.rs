@@ -141,6 +141,8 @@ raw_map! {
         "max_items" max_items: Located<u32>,
         /// How many items may be under way at once. Without it, as many as the pool has slots.
         "max_parallel" max_parallel: Located<u32>,
+        /// How many items one task does, one after the other: a number, or auto, which is as many as take about two minutes.
+        "group" group: RawGrouping,
     }
 }
 
@@ -273,6 +275,36 @@ impl FromNode for RawItems {
         match (&node.data, node.to_json()) {
             (Data::List(_), serde_json::Value::Array(value)) => Some(Self::List(Located { value, at: node.at })),
             _ => FromNode::from_node(node, findings).map(Self::Template),
+        }
+    }
+}
+
+/// How many items one task does: a number, or `auto`.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawGrouping {
+    /// So many.
+    Of(Located<u32>),
+    /// In a word.
+    Word(GroupingWord),
+}
+
+/// How many items one task does, in a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum GroupingWord {
+    /// By how long they took lately.
+    Auto,
+}
+
+impl FromNode for RawGrouping {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        let text = Text::from_node(node, findings)?;
+        match text.value.parse() {
+            Ok(value) => Some(Self::Of(Located { value, at: node.at })),
+            Err(_) => {
+                word(node, "group", &[("auto", GroupingWord::Auto)], findings).map(|found| Self::Word(found.value))
+            }
         }
     }
 }

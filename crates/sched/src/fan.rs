@@ -61,6 +61,16 @@ impl Fan {
         self.tally
     }
 
+    /// How many may be under way at once.
+    pub fn at_once(&self) -> Option<u32> {
+        self.at_once
+    }
+
+    /// How many are under way: ready, running, or waiting to be tried again.
+    pub fn under_way(&self) -> usize {
+        self.busy
+    }
+
     /// Whether another item may begin.
     pub(crate) fn has_room(&self) -> bool {
         self.at_once.is_none_or(|limit| self.busy < limit as usize)

@@ -60,6 +60,15 @@ pub enum Reason {
         /// Which, and where they stand.
         tasks: Vec<(Arc<str>, TaskStatus)>,
     },
+    /// As many items of its task are under way as may be.
+    Items {
+        /// The task.
+        of: Arc<str>,
+        /// How many may be.
+        at_once: u32,
+        /// How many are.
+        under_way: usize,
+    },
     /// It has failed, and is tried again at this time.
     Retry {
         /// When.
@@ -137,6 +146,9 @@ pub fn of_task(run: &RunState, task: TaskIndex, admission: &Admission, workforce
 
 fn needs(run: &RunState, task: TaskIndex) -> Reason {
     let Some(node) = run.graph.task(task) else { return Reason::Nothing };
+    if let Some(of) = node.item_of {
+        return item(run, of);
+    }
     let open = node.needs.iter().filter_map(|&need| {
         let status = run.task(need)?.status;
         (!status.is_terminal()).then(|| Some((run.graph.task(need)?.name.clone(), status)))?
@@ -144,6 +156,19 @@ fn needs(run: &RunState, task: TaskIndex) -> Reason {
     match open.collect::<Vec<_>>() {
         tasks if tasks.is_empty() => Reason::Nothing,
         tasks => Reason::Needs { rule: node.rule, tasks },
+    }
+}
+
+/// An item waits for its task, and then for its turn.
+fn item(run: &RunState, of: TaskIndex) -> Reason {
+    let (Some(node), Some(state)) = (run.graph.task(of), run.task(of)) else { return Reason::Nothing };
+    let fan = run.fan(of).and_then(|fan| Some((fan.at_once()?, fan.under_way())));
+    match (state.status, fan) {
+        (TaskStatus::Running, Some((at_once, under_way))) => {
+            Reason::Items { of: node.name.clone(), at_once, under_way }
+        }
+        (TaskStatus::Running, None) => Reason::Nothing,
+        (status, _) => Reason::Needs { rule: TriggerRule::default(), tasks: vec![(node.name.clone(), status)] },
     }
 }
 
@@ -156,6 +181,7 @@ impl Reason {
             Self::BackfillLimit { .. } => "backfill_limit",
             Self::Run(reason) => reason.word(),
             Self::Needs { .. } => "needs",
+            Self::Items { .. } => "items",
             Self::Retry { .. } => "retry",
             Self::PoolFull { .. } => "pool",
             Self::NoWorker { .. } => "no_worker",
@@ -195,6 +221,13 @@ impl Reason {
                     TriggerRule::OneFailed => format!("waits until one of the tasks that it needs has failed: {open}"),
                     _ => format!("waits for {open}"),
                 }
+            }
+            Self::Items { of, at_once, under_way } => {
+                let items = if *at_once == 1 { "one item".to_owned() } else { format!("{at_once} items") };
+                format!(
+                    "waits for its turn: {items} of {of} may be under way at once, and {under_way} {}",
+                    is(*under_way)
+                )
             }
             Self::Retry { at, attempt } => format!("attempt {} failed; attempt {attempt} begins at {at}", attempt - 1),
             Self::PoolFull { pool, slots, held, ahead } => {

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use crate::crash;
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
+use crate::group;
 use crate::guard::Guard;
 use crate::http::HttpClient;
 use crate::log::{AttemptLog, secrets_of};
@@ -101,12 +102,12 @@ impl<D: Dispatcher> Running<'_, D> {
         log.note(&format!("attempt {} of {} ({})", self.lease.attempt.attempt, task.name, task.kind.word()));
         let outcome = match &task.kind {
             TaskKind::Shell { command } => {
-                let shell = shell_task(self.lease, task, command, self.bench);
-                self.process(task, shell, &log).await?
+                let bench = self.bench;
+                self.process(task, |lease| shell_task(lease, task, command, bench), &log).await?
             }
             TaskKind::Python(python) => {
-                let shell = python_task(self.lease, task, python, self.bench);
-                self.process(task, shell, &log).await?
+                let bench = self.bench;
+                self.process(task, |lease| python_task(lease, task, python, bench), &log).await?
             }
             TaskKind::Wait(wait) => self.wait(task, wait, &log).await?,
             TaskKind::Sql { .. } | TaskKind::Transfer { .. } | TaskKind::Http(_) => self.data(task, &log).await?,
@@ -123,11 +124,16 @@ impl<D: Dispatcher> Running<'_, D> {
     async fn process(
         &mut self,
         task: &Task,
-        shell: Result<ShellTask, String>,
+        shell: impl Fn(&Lease) -> Result<ShellTask, String>,
         log: &AttemptLog,
     ) -> Result<Outcome, DispatchError> {
-        let result = self.bench.result_file(self.lease);
+        let items = group::leases(self.lease, task);
+        let result = self.bench.result_file(self.lease).of_items(items.as_ref().map(Vec::len));
         result.remove();
+        let shell = match &items {
+            Some(items) => group::as_one(items, shell, &result),
+            None => shell(self.lease),
+        };
         let shell = match shell {
             Ok(shell) => shell,
             Err(reason) => return Ok(Outcome::Failed(reason)),
@@ -175,7 +181,7 @@ impl<D: Dispatcher> Running<'_, D> {
 
     async fn data(&mut self, task: &Task, log: &AttemptLog) -> Result<Outcome, DispatchError> {
         self.started(None).await?;
-        let work = data_task(self.lease, task, self.bench, log);
+        let work = data_tasks(self.lease, task, self.bench, log);
         tokio::select! {
             result = work => Ok(match result {
                 Ok(result) => Outcome::Succeeded(result),
@@ -273,7 +279,7 @@ fn shell_task<D>(lease: &Lease, task: &Task, command: &str, bench: &Bench<D>) ->
     let variables = with_secrets(bench, lease, task)?;
     let command = render(command, &variables, Quote::Shell).map_err(|error| format!("in `shell:`, {error}"))?;
     let environment = environment_of(lease, task, bench)?;
-    Ok(ShellTask { command, environment, folder: bench.project_dir.clone() })
+    Ok(ShellTask { command, each: Vec::new(), environment, folder: bench.project_dir.clone() })
 }
 
 fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench<D>) -> Result<ShellTask, String> {
@@ -281,7 +287,7 @@ fn python_task<D>(lease: &Lease, task: &Task, python: &PythonTask, bench: &Bench
     let (command, arguments) = call.command(&lease.variables)?;
     let mut environment = environment_of(lease, task, bench)?;
     environment.extend(arguments);
-    Ok(ShellTask { command, environment, folder: bench.project_dir.clone() })
+    Ok(ShellTask { command, each: Vec::new(), environment, folder: bench.project_dir.clone() })
 }
 
 fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTreeMap<String, String>, String> {
@@ -308,6 +314,24 @@ fn environment_of<D>(lease: &Lease, task: &Task, bench: &Bench<D>) -> Result<BTr
         environment.insert(name.clone(), value);
     }
     Ok(environment)
+}
+
+/// The work of each item of a group, one after the other; else of the one that there is.
+async fn data_tasks<D>(
+    lease: &Lease,
+    task: &Task,
+    bench: &Bench<D>,
+    log: &AttemptLog,
+) -> Result<Option<serde_json::Value>, String> {
+    let Some(items) = group::leases(lease, task) else { return data_task(lease, task, bench, log).await };
+    let mut results = Vec::new();
+    for (number, lease) in items.iter().enumerate() {
+        log.note(&format!("item {} of {}", number + 1, items.len()));
+        let result = data_task(lease, task, bench, log).await;
+        results.push(result.map_err(|error| format!("item {} of {}: {error}", number + 1, items.len()))?);
+    }
+    let gave = results.iter().any(Option::is_some);
+    Ok(gave.then(|| results.into_iter().map(Option::unwrap_or_default).collect()))
 }
 
 async fn data_task<D>(

@@ -18,6 +18,7 @@ mod attempt;
 pub mod crash;
 pub mod data;
 pub mod dispatcher;
+mod group;
 pub mod guard;
 mod http;
 pub mod limited;

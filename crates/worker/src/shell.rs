@@ -18,7 +18,8 @@ use crate::process::{self, ProcessMark};
 use crate::result::ResultFile;
 
 /// Opens the gate: read a line, or, when the server is gone, end; then become the task's own shell.
-const GATE: &str = "IFS= read -r _ || exit 125; exec /bin/sh -c \"$1\" </dev/null";
+const GATE: &str =
+    "IFS= read -r _ || exit 125; script=$1; shift; exec /bin/sh -c \"$script\" /bin/sh \"$@\" </dev/null";
 /// Between the polite signal and the last one.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long output may still come after the shell has ended, from processes that it left behind.
@@ -30,6 +31,8 @@ const LINE_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) struct ShellTask {
     /// The rendered command.
     pub(crate) command: String,
+    /// Its arguments.
+    pub(crate) each: Vec<String>,
     /// Variables beside those of the server's environment.
     pub(crate) environment: BTreeMap<String, String>,
     /// The project's folder.
@@ -48,6 +51,7 @@ impl ShellTask {
     pub(crate) fn spawn(self, log: &AttemptLog) -> Result<Gated, String> {
         let mut child = Command::new("/bin/sh")
             .args(["-c", GATE, "sh", &self.command])
+            .args(&self.each)
             .envs(self.environment)
             .current_dir(&self.folder)
             .stdin(Stdio::piped())

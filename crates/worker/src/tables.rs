@@ -214,7 +214,7 @@ async fn rows_as_result(
         writer.write(&batch).map_err(|error| Failure::Own(format!("a row is no JSON: {error}")))?;
         let text = writer.into_inner();
         bytes += text.len();
-        check_size(bytes)?;
+        check_size(bytes, wanted == SqlResult::Rows)?;
         let read = serde_json::Deserializer::from_slice(&text).into_iter::<serde_json::Value>();
         let read: Result<Vec<_>, _> = read.collect();
         rows.extend(read.map_err(|error| Failure::Own(format!("a row is no JSON: {error}")))?);

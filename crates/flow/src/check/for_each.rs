@@ -3,11 +3,11 @@
 use super::flow::check_template;
 use super::task::Tasks;
 use crate::findings::Findings;
-use crate::raw::{RawForEach, RawForEachInFull, RawItems};
+use crate::raw::{GroupingWord, RawForEach, RawForEachInFull, RawGrouping, RawItems};
 use crate::read::Located;
 use crate::template::ItemShape;
 use crate::yaml::Key;
-use crate::{ForEach, Items, Quote};
+use crate::{ForEach, Grouping, Items, Quote};
 
 impl Tasks<'_> {
     /// What a task goes over.
@@ -46,7 +46,11 @@ impl Tasks<'_> {
                 Items::List(Vec::new())
             }
         };
-        ForEach { items, max_items, max_parallel }
+        let group = raw.group.and_then(|group| match group {
+            RawGrouping::Of(size) => limit(Some(size), "group", Grouping::MAX, findings).map(Grouping::Of),
+            RawGrouping::Word(GroupingWord::Auto) => Some(Grouping::Auto),
+        });
+        ForEach { items, max_items, max_parallel, group }
     }
 }
 

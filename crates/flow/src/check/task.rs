@@ -113,6 +113,10 @@ impl Tasks<'_> {
             env.insert(name.text, text.value);
         }
         let kind = inner.kind(&key, raw, findings);
+        if matches!(kind, TaskKind::Wait(_)) && for_each.as_ref().is_some_and(|each| each.group.is_some()) {
+            let remedy = "leave group out: one that waits holds no slot".to_owned();
+            findings.add(key.at, format!("task {} waits, so its items cannot be grouped", key.text), Some(remedy));
+        }
         let tags = tags.unwrap_or_else(|| self.defaults.tags.clone());
         let mut unique_needs = Vec::new();
         for need in needs {

@@ -116,6 +116,7 @@ impl Scheduler {
             last_backfill: 0,
             last_epoch: 0,
             last_seat: 0,
+            paces: HashMap::new(),
             batch: Batch::default(),
         }
     }

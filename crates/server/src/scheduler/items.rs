@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+use mulgil_flow::{Grouping, Task};
+use mulgil_history::read::RunQuery;
 use mulgil_history::write::{NewItems, Write};
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
-use mulgil_sched::status::TaskStatus;
+use mulgil_sched::status::{AttemptStatus, TaskStatus};
 use mulgil_worker::dispatcher::Outcome;
 use serde_json::Value;
 
 use super::batch::Now;
+use super::error::SchedulerError;
 use super::runs::{Detail, task_name};
 use super::state::{OpenRun, Scheduler};
 
@@ -72,9 +76,74 @@ pub(super) fn result_of(run: &OpenRun, task: TaskIndex, to: TaskStatus, detail: 
     // What was skipped is an item no more.
     let is_item = |item: &&TaskIndex| run.state.task(**item).is_some_and(|state| state.status == TaskStatus::Succeeded);
     let items: Vec<TaskIndex> = run.state.graph.items(task).iter().filter(is_item).copied().collect();
-    let results = items.iter().map(|item| run.results.get(item).map_or(Value::Null, |result| (**result).clone()));
+    let grouped = run.task(task).and_then(|task| task.for_each.as_ref()).is_some_and(|each| each.group.is_some());
+    let results = items.iter().flat_map(|item| match (run.results.get(item).map(|result| &**result), grouped) {
+        (Some(Value::Array(of_items)), true) => of_items.clone(),
+        (_, true) => vec![Value::Null; run.items.get(item).and_then(|items| items.as_array()).map_or(1, Vec::len)],
+        (result, false) => vec![result.cloned().unwrap_or_default()],
+    });
     let gave = items.is_empty() || items.iter().any(|item| run.results.contains_key(item));
     gave.then(|| Value::Array(results.collect()))
+}
+
+/// How much of the newest pace counts, against those before it.
+const NEWEST: f64 = 0.2;
+
+impl Scheduler {
+    /// How long an item of a task took lately.
+    pub(super) fn pace(&self, flow: &str, task: &str) -> Option<SignedDuration> {
+        let seconds = self.paces.get(&(flow.to_owned(), task.to_owned()))?;
+        SignedDuration::try_from_secs_f64(*seconds).ok()
+    }
+
+    /// A group of items has been done from then to now.
+    pub(super) fn count_pace(&mut self, attempt: AttemptId, now: Now) {
+        let Some(begun) = self.leases.get(&attempt).and_then(|lease| lease.begun) else { return };
+        let Some(run) = self.runs.get(&attempt.run) else { return };
+        let Some(items) = run.items.get(&attempt.task) else { return };
+        let Some(task) = run.task(attempt.task) else { return };
+        if task.for_each.as_ref().is_some_and(|each| each.group.is_some()) {
+            let seconds = begun.duration_until(now).as_secs_f64().max(0.0) / number_of(items);
+            self.learn_pace((run.flow.name.clone(), task.name.clone()), seconds);
+        }
+    }
+
+    fn learn_pace(&mut self, of: (String, String), seconds: f64) {
+        self.paces.entry(of).and_modify(|pace| *pace += NEWEST * (seconds - *pace)).or_insert(seconds);
+    }
+
+    /// Learns from the last runs how long items take: what this process has not seen itself.
+    pub(super) async fn recall_paces(&mut self) -> Result<(), SchedulerError> {
+        let is_auto = |task: &Task| task.for_each.as_ref().is_some_and(|each| each.group == Some(Grouping::Auto));
+        let flows = self.flows.values().map(|source| source.flow.clone());
+        for flow in flows.filter(|flow| flow.tasks.iter().any(is_auto)).collect::<Vec<_>>() {
+            let known = |task: &&Task| self.paces.contains_key(&(flow.name.clone(), task.name.clone()));
+            if flow.tasks.iter().filter(|task| is_auto(task)).all(|task| known(&task)) {
+                continue;
+            }
+            let query = RunQuery { flow: Some(flow.name.clone()), limit: RUNS_RECALLED, ..RunQuery::default() };
+            for row in self.history.runs(&query).await?.into_iter().rev() {
+                let Some(run) = self.history.run(row.id).await? else { continue };
+                for attempt in run.attempts.iter().filter(|attempt| attempt.status == AttemptStatus::Succeeded) {
+                    let item = run.tasks.get(attempt.task_index as usize);
+                    let of = item.and_then(|item| run.tasks.get(item.item_of? as usize));
+                    let (Some(begun), Some(ended)) = (attempt.started_at, attempt.ended_at) else { continue };
+                    if let (Some(item), Some(of)) = (item.and_then(|item| item.item.as_ref()), of) {
+                        let seconds = begun.duration_until(ended).as_secs_f64().max(0.0) / number_of(item);
+                        self.learn_pace((flow.name.clone(), of.name.clone()), seconds);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many runs are looked at for how long items take.
+const RUNS_RECALLED: u32 = 3;
+
+fn number_of(items: &Value) -> f64 {
+    items.as_array().map_or(1, |items| items.len().max(1)) as f64
 }
 
 /// How many items of a task have failed, for people.

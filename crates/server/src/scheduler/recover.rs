@@ -32,6 +32,7 @@ impl Scheduler {
         self.last_epoch = memory.last_epoch;
         self.paused = memory.paused.iter().cloned().collect();
         self.set_flows(flows);
+        self.recall_paces().await?;
         let current: Vec<_> = self.flows.values().map(|source| source.flow.clone()).collect();
         for flow in current {
             if let Err(reason) = self.version_of(&flow) {
@@ -128,7 +129,7 @@ impl Scheduler {
         let Some(task) = self.runs.get(&id.run).and_then(|run| run.state.graph.task(id.task)) else { return };
         self.admission.adopt(id, &task.pool);
         let expires = expiry(now, self.options.lease_life);
-        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, left_over };
+        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, begun: None, left_over };
         self.leases.insert(id, live);
         self.timers.insert((expires, Timer::Lease(id)));
     }

@@ -64,6 +64,9 @@ impl Scheduler {
             // The answer to the first such report was lost.
             return Ok(());
         }
+        if let Some(lease) = self.leases.get_mut(&attempt) {
+            lease.begun = Some(now);
+        }
         let event = Event::Start { task: attempt.task, attempt: attempt.attempt };
         let detail = Detail { process, ..Detail::default() };
         self.apply(attempt.run, event, detail, now).map_err(|_| DispatchError::Fenced { attempt, epoch })
@@ -99,6 +102,7 @@ impl Scheduler {
         let (mut given, mut note) = (None, None);
         let (ending, error) = match self.within_limits(attempt, outcome) {
             Outcome::Succeeded(result) => {
+                self.count_pace(attempt, now);
                 given = result;
                 (Ending::Succeeded, None)
             }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mulgil_flow::{ResultsRead, SqlText, Task, TaskKind, Variables, Write, WriteTarget, holds, results_read};
+use mulgil_flow::{ResultsRead, SqlText, Task, TaskKind, Variables, Write, WriteTarget, holds, packed, results_read};
 use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::step::{Decision, Event};
 
@@ -28,7 +28,14 @@ impl Scheduler {
         let held = held.map_or(Ok(true), |(run, when)| holds(when, &with_results(run, task, results_read(when))));
         let items = run.and_then(|(run, defined)| {
             let each = defined.for_each.as_ref()?;
-            Some(each.items(&with_results(run, task, read_by(&each.texts()))))
+            let items = each.items(&with_results(run, task, read_by(&each.texts())));
+            Some(items.map(|items| match each.group {
+                Some(group) => {
+                    let size = group.size(items.len(), self.pace(&run.flow.name, &defined.name));
+                    packed(items, size)
+                }
+                None => items,
+            }))
         });
         let mut found = Vec::new();
         let (decision, note) = match (held, items) {

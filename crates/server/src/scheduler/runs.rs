@@ -242,7 +242,7 @@ impl Scheduler {
         let seats = if only_waits { &mut seat.waiting } else { &mut seat.live };
         seats.insert(id);
         self.admission.lease(id);
-        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires, left_over: None });
+        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires, begun: None, left_over: None });
         self.timers.insert((expires, Timer::Lease(id)));
         self.batch.orders.push((seat_id, Order::Run(Box::new(order))));
         Some(Write::Lease(NewLease { attempt: id, epoch, owner: seat.name.clone(), expires, log, at: now }))

@@ -27,6 +27,7 @@ impl Scheduler {
     /// Replaces the project's flows, and with them the timers of their schedules.
     pub(super) async fn reload(&mut self, flows: Vec<FlowSource>, now: Now) -> Result<(), SchedulerError> {
         self.set_flows(flows);
+        self.recall_paces().await?;
         let names: Vec<String> = self.flows.keys().cloned().collect();
         for name in names {
             match self.fired.get(&name) {

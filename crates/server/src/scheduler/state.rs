@@ -53,6 +53,8 @@ pub(super) struct Scheduler {
     pub(super) last_backfill: i64,
     pub(super) last_epoch: i64,
     pub(super) last_seat: SeatId,
+    /// By flow and task: how many seconds an item took lately.
+    pub(super) paces: HashMap<(String, String), f64>,
     /// What this turn has decided so far.
     pub(super) batch: Batch,
 }
@@ -132,6 +134,8 @@ pub(super) struct LiveLease {
     pub(super) expires: Timestamp,
     /// The process of a lease that another server gave: it is ended, if it is on this machine, when the lease has run out.
     pub(super) left_over: Option<ProcessMark>,
+    /// When its attempt began.
+    pub(super) begun: Option<Timestamp>,
 }
 
 /// The place of workers that other servers had.

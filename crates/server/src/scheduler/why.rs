@@ -138,10 +138,5 @@ impl Scheduler {
 }
 
 fn unknown_task(run: &OpenRun, task: &str) -> SchedulerError {
-    let names = run.state.graph.tasks().iter().map(|node| &*node.name);
-    SchedulerError::UnknownTask {
-        run: run.name.clone(),
-        task: task.to_owned(),
-        known: names.collect::<Vec<_>>().join(", "),
-    }
+    SchedulerError::UnknownTask { run: run.name.clone(), task: task.to_owned(), known: run.state.graph.known() }
 }

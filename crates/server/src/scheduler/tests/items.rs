@@ -94,3 +94,68 @@ tasks:
     }
     house.close(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn a_group_does_its_items_one_after_the_other_in_one_task() {
+    let flow = r#"flow: f
+tasks:
+  load:
+    for_each: {items: [a, "it's", {"x": 1}, d, e], group: 2}
+    env: {TWICE: "{{ item }}{{ item }}"}
+    shell: |
+      echo {{ item }} "$TWICE" >> loaded # the last line may end in a comment
+      test ! -e broken || test {{ item }} != d || exit 3
+      test {{ item }} = e || echo '"'$(wc -l < loaded)'"' > $MULGIL_RESULT; exit 0
+  last: {needs: [load], shell: 'echo {{ results.load }} > all'}
+"#;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("broken"), "").unwrap();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+    let house = House::open(folder.path(), &[&flow.replace("group: 2", "group: 2, max_parallel: 1")]).await;
+    let mut changes = house.handle.subscribe();
+    let run = house.trigger("f").await;
+    let detail = house.ended(run, &mut changes).await;
+    use TaskStatus as S;
+    let expected = [S::Failed, S::UpstreamFailed, S::Succeeded, S::Failed, S::Succeeded];
+    assert_eq!(statuses(&detail).1, expected);
+    let error = detail.attempts.iter().find_map(|attempt| attempt.error.clone()).unwrap();
+    assert!(error.starts_with("the command ended with exit code 3") && error.contains("item 2 of 2: d"), "{error}");
+    assert_eq!(read("loaded"), "a aa\nit's it'sit's\n{\"x\":1} {\"x\":1}{\"x\":1}\nd dd\ne ee\n");
+    std::fs::remove_file(folder.path().join("broken")).unwrap();
+    house.handle.rerun(RerunRequest::of(run, RerunScope::Failed)).await.unwrap();
+    let detail = house.ended(run, &mut changes).await;
+    assert_eq!(detail.run.status, RunStatus::Succeeded);
+    assert_eq!(read("all"), "[\"1\",\"2\",\"6\",\"7\",null]\n", "the whole group ran again, from its first item");
+    assert_eq!(detail.tasks[4].item, Some(serde_json::json!(["e"])));
+    house.close(PATIENCE).await;
+}
+
+#[tokio::test]
+async fn groups_take_about_as_long_as_they_should_by_what_items_took_before() {
+    let flow = "flow: f
+params: {n: 0}
+tasks:
+  each: {for_each: {items: '{{ range(250) | list }}', group: auto}, shell: 'true'}";
+    let folder = tempfile::tempdir().unwrap();
+    let started = |params: i64| crate::scheduler::TriggerRequest {
+        flow: "f".to_owned(),
+        params: [("n".to_owned(), params.into())].into(),
+        ..Default::default()
+    };
+    let groups = |detail: &mulgil_history::read::RunDetail| -> Vec<usize> {
+        let items = detail.tasks.iter().filter_map(|task| task.item.as_ref()?.as_array());
+        items.map(Vec::len).collect()
+    };
+    let house = House::open(folder.path(), &[flow]).await;
+    let mut changes = house.handle.subscribe();
+    let run = house.handle.trigger(started(1)).await.unwrap().run;
+    // Nobody knows how long they take.
+    assert_eq!(groups(&house.ended(run, &mut changes).await).len(), 84);
+    house.close(PATIENCE).await;
+    // Another server has read it: some milliseconds, so that all go into one.
+    let house = House::open(folder.path(), &[flow]).await;
+    let mut changes = house.handle.subscribe();
+    let run = house.handle.trigger(started(2)).await.unwrap().run;
+    assert_eq!(groups(&house.ended(run, &mut changes).await), [250]);
+    house.close(PATIENCE).await;
+}

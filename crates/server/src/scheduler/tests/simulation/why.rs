@@ -108,6 +108,13 @@ impl<'a> Facts<'a> {
                 let need = run.tasks.iter().find(|task| task.name == **name);
                 need.is_some_and(|need| need.status == *status && !status.is_terminal())
             }),
+            Reason::Items { of, at_once, under_way } => {
+                use TaskStatus::{Ready, Retrying, Running};
+                let of = run.tasks.iter().find(|task| task.name == **of).map(|task| task.index);
+                let items = run.tasks.iter().filter(|task| task.item_of.is_some() && task.item_of == of);
+                let busy = items.filter(|item| matches!(item.status, Ready | Running | Retrying)).count();
+                busy == *under_way && busy >= *at_once as usize
+            }
             Reason::Retry { at, attempt } => what.task.is_some_and(|task| {
                 let task = &run.tasks[task as usize];
                 task.status == TaskStatus::Retrying && task.not_before == Some(*at) && task.attempts + 1 == *attempt
