@@ -220,7 +220,8 @@ impl Exchange<'_> {
 
     fn result(&self, body: Vec<u8>) -> Result<Option<Value>, HttpError> {
         let Some(wanted) = self.task.result else { return Ok(None) };
-        check_size(body.len()).map_err(HttpError::Request)?;
+        let is_list = wanted == HttpResult::Json && body.trim_ascii_start().starts_with(b"[");
+        check_size(body.len(), is_list).map_err(HttpError::Request)?;
         let value = match wanted {
             HttpResult::Body => Value::String(String::from_utf8_lossy(&body).into_owned()),
             HttpResult::Json => serde_json::from_slice(&body)
