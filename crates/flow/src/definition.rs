@@ -118,6 +118,9 @@ pub struct Task {
     /// Among the tasks that wait for a slot of the same pool, higher goes first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub priority: i32,
+    /// How many attempts of it may be live at once, over all runs; `None` is no limit beyond the pool's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
     /// The group that it is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,

@@ -122,6 +122,8 @@ raw_map! {
         "pool" pool: Text,
         /// Among tasks that wait for a slot of the same pool, higher goes first. Without it, 0.
         "priority" priority: Located<i32>,
+        /// How many attempts of the task may run at once, over all runs of the flow. Without it, as many as the pool has slots.
+        "concurrency" concurrency: Located<u32>,
         /// The group that the task is in. `needs` may name a group, and a group is re-run as a unit.
         "group" group: Text,
         /// Which workers may take the task: those that have all of these tags. Without it, the flow's; an empty list is none.

@@ -193,6 +193,15 @@ impl Reader<'_> {
             keys.insert("timeout".to_owned(), json!(timeout));
             self.draft.imported(task.line, format!("execution_timeout of {}", task.name));
         }
+        if let Some(priority) = task.args.get("priority_weight").filter(|priority| priority.is_i64()) {
+            keys.insert("priority".to_owned(), priority.clone());
+            let why = "its own: nothing is added for the tasks that come after it";
+            self.draft.approximated(task.line, format!("priority_weight of {}", task.name), why);
+        }
+        if let Some(limit) = task.args.get("max_active_tis_per_dag").filter(|limit| limit.as_u64() > Some(0)) {
+            keys.insert("concurrency".to_owned(), limit.clone());
+            self.draft.imported(task.line, format!("max_active_tis_per_dag of {}", task.name));
+        }
         let rules = ["all_success", "all_done", "one_failed", "one_success", "none_failed"];
         match task.args.get("trigger_rule").and_then(Value::as_str) {
             None | Some("all_success") => {}
@@ -220,7 +229,6 @@ impl Reader<'_> {
             ("on_success_callback", "add a task that needs this one"),
             ("sla", "write deadline:"),
             ("email_on_failure", "write on_failure: with a webhook"),
-            ("priority_weight", "there is no priority of a task yet"),
             ("depends_on_past", "a run does not wait for the one before it; concurrency: 1 keeps their order"),
         ];
         for (key, why) in others {

@@ -1,7 +1,9 @@
 //! Who may go next: which queued run may begin, and which ready task may take a slot.
 //!
 //! Every pool has its own queue of ready tasks, so a full pool delays no other. Used slots are the live leases
-//! themselves, in a set, never a counter that could drift. Runs wait in groups, one for a flow's own runs and one for
+//! themselves, in a set, never a counter that could drift. A task at its own limit has a queue of its own, so it delays nothing either.
+//! Where workers are scarce, daily work goes first, then the pool that uses the least of its slots: no pool starves another.
+//! Runs wait in groups, one for a flow's own runs and one for
 //! each of its backfills; the flow's own runs go first.
 
 use std::cmp::Reverse;
@@ -13,6 +15,11 @@ use jiff::Timestamp;
 use crate::demand::Demand;
 use crate::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use crate::why::Reason;
+
+mod limit;
+
+pub use limit::TaskKey;
+use limit::TaskLimits;
 
 /// The pool of tasks that name none.
 pub const DEFAULT_POOL: &str = "default";
@@ -46,6 +53,8 @@ pub struct ReadyTask {
     pub run: RunId,
     /// Which task.
     pub task: TaskIndex,
+    /// Which task of its flow: what a limit of its own goes by.
+    pub key: TaskKey,
     /// The pool whose slot it takes.
     pub pool: Arc<str>,
     /// What it asks of its worker.
@@ -58,11 +67,28 @@ pub struct ReadyTask {
 
 type Turn = (Lane, Reverse<i32>, RunId, TaskIndex);
 
+/// What keeps tasks of a pool apart: each class has its own queue.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Class {
+    /// What they ask of their worker: what no worker can take delays nothing else.
+    demand: Arc<Demand>,
+    /// The task whose limit they share.
+    limited: Option<TaskKey>,
+}
+
+/// Where a ready task waits.
+#[derive(Clone, Debug)]
+struct Place {
+    pool: Arc<str>,
+    class: Class,
+    turn: Turn,
+    key: TaskKey,
+}
+
 #[derive(Debug, Default)]
 struct Pool {
     slots: usize,
-    /// A queue for each demand: what no worker can take delays nothing else.
-    ready: BTreeMap<Arc<Demand>, BTreeSet<Turn>>,
+    ready: BTreeMap<Class, BTreeSet<Turn>>,
     live: BTreeSet<AttemptId>,
 }
 
@@ -71,15 +97,20 @@ impl Pool {
         self.live.len() < self.slots
     }
 
+    /// How much of its slots is in use, in millionths.
+    fn fill(&self) -> usize {
+        self.live.len().saturating_mul(1_000_000).checked_div(self.slots).unwrap_or(usize::MAX)
+    }
+
     fn waiting(&self) -> usize {
         self.ready.values().map(BTreeSet::len).sum()
     }
 
-    fn remove(&mut self, demand: &Arc<Demand>, turn: &Turn) {
-        if let Some(queue) = self.ready.get_mut(demand) {
-            queue.remove(turn);
+    fn remove(&mut self, place: &Place) {
+        if let Some(queue) = self.ready.get_mut(&place.class) {
+            queue.remove(&place.turn);
             if queue.is_empty() {
-                self.ready.remove(demand);
+                self.ready.remove(&place.class);
             }
         }
     }
@@ -122,10 +153,11 @@ pub struct PoolLoad {
 #[derive(Debug, Default)]
 pub struct Admission {
     pools: BTreeMap<Arc<str>, Pool>,
-    ready: HashMap<(RunId, TaskIndex), (Arc<str>, Arc<Demand>, Turn)>,
     /// Tasks that only wait while they run: they take no slot.
     free: BTreeSet<(RunId, TaskIndex)>,
-    pool_of_live: HashMap<AttemptId, Arc<str>>,
+    ready: HashMap<(RunId, TaskIndex), Place>,
+    held: HashMap<AttemptId, (Arc<str>, TaskKey)>,
+    task_limits: TaskLimits,
     groups: BTreeMap<GroupKey, Group>,
     group_of: HashMap<RunId, (GroupKey, Timestamp)>,
     flow_limits: HashMap<Arc<str>, usize>,
@@ -162,6 +194,17 @@ impl Admission {
             Some(limit) => self.own_limits.insert(flow.into(), limit),
             None => self.own_limits.remove(flow),
         };
+    }
+
+    /// Sets how many attempts of single tasks may be live at once, over all runs: these tasks and no others have a limit.
+    pub fn set_task_limits(&mut self, limits: impl IntoIterator<Item = (TaskKey, usize)>) {
+        self.task_limits.replace(limits);
+        let waiting: Vec<(RunId, TaskIndex)> = self.ready.keys().copied().collect();
+        for (run, task) in waiting {
+            if let Some(place) = self.take(run, task) {
+                self.put(run, task, place);
+            }
+        }
     }
 
     /// Sets how many runs of a backfill may be active at once.
@@ -246,11 +289,10 @@ impl Admission {
 
     /// A task waits for a slot of its pool; a pool that is not there stands for the default one.
     pub fn enqueue(&mut self, task: ReadyTask) {
-        let pool = if self.pools.contains_key(&task.pool) { task.pool } else { DEFAULT_POOL.into() };
         let turn = (task.lane, Reverse(task.priority), task.run, task.task);
-        let queues = &mut self.pools.entry(pool.clone()).or_default().ready;
-        queues.entry(task.demand.clone()).or_default().insert(turn);
-        self.ready.insert((task.run, task.task), (pool, task.demand, turn));
+        let class = Class { demand: task.demand, limited: None };
+        let place = Place { pool: self.pool_named(task.pool), class, turn, key: task.key };
+        self.put(task.run, task.task, place);
     }
 
     /// A task that only waits while it runs is ready: it takes no slot, so nothing holds it back.
@@ -266,34 +308,55 @@ impl Admission {
     /// A task waits no longer.
     pub fn dequeue(&mut self, run: RunId, task: TaskIndex) {
         self.free.remove(&(run, task));
-        if let Some((pool, demand, turn)) = self.ready.remove(&(run, task))
-            && let Some(pool) = self.pools.get_mut(&pool)
-        {
-            pool.remove(&demand, &turn);
-        }
+        self.take(run, task);
     }
 
-    /// Takes the next ready task that fits into its pool, and whose demand can be met, out of the queues. The caller leases it and
-    /// says so with [`Admission::lease`] before it asks again.
+    fn pool_named(&self, pool: Arc<str>) -> Arc<str> {
+        if self.pools.contains_key(&pool) { pool } else { DEFAULT_POOL.into() }
+    }
+
+    fn put(&mut self, run: RunId, task: TaskIndex, place: Place) {
+        let limited = self.task_limits.of(&place.key).map(|_| place.key.clone());
+        let place = Place { class: Class { limited, ..place.class }, ..place };
+        let pool = self.pools.entry(place.pool.clone()).or_default();
+        pool.ready.entry(place.class.clone()).or_default().insert(place.turn);
+        self.ready.insert((run, task), place);
+    }
+
+    fn take(&mut self, run: RunId, task: TaskIndex) -> Option<Place> {
+        let place = self.ready.remove(&(run, task))?;
+        if let Some(pool) = self.pools.get_mut(&place.pool) {
+            pool.remove(&place);
+        }
+        Some(place)
+    }
+
+    /// The first of the tasks of a pool that may go, if one may.
+    fn candidate(&self, pool: &Pool, can_be_met: impl Fn(&Demand) -> bool) -> Option<Turn> {
+        let open = |class: &Class| class.limited.as_ref().is_none_or(|key| self.task_limits.has_room(key));
+        let queues = pool.ready.iter().filter(|(class, _)| open(class) && can_be_met(&class.demand));
+        queues.filter_map(|(_, queue)| queue.first().copied()).min()
+    }
+
+    /// Takes the next ready task that fits into its pool and its own limit, and whose demand can be met, out of the queues. The
+    /// caller leases it and says so with [`Admission::lease`] before it asks again.
     pub fn next_task(&mut self, can_be_met: impl Fn(&Demand) -> bool) -> Option<(RunId, TaskIndex)> {
         let with_room = self.pools.values().filter(|pool| pool.has_room());
-        let queues = with_room.flat_map(|pool| &pool.ready).filter(|(demand, _)| can_be_met(demand));
-        let (_, _, run, task) = queues.filter_map(|(_, queue)| queue.first().copied()).min()?;
-        let (pool, demand, turn) = self.ready.remove(&(run, task))?;
-        if let Some(pool) = self.pools.get_mut(&pool) {
-            pool.remove(&demand, &turn);
-        }
+        let candidates =
+            with_room.filter_map(|pool| self.candidate(pool, &can_be_met).map(|turn| (turn.0, pool.fill(), turn)));
+        let (_, _, (_, _, run, task)) = candidates.min()?;
+        let place = self.take(run, task)?;
         // The slot is held under the number 0, which no attempt has, until the lease says which attempt it is.
-        self.hold(AttemptId { run, task, attempt: 0 }, &pool);
+        self.hold(AttemptId { run, task, attempt: 0 }, place.pool, place.key);
         Some((run, task))
     }
 
     /// Demands of ready tasks, how many tasks have them, and one of those.
     pub fn demands(&self) -> BTreeMap<Arc<Demand>, (usize, RunId, TaskIndex)> {
         let mut demands = BTreeMap::new();
-        for (demand, queue) in self.pools.values().flat_map(|pool| &pool.ready) {
+        for (class, queue) in self.pools.values().flat_map(|pool| &pool.ready) {
             let Some((_, _, run, task)) = queue.first() else { continue };
-            demands.entry(demand.clone()).or_insert((0, *run, *task)).0 += queue.len();
+            demands.entry(class.demand.clone()).or_insert((0, *run, *task)).0 += queue.len();
         }
         demands
     }
@@ -301,29 +364,31 @@ impl Admission {
     /// A task taken by [`Admission::next_task`] is leased as this attempt.
     pub fn lease(&mut self, attempt: AttemptId) {
         let held = AttemptId { attempt: 0, ..attempt };
-        if let Some(pool) = self.pool_of_live.get(&held).cloned() {
-            self.release(held);
-            self.hold(attempt, &pool);
+        if let Some((pool, key)) = self.release(held) {
+            self.hold(attempt, pool, key);
         }
     }
 
     /// A lease that another server gave and that may still live holds its slot here too.
-    pub fn adopt(&mut self, attempt: AttemptId, pool: &Arc<str>) {
-        self.hold(attempt, pool);
+    pub fn adopt(&mut self, attempt: AttemptId, pool: &Arc<str>, key: TaskKey) {
+        let pool = self.pool_named(pool.clone());
+        self.hold(attempt, pool, key);
     }
 
-    fn hold(&mut self, attempt: AttemptId, pool: &Arc<str>) {
+    fn hold(&mut self, attempt: AttemptId, pool: Arc<str>, key: TaskKey) {
         self.pools.entry(pool.clone()).or_default().live.insert(attempt);
-        self.pool_of_live.insert(attempt, pool.clone());
+        self.task_limits.hold(attempt, &key);
+        self.held.insert(attempt, (pool, key));
     }
 
-    /// A lease is over: its slot is free.
-    pub fn release(&mut self, attempt: AttemptId) {
-        if let Some(pool) = self.pool_of_live.remove(&attempt)
-            && let Some(pool) = self.pools.get_mut(&pool)
-        {
+    /// A lease is over: its slot is free. Gives the pool and the task that it was of.
+    pub fn release(&mut self, attempt: AttemptId) -> Option<(Arc<str>, TaskKey)> {
+        let (name, key) = self.held.remove(&attempt)?;
+        if let Some(pool) = self.pools.get_mut(&name) {
             pool.live.remove(&attempt);
         }
+        self.task_limits.release(attempt, &key);
+        Some((name, key))
     }
 
     /// Why a queued run does not begin; `None` if it could.
@@ -345,19 +410,22 @@ impl Admission {
 
     /// Why a ready task does not get a slot of its pool; `None` if it could.
     pub(crate) fn task_reason(&self, run: RunId, task: TaskIndex) -> Option<Reason> {
-        let (name, _, turn) = self.ready.get(&(run, task))?;
-        let pool = self.pools.get(name)?;
+        let place = self.ready.get(&(run, task))?;
+        if let Some(limit) = self.task_limits.of(&place.key).filter(|_| !self.task_limits.has_room(&place.key)) {
+            return Some(Reason::TaskLimit { limit, held: self.task_limits.live(&place.key).collect() });
+        }
+        let pool = self.pools.get(&place.pool)?;
         (!pool.has_room()).then(|| Reason::PoolFull {
-            pool: name.clone(),
+            pool: place.pool.clone(),
             slots: pool.slots,
             held: pool.live.iter().copied().collect(),
-            ahead: pool.ready.values().map(|queue| queue.range(..turn).count()).sum(),
+            ahead: pool.ready.values().map(|queue| queue.range(..place.turn).count()).sum(),
         })
     }
 
     /// How many leases are live.
     pub fn live_leases(&self) -> usize {
-        self.pool_of_live.len()
+        self.held.len()
     }
 
     /// The load of every pool, by name.

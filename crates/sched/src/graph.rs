@@ -82,6 +82,11 @@ impl TaskNode {
         self.conditional || self.fan_out.is_some()
     }
 
+    /// The name by which its limit goes: the items of one task, which have numbers in brackets, share it.
+    pub fn limited_as(&self) -> &str {
+        self.name.split_once('[').map_or(&self.name, |(task, _)| task)
+    }
+
     /// A task that its run's flow has no more.
     fn gone(name: &str) -> Self {
         Self {

@@ -76,6 +76,13 @@ pub enum Reason {
         /// The number of the attempt to come.
         attempt: u32,
     },
+    /// As many attempts of the task are live as may be, over all runs.
+    TaskLimit {
+        /// How many may be.
+        limit: usize,
+        /// Which are.
+        held: Vec<AttemptId>,
+    },
     /// Its pool has no free slot.
     PoolFull {
         /// Which pool.
@@ -183,6 +190,7 @@ impl Reason {
             Self::Needs { .. } => "needs",
             Self::Items { .. } => "items",
             Self::Retry { .. } => "retry",
+            Self::TaskLimit { .. } => "task_limit",
             Self::PoolFull { .. } => "pool",
             Self::NoWorker { .. } => "no_worker",
             Self::WorkersFull { .. } => "workers_full",
@@ -230,6 +238,13 @@ impl Reason {
                 )
             }
             Self::Retry { at, attempt } => format!("attempt {} failed; attempt {attempt} begins at {at}", attempt - 1),
+            Self::TaskLimit { limit, held } => {
+                let holders = list(held.iter().map(|attempt| names.task(attempt.run, attempt.task)));
+                format!(
+                    "waits for its turn: {limit} of this task may run at once, over all runs, and {holders} {}",
+                    does(held.len())
+                )
+            }
             Self::PoolFull { pool, slots, held, ahead } => {
                 let holders = list(held.iter().map(|attempt| names.task(attempt.run, attempt.task)));
                 let first = match ahead {
@@ -252,6 +267,10 @@ fn runs_at_once(limit: usize) -> String {
 
 fn is(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
+}
+
+fn does(count: usize) -> &'static str {
+    if count == 1 { "does" } else { "do" }
 }
 
 fn list(names: impl ExactSizeIterator<Item = String>) -> String {

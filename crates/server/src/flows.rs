@@ -133,6 +133,11 @@ pub struct TaskDefinition {
     pub group: Option<String>,
     /// Among tasks that wait for a slot of the same pool, higher goes first.
     pub priority: i32,
+    /// How many attempts of it may run at once, over all runs. Absent: as many as its pool has slots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<u32>,
+    /// The pool whose slot it takes.
+    pub pool: String,
     /// The condition without which it is skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<String>,
@@ -378,6 +383,8 @@ impl TaskDefinition {
             trigger_rule: task.trigger_rule.word().to_owned(),
             group: task.group.clone(),
             priority: task.priority,
+            concurrency: task.concurrency,
+            pool: task.pool.clone(),
             when: task.when.clone(),
             summary: task_summary(task),
             idempotent: task.idempotent,

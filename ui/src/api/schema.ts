@@ -2294,6 +2294,11 @@ export interface components {
         };
         /** @description A node of a flow. */
         TaskDefinition: {
+            /**
+             * Format: int32
+             * @description How many attempts of it may run at once, over all runs. Absent: as many as its pool has slots.
+             */
+            concurrency?: number | null;
             /** @description The group that it is in. */
             group?: string | null;
             /** @description Whether trying it again is safe. */
@@ -2304,6 +2309,8 @@ export interface components {
             name: string;
             /** @description The names of the tasks that it needs. */
             needs: string[];
+            /** @description The pool whose slot it takes. */
+            pool: string;
             /**
              * Format: int32
              * @description Among tasks that wait for a slot of the same pool, higher goes first.

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::schedule::schedule;
 use super::task::{Defaults, Tasks, retries};
-use super::value::{check_name, duration, zone};
+use super::value::{at_once, check_name, duration, zone};
 use crate::findings::{Findings, Position};
 use crate::raw::{RawFlow, RawNotification, RawParam, RawSchedule};
 use crate::read::{Entries, FromNode, Text};
@@ -76,12 +76,8 @@ impl Checker<'_> {
         }
         let tasks = Tasks { project: self.project, names: &names, params: &params, defaults: &defaults };
         let tasks = tasks.checked(raw_tasks, self.findings);
-        let concurrency = raw.concurrency.map(|number| {
-            if number.value == 0 {
-                self.findings.add(number.at, "concurrency 0 lets no run start", Some("write 1 or more".to_owned()));
-            }
-            number.value
-        });
+        let concurrency =
+            raw.concurrency.map(|number| at_once(number, "concurrency 0 lets no run start", self.findings));
         let deadline = raw.deadline.and_then(|text| self.deadline(&text));
         let description = raw.description.map(|text| text.value);
         let (file, version) = (file.to_owned(), FlowVersion(String::new()));

@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 
 use super::flow::{check_condition, check_template};
 use super::tags::tags;
-use super::value::{check_name, duration};
+use super::value::{at_once, check_name, duration};
 use crate::findings::{Findings, Position};
 use crate::raw::{RawRetries, RawTask, RawWrite, ResultWord, WriteWord};
 use crate::read::{Entries, Located, OneOrMany, Text};
@@ -91,6 +91,7 @@ impl Tasks<'_> {
         let own_retries = raw.retries.take().map(|raw| retries(raw, findings));
         let timeout = raw.timeout.take().and_then(|text| duration(&text, "timeout", findings));
         let raw_priority = raw.priority.take().map_or(0, |priority| priority.value);
+        let concurrency = raw.concurrency.take().map(|number| concurrency(number, &raw, findings));
         let group = raw.group.take().map(|group| group.value);
         let pool_name = raw.pool.take().map(|text| pool(text, self.project, findings));
         let trigger_rule = rule(&key, raw.trigger_rule.take(), &needs, findings);
@@ -137,6 +138,7 @@ impl Tasks<'_> {
             timeout: timeout.or(self.defaults.timeout),
             pool: pool_name.or_else(|| self.defaults.pool.clone()).unwrap_or_else(|| Project::DEFAULT_POOL.to_owned()),
             priority: raw_priority,
+            concurrency,
             group,
             tags,
             env,
@@ -465,4 +467,13 @@ fn cycle_in<'a>(waiting: &[&'a Task]) -> Vec<&'a str> {
         current = task.needs.iter().find_map(|need| by_name.get(need.as_str()).copied());
     }
     Vec::new()
+}
+
+/// How many attempts of a task may run at once. One that only waits while it runs has no slot to limit.
+fn concurrency(number: Located<u32>, raw: &RawTask, findings: &mut Findings) -> u32 {
+    if raw.wait.is_some() {
+        let remedy = "leave it out: it holds no slot while it waits, so any number may".to_owned();
+        findings.add(number.at, "a wait task takes no concurrency", Some(remedy));
+    }
+    at_once(number, "concurrency 0 lets no attempt start", findings)
 }

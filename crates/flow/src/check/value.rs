@@ -5,7 +5,7 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 
 use crate::findings::{Findings, remedy_for};
-use crate::read::Text;
+use crate::read::{Located, Text};
 
 /// Longer names would not fit into file names and tables of people.
 const NAME_CHARS_MAX: usize = 100;
@@ -64,4 +64,12 @@ pub(super) fn check_name(name: &str, at: crate::findings::Position, what: &str, 
         let remedy = format!("letters, digits, _ and -, a letter first, at most {NAME_CHARS_MAX}");
         findings.add(at, format!("{name:?} cannot be a name of a {what}"), Some(remedy));
     }
+}
+
+/// How many may be at once: one at least.
+pub(super) fn at_once(number: Located<u32>, problem: &str, findings: &mut Findings) -> u32 {
+    if number.value == 0 {
+        findings.add(number.at, problem, Some("write 1 or more".to_owned()));
+    }
+    number.value
 }

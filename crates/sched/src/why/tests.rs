@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use mulgil_flow::{Flow, Project};
 
 use super::{Names, Workforce, of_run, of_task};
-use crate::admission::{Admission, Lane, QueuedRun, ReadyTask};
+use crate::admission::{Admission, Lane, QueuedRun, ReadyTask, TaskKey};
 use crate::graph::Graph;
 use crate::id::{BackfillId, RunId, TaskIndex};
 use crate::run::RunState;
@@ -54,10 +54,12 @@ impl Stage {
         let state = &mut self.runs[run];
         for action in step(state, event, Timestamp::UNIX_EPOCH).unwrap() {
             if let Action::Enqueue { task } = action {
-                let pool = state.graph.task(task).unwrap().pool.clone();
+                let node = state.graph.task(task).unwrap();
+                let (pool, key) = (node.pool.clone(), TaskKey { flow: "f".into(), task: node.limited_as().into() });
                 self.admission.enqueue(ReadyTask {
                     run: state.id,
                     task,
+                    key,
                     pool,
                     demand: Default::default(),
                     lane: Lane::Daily,
@@ -168,4 +170,15 @@ fn nothing_is_said_of_what_runs_or_has_ended() {
     assert_eq!((stage.run(0, FREE), stage.task(0, 0, FREE)), ("-".into(), "-".into()));
     stage.fail(0, 0);
     assert_eq!(stage.task(0, 0, FREE), "-");
+}
+
+#[test]
+fn a_task_at_its_own_limit_names_who_runs() {
+    let mut stage = Stage::new("{a: {shell: a}}", 3, None);
+    let key = TaskKey { flow: "f".into(), task: "a".into() };
+    stage.admission.set_task_limits([(key, 1)]);
+    stage.begin();
+    stage.lease();
+    let waits = "waits for its turn: 1 of this task may run at once, over all runs, and t0 of r1 does";
+    assert_eq!((stage.task(0, 0, FREE), stage.task(1, 0, FREE)), ("-".to_owned(), waits.to_owned()));
 }

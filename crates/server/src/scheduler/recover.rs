@@ -19,7 +19,7 @@ use super::batch::Now;
 use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
 use super::request::FlowSource;
-use super::runs::{expiry, queued};
+use super::runs::{expiry, key_of, queued};
 use super::state::{self, ELSEWHERE, OpenRun, Scheduler, Timer};
 
 impl Scheduler {
@@ -126,8 +126,9 @@ impl Scheduler {
     /// A lease that may still live counts until it has run out.
     fn wait_for(&mut self, lease: &LiveLease, left_over: Option<ProcessMark>, now: Now) {
         let id = lease.attempt;
-        let Some(task) = self.runs.get(&id.run).and_then(|run| run.state.graph.task(id.task)) else { return };
-        self.admission.adopt(id, &task.pool);
+        let Some(run) = self.runs.get(&id.run) else { return };
+        let Some(task) = run.state.graph.task(id.task) else { return };
+        self.admission.adopt(id, &task.pool, key_of(run, task));
         let expires = expiry(now, self.options.lease_life);
         let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, begun: None, left_over };
         self.leases.insert(id, live);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 use mulgil_flow::{RunKey, Variables};
 use mulgil_history::write::{AttemptChange, FlowVersion, NewLease, NewRun, ProcessMark, RunChange, TaskChange, Write};
-use mulgil_sched::admission::{Lane, QueuedRun, ReadyTask};
+use mulgil_sched::admission::{Lane, QueuedRun, ReadyTask, TaskKey};
+use mulgil_sched::graph::TaskNode;
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::life::IllegalTransition;
 use mulgil_sched::run::RunState;
@@ -174,7 +175,8 @@ impl Scheduler {
                 return self.admission.enqueue_free(id, task);
             }
             let (pool, demand, priority) = (node.pool.clone(), node.demand.clone(), node.priority);
-            self.admission.enqueue(ReadyTask { run: id, task, pool, demand, lane: run.lane, priority });
+            let key = key_of(run, node);
+            self.admission.enqueue(ReadyTask { run: id, task, key, pool, demand, lane: run.lane, priority });
         }
     }
 
@@ -263,6 +265,11 @@ impl Scheduler {
             self.admission.queue_run(queued(run, now));
         }
     }
+}
+
+/// Which task of its flow a task of a run is.
+pub(super) fn key_of(run: &OpenRun, node: &TaskNode) -> TaskKey {
+    TaskKey { flow: run.flow.name.as_str().into(), task: node.limited_as().into() }
 }
 
 /// When a lease that is given or renewed now runs out.

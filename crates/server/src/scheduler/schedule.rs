@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use mulgil_flow::{Fire, Overlap, RunKey, Schedule};
+use mulgil_flow::{Fire, Flow, Overlap, RunKey, Schedule};
 use mulgil_history::write::Trigger;
+use mulgil_sched::admission::TaskKey;
 use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::status::RunStatus;
 use mulgil_sched::step::Event;
@@ -53,6 +54,7 @@ impl Scheduler {
             let overlap = source.flow.schedule.as_ref().and_then(|schedule| schedule.overlap);
             self.admission.set_own_limit(name, overlap.map(|_| 1));
         }
+        self.admission.set_task_limits(self.flows.values().flat_map(|source| task_limits(&source.flow)));
         let wanted: HashSet<String> = self.flows.values().map(|source| source.flow.version.to_string()).collect();
         let open: HashSet<String> = self.runs.values().map(|run| run.flow.version.to_string()).collect();
         self.versions.retain(|hash, version| {
@@ -187,4 +189,9 @@ impl Scheduler {
 fn fire_of(schedule: &Schedule, start: Now) -> Now {
     let fire = schedule.fires(start).find(|fire| fire.interval.start >= start);
     fire.filter(|fire| fire.interval.start == start).map_or(start, |fire| fire.at)
+}
+
+fn task_limits(flow: &Flow) -> impl Iterator<Item = (TaskKey, usize)> {
+    let key = |task: &str| TaskKey { flow: flow.name.as_str().into(), task: task.into() };
+    flow.tasks.iter().filter_map(move |task| Some((key(&task.name), task.concurrency? as usize)))
 }

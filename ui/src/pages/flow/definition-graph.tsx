@@ -11,7 +11,17 @@ const RULES = { all_done: "rule.all_done", one_failed: "rule.one_failed", one_su
 
 function noteOf(task: TaskDefinition, t: (key: TextKey, values?: Values) => string): string {
   const rule = RULES[task.trigger_rule as keyof typeof RULES];
-  return [...(rule ? [t(rule)] : []), ...(task.when ? [t("rule.when", { condition: task.when })] : []), task.summary].join(" · ");
+  return [...(rule ? [t(rule)] : []), ...(task.when ? [t("rule.when", { condition: task.when })] : []), ...limitsOf(task, t), task.summary].join(" · ");
+}
+
+// What goes without saying: no limit, the usual pool, no priority.
+function limitsOf(task: TaskDefinition, t: (key: TextKey, values?: Values) => string): string[] {
+  return [
+    ...(task.group ? [t("flow.task.group", { group: task.group })] : []),
+    ...(task.concurrency ? [t("flow.task.limit", { count: task.concurrency })] : []),
+    ...(task.pool && task.pool !== "default" ? [t("flow.task.pool", { pool: task.pool })] : []),
+    ...(task.priority ? [t("flow.task.priority", { priority: task.priority })] : []),
+  ];
 }
 
 export function DefinitionGraph({ tasks }: { tasks: readonly TaskDefinition[] }) {

@@ -43,6 +43,7 @@ pub(super) struct Tally {
     pub(super) previews: u64,
     pub(super) marked: u64,
     pub(super) moved: u64,
+    pub(super) at_limit: u64,
     pub(super) deaths: u64,
     pub(super) deaths_in_commit: u64,
     pub(super) answers_lost: u64,
@@ -54,7 +55,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 22] {
+    fn numbers(&mut self) -> [&mut u64; 23] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -70,6 +71,7 @@ impl Tally {
             &mut self.previews,
             &mut self.marked,
             &mut self.moved,
+            &mut self.at_limit,
             &mut self.deaths,
             &mut self.deaths_in_commit,
             &mut self.answers_lost,
@@ -150,7 +152,7 @@ impl Checker {
             }
         }
         if writes.iter().any(|write| matches!(write, Write::Lease(_))) {
-            self.pools(stored);
+            self.limits(stored);
         }
     }
 
@@ -224,9 +226,10 @@ impl Checker {
         }
     }
 
-    /// Live leases never exceed the slots of their pool.
-    fn pools(&mut self, stored: &Stored) {
+    /// Live leases never exceed the slots of their pool, nor the limit of their task.
+    fn limits(&mut self, stored: &Stored) {
         let mut used: BTreeMap<String, u32> = BTreeMap::new();
+        let mut of_task: BTreeMap<(String, String), (u32, u32)> = BTreeMap::new();
         for run in stored.runs.values().filter(|run| !run.row.status.is_terminal()) {
             let Some(flow) = self.flow_of(stored, run) else { continue };
             for attempt in run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal()) {
@@ -235,8 +238,15 @@ impl Checker {
                 let of = run.tasks.get(of as usize);
                 if let Some(task) = of.and_then(|of| flow.task(&of.name)).filter(|task| !task.kind.only_waits()) {
                     *used.entry(task.pool.clone()).or_default() += 1;
+                    if let Some(limit) = task.concurrency {
+                        of_task.entry((flow.name.clone(), task.name.clone())).or_insert((0, limit)).0 += 1;
+                    }
                 }
             }
+        }
+        for ((flow, task), (used, limit)) in of_task {
+            self.tally.at_limit += u64::from(used == limit);
+            self.fault(used <= limit, || format!("{used} leases of {task} of {flow} are live, {limit} may be"));
         }
         for (pool, used) in used {
             let slots = project().pools.get(&pool).copied().unwrap_or(0);

@@ -54,6 +54,9 @@ fn text(number: i64, random: &mut Random) -> String {
             text.push_str(", pool: narrow");
         }
         if random.chance(30) {
+            write!(text, ", concurrency: {}", random.between(1, 2)).unwrap();
+        }
+        if random.chance(30) {
             write!(text, ", group: g, priority: {}", random.below(3)).unwrap();
         }
         if random.chance(30) {

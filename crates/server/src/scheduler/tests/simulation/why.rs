@@ -119,6 +119,10 @@ impl<'a> Facts<'a> {
                 let task = &run.tasks[task as usize];
                 task.status == TaskStatus::Retrying && task.not_before == Some(*at) && task.attempts + 1 == *attempt
             }),
+            Reason::TaskLimit { limit, held } => {
+                let held: BTreeSet<AttemptId> = held.iter().copied().collect();
+                what.task.is_some() && held.len() >= *limit && held.is_subset(&self.live)
+            }
             Reason::PoolFull { pool, slots, held, .. } => {
                 let held: BTreeSet<AttemptId> = held.iter().copied().collect();
                 project().pools[&**pool] as usize == *slots && held.len() >= *slots && held.is_subset(&self.live)
