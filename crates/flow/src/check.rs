@@ -4,6 +4,7 @@ mod calendar;
 mod flow;
 mod for_each;
 mod http;
+mod param;
 mod project;
 mod python;
 mod schedule;

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Flow;
+use crate::{Flow, Limits};
 
 /// The parameters of one run by name, complete and checked.
 pub type Params = BTreeMap<String, Value>;
@@ -19,6 +19,9 @@ pub struct Param {
     pub param_type: ParamType,
     /// Its value when none is given; `None` means that one must be given.
     pub default: Option<Value>,
+    /// What its values have to keep beside their type.
+    #[serde(flatten)]
+    pub limits: Limits,
     /// What it is for.
     pub description: Option<String>,
 }
@@ -106,6 +109,18 @@ pub enum ParamError {
         /// The parameter.
         name: String,
     },
+    /// A value is not within the limits.
+    #[error("parameter {name} of flow {flow} has to be {limits}, and {found} is not")]
+    Limit {
+        /// The flow.
+        flow: String,
+        /// The parameter.
+        name: String,
+        /// What is allowed.
+        limits: String,
+        /// The value given.
+        found: String,
+    },
     /// A value does not fit the type.
     #[error("parameter {name} of flow {flow} takes a value of type {expected}, not {found}")]
     Type {
@@ -143,6 +158,10 @@ impl Flow {
                 let (expected, found) = (param.param_type.word(), value.to_string());
                 return Err(ParamError::Type { flow: flow(), name: name.clone(), expected, found });
             };
+            if !param.limits.allow(&value) {
+                let (limits, found) = (param.limits.to_string(), value.to_string());
+                return Err(ParamError::Limit { flow: flow(), name: name.clone(), limits, found });
+            }
             resolved.insert(name.clone(), value);
         }
         match self.params.keys().find(|name| !resolved.contains_key(*name)) {

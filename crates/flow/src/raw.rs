@@ -194,6 +194,14 @@ raw_map! {
         "type" param_type: Located<ParamType>,
         /// Its value when none is given.
         "default" default: Anything,
+        /// The only values that are allowed.
+        "choices" choices: Vec<Anything>,
+        /// The smallest number, or the first date, that is allowed.
+        "min" min: Anything,
+        /// The largest number, or the last date, that is allowed.
+        "max" max: Anything,
+        /// A regular expression that a text has to match as a whole.
+        "pattern" pattern: Text,
         /// What it is for.
         "description" description: Text,
     }

@@ -180,6 +180,35 @@ fn tasks_of_the_wrong_size_are_told_by_how_long_they_took() {
 }
 
 #[test]
+fn a_run_is_refused_with_what_its_parameters_have_to_be() {
+    let text = include_str!("flows/good/limits.yaml");
+    let flow = Flow::parse("f.yaml", text, &project()).unwrap();
+    let refused = |name: &str, value: serde_json::Value| {
+        flow.resolve_params(&[(name.to_owned(), value)].into()).map_err(|error| error.to_string())
+    };
+    for (name, value) in [("airport", "LGA"), ("limit", "100"), ("share", "-1"), ("since", "2013-01-01")] {
+        assert!(refused(name, value.into()).is_ok(), "{name}={value}");
+    }
+    let wrong = [
+        ("airport", "BOS"),
+        ("airport", "jfk"),
+        ("limit", "0"),
+        ("limit", "101"),
+        ("share", "1.01"),
+        ("since", "2012-12-31"),
+    ];
+    let said: Vec<String> = wrong.iter().map(|(name, value)| refused(name, (*value).into()).unwrap_err()).collect();
+    insta::assert_snapshot!(said.join("\n"), @r#"
+    parameter airport of flow limits has to be one of JFK, LGA, like [A-Z]{3}, and "BOS" is not
+    parameter airport of flow limits has to be one of JFK, LGA, like [A-Z]{3}, and "jfk" is not
+    parameter limit of flow limits has to be from 1 to 100, and 0 is not
+    parameter limit of flow limits has to be from 1 to 100, and 101 is not
+    parameter share of flow limits has to be at most 1, and 1.01 is not
+    parameter since of flow limits has to be at least 2013-01-01, and "2012-12-31" is not
+    "#);
+}
+
+#[test]
 fn a_template_that_is_one_expression_keeps_its_type() {
     let flow = Flow::parse("f.yaml", "flow: f\nparams: {n: 3, s: x}\ntasks: {a: {shell: x}}", &project()).unwrap();
     let key = mulgil_flow::RunKey::new(&flow, None, &flow.default_params());

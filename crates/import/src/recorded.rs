@@ -13,6 +13,7 @@ use crate::shell::{self, Piece};
 
 mod jinja;
 mod operator;
+mod outside;
 
 /// What a stub prints.
 #[derive(Debug, Default, Deserialize)]

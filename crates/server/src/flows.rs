@@ -170,6 +170,12 @@ pub struct Param {
     /// What it is for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The only values that are allowed, as texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<String>>,
+    /// What its values have to be beside their type, in words. Absent: anything of the type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<String>,
 }
 
 /// A data interval to come.
@@ -428,11 +434,15 @@ impl Param {
             ParamType::Boolean => "boolean",
             ParamType::Date => "date",
         };
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let choices: Vec<String> = param.limits.choices.iter().map(text).collect();
         Self {
             name: name.to_owned(),
             param_type: param_type.to_owned(),
             default: param.default.clone(),
             description: param.description.clone(),
+            choices: (!choices.is_empty()).then_some(choices),
+            limits: (!param.limits.is_empty()).then(|| param.limits.to_string()),
         }
     }
 }

@@ -1615,10 +1615,14 @@ export interface components {
         Origin: "schedule" | "manual" | "backfill";
         /** @description A parameter of a flow. */
         Param: {
+            /** @description The only values that are allowed, as texts. */
+            choices?: string[] | null;
             /** @description The value of runs that are not given another. Absent: one must be given. */
             default?: unknown;
             /** @description What it is for. */
             description?: string | null;
+            /** @description What its values have to be beside their type, in words. Absent: anything of the type. */
+            limits?: string | null;
             /** @description Its name. */
             name: string;
             /** @description The type of its values: `string`, `integer`, `number`, `boolean` or `date`. */

@@ -6,6 +6,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::param::param;
 use super::schedule::schedule;
 use super::task::{Defaults, Tasks, retries};
 use super::value::{at_once, check_name, duration, zone};
@@ -13,7 +14,7 @@ use crate::findings::{Findings, Position};
 use crate::raw::{RawFlow, RawNotification, RawParam, RawSchedule};
 use crate::read::{Entries, FromNode, Text};
 use crate::template::{self, Names};
-use crate::{Diagnostic, Flow, FlowVersion, Notification, Param, ParamType, Project, Quote, Retries, json, yaml};
+use crate::{Diagnostic, Flow, FlowVersion, Notification, Param, Project, Quote, Retries, json, yaml};
 
 impl Flow {
     /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
@@ -119,7 +120,7 @@ impl Checker<'_> {
         let mut params = BTreeMap::new();
         for (name, raw) in raw.0 {
             check_name(&name.text, name.at, "parameter", self.findings);
-            let Some(param) = self.param(raw) else { continue };
+            let Some(param) = param(raw, self.findings) else { continue };
             if has_schedule && param.default.is_none() {
                 let message = format!("parameter {} has no default, and a scheduled run has nobody to ask", name.text);
                 self.findings.add(name.at, message, Some("give it a default".to_owned()));
@@ -127,30 +128,6 @@ impl Checker<'_> {
             params.insert(name.text, param);
         }
         params
-    }
-
-    fn param(&mut self, raw: RawParam) -> Option<Param> {
-        let (declared, default, description) = match raw {
-            RawParam::Default(default) => (None, Some(default), None),
-            RawParam::InFull(raw) => (raw.param_type, raw.default, raw.description),
-        };
-        let description = description.map(|text| text.value);
-        let default = default.filter(|default| default.0 != Value::Null);
-        let Some(default) = default else {
-            let param_type = declared.map_or(ParamType::String, |declared| declared.value);
-            return Some(Param { param_type, default: None, description });
-        };
-        let Some(param_type) = declared.map(|declared| declared.value).or_else(|| ParamType::of(&default.0)) else {
-            let remedy = "write a text, a number, true, false or a date".to_owned();
-            self.findings.add(default.1, "a parameter takes a single value", Some(remedy));
-            return None;
-        };
-        let accepted = param_type.accept(&default.0);
-        if accepted.is_none() {
-            let message = format!("the default {} is not of type {}", default.0, param_type.word());
-            self.findings.add(default.1, message, Some("change the default or the type".to_owned()));
-        }
-        Some(Param { param_type, default: accepted, description })
     }
 
     fn deadline(&mut self, text: &Text) -> Option<Time> {

@@ -28,18 +28,18 @@ impl Reader<'_> {
             "http>" => {
                 let method = entries.iter().find(|(key, _)| key.text == "method").and_then(|(_, value)| text_of(value));
                 let method = method.unwrap_or_else(|| "GET".to_owned()).to_uppercase();
-                self.shell_text(&format!(
-                    "curl --fail --silent --show-error --request {} {}",
-                    quoted(&method),
-                    in_quotes(&text)
-                ))
+                let url = match text.contains("${") {
+                    true => self.template(&text).ok_or_else(|| format!("nobody here computes {text}")),
+                    false => Ok(text.clone()),
+                };
+                url.map(|url| json!({"http": {"method": method, "url": url}}))
             }
             "call>" | "require>" | "!call>" => {
                 Err("it is another workflow: import that file too, and start it from here".to_owned())
             }
             "if>" => Err("write when: at the tasks below".to_owned()),
             "mail>" => Err("write on_failure for failures; a mail after success is not known yet".to_owned()),
-            "wait>" => Err("a task that waits takes a slot: write the schedule later instead".to_owned()),
+            "wait>" => Err("write wait: {until: TIME}, or let the schedule come later".to_owned()),
             "td>" | "td_run>" | "pg>" | "redshift>" | "bq>" | "athena.query>" | "snowflake>" => {
                 Err("write sql: with the query, over a table that is declared in sources/".to_owned())
             }
@@ -51,7 +51,10 @@ impl Reader<'_> {
             Err(why) => self.draft.stand_in(&name, &around.after, line, &what, &why),
             Ok(mut keys) => {
                 match operator.text.as_str() {
-                    "http>" => self.draft.approximated(line, what, "by curl; what it answers is not kept"),
+                    "http>" => {
+                        let why = "its content, headers and secrets, if it has any, are to be written to http:";
+                        self.draft.approximated(line, what, why);
+                    }
                     "embulk>" => self.draft.approximated(line, what, "by the embulk that is installed"),
                     _ => self.note_sessions(line, what),
                 }
@@ -65,7 +68,9 @@ impl Reader<'_> {
                     if let Some(Value::Object(own)) = fields.remove("env") {
                         env.extend(own);
                     }
-                    fields.insert("env".to_owned(), json!(env));
+                    if !fields.contains_key("http") {
+                        fields.insert("env".to_owned(), json!(env));
+                    }
                 }
                 self.declare_asked(line);
                 self.draft.task(&name, &around.after, keys)

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::{Reader, RecordedTask};
 
 /// The keys of a task, and what is different.
-type Made = Result<(Map<String, Value>, Option<String>), String>;
+pub(super) type Made = Result<(Map<String, Value>, Option<String>), String>;
 
 impl Reader<'_> {
     pub(super) fn operator(&mut self, task: &RecordedTask) -> Made {
@@ -24,7 +24,7 @@ impl Reader<'_> {
             }
             "SimpleHttpOperator" | "HttpOperator" => self.http(task),
             "EmailOperator" | "SlackWebhookOperator" => Err("write on_failure: with a webhook".to_owned()),
-            name if name.ends_with("Sensor") => Err("write wait:, or let the schedule come later".to_owned()),
+            name if name.contains("Sensor") => self.sensor(task),
             name if name.contains("SQL")
                 || name.contains("Sql")
                 || name.contains("Postgres")
@@ -90,7 +90,7 @@ impl Reader<'_> {
         Ok((keys(json!({"python": python})), (!different.is_empty()).then(|| different.join("; "))))
     }
 
-    fn arguments(&mut self, value: &Value, different: &mut Vec<String>) -> Result<Value, String> {
+    pub(super) fn arguments(&mut self, value: &Value, different: &mut Vec<String>) -> Result<Value, String> {
         Ok(match value {
             Value::String(text) => {
                 let (text, also) = self.text(text)?;
@@ -106,12 +106,6 @@ impl Reader<'_> {
             }
             other => other.clone(),
         })
-    }
-
-    fn http(&mut self, task: &RecordedTask) -> Made {
-        let endpoint = task.args.get("endpoint").and_then(Value::as_str).unwrap_or_default();
-        let connection = task.args.get("http_conn_id").and_then(Value::as_str).unwrap_or("http_default");
-        Err(format!("write shell: curl --fail URL/{endpoint}; the URL is that of the connection {connection}"))
     }
 
     /// Luigi runs its task itself; what it requires has been run by then.
@@ -134,7 +128,7 @@ impl Reader<'_> {
     }
 }
 
-fn keys(value: Value) -> Map<String, Value> {
+pub(super) fn keys(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,
         _ => Map::new(),

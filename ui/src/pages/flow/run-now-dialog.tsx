@@ -4,7 +4,7 @@ import { api } from "../../api/client";
 import type { FlowDetail } from "../../api/types";
 import { Button } from "../../components/button";
 import { Dialog } from "../../components/dialog";
-import { Field } from "../../components/fields";
+import { Choice, Field } from "../../components/fields";
 import { Fault } from "../../components/page";
 import { useCommand } from "../../components/use-command";
 import { address, navigate } from "../../router/router";
@@ -41,12 +41,21 @@ export function RunNowDialog({ flow, onClose }: { flow: FlowDetail; onClose: () 
       }
     >
       {flow.schedule ? <Field label={t("run.now.date")} type="date" value={date} onChange={(event) => setDate(event.target.value)} /> : null}
-      {flow.params.map((param) => (
-        <Field
-          key={param.name} label={param.name} value={params[param.name] ?? (typeof param.default === "string" ? param.default : JSON.stringify(param.default ?? ""))}
-          onChange={(event) => setParams((now) => ({ ...now, [param.name]: event.target.value }))}
-        />
-      ))}
+      {flow.params.map((param) => {
+        const value = params[param.name] ?? (typeof param.default === "string" ? param.default : JSON.stringify(param.default ?? ""));
+        const change = (text: string) => setParams((now) => ({ ...now, [param.name]: text }));
+        return param.choices ? (
+          <Choice key={param.name} label={param.name} title={param.description ?? undefined} value={value} onChange={(event) => change(event.target.value)}>
+            {param.choices.includes(value) ? null : <option value={value} />}
+            {param.choices.map((choice) => <option key={choice}>{choice}</option>)}
+          </Choice>
+        ) : (
+          <Field
+            key={param.name} label={param.limits ? `${param.name} (${param.limits})` : param.name} title={param.description ?? undefined}
+            type={param.type === "date" ? "date" : "text"} value={value} onChange={(event) => change(event.target.value)}
+          />
+        );
+      })}
       <p className="help">{t("run.now.help")}</p>
       {start.error ? <Fault error={start.error} /> : null}
     </Dialog>
