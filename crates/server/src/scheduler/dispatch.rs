@@ -25,7 +25,7 @@ impl Scheduler {
             }
             admitted.into_iter().for_each(|run| self.step_by_itself(run, Event::Admit, Detail::default(), now));
         }
-        self.seats.retain(|_, seat| !(seat.orders.is_closed() && seat.live.is_empty()));
+        self.seats.retain(|_, seat| !(seat.orders.is_closed() && seat.live.is_empty() && seat.waiting.is_empty()));
         while let Some(seat) = self.seat_to_wait() {
             let Some((run, task)) = self.admission.next_free() else { break };
             let detail = Detail { seat: Some(seat), ..Detail::default() };
