@@ -256,7 +256,7 @@ raw_map! {
 #[serde(untagged)]
 pub(crate) enum RawParam {
     /// With type, default and description.
-    InFull(RawParamInFull),
+    InFull(Box<RawParamInFull>),
     /// The default alone.
     Default(Anything),
 }
@@ -264,7 +264,7 @@ pub(crate) enum RawParam {
 impl FromNode for RawParam {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         match node.data {
-            Data::Map(_) => FromNode::from_node(node, findings).map(Self::InFull),
+            Data::Map(_) => FromNode::from_node(node, findings).map(|raw| Self::InFull(Box::new(raw))),
             _ => FromNode::from_node(node, findings).map(Self::Default),
         }
     }

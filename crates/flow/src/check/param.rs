@@ -12,7 +12,7 @@ use crate::{Limits, Param, ParamType};
 pub(super) fn param(raw: RawParam, findings: &mut Findings) -> Option<Param> {
     let raw = match raw {
         RawParam::Default(default) => RawParamInFull { default: Some(default), ..RawParamInFull::default() },
-        RawParam::InFull(raw) => raw,
+        RawParam::InFull(raw) => *raw,
     };
     let default = raw.default.clone().filter(|default| default.0 != Value::Null);
     let param_type = match (&raw.param_type, &default) {
