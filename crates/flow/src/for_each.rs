@@ -1,29 +1,29 @@
 //! A task that does its work once for each item of a list.
 
 use jiff::SignedDuration;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Variables;
 use crate::template::{value, values};
 
 /// What a task goes over, and how.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ForEach {
     /// Where its items come from.
     pub items: Items,
     /// More items than this are an error.
     pub max_items: u32,
     /// How many may be under way at once; `None` for no limit beyond the pool's.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_parallel: Option<u32>,
     /// Whether several items are done one after the other in one task.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Grouping>,
 }
 
 /// How many items one task does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grouping {
     /// As many as take about two minutes, by how long they took lately.
@@ -55,7 +55,7 @@ impl Grouping {
 }
 
 /// Where items come from.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Items {
     /// These; each text in them is a template.
@@ -144,6 +144,17 @@ mod tests {
     use jiff::SignedDuration;
 
     use super::{Grouping, packed};
+
+    /// A worker elsewhere has to know that a task's item is a group of them.
+    #[test]
+    fn what_a_task_goes_over_travels_with_it() {
+        let text = "flow: f\ntasks: {a: {for_each: {items: [1], group: auto}, shell: 'true'}, b: {for_each: '{{ range(2) | list }}', shell: 'true'}}";
+        let flow = crate::Flow::parse("f.yaml", text, &crate::Project::default()).unwrap();
+        for task in &flow.tasks {
+            let there: crate::Task = serde_json::from_value(serde_json::to_value(task).unwrap()).unwrap();
+            assert_eq!(there.for_each, task.for_each);
+        }
+    }
 
     #[test]
     fn groups_have_the_size_that_was_asked_for_or_that_takes_two_minutes() {
