@@ -251,6 +251,14 @@ pub(crate) enum FlowCommand {
         /// The newer version (default: the flow as it is now)
         to: Option<String>,
     },
+    /// Tables × intervals: which are done (#), stale (~), failed (x), under way (>) or missing (.)
+    Matrix {
+        /// Only this flow
+        flow: Option<String>,
+        /// How many of the latest intervals
+        #[arg(long, default_value_t = 30)]
+        count: usize,
+    },
     /// Stop a run or a backfill, with all its processes
     Cancel {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)

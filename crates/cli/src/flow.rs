@@ -6,6 +6,7 @@ mod follow;
 mod lint;
 mod list;
 mod mark;
+mod matrix;
 mod pause;
 mod rerun;
 mod run;
@@ -45,6 +46,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Pause { flow } => pause::execute(&client, format, &flow, true),
         FlowCommand::Resume { flow } => pause::execute(&client, format, &flow, false),
         FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
+        FlowCommand::Matrix { flow, count } => matrix::execute(&client, format, flow, count),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
         FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),

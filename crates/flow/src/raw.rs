@@ -62,6 +62,9 @@ raw_map! {
         /// What happens to a run that is due while one that was scheduled before has not ended: queue (it waits), skip (it
         /// is left out) or cancel (the older one is stopped). Without it, both run, as far as `concurrency` lets them.
         "overlap" overlap: Located<Overlap>,
+        /// Tables that a run waits for: it begins as soon as all of them have been written for its whole interval by tasks of
+        /// this project, and not by the clock. `cron` or `every` then only says where intervals begin and end.
+        "on" on: OneOrMany,
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Schedule {
     /// The days on which it may fire; `None` is every day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calendar: Option<Arc<Calendar>>,
+    /// The tables that have to be written for an interval before its run begins; empty: the clock decides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub on: Vec<String>,
     /// What happens when a run is due and one before it has not ended; `None` lets them run side by side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub overlap: Option<Overlap>,
@@ -164,6 +167,43 @@ impl Schedule {
         // An interval that starts at or after `from` has its fire after `from`.
         let intervals = self.fires(from).map(|fire| fire.interval);
         intervals.skip_while(move |interval| interval.start < from).take_while(move |interval| interval.start < to)
+    }
+
+    /// The latest `count` intervals that have ended by `now`, in order, found by looking back ever further.
+    #[must_use]
+    pub fn latest(&self, now: Timestamp, count: usize) -> Vec<DataInterval> {
+        let mut found = Vec::new();
+        let until = self.end.map_or(now, |end| end.min(now));
+        for days in [1, 40, 400, 4_000, 40_000] {
+            let since = SignedDuration::from_hours(days * 24);
+            let since = until.checked_sub(since).unwrap_or(Timestamp::MIN);
+            let intervals = self.fires(since).map(|fire| fire.interval).take_while(|interval| interval.end <= until);
+            let mut latest: VecDeque<DataInterval> = VecDeque::new();
+            for interval in intervals {
+                latest.push_back(interval);
+                if latest.len() > count {
+                    latest.pop_front();
+                }
+            }
+            found = latest.into();
+            if found.len() >= count {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Those of the fires, which are in order, that the catch-up policy lets run.
+    #[must_use]
+    pub fn kept(&self, mut fires: Vec<Fire>) -> Vec<Fire> {
+        let keep = match self.catchup {
+            Catchup::None => 0,
+            Catchup::Latest => 1,
+            Catchup::AtMost(number) => usize::try_from(number).unwrap_or(usize::MAX),
+            Catchup::All => usize::MAX,
+        };
+        fires.drain(..fires.len().saturating_sub(keep));
+        fires
     }
 
     /// The fires in `(since, now]` that the catch-up policy lets run, in order.

@@ -10,6 +10,7 @@ use crate::read::{
     RunRow, VersionRow,
 };
 use crate::write::{FlowVersion, Write};
+use crate::written::TableWrite;
 
 /// A store of the history.
 ///
@@ -63,6 +64,14 @@ pub trait History: Send + Sync + 'static {
 
     /// The notices that are to be delivered now, at most so many of a channel.
     async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError>;
+
+    /// The writes of these tables whose intervals overlap `[from, to)`, by table, then interval; of each interval the latest.
+    async fn table_writes(
+        &self,
+        tables: &[String],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<TableWrite>, HistoryError>;
 
     /// Notices, newest first.
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError>;

@@ -17,6 +17,7 @@ mod reading;
 mod row;
 pub mod sqlite;
 pub mod write;
+pub mod written;
 
 pub use error::HistoryError;
 pub use history::History;

@@ -22,6 +22,7 @@ use crate::read::{
 };
 use crate::reading;
 use crate::write::{FlowVersion, Write};
+use crate::written::TableWrite;
 
 mod answering;
 pub mod leading;
@@ -31,6 +32,7 @@ mod rows;
 mod schema;
 mod telling;
 mod writer;
+mod written;
 
 use leading::Leader;
 use readers::Readers;
@@ -168,6 +170,15 @@ impl History for PostgresHistory {
 
     async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
         outbox::outbox(&self.readers, now, of_channel).await
+    }
+
+    async fn table_writes(
+        &self,
+        tables: &[String],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<TableWrite>, HistoryError> {
+        crate::written::writes(&self.readers, tables, from, to).await
     }
 
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {

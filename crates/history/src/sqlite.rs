@@ -25,11 +25,13 @@ use crate::read::{
 };
 use crate::reading;
 use crate::write::{FlowVersion, Write};
+use crate::written::TableWrite;
 
 mod answering;
 mod backfilling;
 mod telling;
 mod writing;
+mod written;
 
 /// Reads that run at once; more wait for one another.
 const READERS_MAX: u32 = 4;
@@ -154,6 +156,15 @@ impl History for SqliteHistory {
         outbox::outbox(&self.readers, now, of_channel).await
     }
 
+    async fn table_writes(
+        &self,
+        tables: &[String],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<TableWrite>, HistoryError> {
+        crate::written::writes(&self.readers, tables, from, to).await
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
         outbox::notices(&self.readers, query).await
     }
@@ -181,6 +192,7 @@ fn migrations() -> Vec<Migration> {
         (4, "items", include_str!("../migrations/sqlite/0004_items.sql")),
         (5, "backfill pace", include_str!("../migrations/sqlite/0005_backfill_pace.sql")),
         (6, "since", include_str!("../migrations/sqlite/0006_since.sql")),
+        (7, "table writes", include_str!("../migrations/sqlite/0007_table_writes.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

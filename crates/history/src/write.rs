@@ -6,6 +6,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use serde::{Deserialize, Serialize};
 
 use crate::outbox::{NewAlert, NewNotice, NoticeChange};
+use crate::written::TableWrite;
 
 /// One thing to store.
 #[derive(Clone, Debug)]
@@ -26,6 +27,8 @@ pub enum Write {
     Lease(NewLease),
     /// An attempt changed.
     Attempt(AttemptChange),
+    /// A task has written a table for its run's interval.
+    Table(TableWrite),
     /// A lease lives longer. Refused if the epoch is not the lease's.
     Renew {
         /// Which attempt.

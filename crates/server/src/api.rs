@@ -25,6 +25,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(project::routes())
         .merge(flows::routes())
         .merge(coming::routes())
+        .merge(crate::matrix::routes())
         .merge(grid::routes())
         .merge(crate::versions::routes())
         .merge(runs::routes())

@@ -95,6 +95,9 @@ pub struct ScheduleRules {
     /// The calendar on whose days of rest it does not fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
+    /// The tables that a run waits for; empty: it waits for the clock.
+    #[serde(default)]
+    pub on: Vec<String>,
     /// What happens to fires that were missed: `none`, `latest`, `all`, or how many of the latest.
     pub catchup: String,
     /// What happens when a run is due and one before it has not ended: `queue`, `skip` or `cancel`. Absent: both run.
@@ -112,6 +115,7 @@ impl ScheduleRules {
                 Catchup::AtMost(number) => number.to_string(),
                 Catchup::All => "all".to_owned(),
             },
+            on: schedule.on.clone(),
             overlap: schedule.overlap.map(|overlap| overlap.word().to_owned()),
         }
     }
@@ -336,7 +340,9 @@ async fn summarise(
         description: flow.and_then(|flow| flow.description.clone()),
         schedule: schedule.map(schedule_text),
         timezone: zone_name(flow.map_or(&loaded.folder.project.timezone, |flow| &flow.timezone)),
-        next_fire: schedule.filter(|_| !paused).and_then(|schedule| Some(schedule.next_after(Timestamp::now())?.at)),
+        next_fire: schedule
+            .filter(|schedule| !paused && schedule.on.is_empty())
+            .and_then(|schedule| Some(schedule.next_after(Timestamp::now())?.at)),
         paused,
         recent_runs: recent.into_iter().map(recent_run).collect(),
         counts: history.map(|summary| summary.runs.clone().into()).unwrap_or_default(),

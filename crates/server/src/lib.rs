@@ -19,6 +19,7 @@ pub mod grid;
 mod hub;
 pub mod items;
 mod log_file;
+pub mod matrix;
 mod metrics;
 mod node;
 mod outside;

@@ -35,9 +35,10 @@ pub(super) fn schedule(
     };
     let named = raw.calendar.as_ref().map(|text| text.at);
     let calendar = raw.calendar.and_then(|text| calendar(&text, project, findings));
+    let on = raw.on.map_or_else(Vec::new, |tables| tables.0.into_iter().map(|table| table.value).collect());
     let overlap = raw.overlap.map(|overlap| overlap.value);
     let rule = rule(raw.cron, raw.every, raw.at, findings)?;
-    let schedule = Schedule { rule, timezone: timezone.clone(), start, end, catchup, calendar, overlap };
+    let schedule = Schedule { rule, timezone: timezone.clone(), start, end, catchup, calendar, on, overlap };
     if let (Some(at), true) = (named, never_fires(&schedule)) {
         let remedy = "its days of the week and the schedule's have none in common".to_owned();
         findings.add(at, "the calendar leaves no day on which the schedule fires", Some(remedy));
@@ -78,7 +79,8 @@ fn rule(cron: Option<Text>, every: Option<Text>, at: Position, findings: &mut Fi
             None
         }
         (None, None) => {
-            let remedy = "add cron: \"0 6 * * *\" or every: 15m".to_owned();
+            let remedy =
+                "add cron: \"0 6 * * *\" or every: 15m; beside on: it says where intervals begin and end".to_owned();
             findings.add(at, "the schedule says nothing about when", Some(remedy));
             None
         }

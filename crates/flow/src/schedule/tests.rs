@@ -49,6 +49,7 @@ fn schedule(cron: &str, zone_name: &str) -> Schedule {
         end: None,
         catchup: Catchup::All,
         calendar: None,
+        on: Vec::new(),
         overlap: None,
     }
 }
@@ -187,6 +188,7 @@ fn every_counts_real_time_from_its_start() {
         end: None,
         catchup: Catchup::Latest,
         calendar: None,
+        on: Vec::new(),
         overlap: None,
     };
     let fires: Vec<Fire> = schedule.fires(Timestamp::MIN).take(3).collect();

@@ -10,7 +10,7 @@ use std::hash::Hash;
 
 use serde_json::Value;
 
-use super::{rows, telling};
+use super::{rows, telling, written};
 use crate::error::HistoryError;
 use crate::event::events_of;
 use crate::write::Write;
@@ -73,6 +73,7 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::ATTEMPTS, writes.iter().filter_map(rows::attempt))?,
         changes(rows::BACKFILL_STATUS, writes.iter().filter_map(rows::backfill_status))?,
         new(rows::BACKFILL_PACE, last(writes.iter().filter_map(rows::backfill_pace))),
+        new(written::WRITES, last(writes.iter().filter_map(written::write))),
         new(telling::NOTICES, news(writes, telling::notice)),
         new(telling::STATUS, last(writes.iter().filter_map(telling::status))),
         new(telling::ALERTS, news(writes, telling::alert)),

@@ -9,13 +9,14 @@ use crate::error::HistoryError;
 const LOCK: i64 = 0x006d_756c_6769_6c01;
 
 /// The scripts, numbered from 1.
-const SCRIPTS: [&str; 6] = [
+const SCRIPTS: [&str; 7] = [
     include_str!("../../migrations/postgres/0001_history.sql"),
     include_str!("../../migrations/postgres/0002_results.sql"),
     include_str!("../../migrations/postgres/0003_outbox.sql"),
     include_str!("../../migrations/postgres/0004_items.sql"),
     include_str!("../../migrations/postgres/0005_backfill_pace.sql"),
     include_str!("../../migrations/postgres/0006_since.sql"),
+    include_str!("../../migrations/postgres/0007_table_writes.sql"),
 ];
 
 /// Runs the scripts that have not run yet, all in one transaction.

@@ -6,7 +6,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
-use super::{backfilling, telling};
+use super::{backfilling, telling, written};
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::{items_of, micros};
@@ -42,6 +42,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::RunBackfill { run, backfill, retries, .. } => backfilling::join(db, *run, *backfill, *retries).await,
         Write::BackfillStatus { backfill, from, to, at } => backfilling::status(db, *backfill, *from, *to, *at).await,
         Write::BackfillPace { backfill, pace, .. } => backfilling::pace(db, *backfill, *pace).await,
+        Write::Table(write) => written::write(db, write).await,
         Write::Notice(notice) => telling::notice(db, notice).await,
         Write::NoticeStatus(change) => telling::status(db, change).await,
         Write::Alert(alert) => telling::alert(db, alert).await,

@@ -4,6 +4,7 @@ use super::{Answer, Client, query, segment};
 use crate::backfills::{Backfill, BackfillRerun};
 use crate::coming::ComingQuery;
 use crate::flows::NextRun;
+use crate::matrix::{FlowMatrix, MatrixQuery};
 
 impl Client {
     /// When a flow's schedule fires.
@@ -20,5 +21,10 @@ impl Client {
     /// Runs again what failed in a backfill.
     pub fn rerun_backfill(&self, backfill: i64, ask: &BackfillRerun) -> Answer<Backfill> {
         self.post(&format!("/backfills/{backfill}/rerun"), ask)
+    }
+
+    /// Tables × intervals.
+    pub fn matrix(&self, ask: &MatrixQuery) -> Answer<Vec<FlowMatrix>> {
+        self.get(&format!("/matrix{}", query(ask)))
     }
 }

@@ -19,8 +19,9 @@ impl Scheduler {
     /// Does what a command says; the answer goes out once it is stored. An error here ends the loop; what only the
     /// caller did wrong goes to the caller.
     pub(super) async fn obey(&mut self, command: Command) -> Result<(), SchedulerError> {
-        self.store().await?;
         let now = self.clock.now();
+        self.start_on_tables(now).await?;
+        self.store().await?;
         match command {
             Command::Trigger(request, reply) => {
                 let answer = self.trigger(request, now).await;

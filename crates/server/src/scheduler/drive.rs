@@ -105,6 +105,7 @@ impl Scheduler {
             versions: HashMap::new(),
             runs: HashMap::new(),
             backfills: HashMap::new(),
+            written: Vec::new(),
             paused: Default::default(),
             seats: BTreeMap::new(),
             leases: HashMap::new(),
@@ -143,6 +144,7 @@ impl Scheduler {
     /// Gives out what can be given and stores what that decides, until there is nothing more to do.
     pub(super) async fn settle(&mut self) -> Result<(), SchedulerError> {
         loop {
+            self.start_on_tables(self.clock.now()).await?;
             self.give_out(self.clock.now());
             self.store().await?;
             // An order that found no worker is given to another.

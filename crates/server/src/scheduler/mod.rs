@@ -34,6 +34,7 @@ mod schedule;
 mod staff;
 mod standby;
 mod state;
+mod tables;
 mod version;
 mod why;
 
@@ -47,6 +48,7 @@ pub use request::{
     SchedulerOptions, TriggerRequest, Triggered,
 };
 pub use staff::{Seated, Staff, Unmet};
+pub(crate) use tables::written_by;
 pub use why::{RunWaits, TaskWaits, Why};
 
 #[cfg(test)]

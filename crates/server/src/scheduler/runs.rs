@@ -145,6 +145,9 @@ impl Scheduler {
                 let (write, change) = task_change(run, task, (from, to), result.clone(), detail, now);
                 self.batch.record(write, change);
                 self.keep_result(id, task, result);
+                if to == TaskStatus::Succeeded {
+                    self.table_written(id, task, now);
+                }
             }
             Action::Items { of, count } => self.keep_items(id, of, count, detail, now),
             Action::Attempt { task, attempt, from, to } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use mulgil_flow::{Fire, Flow, Overlap, RunKey, Schedule};
-use mulgil_history::write::Trigger;
+use mulgil_history::write::{Trigger, Write};
 use mulgil_sched::admission::TaskKey;
 use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::status::RunStatus;
@@ -33,8 +33,8 @@ impl Scheduler {
         for name in names {
             match self.fired.get(&name) {
                 // Known before: it goes on from where it was.
-                Some(_) => self.schedule_due(&name, now).await?,
-                None => self.catch_up(&name, now).await?,
+                Some(_) if self.goes_by_clock(&name) => self.schedule_due(&name, now).await?,
+                _ => self.catch_up(&name, now).await?,
             }
         }
         self.batch.changes.push(Change::Reloaded { at: now });
@@ -71,7 +71,10 @@ impl Scheduler {
                 // A schedule without a beginning that never ran has missed nothing.
                 None => schedule.start.unwrap_or(now),
             };
-            let missed = schedule.missed(since, now);
+            let missed = match schedule.on.is_empty() {
+                true => schedule.missed(since, now),
+                false => self.missed_on_tables(&schedule, since, now).await?,
+            };
             self.create_scheduled(&source, &missed, now).await?;
         }
         self.set_timer(name, &schedule, now);
@@ -102,7 +105,13 @@ impl Scheduler {
         Ok(())
     }
 
-    fn scheduled(&self, name: &str) -> Option<(FlowSource, Schedule)> {
+    /// Whether a flow's schedule fires by the clock, rather than when tables have been written.
+    fn goes_by_clock(&self, name: &str) -> bool {
+        let schedule = self.flows.get(name).and_then(|source| source.flow.schedule.as_ref());
+        schedule.is_some_and(|schedule| schedule.on.is_empty())
+    }
+
+    pub(super) fn scheduled(&self, name: &str) -> Option<(FlowSource, Schedule)> {
         if !self.options.schedules {
             return None;
         }
@@ -114,12 +123,17 @@ impl Scheduler {
     fn set_timer(&mut self, name: &str, schedule: &Schedule, now: Now) {
         self.fired.insert(name.to_owned(), now);
         self.timers.retain(|(_, timer)| !matches!(timer, Timer::Schedule(flow) if flow == name));
-        if let Some(next) = schedule.next_after(now) {
+        if let Some(next) = schedule.next_after(now).filter(|_| schedule.on.is_empty()) {
             self.timers.insert((next.at, Timer::Schedule(name.to_owned())));
         }
     }
 
-    async fn create_scheduled(&mut self, source: &FlowSource, fires: &[Fire], now: Now) -> Result<(), SchedulerError> {
+    pub(super) async fn create_scheduled(
+        &mut self,
+        source: &FlowSource,
+        fires: &[Fire],
+        now: Now,
+    ) -> Result<(), SchedulerError> {
         if fires.is_empty() {
             return Ok(());
         }
@@ -130,12 +144,15 @@ impl Scheduler {
                 return Ok(());
             }
         };
-        // What this turn has made so far has to be visible to the query.
-        self.store().await?;
         let key = |fire: &Fire| RunKey::new(&source.flow, Some(fire.interval), &params).text().to_owned();
         let keys: Vec<String> = fires.iter().map(key).collect();
         let rows = self.history.runs_by_key(&source.flow.name, &keys).await?;
-        let existing: HashSet<String> = rows.into_iter().map(|row| row.key).collect();
+        let mut existing: HashSet<String> = rows.into_iter().map(|row| row.key).collect();
+        // What this turn has made so far is not stored yet.
+        existing.extend(self.batch.writes.iter().filter_map(|write| match write {
+            Write::Run(run) if run.flow == source.flow.name => Some(run.key.clone()),
+            _ => None,
+        }));
         for (fire, _) in fires.iter().zip(&keys).filter(|(_, key)| !existing.contains(*key)) {
             let order = RunOrder {
                 interval: Some(fire.interval),

@@ -39,6 +39,8 @@ pub(super) struct Scheduler {
     /// Flows whose schedule is paused.
     pub(super) paused: BTreeSet<String>,
     pub(super) admission: Admission,
+    /// Tables that this turn's tasks have written, and for which interval.
+    pub(super) written: Vec<(String, DataInterval)>,
     pub(super) seats: BTreeMap<SeatId, Seat>,
     pub(super) leases: HashMap<AttemptId, LiveLease>,
     pub(super) timers: BTreeSet<(Timestamp, Timer)>,

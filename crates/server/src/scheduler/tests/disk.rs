@@ -86,6 +86,15 @@ impl History for FullNowAndThen {
         self.inner.outbox(now, of_channel).await
     }
 
+    async fn table_writes(
+        &self,
+        tables: &[String],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<mulgil_history::written::TableWrite>, HistoryError> {
+        self.inner.table_writes(tables, from, to).await
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
         self.inner.notices(query).await
     }

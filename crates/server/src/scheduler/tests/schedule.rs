@@ -7,9 +7,10 @@ use jiff::{SignedDuration, Timestamp};
 use mulgil_history::History;
 use mulgil_history::read::RunQuery;
 use mulgil_history::write::Trigger;
+use mulgil_sched::status::RunStatus;
 
 use super::fixture::{House, PATIENCE, task_running, wait_for};
-use crate::scheduler::{Change, Clock};
+use crate::scheduler::{Change, Clock, TriggerRequest};
 
 /// A clock that tests move.
 struct TestClock(AtomicI64);
@@ -145,4 +146,36 @@ async fn statuses_of_runs(house: &House) -> Vec<mulgil_sched::status::RunStatus>
     let mut runs = house.history.runs(&query).await.unwrap();
     runs.sort_by_key(|run| run.interval_start);
     runs.iter().map(|run| run.status).collect()
+}
+
+/// Hourly writes of a table start the daily flow that waits for it once the day is whole; a flow that was not there then is
+/// looked at when it comes, and a restart doubles nothing.
+#[tokio::test]
+async fn a_flow_runs_when_the_tables_that_it_waits_for_are_written_for_its_whole_interval() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2013-01-02T12:00:00Z");
+    let hourly = "flow: hourly\nschedule: {every: 12h, start: 2013-01-01, catchup: none}\n\
+                  tasks: {land: {sql: SELECT 1, to: raw.flights, write: replace_table}}";
+    let daily = "flow: f\nschedule: {cron: '@daily', start: 2013-01-01, on: raw.flights, catchup: all}\ntasks: {t: {shell: 'true'}}";
+    let house = House::open_at(folder.path(), &[hourly, daily], clock.clone(), LIFE).await;
+    let mut changes = house.handle.subscribe();
+    let write = async |house: &House, start: &str, end: &str| {
+        let interval = mulgil_flow::DataInterval { start: start.parse().unwrap(), end: end.parse().unwrap() };
+        let ask = TriggerRequest { flow: "hourly".to_owned(), interval: Some(interval), ..TriggerRequest::default() };
+        house.handle.trigger(ask).await.unwrap().run
+    };
+    let evening = write(&house, "2013-01-01T12:00:00Z", "2013-01-02T00:00:00Z").await;
+    assert_eq!(house.ended(evening, &mut changes).await.run.status, RunStatus::Succeeded);
+    assert_eq!(scheduled_days(&house).await, Vec::<String>::new(), "half of the day is missing");
+    let morning = write(&house, "2013-01-01T00:00:00Z", "2013-01-01T12:00:00Z").await;
+    house.ended(morning, &mut changes).await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-01"], "made with the success of what it waited for");
+    house.close(PATIENCE).await;
+
+    let other = daily.replace("flow: f", "flow: g");
+    let house = House::open_at(folder.path(), &[hourly, daily, &other], clock, LIFE).await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-01"]);
+    let query = RunQuery { flow: Some("g".to_owned()), limit: 9, ..RunQuery::default() };
+    assert_eq!(house.history.runs(&query).await.unwrap().len(), 1, "what was written before it came counts");
+    house.close(PATIENCE).await;
 }

@@ -23,15 +23,17 @@ pub(super) fn project() -> Project {
 /// The texts of a world's flows. Each has a marker, `MARK`, which another version replaces.
 pub(super) fn texts(random: &mut Random) -> Vec<String> {
     let count = random.between(2, 4);
-    (0..count).map(|number| text(number, random)).collect()
+    (0..count).map(|number| text(number, number > 0 && number == count - 1, random)).collect()
 }
 
-fn text(number: i64, random: &mut Random) -> String {
+/// The first flow writes a table; the last may wait for it.
+fn text(number: i64, last: bool, random: &mut Random) -> String {
     let mut text = format!("flow: f{number}\ndescription: MARK\nparams: {{n: 0}}\n");
     if random.chance(60) {
         let overlap = ["", ", overlap: queue", ", overlap: skip", ", overlap: cancel"][random.below(4) as usize];
         let span = format!("start: '{BEGINNING}', end: '2026-01-01T03:00:00Z'");
-        writeln!(text, "schedule: {{every: 30m, {span}, catchup: all{overlap}}}").unwrap();
+        let on = if last && random.chance(60) { ", on: made" } else { "" };
+        writeln!(text, "schedule: {{every: 30m, {span}, catchup: all{overlap}{on}}}").unwrap();
     }
     if random.chance(40) {
         writeln!(text, "concurrency: {}", random.between(1, 2)).unwrap();
@@ -40,7 +42,12 @@ fn text(number: i64, random: &mut Random) -> String {
     for task in 0..random.between(1, 6) {
         let needs: Vec<String> = (0..task).filter(|_| random.chance(35)).map(|need| format!("t{need}")).collect();
         let waits = random.chance(20);
-        let does = if waits { "wait: {file: x, on_timeout: skip}" } else { "shell: 'true'" };
+        let does = match (number, task) {
+            (0, 0) => "sql: SELECT 1, to: made, write: replace_table",
+            _ if waits => "wait: {file: x, on_timeout: skip}",
+            _ => "shell: 'true'",
+        };
+        let waits = waits && (number, task) != (0, 0);
         write!(text, "  t{task}: {{{does}, needs: [{}]", needs.join(", ")).unwrap();
         if random.chance(25) {
             text.push_str(", idempotent: false");

@@ -13,6 +13,7 @@ use mulgil_history::read::{
 use mulgil_history::write::{
     BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, Trigger, VersionChange, Write,
 };
+use mulgil_history::written::TableWrite;
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
@@ -55,6 +56,7 @@ pub(super) struct Stored {
     keys: BTreeMap<(String, String), RunId>,
     pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
     paused: BTreeSet<String>,
+    pub(super) writes: BTreeMap<(String, Timestamp, Timestamp), TableWrite>,
     /// Notices by their keys, in the order of those.
     pub(super) notices: BTreeMap<String, NoticeRow>,
     pub(super) alerts: BTreeMap<(RunId, String), AlertRow>,
@@ -205,6 +207,9 @@ impl Stored {
             }
             Write::BackfillPace { backfill, pace, .. } => {
                 self.backfills.get_mut(backfill).ok_or_else(|| conflict(backfill, "there"))?.pace = Some(*pace);
+            }
+            Write::Table(write) => {
+                self.writes.insert((write.table.clone(), write.start, write.end), write.clone());
             }
             Write::Notice(_) | Write::NoticeStatus(_) | Write::Alert(_) => self.tell(write)?,
             Write::Paused { flow, paused, .. } => {
@@ -434,6 +439,16 @@ impl History for MemoryHistory {
 
     async fn outbox(&self, now: Timestamp, of_channel: u32) -> Result<Outbox, HistoryError> {
         Ok(self.read(|stored| stored.outbox(now, of_channel)))
+    }
+
+    async fn table_writes(
+        &self,
+        tables: &[String],
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<TableWrite>, HistoryError> {
+        let wanted = |write: &&TableWrite| tables.contains(&write.table) && write.start < to && write.end > from;
+        Ok(self.read(|stored| stored.writes.values().filter(wanted).cloned().collect()))
     }
 
     async fn notices(&self, _: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {

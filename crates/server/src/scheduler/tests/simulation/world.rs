@@ -128,7 +128,7 @@ impl World {
         }
         let sources = self.texts.iter().map(|text| flows::source(text, 0).flow);
         let slots =
-            sources.filter(|flow| flow.schedule.is_some()).map(|flow| (flow.name.clone(), flows::SLOTS)).collect();
+            sources.filter_map(|flow| Some((flow.name.clone(), flow.schedule.as_ref()?.on.is_empty()))).collect();
         self.history.look(|stored, checker| checker.end(stored, &slots));
     }
 
