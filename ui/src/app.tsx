@@ -8,6 +8,7 @@ import { FlowsPage } from "./pages/flows/flows-page";
 import { NotFoundPage } from "./pages/not-found-page";
 import { RunPage } from "./pages/run/run-page";
 import { SqlPage } from "./pages/sql/sql-page";
+import { TablesPage } from "./pages/tables/tables-page";
 import { TopicsPage } from "./pages/topics/topics-page";
 import { ViewPage } from "./pages/view/view-page";
 import { ViewsPage } from "./pages/views/views-page";
@@ -22,6 +23,7 @@ const ROUTES: readonly (readonly [string, (params: Params) => ReactNode])[] = [
   ["/runs/:run", ({ run = "" }) => (/^\d+$/.test(run) ? <RunPage key={run} id={Number(run)} /> : <NotFoundPage />)],
   ["/views", () => <ViewsPage />],
   ["/views/:view", ({ view = "" }) => <ViewPage key={view} name={view} />],
+  ["/tables", () => <TablesPage />],
   ["/topics", () => <TopicsPage />],
   ["/workers", () => <WorkersPage />],
   ["/sql", () => <SqlPage />],

@@ -401,10 +401,16 @@ impl Admission {
                 return Some(Reason::FlowLimit { limit, active });
             }
         }
-        let backfill = (*backfill)?;
-        let limit = *self.backfill_limits.get(&backfill)?;
-        let active = groups().filter(|((_, of), _)| *of == Some(backfill)).flat_map(|(_, group)| &group.active);
+        let active = groups().filter(|((_, of), _)| of == backfill).flat_map(|(_, group)| &group.active);
         let active: Vec<RunId> = active.copied().collect();
+        let Some(backfill) = *backfill else {
+            let limit = *self.own_limits.get(flow)?;
+            return (active.len() >= limit).then_some(Reason::Overlap { active });
+        };
+        if self.allowances.get(&backfill) == Some(&0) && !self.exempt.contains(&run) {
+            return Some(Reason::BackfillHeld { backfill });
+        }
+        let limit = *self.backfill_limits.get(&backfill)?;
         (active.len() >= limit).then_some(Reason::BackfillLimit { backfill, limit, active })
     }
 

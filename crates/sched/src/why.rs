@@ -51,6 +51,16 @@ pub enum Reason {
         /// Which are.
         active: Vec<RunId>,
     },
+    /// Its backfill is paused, or so many of its runs have begun as its trial has.
+    BackfillHeld {
+        /// Which backfill.
+        backfill: BackfillId,
+    },
+    /// A run of its flow is active, and the schedule lets no other begin beside it.
+    Overlap {
+        /// Which are.
+        active: Vec<RunId>,
+    },
     /// Its run waits, for this reason.
     Run(Box<Reason>),
     /// Tasks that it needs have not ended.
@@ -186,6 +196,8 @@ impl Reason {
             Self::Stopping => "stopping",
             Self::FlowLimit { .. } => "flow_limit",
             Self::BackfillLimit { .. } => "backfill_limit",
+            Self::BackfillHeld { .. } => "backfill_held",
+            Self::Overlap { .. } => "overlap",
             Self::Run(reason) => reason.word(),
             Self::Needs { .. } => "needs",
             Self::Items { .. } => "items",
@@ -215,6 +227,16 @@ impl Reason {
                 format!(
                     "waits for its turn: {} of backfill {backfill} may be active at once, and {runs} {}",
                     runs_at_once(*limit),
+                    is(active.len())
+                )
+            }
+            Self::BackfillHeld { backfill } => {
+                format!("backfill {backfill} is paused, or tries its first runs: the others wait until it is resumed")
+            }
+            Self::Overlap { active } => {
+                let runs = list(active.iter().map(|run| names.run(*run)));
+                format!(
+                    "waits for the run before it: its schedule lets no two overlap, and {runs} {}",
                     is(active.len())
                 )
             }

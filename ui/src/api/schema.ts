@@ -351,6 +351,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/matrix": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tables × intervals, of all flows that have a schedule and write tables. */
+        get: operations["show_matrix"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -1308,6 +1325,15 @@ export interface components {
             /** @description The definition's text. */
             text: string;
         };
+        /** @description The tables of one flow. */
+        FlowMatrix: {
+            /** @description The flow. */
+            flow: string;
+            /** @description Its latest intervals that have ended, oldest first: the columns. */
+            intervals: components["schemas"]["MatrixInterval"][];
+            /** @description The tables that it writes. */
+            rows: components["schemas"]["TableRow"][];
+        };
         /** @description A flow in one line of a list. */
         FlowSummary: {
             /** @description How many runs have each status. */
@@ -1592,6 +1618,18 @@ export interface components {
             preview?: boolean;
             /** @description Why. */
             why?: string;
+        };
+        /** @description A column. */
+        MatrixInterval: {
+            /** @description The interval. */
+            interval: components["schemas"]["Interval"];
+            /** @description The local date or time of its start. */
+            label: string;
+            /**
+             * Format: int64
+             * @description Its run, where there is one.
+             */
+            run?: number | null;
         };
         /** @description A data interval to come. */
         NextRun: {
@@ -2058,6 +2096,8 @@ export interface components {
             calendar?: string | null;
             /** @description What happens to fires that were missed: `none`, `latest`, `all`, or how many of the latest. */
             catchup: string;
+            /** @description The tables that a run waits for; empty: it waits for the clock. */
+            on?: string[];
             /** @description What happens when a run is due and one before it has not ended: `queue`, `skip` or `cancel`. Absent: both run. */
             overlap?: string | null;
         };
@@ -2264,6 +2304,22 @@ export interface components {
             table: string;
             /** @description The system and what it said last, such as `connect to 10.0.0.7:5432/shop: connection refused`. */
             what: string;
+        };
+        /**
+         * @description How a table stands for an interval.
+         * @enum {string}
+         */
+        TableCell: "done" | "stale" | "failed" | "running" | "missing";
+        /** @description A row: a table. */
+        TableRow: {
+            /** @description How it stands for each interval. */
+            cells: components["schemas"]["TableCell"][];
+            /** @description What it is made from. */
+            inputs: string[];
+            /** @description The table. */
+            table: string;
+            /** @description The task that writes it. */
+            task: string;
         };
         /** @description A task changed its status. */
         TaskChange: {
@@ -3156,6 +3212,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Health"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    show_matrix: {
+        parameters: {
+            query?: {
+                /** @description Only this flow. */
+                flow?: string;
+                /** @description The latest so many intervals of each flow; 30 unless told, 400 at most. */
+                count?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FlowMatrix"][];
                 };
             };
             default: {

@@ -151,3 +151,8 @@ export function reduceRows<T>(view: string, seen: number | null, rows: T, event:
 export function refetchOnProject<T>(data: T, event: Event): Reduced<T> {
   return event.type === "project" ? REFETCH : data;
 }
+
+/** What depends on which runs there are and how they have ended. */
+export function refetchOnRuns<T>(data: T, event: Event): Reduced<T> {
+  return event.type === "project" || event.type === "run" ? REFETCH : data;
+}

@@ -1,9 +1,9 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
+  Backfill, FlowDetail, FlowMatrix, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
 } from "../api/types";
 import {
-  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject,
+  reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject, refetchOnRuns,
 } from "./reduce";
 import type { Resource } from "./store";
 
@@ -16,6 +16,7 @@ export const project: Resource<ProjectInfo> = { path: "/project", reduce: refetc
 export const problems: Resource<Problem[]> = { path: "/problems", reduce: refetchOnProject };
 export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFlows };
 export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
+export const matrix: Resource<FlowMatrix[]> = { path: "/matrix", reduce: refetchOnRuns };
 export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
 export const workers: Resource<Workers> = { path: "/workers", reduce: unchanged };
 export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };

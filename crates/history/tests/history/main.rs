@@ -13,3 +13,4 @@ mod outbox;
 mod sample;
 mod store;
 mod suite;
+mod written;

@@ -17,7 +17,7 @@ use super::request::FlowSource;
 use super::state::Scheduler;
 
 /// As many intervals are looked at when a flow that waits for tables is looked at as a whole.
-const INTERVALS_MAX: usize = 10_000;
+const INTERVALS_MAX: usize = 1_000;
 
 impl Scheduler {
     /// A task has succeeded: puts down what it has written.

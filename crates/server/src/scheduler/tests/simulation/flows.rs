@@ -47,7 +47,6 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
             _ if waits => "wait: {file: x, on_timeout: skip}",
             _ => "shell: 'true'",
         };
-        let waits = waits && (number, task) != (0, 0);
         write!(text, "  t{task}: {{{does}, needs: [{}]", needs.join(", ")).unwrap();
         if random.chance(25) {
             text.push_str(", idempotent: false");

@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_history::write::BackfillStatus;
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_sched::why::{Reason, of_run, of_task};
 
@@ -75,6 +76,8 @@ struct Facts<'a> {
     open: Vec<(RunId, &'a StoredRun)>,
     live: BTreeSet<AttemptId>,
     workers: usize,
+    /// Backfills that are paused or have a trial.
+    held: BTreeSet<BackfillId>,
 }
 
 impl<'a> Facts<'a> {
@@ -84,7 +87,9 @@ impl<'a> Facts<'a> {
         let attempts = open.iter().flat_map(|(id, run)| run.attempts.iter().map(move |attempt| (*id, attempt)));
         let live = attempts.filter(|(_, (_, attempt))| !attempt.row.status.is_terminal());
         let live = live.map(|(run, ((task, attempt), _))| AttemptId { run, task: *task, attempt: *attempt }).collect();
-        Self { open, live, workers: scheduler.seats.len() }
+        let held = stored.backfills.values().filter(|row| row.status == BackfillStatus::Paused || row.trial.is_some());
+        let held = held.map(|row| row.id).collect();
+        Self { open, live, workers: scheduler.seats.len(), held }
     }
 
     fn active(&self, fits: impl Fn(&StoredRun) -> bool) -> BTreeSet<RunId> {
@@ -103,6 +108,11 @@ impl<'a> Facts<'a> {
                 let active = self.active(|other| other.row.backfill == Some(*backfill));
                 let is_its = run.row.backfill == Some(*backfill);
                 is_its && active.len() >= *limit && active == named.iter().copied().collect()
+            }
+            Reason::BackfillHeld { backfill } => run.row.backfill == Some(*backfill) && self.held.contains(backfill),
+            Reason::Overlap { active: named } => {
+                let active = self.active(|other| other.row.flow == run.row.flow && other.row.backfill.is_none());
+                !active.is_empty() && active == named.iter().copied().collect()
             }
             Reason::Needs { tasks, .. } => tasks.iter().all(|(name, status)| {
                 let need = run.tasks.iter().find(|task| task.name == **name);
