@@ -56,7 +56,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 23] {
+    fn numbers(&mut self) -> [&mut u64; 24] {
         [
             &mut self.commits,
             &mut self.runs,
