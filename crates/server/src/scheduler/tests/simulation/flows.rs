@@ -59,7 +59,8 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
         if random.chance(30) {
             text.push_str(", pool: narrow");
         }
-        if random.chance(30) {
+        // A task that waits holds no slot, so it takes no limit.
+        if random.chance(30) && (!waits || (number, task) == (0, 0)) {
             write!(text, ", concurrency: {}", random.between(1, 2)).unwrap();
         }
         if random.chance(30) {
