@@ -16,12 +16,18 @@ use super::runs::Detail;
 use super::state::{RunOrder, Scheduler};
 
 impl Scheduler {
-    /// Does what a command says; the answer goes out once it is stored. An error here ends the loop; what only the
-    /// caller did wrong goes to the caller.
-    pub(super) async fn obey(&mut self, command: Command) -> Result<(), SchedulerError> {
+    /// Stores what this turn has decided, with the runs that written tables start, and says what time it is.
+    async fn store_so_far(&mut self) -> Result<Now, SchedulerError> {
         let now = self.clock.now();
         self.start_on_tables(now).await?;
         self.store().await?;
+        Ok(now)
+    }
+
+    /// Does what a command says; the answer goes out once it is stored. An error here ends the loop; what only the
+    /// caller did wrong goes to the caller.
+    pub(super) async fn obey(&mut self, command: Command) -> Result<(), SchedulerError> {
+        let now = self.store_so_far().await?;
         match command {
             Command::Trigger(request, reply) => {
                 let answer = self.trigger(request, now).await;
