@@ -264,6 +264,13 @@ pub(crate) enum FlowCommand {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)
         run: String,
     },
+    /// Show what the attempts of a run used, and what broke them or held them up
+    Usage {
+        /// The run (`flow/2013-01-16` or its number)
+        run: String,
+        /// Only this task of the run
+        task: Option<String>,
+    },
     /// Say in one sentence each why a flow, a run or its tasks are not running
     #[command(
         after_help = "Examples:\n  mulgil flow why daily_delays\n  mulgil flow why daily_delays/2013-01-16\n  mulgil flow why daily_delays/2013-01-16 aggregate"

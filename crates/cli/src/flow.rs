@@ -13,6 +13,7 @@ mod run;
 mod show;
 mod status;
 mod test;
+mod usage;
 mod versions;
 mod why;
 
@@ -53,6 +54,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Versions { flow } => versions::list(&client, format, &flow),
         FlowCommand::Diff { flow, from, to } => versions::compare(&client, format, &flow, &from, to.as_deref()),
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
+        FlowCommand::Usage { run, task } => usage::execute(&client, format, &run, task.as_deref()),
         FlowCommand::Why { name, task } => why::execute(&client, format, &name, task.as_deref()),
         FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),
     })

@@ -49,7 +49,7 @@ pub(crate) fn storable(text: &str) -> String {
 fn event_of(write: &Write) -> Option<Event> {
     Some(match write {
         // A definition is there with its first run, and a renewal is no change of status.
-        Write::FlowVersion(_) | Write::Renew { .. } | Write::Table(_) => return None,
+        Write::FlowVersion(_) | Write::Renew { .. } | Write::Table(_) | Write::Usage { .. } => return None,
         Write::Run(run) => Event::run(run.at, run.id, "-> queued".to_owned()),
         Write::RunStatus(change) => Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to)),
         Write::Task(change) => {

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+use mulgil_sched::usage::Usage;
 use serde::Serialize;
 
 use crate::outbox::NoticeStatus;
@@ -119,6 +120,8 @@ pub struct AttemptRow {
     pub ended_at: Option<Timestamp>,
     /// Why it failed.
     pub error: Option<String>,
+    /// What it used.
+    pub usage: Option<Usage>,
     /// Its log's path, relative to the project.
     pub log: String,
 }

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
+use mulgil_sched::usage::Usage;
+
 use crate::error::HistoryError;
 use crate::event::storable;
 use crate::question::{Columns, Read};
@@ -60,6 +62,15 @@ pub(crate) fn json(text: &str) -> Read<serde_json::Value> {
 }
 
 /// A word that stands for something.
+fn usage(text: &str) -> Read<Usage> {
+    serde_json::from_str(text).map_err(|error| HistoryError::Damaged(error.to_string()))
+}
+
+/// What an attempt used, as it is stored.
+pub(crate) fn json_of(usage: &Usage) -> String {
+    serde_json::to_string(usage).unwrap_or_else(|_| "{}".to_owned())
+}
+
 pub(crate) fn word<T>(what: &str, word: &str, value: Option<T>) -> Read<T> {
     value.ok_or_else(|| HistoryError::Damaged(format!("unknown {what} {word:?}")))
 }
@@ -139,6 +150,7 @@ pub(crate) fn attempt(row: &impl Columns) -> Read<AttemptRow> {
         started_at: maybe_time(row, "started_at_us")?,
         ended_at: maybe_time(row, "ended_at_us")?,
         error: row.text("error")?,
+        usage: row.text("usage")?.map(|text| usage(&text)).transpose()?,
         log: text(row, "log")?,
     })
 }

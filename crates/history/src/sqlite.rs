@@ -193,6 +193,7 @@ fn migrations() -> Vec<Migration> {
         (5, "backfill pace", include_str!("../migrations/sqlite/0005_backfill_pace.sql")),
         (6, "since", include_str!("../migrations/sqlite/0006_since.sql")),
         (7, "table writes", include_str!("../migrations/sqlite/0007_table_writes.sql")),
+        (8, "usage", include_str!("../migrations/sqlite/0008_usage.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
+use mulgil_sched::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 use crate::outbox::{NewAlert, NewNotice, NoticeChange};
@@ -29,6 +30,13 @@ pub enum Write {
     Attempt(AttemptChange),
     /// A task has written a table for its run's interval.
     Table(TableWrite),
+    /// What an attempt used, told just before its end. It is no change of status.
+    Usage {
+        /// Which attempt.
+        attempt: AttemptId,
+        /// What it used.
+        usage: Box<Usage>,
+    },
     /// A lease lives longer. Refused if the epoch is not the lease's.
     Renew {
         /// Which attempt.

@@ -7,6 +7,7 @@
 
 pub mod admission;
 pub mod demand;
+pub mod diagnosis;
 pub mod fan;
 pub mod graph;
 pub mod id;
@@ -17,4 +18,5 @@ pub mod rule;
 pub mod run;
 pub mod status;
 pub mod step;
+pub mod usage;
 pub mod why;

@@ -37,6 +37,7 @@ pub mod server;
 pub mod sql;
 pub mod status;
 pub mod topics;
+pub mod usage;
 pub mod versions;
 pub mod views;
 pub mod why;

@@ -18,6 +18,7 @@ use crate::extract::{Json, Path, Query};
 use crate::items::{self, ItemCounts};
 use crate::node::Node;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+use crate::usage::Usage;
 
 const RUNS_DEFAULT: u32 = 50;
 const RUNS_MAX: u32 = 1000;
@@ -145,6 +146,9 @@ pub struct Attempt {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<TaskError>,
+    /// What it used, once it has ended. Absent: nobody measured it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
     /// Whether there is a log to read.
     pub has_log: bool,
 }
@@ -317,6 +321,7 @@ impl Attempt {
             started_at: row.started_at,
             ended_at: row.ended_at,
             error: row.error.map(TaskError::of),
+            usage: row.usage.map(Into::into),
             has_log,
         }
     }

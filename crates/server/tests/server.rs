@@ -14,6 +14,7 @@ mod server {
     mod runs;
     mod sql;
     mod topics;
+    mod usage;
     mod views;
     mod why;
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mulgil_flow::{OnTimeout, PythonTask, Quote, SqlText, Task, TaskKind, Variables, WaitTask, render};
+use mulgil_sched::diagnosis::{Ended, diagnose};
 use tokio::sync::watch;
 
 use crate::crash;
@@ -19,8 +20,9 @@ use crate::log::{AttemptLog, secrets_of};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
 use crate::python::PythonCall;
 use crate::result::{RESULT_VARIABLE, ResultFile, masked};
+use crate::sampler::{Metered, Sampler};
 use crate::secret::SecretStore;
-use crate::shell::{ShellTask, outcome_of};
+use crate::shell::{ShellTask, exit_of, outcome_of};
 use crate::wait::{Watch, left};
 
 /// Between the polite signal and the last one, for a process whose lease is lost.
@@ -50,6 +52,7 @@ pub(crate) struct Bench<D> {
     pub(crate) http: HttpClient,
     pub(crate) python: String,
     pub(crate) guard: Option<Guard>,
+    pub(crate) sampler: Sampler,
 }
 
 impl<D> Bench<D> {
@@ -67,7 +70,7 @@ enum Interruption {
 
 /// Runs the attempt and reports its end.
 pub(crate) async fn run<D: Dispatcher>(bench: Arc<Bench<D>>, lease: Lease, control: watch::Receiver<Control>) {
-    let running = Running { bench: &bench, lease: &lease, control };
+    let running = Running { bench: &bench, lease: &lease, control, metered: None, exit: None };
     let outcome = match running.run().await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -86,6 +89,10 @@ struct Running<'a, D> {
     bench: &'a Bench<D>,
     lease: &'a Lease,
     control: watch::Receiver<Control>,
+    /// What it uses, from its begin.
+    metered: Option<Metered>,
+    /// How its process ended; beyond 128 by a signal.
+    exit: Option<i32>,
 }
 
 impl<D: Dispatcher> Running<'_, D> {
@@ -113,8 +120,28 @@ impl<D: Dispatcher> Running<'_, D> {
             TaskKind::Sql { .. } | TaskKind::Transfer { .. } | TaskKind::Http(_) => self.data(task, &log).await?,
         };
         let outcome = mask(outcome, &log);
+        self.measured(&outcome, &log).await;
         note_end(&outcome, begun.elapsed(), &log);
         Ok(with_log_failure(outcome, &log))
+    }
+
+    /// Reports what the attempt used, and what broke it or held it up.
+    async fn measured(&mut self, outcome: &Outcome, log: &AttemptLog) {
+        let Some(mut usage) = self.metered.take().map(Metered::end) else { return };
+        let (ended, said) = match outcome {
+            Outcome::Succeeded(_) => (Ended::Well, String::new()),
+            Outcome::Failed(reason) => (Ended::Failed(self.exit), format!("{}\n{reason}", log.tail())),
+            Outcome::TimedOut(_) => (Ended::TimedOut, log.tail()),
+            Outcome::Cancelled | Outcome::Lost => (Ended::Well, String::new()),
+        };
+        usage.finding = diagnose(ended, &said, &usage);
+        if let Some(finding) = &usage.finding {
+            log.note(&format!("{}; what helps: {}", finding.sentence, finding.remedy));
+        }
+        let (attempt, epoch) = (self.lease.attempt, self.lease.epoch);
+        if let Err(error) = self.bench.dispatcher.measured(attempt, epoch, usage).await {
+            tracing::warn!(%attempt, %error, "what the attempt used was not taken");
+        }
     }
 
     async fn started(&self, process: Option<ProcessMark>) -> Result<(), DispatchError> {
@@ -142,12 +169,14 @@ impl<D: Dispatcher> Running<'_, D> {
             Ok(gated) => gated,
             Err(reason) => return Ok(Outcome::Failed(reason)),
         };
-        let _watched = match (&self.bench.guard, gated.mark()) {
-            (Some(guard), Some(mark)) => Some(guard.watch(mark, self.lease.epoch).await),
-            _ => None,
+        let _watched = match &self.bench.guard {
+            Some(guard) => Some(guard.watch(gated.mark(), self.lease.epoch).await),
+            None => None,
         };
         crash::point("before a start is reported");
-        if let Err(error) = self.started(gated.mark()).await {
+        let metered = self.metered.insert(self.bench.sampler.begin(Some(gated.mark())));
+        let started = self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, Some(gated.mark()));
+        if let Err(error) = started.await {
             gated.end().await;
             return Err(error);
         }
@@ -162,13 +191,20 @@ impl<D: Dispatcher> Running<'_, D> {
             return Ok(Outcome::Failed(reason));
         }
         crash::point("while a task runs");
+        let ended = async {
+            gated.ended().await;
+            metered.look();
+            gated.wait().await
+        };
         tokio::select! {
-            status = gated.wait() => {
+            status = ended => {
                 gated.clear().await;
+                self.exit = status.as_ref().ok().and_then(exit_of);
                 Ok(outcome_of(status, log, &result))
             }
             why = interruption(&mut self.control, timeout_of(task)) => {
                 log.note("ending the process group");
+                metered.look();
                 match why {
                     // Another worker may begin with it any moment.
                     Interruption::Told(Control::Fenced) => gated.end_within(FENCED_GRACE).await,
@@ -181,6 +217,7 @@ impl<D: Dispatcher> Running<'_, D> {
 
     async fn data(&mut self, task: &Task, log: &AttemptLog) -> Result<Outcome, DispatchError> {
         self.started(None).await?;
+        self.metered = Some(self.bench.sampler.begin(None));
         let work = data_tasks(self.lease, task, self.bench, log);
         tokio::select! {
             result = work => Ok(match result {

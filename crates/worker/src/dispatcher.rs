@@ -8,6 +8,7 @@ use mulgil_flow::{Flow, Task, Variables};
 pub use mulgil_history::write::ProcessMark;
 use mulgil_sched::demand::Offer;
 use mulgil_sched::id::AttemptId;
+use mulgil_sched::usage::Usage;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
@@ -29,6 +30,11 @@ pub trait Dispatcher: Send + Sync + 'static {
 
     /// The leases are still wanted. Returns those that are lost.
     async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError>;
+
+    /// What the attempt used, told just before its end. Nothing depends on it: a dispatcher may leave it out.
+    async fn measured(&self, _attempt: AttemptId, _epoch: i64, _usage: Usage) -> Result<(), DispatchError> {
+        Ok(())
+    }
 
     /// This worker is not heard any more: it gets nothing more, and what it has not begun is taken back at once.
     async fn leave(&self, _worker: &str) -> Result<(), DispatchError> {

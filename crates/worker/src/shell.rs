@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
@@ -17,9 +20,9 @@ use crate::log::AttemptLog;
 use crate::process::{self, ProcessMark};
 use crate::result::ResultFile;
 
-/// Opens the gate: read a line, or, when the server is gone, end; then become the task's own shell.
-const GATE: &str =
-    "IFS= read -r _ || exit 125; script=$1; shift; exec /bin/sh -c \"$script\" /bin/sh \"$@\" </dev/null";
+/// Opens the gate: read a line, which is the process's own mark, or, when the server is gone, end; then become the task's own shell.
+const GATE: &str = "IFS= read -r MULGIL_PROCESS || exit 125; export MULGIL_PROCESS; \
+                    script=$1; shift; exec /bin/sh -c \"$script\" /bin/sh \"$@\" </dev/null";
 /// Between the polite signal and the last one.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long output may still come after the shell has ended, from processes that it left behind.
@@ -42,7 +45,7 @@ pub(crate) struct ShellTask {
 /// A shell that waits at its gate.
 pub(crate) struct Gated {
     child: Child,
-    group: i32,
+    mark: ProcessMark,
     output: [JoinHandle<()>; 2],
 }
 
@@ -61,8 +64,9 @@ impl ShellTask {
             .spawn()
             .map_err(|error| format!("cannot start /bin/sh in {}: {error}", self.folder.display()))?;
         let group = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or("the shell ended before it began")?;
+        let mark = process::mark_of(group).ok_or("the shell ended before it began")?;
         let output = [follow(child.stdout.take(), log.clone()), follow(child.stderr.take(), log.clone())];
-        Ok(Gated { child, group, output })
+        Ok(Gated { child, mark, output })
     }
 }
 
@@ -88,14 +92,30 @@ fn follow(stream: Option<impl AsyncRead + Unpin + Send + 'static>, log: AttemptL
 
 impl Gated {
     /// The group, for the history.
-    pub(crate) fn mark(&self) -> Option<ProcessMark> {
-        process::mark_of(self.group)
+    pub(crate) fn mark(&self) -> ProcessMark {
+        self.mark
     }
 
     /// Opens the gate.
     pub(crate) async fn open(&mut self) -> Result<(), String> {
         let mut gate = self.child.stdin.take().ok_or("the gate is open already")?;
-        gate.write_all(b"\n").await.map_err(|error| format!("the shell ended before it began: {error}"))
+        let line = format!("{}\n", process::word_of(self.mark));
+        gate.write_all(line.as_bytes()).await.map_err(|error| format!("the shell ended before it began: {error}"))
+    }
+
+    /// Waits until the shell has ended, and leaves its number with it: until [`Gated::wait`], the kernel can still say what it used.
+    #[expect(
+        deprecated,
+        reason = "its successor needs `unsafe`; what it warns of cannot happen, since the descriptor is owned"
+    )]
+    pub(crate) async fn ended(&self) {
+        let opened = Pid::from_raw(self.mark.pid).map(|pid| pidfd_open(pid, PidfdFlags::NONBLOCK));
+        if let Some(Ok(process)) = opened
+            && let Ok(process) = AsyncFd::with_interest(process, Interest::READABLE)
+        {
+            // An error means that nothing is to be seen, and `wait` tells the end all the same.
+            let _ = process.readable().await;
+        }
     }
 
     /// Waits for the end. May be dropped while it waits, and called again.
@@ -108,7 +128,7 @@ impl Gated {
         let [out, err] = &mut self.output;
         let rest = async { tokio::join!(&mut *out, &mut *err) };
         if tokio::time::timeout(LEFT_BEHIND, rest).await.is_err() {
-            process::end_group(self.group, GRACE).await;
+            process::end_tree(self.mark, GRACE).await;
             // A process that left the group may hold the output open for ever; nobody waits for it.
             self.output.iter().for_each(JoinHandle::abort);
         }
@@ -122,9 +142,15 @@ impl Gated {
     /// As [`Gated::end`], with so long between the two signals.
     pub(crate) async fn end_within(&mut self, grace: Duration) {
         // The leader has to be reaped meanwhile.
-        let _ = tokio::join!(process::end_group(self.group, grace), self.child.wait());
+        let _ = tokio::join!(process::end_tree(self.mark, grace), self.child.wait());
         self.clear().await;
     }
+}
+
+/// The exit code, or 128 and the signal's number, as shells tell it.
+pub(crate) fn exit_of(status: &ExitStatus) -> Option<i32> {
+    use std::os::unix::process::ExitStatusExt;
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal))
 }
 
 /// How the shell's end counts.

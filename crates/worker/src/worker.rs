@@ -16,6 +16,7 @@ use crate::attempt::{self, Bench, Control};
 use crate::data::DataTasks;
 use crate::dispatcher::{DispatchError, Dispatcher, Joining, Lease, Order, Outcome};
 use crate::guard::Guard;
+use crate::sampler::Sampler;
 use crate::secret::SecretStore;
 
 /// How a worker is set up.
@@ -74,6 +75,7 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
     let orders = dispatcher.attach(joining).await?;
     let bench = Arc::new(Bench {
         dispatcher,
+        sampler: Sampler::new(options.project_dir.clone()),
         project_dir: options.project_dir,
         logs_dir: options.logs_dir,
         data: options.data,

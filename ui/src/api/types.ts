@@ -55,6 +55,7 @@ export type WorkerInfo = Schemas["WorkerInfo"];
 export type Workers = Schemas["Workers"];
 export type TableCell = Schemas["TableCell"];
 export type Topic = Schemas["Topic"];
+export type Usage = Schemas["Usage"];
 export type ViewDetail = Schemas["ViewDetail"];
 export type ViewSummary = Schemas["ViewSummary"];
 export type Which = Schemas["Which"];

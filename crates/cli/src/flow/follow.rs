@@ -131,6 +131,9 @@ fn say_error(task: &str, attempts: &[Attempt]) {
         if let Some(more) = &error.detail {
             remark(&format!("    {}", more.replace('\n', "\n    ")));
         }
+        if let Some(found) = attempts.last().and_then(|attempt| attempt.usage.as_ref()?.finding.as_ref()) {
+            remark(&format!("    {}; what helps: {}", found.sentence, found.remedy));
+        }
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::RUN_STATUS, writes.iter().filter_map(rows::run_status))?,
         changes(rows::TASKS, writes.iter().filter_map(rows::task))?,
         new(rows::LEASES, news(writes, rows::new_lease)),
+        new(rows::USAGES, last(writes.iter().filter_map(rows::usage))),
         changes(rows::RENEWALS, writes.iter().filter_map(rows::renewal))?,
         changes(rows::ATTEMPTS, writes.iter().filter_map(rows::attempt))?,
         changes(rows::BACKFILL_STATUS, writes.iter().filter_map(rows::backfill_status))?,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::plan::Change;
 use crate::event::storable;
-use crate::row::{items_of, micros};
+use crate::row::{items_of, json_of, micros};
 use crate::write::Write;
 
 pub(super) const FLOW_VERSIONS: &str = "INSERT INTO flow_versions (hash, flow, definition, at_us) \
@@ -66,6 +66,10 @@ pub(super) const LEASES: &str = "INSERT INTO attempts \
     (run, task, attempt, status, owner, epoch, expires_us, leased_at_us, log) \
     SELECT run, task, attempt, 'leased', owner, epoch, expires_us, at_us, log FROM json_to_recordset($1::text::json) \
     AS c (run bigint, task bigint, attempt bigint, owner text, epoch bigint, expires_us bigint, at_us bigint, log text)";
+
+pub(super) const USAGES: &str = "UPDATE attempts a SET usage = c.usage \
+    FROM json_to_recordset($1::text::json) AS c (run bigint, task bigint, attempt bigint, usage text) \
+    WHERE a.run = c.run AND a.task = c.task AND a.attempt = c.attempt";
 
 pub(super) const RENEWALS: &str = "UPDATE attempts a SET expires_us = c.expires_us \
     FROM json_to_recordset($1::text::json) \
@@ -225,6 +229,13 @@ pub(super) fn new_lease(write: &Write) -> Option<Value> {
     ];
     set(&mut row, more);
     Some(row)
+}
+
+pub(super) fn usage(write: &Write) -> Option<(AttemptId, Value)> {
+    let Write::Usage { attempt, usage } = write else { return None };
+    let mut columns = id(*attempt);
+    set(&mut columns, [("usage", json_of(usage).into())]);
+    Some((*attempt, columns))
 }
 
 /// What is renewed again in a batch is renewed once, until the later time.

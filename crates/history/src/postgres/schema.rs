@@ -9,7 +9,7 @@ use crate::error::HistoryError;
 const LOCK: i64 = 0x006d_756c_6769_6c01;
 
 /// The scripts, numbered from 1.
-const SCRIPTS: [&str; 7] = [
+const SCRIPTS: [&str; 8] = [
     include_str!("../../migrations/postgres/0001_history.sql"),
     include_str!("../../migrations/postgres/0002_results.sql"),
     include_str!("../../migrations/postgres/0003_outbox.sql"),
@@ -17,6 +17,7 @@ const SCRIPTS: [&str; 7] = [
     include_str!("../../migrations/postgres/0005_backfill_pace.sql"),
     include_str!("../../migrations/postgres/0006_since.sql"),
     include_str!("../../migrations/postgres/0007_table_writes.sql"),
+    include_str!("../../migrations/postgres/0008_usage.sql"),
 ];
 
 /// Runs the scripts that have not run yet, all in one transaction.

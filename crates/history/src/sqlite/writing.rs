@@ -9,7 +9,7 @@ use sqlx::sqlite::SqliteQueryResult;
 use super::{backfilling, telling, written};
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
-use crate::row::{items_of, micros};
+use crate::row::{items_of, json_of, micros};
 use crate::write::{
     AttemptChange, FlowVersion, NewItems, NewLease, NewRun, RunChange, TaskChange, VersionChange, Write,
 };
@@ -37,6 +37,16 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::Items(new) => new_items(db, new).await,
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
+        Write::Usage { attempt, usage } => {
+            sqlx::query("UPDATE attempts SET usage = ? WHERE run = ? AND task = ? AND attempt = ?")
+                .bind(json_of(usage))
+                .bind(attempt.run.0)
+                .bind(attempt.task)
+                .bind(attempt.attempt)
+                .execute(&mut *db)
+                .await?;
+            Ok(())
+        }
         Write::Renew { attempt, epoch, expires } => renew(db, *attempt, *epoch, *expires).await,
         Write::Backfill(backfill) => backfilling::new(db, backfill).await,
         Write::RunBackfill { run, backfill, retries, .. } => backfilling::join(db, *run, *backfill, *retries).await,

@@ -42,6 +42,7 @@ over_every_store! {
     the_schedule_is_paused_and_runs_join_a_backfill,
     a_thousand_tasks_change_in_one_commit,
     a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again,
+    what_an_attempt_used_is_read_back_with_it,
     a_run_follows_another_definition_and_its_new_tasks_come_behind,
     items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_grid,
 }
@@ -421,4 +422,44 @@ async fn items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_g
     assert_eq!((grid.tasks, &*grid.runs[0].cells), (vec!["land".to_owned(), "publish".to_owned()], "rw"));
     let events = history.events(0, 100).await.unwrap();
     assert!(events.iter().any(|event| event.task == Some(0) && event.payload == "goes over 3 items"), "{events:?}");
+}
+
+async fn what_an_attempt_used_is_read_back_with_it(place: &Place) {
+    use mulgil_sched::diagnosis::{Bottleneck, Finding};
+    use mulgil_sched::usage::{Sample, TreeUsage, Usage};
+    let history = place.open().await;
+    use AttemptStatus as A;
+    use TaskStatus as S;
+    let finding = Finding {
+        bottleneck: Bottleneck::DiskSpace,
+        sentence: "it said \0 and \"full\"".to_owned(),
+        remedy: "free space".to_owned(),
+    };
+    let usage = Usage {
+        wall_ms: 1200,
+        tree: Some(TreeUsage { cpu_ms: 900, memory_peak_bytes: 1 << 40, read_bytes: 1, written_bytes: 2 }),
+        samples: vec![Sample { at_ms: 500, cores: 0.75, ..Sample::default() }],
+        finding: Some(finding),
+        ..Usage::default()
+    };
+    let told = || Write::Usage { attempt: id(1, 1), usage: Box::new(usage.clone()) };
+    let batch = [
+        version(),
+        new_run(1, Trigger::Manual, None),
+        run_status(1, RunStatus::Queued, RunStatus::Running),
+        task(1, 0, S::Waiting, S::Ready, 0),
+        task(1, 0, S::Ready, S::Running, 1),
+        lease(1, 1, 5),
+        attempt(1, A::Leased, A::Running),
+        told(),
+        attempt(1, A::Running, A::Failed),
+    ];
+    history.commit(&batch).await.unwrap();
+    let events = history.events(0, 100).await.unwrap().len();
+    // Told once more, after the end: the same is stored again, and nothing has happened.
+    history.commit(&[told()]).await.unwrap();
+    let read = history.run(RunId(1)).await.unwrap().unwrap().attempts.remove(0);
+    assert_eq!((read.status, read.usage), (A::Failed, Some(usage)));
+    assert_eq!(history.events(0, 100).await.unwrap().len(), events);
+    history.close().await;
 }

@@ -4,6 +4,7 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
+use mulgil_sched::usage::Usage;
 use mulgil_worker::dispatcher::{DispatchError, Joining, Order, Outcome};
 use tokio::sync::{mpsc, oneshot};
 
@@ -56,5 +57,6 @@ pub(crate) enum Report {
     Log { attempt: AttemptId, epoch: i64, reply: Reply<String, DispatchError> },
     Started { attempt: AttemptId, epoch: i64, process: Option<ProcessMark>, reply: Reply<(), DispatchError> },
     Renew { leases: Vec<(AttemptId, i64)>, reply: Reply<Vec<AttemptId>, DispatchError> },
+    Measured { attempt: AttemptId, epoch: i64, usage: Box<Usage>, reply: Reply<(), DispatchError> },
     Finished { attempt: AttemptId, epoch: i64, outcome: Outcome, reply: Reply<(), DispatchError> },
 }

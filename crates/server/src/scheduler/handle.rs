@@ -5,6 +5,7 @@ use mulgil_flow::backfill::Plan;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
+use mulgil_sched::usage::Usage;
 use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Joining, Order, Outcome};
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -173,6 +174,11 @@ impl Dispatcher for SchedulerHandle {
     async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError> {
         let leases = leases.to_vec();
         self.report(|reply| Report::Renew { leases, reply }).await
+    }
+
+    async fn measured(&self, attempt: AttemptId, epoch: i64, usage: Usage) -> Result<(), DispatchError> {
+        let usage = Box::new(usage);
+        self.report(|reply| Report::Measured { attempt, epoch, usage, reply }).await
     }
 
     async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError> {

@@ -36,6 +36,13 @@ impl Scheduler {
                 let lost = self.renew(&leases, now);
                 self.batch.reply(reply, Ok(lost));
             }
+            Report::Measured { attempt, epoch, usage, reply } => {
+                let answer = self.check_epoch(attempt, epoch);
+                if answer.is_ok() {
+                    self.batch.record(Write::Usage { attempt, usage }, None);
+                }
+                self.batch.reply(reply, answer);
+            }
             Report::Finished { attempt, epoch, outcome, reply } => {
                 let answer = self.finished(attempt, epoch, outcome, now);
                 self.batch.reply(reply, answer);

@@ -48,6 +48,7 @@ fn refuse_report(report: Report) {
         Report::Leave { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Log { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Started { reply, .. } | Report::Finished { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
+        Report::Measured { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Renew { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
     }
 }

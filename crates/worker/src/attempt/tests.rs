@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 mod bench;
+mod ending;
 mod http;
 mod secrets;
+mod usage;
 mod wait;

@@ -5,6 +5,7 @@ import { StatusBadge, StatusMark } from "../../components/status";
 import { useNow } from "../../components/use-now";
 import { useReader } from "../../text/context";
 import { LogView } from "./log-view";
+import { UsageView } from "./usage-view";
 
 export function AttemptsView({ run, task }: { run: number; task: { name: string; attempts: readonly Attempt[] } }) {
   const { t } = useReader();
@@ -17,6 +18,7 @@ export function AttemptsView({ run, task }: { run: number; task: { name: string;
       <Tabs attempts={task.attempts} chosen={attempt.number} onChoose={setNumber} />
       <div role="tabpanel" id="attempt-panel" aria-labelledby={`attempt-${attempt.number}`}>
         <AttemptFacts attempt={attempt} now={now} />
+        {attempt.usage ? <UsageView usage={attempt.usage} /> : null}
         <LogView key={attempt.number} run={run} task={task.name} attempt={attempt.number} hasLog={attempt.has_log} />
       </div>
     </>

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use mulgil_flow::{Flow, Project, RunKey, Variables};
 use mulgil_sched::id::{AttemptId, RunId};
+use mulgil_sched::usage::Usage;
 use tokio::sync::{mpsc, watch};
 
 use super::super::{Bench, Control, run};
@@ -18,7 +19,7 @@ use crate::secret::SecretStore;
 
 /// Hears how attempts end.
 #[derive(Clone, Default)]
-pub(super) struct Listener(Arc<Mutex<Vec<Outcome>>>);
+pub(super) struct Listener(Arc<Mutex<Vec<Outcome>>>, Arc<Mutex<Vec<Usage>>>);
 
 #[async_trait]
 impl Dispatcher for Listener {
@@ -32,6 +33,11 @@ impl Dispatcher for Listener {
 
     async fn renew(&self, _: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError> {
         Ok(Vec::new())
+    }
+
+    async fn measured(&self, _: AttemptId, _: i64, usage: Usage) -> Result<(), DispatchError> {
+        self.1.lock().unwrap().push(usage);
+        Ok(())
     }
 
     async fn finished(&self, _: AttemptId, _: i64, outcome: Outcome) -> Result<(), DispatchError> {
@@ -66,6 +72,8 @@ pub(super) struct House {
 pub(super) struct Ended {
     pub(super) outcome: Outcome,
     pub(super) log: String,
+    /// What it used.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Ended {
@@ -121,6 +129,7 @@ impl House {
         let secrets =
             SecretStore::new(&self.project, self.path().to_owned(), move |name| environment.get(name).cloned());
         let bench = Arc::new(Bench {
+            sampler: crate::sampler::Sampler::new(self.path().to_owned()),
             dispatcher: listener.clone(),
             project_dir: self.path().to_owned(),
             logs_dir: self.path().to_owned(),
@@ -145,6 +154,7 @@ impl House {
         let outcome = listener.0.lock().unwrap().pop().expect("the attempt has ended");
         let log = std::fs::read_to_string(self.path().join("t.log")).unwrap();
         let lines = log.lines().map(|line| line.split_once(' ').map_or(line, |(_, said)| said));
-        Ended { outcome, log: lines.collect::<Vec<_>>().join("\n") }
+        let usage = listener.1.lock().unwrap().pop();
+        Ended { outcome, log: lines.collect::<Vec<_>>().join("\n"), usage }
     }
 }

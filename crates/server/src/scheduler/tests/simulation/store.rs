@@ -187,6 +187,7 @@ impl Stored {
                 attempt.row.status = change.to;
                 attempt.row.error.clone_from(&change.error);
             }
+            Write::Usage { attempt, usage } => self.attempt(*attempt)?.row.usage = Some((**usage).clone()),
             Write::Renew { attempt, epoch, expires } => {
                 let stored = self.attempt(*attempt)?;
                 if stored.epoch != *epoch || stored.row.status.is_terminal() {
@@ -244,6 +245,7 @@ impl Stored {
             started_at: None,
             ended_at: None,
             error: None,
+            usage: None,
             log: lease.log.clone(),
         };
         let attempt = StoredAttempt { row, epoch: lease.epoch, expires: lease.expires };

@@ -1,0 +1,100 @@
+//! `mulgil flow usage`
+
+use anyhow::{Result, bail};
+use mulgil_sched::diagnosis::bytes;
+use mulgil_server::client::Client;
+use mulgil_server::usage::Usage;
+use serde_json::{Value, json};
+
+use super::{find_run, status};
+use crate::arguments::Format;
+use crate::exit::Exit;
+use crate::output::{Listing, print_json, remark};
+
+/// Heights of one character, for a chart in a line of text.
+const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+
+/// What each attempt of a run used, and what broke it or held it up.
+pub(crate) fn execute(client: &Client, format: Format, run: &str, task: Option<&str>) -> Result<Exit> {
+    let run = client.run(find_run(client, run)?.id)?;
+    if let Some(task) = task
+        && !run.tasks.iter().any(|other| other.name == task)
+    {
+        let known: Vec<&str> = run.tasks.iter().map(|task| task.name.as_str()).collect();
+        bail!("{} has no task {task}; its tasks are {}", run.summary.name, known.join(", "));
+    }
+    let asked = run.tasks.iter().filter(|other| task.is_none_or(|task| other.name == task));
+    let attempts = asked.flat_map(|task| task.attempts.iter().map(move |attempt| (&task.name, attempt)));
+    if format == Format::Json {
+        let rows: Vec<Value> = attempts
+            .map(|(task, attempt)| {
+                json!({"task": task, "attempt": attempt.number, "status": attempt.status, "usage": attempt.usage})
+            })
+            .collect();
+        print_json(&rows)?;
+        return Ok(Exit::Done);
+    }
+    let columns = ["task", "attempt", "state", "took", "cpu", "memory", "disk", "processors in use", "what held it up"];
+    let mut listing = Listing::new(columns);
+    let mut shared = None;
+    for (task, attempt) in attempts {
+        let mut row = vec![json!(task), json!(attempt.number), json!(status::word(&attempt.status))];
+        row.extend(figures(attempt.usage.as_ref()).map(Value::from));
+        listing.push(row);
+        shared = attempt.usage.as_ref().map(|usage| usage.machine).or(shared);
+    }
+    listing.print(format)?;
+    if let Some(machine) = shared {
+        remark(&format!(
+            "the machine during the last of them: {:.0} % of {} processors, {} of {} memory free at the least, {} received and {} sent over the network",
+            machine.cpu_share * 100.0,
+            machine.cores,
+            bytes(machine.memory_available_min_bytes),
+            bytes(machine.memory_bytes),
+            bytes(machine.received_bytes),
+            bytes(machine.sent_bytes),
+        ));
+    }
+    Ok(Exit::Done)
+}
+
+fn figures(usage: Option<&Usage>) -> [String; 6] {
+    let Some(usage) = usage else { return Default::default() };
+    let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
+    let tree = |figure: &dyn Fn(&mulgil_server::usage::TreeUsage) -> String| {
+        usage.tree.as_ref().map_or_else(|| "–".to_owned(), figure)
+    };
+    let finding =
+        usage.finding.as_ref().map_or_else(String::new, |found| format!("{}; {}", found.sentence, found.remedy));
+    [
+        seconds(usage.wall_ms),
+        tree(&|tree| seconds(tree.cpu_ms)),
+        tree(&|tree| bytes(tree.memory_peak_bytes)),
+        tree(&|tree| format!("{} read, {} written", bytes(tree.read_bytes), bytes(tree.written_bytes))),
+        chart(usage),
+        finding,
+    ]
+}
+
+/// Processors in use over the time of the attempt.
+fn chart(usage: &Usage) -> String {
+    let most = usage.samples.iter().map(|sample| sample.cores).fold(1.0, f64::max);
+    let bar = |cores: f64| BARS.get(((cores / most) * 7.0).round() as usize).copied().unwrap_or(' ');
+    usage.samples.iter().map(|sample| bar(sample.cores)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+    use mulgil_sched::usage::{Sample, Usage};
+
+    use super::chart;
+
+    #[test]
+    fn a_chart_is_as_high_as_what_was_used() {
+        let sample = |cores| Sample { cores, ..Sample::default() };
+        let usage = Usage { samples: [0.0, 1.0, 2.0].map(sample).to_vec(), ..Usage::default() };
+        assert_eq!(chart(&usage.into()), "▁▅█");
+    }
+}
