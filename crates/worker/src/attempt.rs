@@ -132,7 +132,7 @@ impl<D: Dispatcher> Running<'_, D> {
             Outcome::Succeeded(_) => (Ended::Well, String::new()),
             Outcome::Failed(reason) => (Ended::Failed(self.exit), format!("{}\n{reason}", log.tail())),
             Outcome::TimedOut(_) => (Ended::TimedOut, log.tail()),
-            Outcome::Cancelled | Outcome::Lost => (Ended::Well, String::new()),
+            Outcome::Skipped(_) | Outcome::Cancelled | Outcome::Lost => (Ended::Well, String::new()),
         };
         usage.finding = diagnose(ended, &said, &usage);
         if let Some(finding) = &usage.finding {
