@@ -934,6 +934,7 @@ export interface components {
             started_at?: string | null;
             /** @description Where it stands. */
             status: components["schemas"]["AttemptStatus"];
+            usage?: components["schemas"]["Usage"] | null;
             /** @description Who ran it. */
             worker?: string | null;
         };
@@ -1309,6 +1310,15 @@ export interface components {
             /** @enum {string} */
             type: "lagged";
         });
+        /** @description What broke an attempt or held it up. */
+        Finding: {
+            /** @description One word: `cpu`, `memory`, `disk_space`, `disk`, `network`, `timeout`, `refused`, `name`, `open_files`, `program`, `waiting`. */
+            bottleneck: string;
+            /** @description What helps. */
+            remedy: string;
+            /** @description What was seen. */
+            sentence: string;
+        };
         /** @description A flow with everything about its definition. */
         FlowDetail: components["schemas"]["FlowSummary"] & {
             /** @description Who waits for whom. */
@@ -1602,6 +1612,59 @@ export interface components {
             next_offset: number;
             /** @description The text, at most 256 KiB of it. Bytes that are no UTF-8 are replaced. */
             text: string;
+        };
+        /** @description What the machine did while an attempt ran. */
+        MachineUsage: {
+            /**
+             * Format: int32
+             * @description Its processors.
+             */
+            cores: number;
+            /**
+             * Format: double
+             * @description The share of their time that was used, 0 to 1.
+             */
+            cpu_share: number;
+            /**
+             * Format: int64
+             * @description Room on the project's disk at the end.
+             */
+            disk_free_bytes?: number | null;
+            /**
+             * Format: double
+             * @description The share of the time in which its busiest disk was at work, 0 to 1.
+             */
+            disk_share: number;
+            /**
+             * Format: int64
+             * @description The least that was available of it.
+             */
+            memory_available_min_bytes: number;
+            /**
+             * Format: int64
+             * @description Its memory.
+             */
+            memory_bytes: number;
+            /**
+             * Format: double
+             * @description The used share of the fastest link's speed, 0 to 1. Absent: the speed is not known.
+             */
+            network_share?: number | null;
+            /**
+             * Format: int64
+             * @description Processes that the kernel killed for want of memory.
+             */
+            oom_kills: number;
+            /**
+             * Format: int64
+             * @description Received over the network, by everything on the machine: no system tells it for one process tree.
+             */
+            received_bytes: number;
+            /**
+             * Format: int64
+             * @description Sent over the network, likewise.
+             */
+            sent_bytes: number;
         };
         /**
          * @description How a task counts, whatever it did.
@@ -2436,6 +2499,29 @@ export interface components {
             /** @description Its partitions. */
             partitions: components["schemas"]["Partition"][];
         };
+        /** @description What the processes of an attempt used. */
+        TreeUsage: {
+            /**
+             * Format: int64
+             * @description Time on processors, of all of them together.
+             */
+            cpu_ms: number;
+            /**
+             * Format: int64
+             * @description The most memory that was seen resident.
+             */
+            memory_peak_bytes: number;
+            /**
+             * Format: int64
+             * @description Read from disks.
+             */
+            read_bytes: number;
+            /**
+             * Format: int64
+             * @description Written to disks.
+             */
+            written_bytes: number;
+        };
         /** @description Ready tasks that ask for a worker that is not there. */
         UnmetDemand: {
             /** @description The flow of one of them. */
@@ -2454,6 +2540,48 @@ export interface components {
             tasks: number;
             /** @description What they wait for, in a few words: `a worker with the tags gpu`. */
             waits_for: string;
+        };
+        /** @description What an attempt used, and what held it up. */
+        Usage: {
+            finding?: components["schemas"]["Finding"] | null;
+            /** @description What the whole machine did meanwhile, others included. */
+            machine: components["schemas"]["MachineUsage"];
+            /** @description Some moments of it, in their order; none of an attempt of less than half a second. */
+            samples: components["schemas"]["UsageSample"][];
+            tree?: components["schemas"]["TreeUsage"] | null;
+            /**
+             * Format: int64
+             * @description How long it took.
+             */
+            wall_ms: number;
+        };
+        /** @description One moment of an attempt. */
+        UsageSample: {
+            /**
+             * Format: int64
+             * @description Since its begin.
+             */
+            at_ms: number;
+            /**
+             * Format: double
+             * @description Processors in use, of its processes; of the machine where it has none.
+             */
+            cores: number;
+            /**
+             * Format: int64
+             * @description Read and written, each second.
+             */
+            disk_bytes_per_s: number;
+            /**
+             * Format: int64
+             * @description Memory, likewise.
+             */
+            memory_bytes: number;
+            /**
+             * Format: int64
+             * @description Received and sent by the machine, each second.
+             */
+            network_bytes_per_s: number;
         };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
