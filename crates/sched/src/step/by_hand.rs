@@ -57,8 +57,14 @@ impl Step<'_> {
     /// A task counts as succeeded only with its items.
     fn mark_items(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
         for item in self.run.graph.items(task).to_vec() {
-            if self.run.task(item).is_some_and(|state| state.status.is_bad()) {
+            let Some(status) = self.run.task(item).map(|state| state.status) else { continue };
+            // Those that wait for another turn would be cancelled with their run, beside a task that has succeeded.
+            let is_open = matches!(status, TaskStatus::Waiting | TaskStatus::Ready);
+            if is_open || status.is_bad() {
                 self.task(item, TaskEvent::MarkedSucceeded)?;
+            }
+            if status == TaskStatus::Ready {
+                self.actions.push(Action::Dequeue { task: item });
             }
         }
         Ok(())

@@ -221,6 +221,20 @@ fn an_item_marked_as_succeeded_frees_what_waits_behind_its_task() {
 }
 
 #[test]
+fn a_waiting_task_marked_as_succeeded_leaves_no_item_that_a_cancel_would_end() {
+    use TaskStatus as S;
+    let mut run = sandwich(None);
+    take(&mut run, Event::Admit, 0);
+    ends(&mut run, 0, Ending::Succeeded, 1);
+    ends(&mut run, 3, Ending::Succeeded, 0);
+    ends(&mut run, 2, Ending::Succeeded, 0);
+    take(&mut run, Event::Rerun { tasks: vec![0, 1, 2, 3] }, 0).unwrap();
+    take(&mut run, Event::Mark { task: 1, mark: Mark::Succeeded }, 0).unwrap();
+    take(&mut run, Event::Cancel, 0).unwrap();
+    assert_eq!(statuses(&run), [S::Cancelled, S::Succeeded, S::Cancelled, S::Succeeded]);
+}
+
+#[test]
 fn many_items_are_not_quadratic() {
     const WIDTH: usize = 20_000;
     for at_once in [None, Some(3)] {
