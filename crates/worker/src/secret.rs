@@ -1,9 +1,10 @@
 //! Secrets, looked up where a task runs and nowhere else: in the environment, or in files that whoever operates the machine
 //! keeps.
 //!
-//! They are looked up anew for every attempt, so that one that was changed needs no restart. All of the project's are masked
+//! They are looked up anew for every attempt, `mulgil.yaml` too, so that one that was changed or added needs no restart. All of the project's are masked
 //! in an attempt's log, not only those that it asks for: a process inherits the environment, and may print it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 use mulgil_flow::{Project, SecretSource, Secrets, Task};
 
 use crate::log::SECRET_LENGTH_MIN;
+
+/// The file that declares them, in the project's folder.
+const PROJECT_FILE: &str = "mulgil.yaml";
 
 /// Reads an environment variable.
 type Environment = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -45,7 +49,20 @@ impl SecretStore {
     /// # Errors
     /// There is none of that name, or it is not where the project says. The sentence says what to do.
     pub fn get(&self, name: &str) -> Result<String, String> {
-        let source = self.sources.get(name).ok_or_else(|| {
+        self.get_of(&self.declared(), name)
+    }
+
+    /// What the project declares now; while its file is broken, what it declared at the start.
+    fn declared(&self) -> Cow<'_, BTreeMap<String, SecretSource>> {
+        let now = std::fs::read_to_string(self.project_dir.join(PROJECT_FILE)).ok();
+        match now.and_then(|text| Project::parse(PROJECT_FILE, &text).ok()) {
+            Some(project) => Cow::Owned(project.secrets),
+            None => Cow::Borrowed(&self.sources),
+        }
+    }
+
+    fn get_of(&self, declared: &BTreeMap<String, SecretSource>, name: &str) -> Result<String, String> {
+        let source = declared.get(name).ok_or_else(|| {
             format!("there is no secret {name}: add `secrets: {{{name}: env:NAME}}` or `file:PATH` to mulgil.yaml")
         })?;
         let value = match source {
@@ -69,17 +86,40 @@ impl SecretStore {
 
     /// All that can be found, for masking.
     pub(crate) fn known(&self) -> Secrets {
-        self.sources.keys().filter_map(|name| Some((name.clone(), self.get(name).ok()?))).collect()
+        let declared = self.declared();
+        declared.keys().filter_map(|name| Some((name.clone(), self.get_of(&declared, name).ok()?))).collect()
     }
 
     /// Those that a task asks for.
     pub(crate) fn of(&self, task: &Task) -> Result<Secrets, String> {
-        task.secrets().into_iter().map(|name| self.get(&name).map(|value| (name, value))).collect()
+        let declared = self.declared();
+        task.secrets().into_iter().map(|name| self.get_of(&declared, &name).map(|value| (name, value))).collect()
     }
 }
 
 impl fmt::Debug for SecretStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("SecretStore").field(&self.sources).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_declared_later_needs_no_restart_and_a_broken_file_takes_none_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(PROJECT_FILE);
+        let text = "secrets: {first: env:FIRST}";
+        std::fs::write(&file, text).unwrap();
+        let project = Project::parse(PROJECT_FILE, text).unwrap();
+        let secrets = SecretStore::new(&project, folder.path().to_owned(), |name| Some(format!("value of {name}")));
+        assert!(secrets.get("second").unwrap_err().contains("there is no secret second"));
+        std::fs::write(&file, "secrets: {first: env:FIRST, second: env:SECOND}").unwrap();
+        assert_eq!(secrets.get("second").unwrap(), "value of SECOND");
+        std::fs::write(&file, "secrets: [").unwrap();
+        assert_eq!(secrets.get("first").unwrap(), "value of FIRST");
     }
 }

@@ -8,9 +8,9 @@ use anyhow::Result;
 use jiff::SignedDuration;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_flow::Diagnostic;
-use mulgil_history::History;
 use mulgil_history::read::RunQuery;
 use mulgil_history::sqlite::SqliteHistory;
+use mulgil_history::{History, HistoryError};
 use mulgil_sched::status::AttemptStatus;
 use mulgil_server::folder::Folder;
 use serde_json::json;
@@ -55,7 +55,14 @@ async fn sizes(project: &Path, folder: &Folder) -> Result<Vec<Finding>> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
-    let history = SqliteHistory::open(&path).await?;
+    let history = match SqliteHistory::open(&path).await {
+        Ok(history) => history,
+        Err(HistoryError::Taken { .. }) => {
+            remark("a server has the history open: how long tasks take was not looked at");
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(error.into()),
+    };
     let mut findings = Vec::new();
     for source in &folder.flows {
         let query = RunQuery { flow: Some(source.flow.name.clone()), limit: RUNS_LOOKED_AT, ..RunQuery::default() };

@@ -15,6 +15,7 @@ mod guarantees;
 mod kill;
 mod lead;
 mod left_out;
+mod lint;
 mod oracle;
 mod program;
 mod savepoints;
