@@ -55,7 +55,7 @@ impl Reader<'_> {
         let (url, mut different) = self.url(task)?;
         different.push_str("; add result: body where its answer is used");
         let method = task.args.get("method").and_then(Value::as_str).unwrap_or("POST");
-        let mut http = json!({"method": method, "url": url});
+        let mut http = keys(json!({"method": method, "url": url}));
         for (from, to) in [("headers", "headers"), ("data", "json")] {
             let Some(given) = task.args.get(from).filter(|given| !given.is_null() && **given != json!({})) else {
                 continue;
@@ -64,7 +64,7 @@ impl Reader<'_> {
             let value = self.arguments(given, &mut also)?;
             let to = if value.is_string() && to == "json" { "body" } else { to };
             if method != "GET" || to == "headers" {
-                http[to] = value;
+                http.insert(to.to_owned(), value);
             } else {
                 different.push_str("; GET carries nothing: its data are left out");
             }

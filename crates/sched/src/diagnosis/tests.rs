@@ -21,10 +21,11 @@ fn used(change: impl FnOnce(&mut Usage)) -> Usage {
     usage
 }
 
-#[test]
-fn every_cause_is_named_with_what_was_seen() {
-    let tree = |usage: &mut Usage, cpu_ms| usage.tree.as_mut().unwrap().cpu_ms = cpu_ms;
-    let cases: Vec<(E, &str, Usage, Option<(B, &str)>)> = vec![
+/// How it ended, what its log ends with, what it used, and what is found, with a part of the sentence.
+type Case = (E, &'static str, Usage, Option<(B, &'static str)>);
+
+fn failures() -> Vec<Case> {
+    vec![
         (
             E::Failed(Some(1)),
             "tar: x: No space left on device",
@@ -81,6 +82,12 @@ fn every_cause_is_named_with_what_was_seen() {
         (E::Failed(Some(127)), "sh: 1: frob: not found", quiet(), Some((B::Program, "127"))),
         (E::Failed(Some(126)), "sh: 1: ./x: Permission denied", quiet(), Some((B::Program, "126"))),
         (E::Failed(Some(1)), "assertion failed", quiet(), None),
+    ]
+}
+
+fn slow_ones() -> Vec<Case> {
+    let tree = |usage: &mut Usage, cpu_ms| usage.tree.as_mut().unwrap().cpu_ms = cpu_ms;
+    vec![
         (E::TimedOut, "psycopg2: deadline exceeded", quiet(), Some((B::Timeout, "deadline exceeded"))),
         (
             E::TimedOut,
@@ -105,8 +112,12 @@ fn every_cause_is_named_with_what_was_seen() {
         (E::Well, "", used(|usage| usage.machine.network_share = Some(0.93)), Some((B::Network, "used to 93 %"))),
         (E::Well, "Connection refused, but it went on", quiet(), None),
         (E::Well, "", used(|usage| (usage.wall_ms, usage.machine.cpu_share) = (2_000, 1.0)), None),
-    ];
-    for (ended, log, usage, expected) in cases {
+    ]
+}
+
+#[test]
+fn every_cause_is_named_with_what_was_seen() {
+    for (ended, log, usage, expected) in failures().into_iter().chain(slow_ones()) {
         let found = diagnose(ended, log, &usage);
         let seen = found.as_ref().map(|finding| (finding.bottleneck, finding.sentence.as_str()));
         let fits = match (seen, expected) {
