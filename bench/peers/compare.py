@@ -9,7 +9,8 @@ Build first (`make build`), then
 What is run: 1,000 tasks that do not need each other, a chain of 100, and 365 days with one task each; at most eight at a time. A task
 appends the time to a file, nothing else: what is measured is the tool. Everything is told from that file, the same way for all: the
 seconds between the first task and the last, and in a chain from one task to the next, with the task itself. What has not ended after
-two minutes is cut off, and the table says how many had run. CPU is the whole machine's, so nothing else should run.
+two minutes is cut off, and the table says how many had run. Each workload has a tool of its own that was started for it, so that nothing
+goes on beside the next. CPU is the whole machine's, so nothing else should run.
 
 Airflow, Prefect and Dagster have a PostgreSQL of their own (Debian's, `fsync` on), Mulgil and Luigi their defaults: SQLite with
 `synchronous=FULL`, and files.
@@ -75,7 +76,7 @@ def machine_cpu_s():
 class Tool:
     """One tool in a temporary folder, with a process (and what it starts) that serves it."""
 
-    def __init__(self, name):
+    def __init__(self, name, workload):
         self.name = name
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix=f"bench-{name}-"))
         self.folder.chmod(0o755)
@@ -85,7 +86,7 @@ class Tool:
         self.processes = []
         self.environment = os.environ | {
             "BENCH_RECORDS": str(self.records), "BENCH_COUNT": str(COUNT), "BENCH_LINKS": str(LINKS),
-            "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(HERE),
+            "BENCH_WORKLOAD": workload, "NO_PROXY": "127.0.0.1", "PYTHONPATH": str(HERE),
         }
         if name in PACKAGES:
             self.venv = VENVS / name
@@ -269,21 +270,18 @@ def measured(tool, workload, count):
     return figures
 
 
-def measure(kind):
-    tool = kind(kind.__name__.lower())
+def measure(kind, workload, count):
+    tool = kind(kind.__name__.lower(), workload)
     try:
         began = time.perf_counter()
         tool.serve()
-        figures = {"start_s": round(time.perf_counter() - began, 2)}
+        start_s = time.perf_counter() - began
         time.sleep(15)
-        figures["idle_mib"] = round(tool.proportional_mib())
+        idle_mib = tool.proportional_mib()
         if hasattr(tool, "ready"):
             tool.ready()
-        # What is cut off goes on beside the next: so the longest is last.
-        for workload, count in (("chain", LINKS), ("backfill", DAYS), ("independent", COUNT)):
-            figures[workload] = measured(tool, workload, count)
-            print(json.dumps({tool.name: {workload: figures[workload]}}), flush=True)
-        print(json.dumps({tool.name: {"start_s": figures["start_s"], "idle_mib": figures["idle_mib"]}}), flush=True)
+        figures = {"start_s": round(start_s, 2), "idle_mib": round(idle_mib)} | measured(tool, workload, count)
+        print(json.dumps({tool.name: {workload: figures}}), flush=True)
     except (TimeoutError, subprocess.CalledProcessError) as error:
         output = tool.folder / "output"
         print(f"{tool.name}: {error} {getattr(error, 'stderr', '') or ''}\n{output.read_text()[-3000:] if output.exists() else ''}", file=sys.stderr)
@@ -294,7 +292,8 @@ def measure(kind):
 def main():
     tools = {kind.__name__.lower(): kind for kind in (Mulgil, Luigi, Prefect, Dagster, Airflow)}
     for name in sys.argv[1:] or tools:
-        measure(tools[name])
+        for workload, count in (("chain", LINKS), ("backfill", DAYS), ("independent", COUNT)):
+            measure(tools[name], workload, count)
 
 
 if __name__ == "__main__":

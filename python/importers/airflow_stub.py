@@ -457,7 +457,7 @@ def flows(_: Any) -> List[Dict[str, Any]]:
         end = one.end_date or one.default_args.get("end_date")
         params = {key: plain(value.value if isinstance(value, Param) else value) for key, value in (one.keys.get("params") or {}).items()}
         zone = getattr(start, "tzinfo", None)
-        for key, why in (("on_failure_callback", "write on_failure: with a webhook"), ("dagrun_timeout", "write timeout: at the tasks, or deadline:"), ("sla_miss_callback", "write deadline:")):
+        for key, why in (("on_failure_callback", "write on_failure: of the flow, with a channel of mulgil.yaml or a webhook"), ("sla_miss_callback", "write deadline:")):
             if one.keys.get(key):
                 one.notes.append({"line": one.line, "construct": key, "why": why})
         found.append({
@@ -470,6 +470,7 @@ def flows(_: Any) -> List[Dict[str, Any]]:
             "end": end.strftime("%Y-%m-%d") if isinstance(end, datetime.datetime) else None,
             "catchup": bool(one.keys.get("catchup", False)),
             "concurrency": one.keys.get("max_active_runs"),
+            "run_timeout": plain(one.keys.get("dagrun_timeout")),
             "params": params,
             "tasks": [_task(task, cwd) for task in one.tasks.values()],
             "notes": one.notes,

@@ -121,6 +121,9 @@ pub(crate) struct ServerArguments {
     /// Where to listen; any address but loopback needs MULGIL_TOKEN
     #[arg(long, default_value = "127.0.0.1:7070")]
     pub(crate) listen: String,
+    /// Where clients of PostgreSQL read, or `off` (default: as mulgil.yaml says, else 127.0.0.1:7432 if it is free)
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) sql_listen: Option<String>,
 }
 
 /// `mulgil import`
@@ -195,6 +198,9 @@ pub(crate) enum FlowCommand {
         /// A parameter, as name=value; may be given more than once
         #[arg(long = "param", value_parser = name_and_value)]
         params: Vec<(String, String)>,
+        /// A key of your own: asked for again with the same key, it is the same run, also if the answer was lost
+        #[arg(long)]
+        key: Option<String>,
         /// Return at once instead of following the run to its end
         #[arg(long)]
         detach: bool,
@@ -237,6 +243,14 @@ pub(crate) enum FlowCommand {
         #[arg(long, default_value_t = 30)]
         count: usize,
     },
+    /// Who was told of what, newest first, and what nobody took
+    Notices {
+        /// Only of this run (`flow/2013-01-16` or its number)
+        run: Option<String>,
+        /// Only what was given up
+        #[arg(long)]
+        given_up: bool,
+    },
     /// Stop a run or a backfill, with all its processes
     Cancel {
         /// The run (`flow/2013-01-16` or its number) or backfill (`backfill/7`)
@@ -248,6 +262,11 @@ pub(crate) enum FlowCommand {
         run: String,
         /// Only this task of the run
         task: Option<String>,
+    },
+    /// Say how many slots each pool should have, by how long tasks waited for one and what their machines did
+    Advice {
+        /// Only by the tasks of this flow
+        flow: Option<String>,
     },
     /// Say in one sentence each why a flow, a run or its tasks are not running
     #[command(
@@ -292,15 +311,52 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
-    /// Compute a FULL view anew and replace its result
+    /// Compute a FULL view anew and replace its result; or the batch layer of a LAMBDA view, up to where its archive is complete
     Refresh {
         /// The view
         view: String,
     },
-    /// Start a CONTINUOUS view again from the beginning of its sources, and forget its checkpoints
+    /// Build a KAPPA view anew from the past of its sources, beside the one that answers, which it then takes over from; a
+    /// CONTINUOUS view starts again in its place
     Replay {
         /// The view
         view: String,
+        /// Read the sources from this time on, as 2024-01-01T00:00:00Z (default: from the beginning)
+        #[arg(long, value_name = "TIME")]
+        from: Option<jiff::Timestamp>,
+        /// Read at most so many rows a second until it has caught up (default: as fast as it goes)
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        rows_per_second: Option<u64>,
+        /// Give up what is being built
+        #[arg(long, conflicts_with_all = ["from", "rows_per_second"])]
+        cancel: bool,
+        /// Do not wait until it has taken over
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// Change how a view is kept up to date, without a gap: its file says so afterwards
+    Switch {
+        /// The view
+        view: String,
+        /// The mode
+        #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["FULL", "CONTINUOUS", "LAMBDA", "KAPPA"])]
+        to: String,
+    },
+    /// How far the speed layer of a LAMBDA view had been off, once batch has spoken
+    Drift {
+        /// The view
+        view: String,
+        /// Also the windows in which it was right
+        #[arg(long)]
+        all: bool,
+    },
+    /// Let the former generation of a KAPPA view take over again; once more, and it goes forward
+    Rollback {
+        /// The view
+        view: String,
+        /// Do not wait until it has taken over
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Start a view that has failed, or waits to be started again, from its last checkpoint
     Resume {

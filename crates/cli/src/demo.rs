@@ -28,7 +28,7 @@ pub(crate) async fn execute(arguments: &DemoArguments) -> Result<()> {
     let folder = arguments.folder.clone();
     let is_new = tokio::task::spawn_blocking(move || flights::lay_out(&folder)).await??;
     let project = arguments.folder.canonicalize()?;
-    let mut node = server::start(&project, &arguments.listen).await?;
+    let mut node = server::start(&project, &arguments.listen, None).await?;
     say_hello(&project, node.url(), is_new);
     backfill_january(node.url()).await?;
     let log = node.log().clone();
@@ -67,6 +67,7 @@ async fn backfill_january(url: &str) -> Result<()> {
         params: Default::default(),
         trial: None,
         retries: false,
+        rounds: None,
         dry_run: false,
         confirm: false,
     };

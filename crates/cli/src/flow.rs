@@ -1,5 +1,6 @@
 //! `mulgil flow`: list, show, run, backfill, re-run, cancel and lint flows, and say why they wait.
 
+mod advice;
 mod backfill;
 mod cancel;
 mod follow;
@@ -7,6 +8,7 @@ mod lint;
 mod list;
 mod mark;
 mod matrix;
+mod notices;
 mod pause;
 mod rerun;
 mod run;
@@ -46,15 +48,20 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         FlowCommand::Show { flow, next, from } => show::execute(&client, format, &flow, next, from),
         FlowCommand::Pause { flow } => pause::execute(&client, format, &flow, true),
         FlowCommand::Resume { flow } => pause::execute(&client, format, &flow, false),
-        FlowCommand::Run { flow, date, params, detach } => run::execute(&client, format, &flow, date, &params, detach),
+        FlowCommand::Run { flow, date, params, key, detach } => {
+            let ask = run::ask(date, &params, key);
+            run::execute(&client, format, &flow, &ask, detach)
+        }
         FlowCommand::Matrix { flow, count } => matrix::execute(&client, format, flow, count),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
         FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),
         FlowCommand::Versions { flow } => versions::list(&client, format, &flow),
         FlowCommand::Diff { flow, from, to } => versions::compare(&client, format, &flow, &from, to.as_deref()),
+        FlowCommand::Notices { run, given_up } => notices::execute(&client, format, run.as_deref(), given_up),
         FlowCommand::Cancel { run } => cancel::execute(&client, format, &run),
         FlowCommand::Usage { run, task } => usage::execute(&client, format, &run, task.as_deref()),
+        FlowCommand::Advice { flow } => advice::execute(&client, format, flow),
         FlowCommand::Why { name, task } => why::execute(&client, format, &name, task.as_deref()),
         FlowCommand::Lint { .. } | FlowCommand::Test { .. } | FlowCommand::Schema => Ok(Exit::Done),
     })

@@ -24,6 +24,15 @@ pub(crate) fn of_process(project: &Path, asked: Option<&str>) -> Result<Option<S
     options(all.join(format!("{PROCESS}{}", std::process::id())), asked)
 }
 
+/// What one query over the SQL port may take, as the project's file says it.
+pub(crate) fn of_queries(asked: Option<&str>) -> Result<Option<usize>> {
+    let read = |text: &str| {
+        size_of_text(text)
+            .ok_or_else(|| anyhow!("mulgil.yaml: sql: '{text}' is not a size: write for example '256 MB'"))
+    };
+    asked.map(read).transpose()
+}
+
 /// How the folder of a process's statements begins.
 const PROCESS: &str = "sql-";
 

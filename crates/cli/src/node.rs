@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
-use mulgil_flow::Project;
+use mulgil_flow::{Project, SqlListen, SqlPortSettings};
 use mulgil_log::{EventLog, LogOptions};
+use mulgil_outbox::OutboxOptions;
 use mulgil_sched::demand::Offer;
 use mulgil_server::folder::Folder;
 use mulgil_server::scheduler::{self, SchedulerOptions};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
+use mulgil_server::sql_port::{SqlPortOptions, TlsFiles};
 use mulgil_serving::views::ViewsOptions;
 use mulgil_worker::guard::Guard;
 use mulgil_worker::secret::SecretStore;
@@ -41,6 +43,8 @@ pub(crate) struct NodeOptions {
     pub(crate) token: Option<String>,
     /// The token with which workers may join, and nothing else.
     pub(crate) worker_token: Option<String>,
+    /// Where the SQL port listens; as the project's file says where nothing is said here.
+    pub(crate) sql_listen: Option<SqlListen>,
     /// Whether schedules fire. A server that lives for one command runs only what it is told to.
     pub(crate) schedules: bool,
 }
@@ -48,7 +52,13 @@ pub(crate) struct NodeOptions {
 impl NodeOptions {
     /// For a command that found no server: a free port on loopback, and no schedules.
     pub(crate) fn for_one_command() -> Self {
-        Self { listen: SocketAddr::from(([127, 0, 0, 1], 0)), token: None, worker_token: None, schedules: false }
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            token: None,
+            worker_token: None,
+            sql_listen: Some(SqlListen::Off),
+            schedules: false,
+        }
     }
 }
 
@@ -70,7 +80,7 @@ impl Node {
             project.canonicalize().with_context(|| format!("there is no folder {}", project.display()))?;
         let folder = Folder::read(&project_dir)?;
         let lock = lock(&project_dir)?;
-        let settings = Arc::clone(&folder.project);
+        let (settings, project_name) = (Arc::clone(&folder.project), folder.name());
         let log = open_log(&project_dir, &settings.log)?;
         let secrets = secrets_of(&settings, &project_dir);
         let connectors = Connectors::new(ConnectorsOptions {
@@ -81,25 +91,25 @@ impl Node {
         });
         let connectors = Arc::new(with_secrets(connectors, secrets.clone()));
         let history = HistoryPlace::open(&project_dir, &settings.history).await?;
-        let checkpoints = CheckpointPlace::new(&project_dir, &settings.checkpoints)?;
         let (scheduler, inbox) = scheduler::prepare();
         let parts = ServerParts {
             folder,
             connectors: Arc::clone(&connectors),
             scheduler: scheduler.clone(),
             history: history.store(),
+            secrets: secrets.clone(),
             log: log.clone(),
-            views: ViewsOptions {
-                checkpoints_dir: Some(checkpoints.folder),
-                checkpoints_remote: checkpoints.remote,
-                state: memory::of_views(&project_dir, settings.state_memory.as_deref())?,
-                ..ViewsOptions::default()
-            },
+            views: views_options(&project_dir, &settings)?,
             standing: history.standing(),
         };
         let server = Server::start(
             parts,
-            ServerOptions { address: options.listen, token: options.token, worker_token: options.worker_token },
+            ServerOptions {
+                address: options.listen,
+                token: options.token,
+                sql: sql_port(&project_dir, &settings.sql, options.sql_listen)?,
+                worker_token: options.worker_token,
+            },
         )
         .await?;
         let server = Arc::new(server);
@@ -111,13 +121,21 @@ impl Node {
             logs_dir: project_dir.clone(),
             project_dir: project_dir.clone(),
             data: Arc::new(TableTasks::new(connectors, server.catalog())),
+            views: server.view_tasks(),
             python: settings.python.clone(),
             secrets,
             environment: own_program()?,
         };
+        let outbox = OutboxOptions {
+            project: Arc::clone(&settings),
+            project_name,
+            project_dir: project_dir.clone(),
+            url: settings.url.clone().unwrap_or_default(),
+            environment: Arc::new(|name| std::env::var(name).ok()),
+        };
         let mut scheduler_options = SchedulerOptions::new(settings, project_dir);
         scheduler_options.schedules = options.schedules;
-        let crew = Crew { history, scheduler, server: Arc::clone(&server), scheduler_options, worker_options };
+        let crew = Crew { history, scheduler, server: Arc::clone(&server), scheduler_options, worker_options, outbox };
         let work = Stage::enter(crew, inbox).await?;
         let retention = tokio::spawn(keep_retention(log.clone()));
         Ok(Self { server, work, log, retention, _lock: lock })
@@ -126,6 +144,11 @@ impl Node {
     /// Where it answers.
     pub(crate) fn url(&self) -> &str {
         self.server.url()
+    }
+
+    /// Where clients of PostgreSQL read.
+    pub(crate) fn sql_addr(&self) -> Option<SocketAddr> {
+        self.server.sql_addr()
     }
 
     /// The event log, for what is replayed inside this process.
@@ -145,6 +168,32 @@ impl Node {
         self.server.shutdown().await;
         self.work.leave(PATIENCE).await;
     }
+}
+
+/// How the views of a project run.
+fn views_options(project_dir: &Path, settings: &Project) -> Result<ViewsOptions> {
+    let checkpoints = CheckpointPlace::new(project_dir, &settings.checkpoints)?;
+    Ok(ViewsOptions {
+        checkpoints_dir: Some(checkpoints.folder),
+        checkpoints_remote: checkpoints.remote,
+        state: memory::of_views(project_dir, settings.state_memory.as_deref())?,
+        ..ViewsOptions::default()
+    })
+}
+
+/// The SQL port as the project's file says it; `listen` comes before that.
+fn sql_port(project_dir: &Path, settings: &SqlPortSettings, listen: Option<SqlListen>) -> Result<SqlPortOptions> {
+    let files = |(certificate, key): &(String, String)| TlsFiles {
+        certificate: project_dir.join(certificate),
+        key: project_dir.join(key),
+    };
+    Ok(SqlPortOptions {
+        listen: listen.unwrap_or(settings.listen),
+        connections_max: settings.connections.map(|number| number as usize),
+        timeout_max: settings.timeout.map(|timeout| timeout.unsigned_abs()),
+        tls: settings.tls.as_ref().map(files),
+        memory_limit_bytes: memory::of_queries(settings.memory.as_deref())?,
+    })
 }
 
 /// Removes what topics keep no longer, once a minute.

@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mulgil_flow::SqlListen;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::ServerArguments;
@@ -15,8 +16,11 @@ use crate::stage::LeaseLost;
 
 /// Runs the project's server.
 pub(crate) async fn execute(project: &Path, arguments: &ServerArguments) -> Result<()> {
-    let mut node = start(project, &arguments.listen).await?;
+    let mut node = start(project, &arguments.listen, arguments.sql_listen.as_deref()).await?;
     remark(&format!("Mulgil answers on {}", node.url()));
+    if let Some(address) = node.sql_addr() {
+        remark(&format!("clients of PostgreSQL read at postgresql://{address}"));
+    }
     tokio::select! {
         told = wait_for_end() => told?,
         error = node.failure() => {
@@ -44,10 +48,21 @@ fn begin_anew() -> anyhow::Error {
 }
 
 /// Starts a server that people and schedules use.
-pub(crate) async fn start(project: &Path, listen: &str) -> Result<Node> {
+pub(crate) async fn start(project: &Path, listen: &str, sql_listen: Option<&str>) -> Result<Node> {
     let listen: SocketAddr =
         listen.parse().with_context(|| format!("`{listen}` is no address: write one like 127.0.0.1:7070"))?;
-    Node::start(project, NodeOptions { listen, token: token(), worker_token: worker_token(), schedules: true }).await
+    let sql_listen = sql_listen.map(|text| {
+        SqlListen::parse(text)
+            .with_context(|| format!("`{text}` is no address for the SQL port: write one like 127.0.0.1:7432, or off"))
+    });
+    let options = NodeOptions {
+        listen,
+        token: token(),
+        worker_token: worker_token(),
+        sql_listen: sql_listen.transpose()?,
+        schedules: true,
+    };
+    Node::start(project, options).await
 }
 
 /// Returns when the program is told to end.

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use mulgil_history::postgres::leading::{Leader, Standing};
+use mulgil_outbox::{OutboxOptions, Postman};
+use mulgil_server::landing::{self, Landing};
+use mulgil_server::retention;
 use mulgil_server::scheduler::{
     self, Inbox, Predecessors, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock,
 };
@@ -22,6 +25,9 @@ use crate::history_place::{HistoryPlace, Shared, is_gone};
 /// A server that stands by looks so often whether the lease is free, in its life.
 const LOOKS_PER_LIFE: u32 = 15;
 
+/// What is due is tried once more for so long when the server stops.
+const LAST_ROUND: Duration = Duration::from_secs(3);
+
 /// Another server may lead by now: what this one ran has been ended.
 #[derive(Debug, thiserror::Error)]
 #[error("the lease on the history is lost: another server leads, or the database could not be reached for too long")]
@@ -34,6 +40,7 @@ pub(crate) struct Crew {
     pub(crate) server: Arc<ServerHandle>,
     pub(crate) scheduler_options: SchedulerOptions,
     pub(crate) worker_options: WorkerOptions,
+    pub(crate) outbox: OutboxOptions,
 }
 
 /// A server's part in what is decided.
@@ -124,7 +131,7 @@ impl Crew {
 
     /// Begins to decide, to work and to run views.
     async fn lead(self, asked: Asked, inbox: Inbox) -> Result<Lead> {
-        let Self { history, scheduler, server, mut scheduler_options, worker_options } = self;
+        let Self { history, scheduler, server, mut scheduler_options, worker_options, mut outbox } = self;
         if let HistoryPlace::Shared(shared) = &history {
             let gone = asked.before.filter(is_gone).map(|leader| leader.name);
             tracing::info!(?gone, "this server leads");
@@ -139,8 +146,34 @@ impl Crew {
         let clock = Arc::new(SystemClock);
         let scheduling = scheduler::start_with(inbox, history.store(), clock, scheduler_options, flows).await?;
         let worker = worker::start(scheduler.clone(), worker_options).await?;
+        if outbox.url.is_empty() {
+            outbox.url = server.url().to_owned();
+        }
+        let kept = outbox.project.retention;
+        let retention = retention::keep(history.store(), scheduler.clone(), kept, outbox.project_dir.clone());
+        let landing = Landing::new(history.store(), scheduler.clone(), outbox.project_dir.clone(), kept.runs);
+        let of_files = Arc::clone(&server);
+        let landing = landing::keep(landing, files_every()?, move || of_files.flows_of_files());
+        let postman = mulgil_outbox::start(history.store(), Arc::new(scheduler.clone()), outbox);
         server.lead().await;
-        Ok(Lead { history, scheduler, scheduling, worker, renewed: asked.at })
+        Ok(Lead {
+            history,
+            scheduler,
+            scheduling,
+            worker,
+            postman,
+            _beside: [retention, landing].map(OnlyHere),
+            renewed: asked.at,
+        })
+    }
+}
+
+/// A task that ends with whoever holds it.
+struct OnlyHere(JoinHandle<()>);
+
+impl Drop for OnlyHere {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -152,12 +185,26 @@ fn task_lease() -> Result<Option<jiff::SignedDuration>> {
     Ok(Some(life.context("MULGIL_TASK_LEASE is no number of seconds, 1 or more")?))
 }
 
+/// The pause between two looks for files that have come, where somebody says it: `MULGIL_FILES_EVERY`, in seconds.
+fn files_every() -> Result<Duration> {
+    let Some(said) = std::env::var("MULGIL_FILES_EVERY").ok().filter(|said| !said.is_empty()) else {
+        return Ok(landing::EVERY);
+    };
+    let seconds = said.parse().ok().filter(|seconds| *seconds >= 0.1);
+    let every = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    every.context("MULGIL_FILES_EVERY is no number of seconds, 0.1 or more")
+}
+
 /// A server that leads.
 struct Lead {
     history: HistoryPlace,
     scheduler: SchedulerHandle,
     scheduling: JoinHandle<Result<(), SchedulerError>>,
     worker: WorkerHandle,
+    /// Ends with this, whatever ends it.
+    postman: Postman,
+    /// The same: what drops old runs, and what looks for files.
+    _beside: [OnlyHere; 2],
     /// From before the lease was last asked for.
     renewed: Instant,
 }
@@ -190,6 +237,7 @@ impl Lead {
         let leaving = async {
             self.scheduler.drain().await;
             self.worker.shutdown(patience).await;
+            self.postman.shutdown(LAST_ROUND).await;
             self.scheduler.shutdown().await;
         };
         tokio::select! {

@@ -1,11 +1,15 @@
-//! `mulgil view`: list, show, refresh and explain views.
+//! `mulgil view`: list, show, refresh, replay and explain views.
+
+mod build;
+mod drift;
 
 use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
 use mulgil_server::views::{
-    BadRow, Checkpoints, HeldBackBy, Restarts, Savepoint, SavepointAsk, SystemWait, ViewDetail,
+    ArchiveOfTable, BadRow, Build, Checkpoints, HeldBackBy, LayersOfView, ReplayAsk, Restarts, Savepoint, SavepointAsk,
+    SwitchAsk, SystemWait, ViewDetail,
 };
 use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
@@ -32,7 +36,14 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
     let exit = tokio::task::spawn_blocking(move || match command {
         ViewCommand::Show { view } => show(&client, format, &view),
         ViewCommand::Refresh { view } => refresh(&client, format, &view),
-        ViewCommand::Replay { view } => replay(&client, format, &view),
+        ViewCommand::Replay { view, cancel: true, .. } => build::cancel(&client, format, &view),
+        ViewCommand::Replay { view, from, rows_per_second, no_wait, .. } => {
+            let ask = ReplayAsk { from, rows_per_second_max: rows_per_second };
+            build::replay(&client, format, &view, &ask, !no_wait)
+        }
+        ViewCommand::Switch { view, to } => switch(&client, format, &view, &to),
+        ViewCommand::Drift { view, all } => drift::show(&client, format, &view, all),
+        ViewCommand::Rollback { view, no_wait } => build::roll_back(&client, format, &view, !no_wait),
         ViewCommand::Savepoint { view, name } => savepoint(&client, format, &view, name),
         ViewCommand::Savepoints { view } => savepoints(&client, format, &view),
         ViewCommand::Restore { view, savepoint } => restore(&client, format, &view, &savepoint),
@@ -92,12 +103,13 @@ fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn replay(client: &Client, format: Format, view: &str) -> Result<Exit> {
-    let detail = client.replay_view(view).with_context(|| format!("failed to replay the view {view}"))?;
+fn switch(client: &Client, format: Format, view: &str, to: &str) -> Result<Exit> {
+    let ask = SwitchAsk { to: serde_json::from_value(json!(to.to_lowercase()))? };
+    let detail = client.switch_view(view, ask).with_context(|| format!("failed to switch the view {view}"))?;
     if format == Format::Json {
         print_json(&detail)?;
     } else {
-        remark(&format!("{view} reads its sources again from the beginning"));
+        remark(&format!("{view} is {} now; {} says so", to.to_uppercase(), detail.file));
     }
     Ok(Exit::Done)
 }
@@ -180,6 +192,30 @@ fn held_back(by: &HeldBackBy) -> String {
     format!("{} {}, {at}{since}", by.source, by.partition)
 }
 
+/// `version 3, 1200 rows, made at 2026-11-21T12:00:03Z`.
+fn batch_view(layers: &LayersOfView) -> String {
+    let Some(made_at) = layers.batch_made_at else { return "none yet: mulgil view refresh makes one".to_owned() };
+    format!("version {}, {} rows, made at {made_at}", layers.batch_version, layers.batch_rows)
+}
+
+/// `archive.departures: running, 1200 rows copied`, archive by archive.
+fn archives(layers: &LayersOfView) -> String {
+    let archive = |archive: &ArchiveOfTable| {
+        let state = json!(archive.state).as_str().unwrap_or_default().to_owned();
+        let error = archive.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+        format!("{}: {state}, {} rows copied{error}", archive.table, archive.rows_in)
+    };
+    layers.archives.iter().map(archive).collect::<Vec<String>>().join("; ")
+}
+
+/// `generation 2, for a replay, 40 %: 1200 rows, 340 rows/s`.
+fn being_built(build: &Build) -> String {
+    let reason = json!(build.reason).as_str().unwrap_or_default().replace('_', "-");
+    let error = build.error.as_ref().map_or_else(String::new, |error| format!("; it failed: {error}"));
+    let (number, done) = (build.number, build.done * 100.0);
+    format!("generation {number} ({reason}), {done:.0} %: {}{error}", build::told(build))
+}
+
 fn checkpoint(made: &Checkpoints) -> String {
     let at = made.completed_at.map_or_else(|| "none yet".to_owned(), |at| at.to_string());
     let error = made.error.as_ref().map_or_else(String::new, |error| format!("; the next one failed: {error}"));
@@ -211,6 +247,12 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("rows without event time", json!(detail.null_event_times)),
         ("rows skipped", json!(detail.skipped_rows)),
         ("restarts", json!(detail.restarts.as_ref().map(restarted))),
+        ("boundary", json!(detail.layers.as_ref().and_then(|layers| layers.boundary))),
+        ("batch view", json!(detail.layers.as_ref().map(batch_view))),
+        ("archives", json!(detail.layers.as_ref().map(archives))),
+        ("generation", json!(detail.generation)),
+        ("being built", json!(detail.building.as_ref().map(being_built))),
+        ("can be rolled back to", json!(detail.former.as_ref().map(|former| former.number))),
         ("guarantee", json!(detail.guarantee.as_ref().map(|guarantee| &guarantee.given))),
         ("last checkpoint", json!(detail.checkpoints.as_ref().map(checkpoint))),
     ];

@@ -13,6 +13,7 @@ use mulgil_server::place::Place;
 use mulgil_worker::guard;
 use mulgil_worker::remote::link::{Link, LinkOptions};
 use mulgil_worker::tables::TableTasks;
+use mulgil_worker::view::NoViews;
 use mulgil_worker::worker::{self, WorkerOptions};
 
 use crate::connection::token;
@@ -112,6 +113,7 @@ fn options(folder: &Path, logs_dir: PathBuf, name: String, arguments: &WorkerArg
         project_dir: folder.to_owned(),
         logs_dir,
         data: Arc::new(TableTasks::new(Arc::clone(&offline.connectors), catalog)),
+        views: Arc::new(NoViews),
         python: project.python.clone(),
         secrets: secrets_of(&project, folder),
         environment: own_program()?,

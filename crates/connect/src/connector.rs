@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use datafusion::execution::SendableRecordBatchStream;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use mulgil_dataflow::batch::Batch;
 
 use crate::conform::Conform;
@@ -15,7 +15,7 @@ use crate::options::refusal;
 use crate::provider::SourceProvider;
 use crate::sink::Sink;
 use crate::source::Source;
-use crate::writer::{TableWriter, WriteSummary};
+use crate::writer::{Append, TableWriter, WriteSummary};
 
 /// A kind of outside system.
 ///
@@ -60,13 +60,20 @@ pub(crate) struct AppendOnly {
     definition: TableDefinition,
     sink: Arc<dyn Sink>,
     conform: Conform,
+    /// Why an append that is tried again would double rows, where it would.
+    doubles: Option<&'static str>,
 }
 
 impl AppendOnly {
     /// Appends through `sink`.
     pub(crate) fn new(table: &TableDefinition, sink: Arc<dyn Sink>) -> Self {
         let conform = Conform::new(table.name.to_string(), table.writable_schema());
-        Self { definition: table.clone(), sink, conform }
+        Self { definition: table.clone(), sink, conform, doubles: None }
+    }
+
+    /// Refuses appends that are to be there once.
+    pub(crate) fn doubling(self, reason: &'static str) -> Self {
+        Self { doubles: Some(reason), ..self }
     }
 
     fn refuse(&self) -> ConnectError {
@@ -89,6 +96,37 @@ impl TableWriter for AppendOnly {
 
     async fn replace_table(&self, _rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
         Err(self.refuse())
+    }
+
+    async fn merge(&self, _key: &[String], _rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
+        Err(refusal(
+            &self.definition,
+            "its rows cannot be merged by key; that needs a lake table ('connector' = 'delta') or PostgreSQL",
+        ))
+    }
+
+    async fn append_once(
+        &self,
+        append: &Append,
+        rows: SendableRecordBatchStream,
+    ) -> Result<WriteSummary, ConnectError> {
+        if let Some(reason) = self.doubles {
+            return Err(refusal(&self.definition, reason));
+        }
+        // A system without transactions keeps nothing, or takes the same row twice as one.
+        let Some(transaction) = self.sink.transaction() else { return self.append(rows).await };
+        if transaction.last_epoch(&append.name).await?.is_some() {
+            return Ok(WriteSummary { is_repeated: true, ..WriteSummary::default() });
+        }
+        let mut summary = WriteSummary::default();
+        let rows = rows.map_err(ConnectError::from).map(|batch| {
+            let batch = self.conform.rows(&batch?)?;
+            summary.rows += batch.num_rows() as u64;
+            summary.bytes += batch.get_array_memory_size() as u64;
+            Ok(Batch::append(batch))
+        });
+        transaction.apply(&append.name, 1, rows.boxed()).await?;
+        Ok(summary)
     }
 
     async fn append(&self, mut rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {

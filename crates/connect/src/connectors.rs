@@ -4,9 +4,12 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use mulgil_log::EventLog;
 
+use crate::conform::Conform;
 use crate::connector::Connector;
 use crate::datagen::DatagenConnector;
 use crate::definition::TableDefinition;
@@ -66,7 +69,7 @@ impl Connectors {
                 Box::new(TopicConnector::new(log.clone())),
                 Box::new(lake),
                 Box::new(PostgresConnector::new(project_dir.clone())),
-                Box::new(HttpConnector::new(project_dir.clone())),
+                Box::new(HttpConnector::new(project_dir.clone(), log.clone())),
                 Box::new(InfluxConnector::new(project_dir.clone())),
                 Box::new(KafkaConnector::new(project_dir, log)),
                 Box::new(SocketConnector),
@@ -116,6 +119,12 @@ impl Connectors {
     pub fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
         let (connector, _, table) = self.find(table)?;
         connector.writer(&table)
+    }
+
+    /// Refuses rows with these columns where the table cannot take them: one is missing or unknown, or its type loses values.
+    pub fn check_rows(&self, table: &TableDefinition, columns: &SchemaRef) -> Result<(), ConnectError> {
+        let conform = Conform::new(table.name.to_string(), table.writable_schema());
+        conform.rows(&RecordBatch::new_empty(Arc::clone(columns))).map(|_| ())
     }
 
     /// The connector of a table, the table's options of time, and the rest of its definition, which is the connector's.

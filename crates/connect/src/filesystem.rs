@@ -110,7 +110,10 @@ impl Connector for FilesystemConnector {
         let writer = self.files_writer(table)?;
         Ok(match writer.files.bucket {
             // Nothing in object storage can take the place of several objects at once.
-            Some(_) => Arc::new(AppendOnly::new(table, self.sink(table)?)),
+            Some(_) => Arc::new(AppendOnly::new(table, self.sink(table)?).doubling(
+                "files in object storage cannot tell what a run has appended, so a retry could double it; append to a lake table \
+                 ('connector' = 'delta'), or say `idempotent: false`",
+            )),
             None => Arc::new(writer),
         })
     }

@@ -1,8 +1,10 @@
-//! Webhooks: `'connector' = 'http', 'url' = 'https://...'`. Rows are sent as JSON, some at a time.
+//! Webhooks: `'connector' = 'http', 'url' = 'https://...'`. Rows are sent as JSON, some at a time. The same connector reads what a URL
+//! answers: see [`download`].
 //!
 //! A request that is not answered, or with 408, 425, 429 or 5xx, is sent again, later and later, or when the answer asks for it; any other answer
 //! that is no 2xx stops the statement. Every request has a key, the same however often it is sent: see [`requests`].
 
+mod download;
 pub(crate) mod endpoint;
 pub(crate) mod requests;
 
@@ -12,6 +14,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use async_trait::async_trait;
+use mulgil_log::EventLog;
 
 use crate::conform::Conform;
 use crate::connector::Connector;
@@ -20,7 +23,9 @@ use crate::error::ConnectError;
 use crate::format::json;
 use crate::options::Options;
 use crate::sink::Sink;
+use crate::source::Source;
 
+use download::Download;
 use endpoint::Endpoint;
 use requests::{Body, Requests};
 
@@ -31,12 +36,17 @@ const BATCH_ROWS: usize = 500;
 /// `'connector' = 'http'`.
 pub(crate) struct HttpConnector {
     project_dir: PathBuf,
+    log: Option<EventLog>,
 }
 
 impl HttpConnector {
-    /// `'header-file.*'` are relative to `project_dir`.
-    pub(crate) fn new(project_dir: PathBuf) -> Self {
-        Self { project_dir }
+    /// `'header-file.*'` are relative to `project_dir`; dead letters go to `log`.
+    pub(crate) fn new(project_dir: PathBuf, log: Option<EventLog>) -> Self {
+        Self { project_dir, log }
+    }
+
+    fn download(&self, table: &TableDefinition) -> Result<Download, ConnectError> {
+        Download::new(table, &self.project_dir, self.log.as_ref())
     }
 
     fn requests(&self, table: &TableDefinition) -> Result<Requests, ConnectError> {
@@ -77,7 +87,14 @@ impl Connector for HttpConnector {
     }
 
     fn check(&self, table: &TableDefinition) -> Result<(), ConnectError> {
-        self.requests(table).map(|_| ())
+        match Download::is_meant(table) {
+            true => self.download(table).map(|_| ()),
+            false => self.requests(table).map(|_| ()),
+        }
+    }
+
+    fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
+        Ok(Arc::new(self.download(table)?))
     }
 
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {

@@ -9,6 +9,7 @@ mod commit;
 mod data_file;
 mod durable;
 mod failure;
+mod merge;
 mod provider;
 mod schema;
 mod source;

@@ -13,7 +13,9 @@ mod cells;
 mod client;
 mod encode;
 mod lookup;
+mod note;
 mod parts;
+mod provider;
 mod session;
 mod sink;
 mod source;
@@ -26,24 +28,26 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, SchemaRef, TimeUnit};
 use async_trait::async_trait;
+use datafusion::catalog::TableProvider;
 
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::format::sql_type;
-use crate::options::Options;
+use crate::options::{Options, refusal};
 use crate::sink::Sink;
 use crate::source::Source;
 
 use crate::writer::TableWriter;
 use client::Database;
 use parts::PartOptions;
+use provider::PostgresProvider;
 use sink::PostgresSink;
 use source::PostgresSource;
 use transaction::EPOCH_TABLE;
 use writer::PostgresWriter;
 
-const OPTIONS: [&str; 9] = [
+const OPTIONS: [&str; 10] = [
     "connector",
     "url",
     "table-name",
@@ -53,7 +57,11 @@ const OPTIONS: [&str; 9] = [
     "ssl.root-cert",
     "sink.buffer-flush.max-rows",
     "sink.epoch-table",
+    QUERY,
 ];
+
+/// What is read in place of a table.
+const QUERY: &str = "scan.query";
 
 /// A writer without checkpoints commits when so many rows have come, where the table does not say.
 const FLUSH_ROWS: usize = 100_000;
@@ -67,6 +75,16 @@ impl PostgresConnector {
     /// `'password-file'` is relative to `project_dir`.
     pub(crate) fn new(project_dir: std::path::PathBuf) -> Self {
         Self { project_dir }
+    }
+
+    fn writable(&self, table: &TableDefinition) -> Result<PostgresTable, ConnectError> {
+        let opened = PostgresTable::new(table, &self.project_dir)?;
+        match opened.query {
+            Some(_) => {
+                Err(refusal(table, format!("what '{QUERY}' gives can only be read; name a table with 'table-name'")))
+            }
+            None => Ok(opened),
+        }
     }
 }
 
@@ -84,12 +102,16 @@ impl Connector for PostgresConnector {
         Ok(Arc::new(PostgresSource::new(PostgresTable::new(table, &self.project_dir)?)))
     }
 
+    async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
+        Ok(Arc::new(PostgresProvider::new(PostgresTable::new(table, &self.project_dir)?).await?))
+    }
+
     fn sink(&self, table: &TableDefinition) -> Result<Arc<dyn Sink>, ConnectError> {
-        Ok(Arc::new(PostgresSink::new(PostgresTable::new(table, &self.project_dir)?)))
+        Ok(Arc::new(PostgresSink::new(self.writable(table)?)))
     }
 
     fn writer(&self, table: &TableDefinition) -> Result<Arc<dyn TableWriter>, ConnectError> {
-        Ok(Arc::new(PostgresWriter::new(PostgresTable::new(table, &self.project_dir)?, table)?))
+        Ok(Arc::new(PostgresWriter::new(self.writable(table)?, table)?))
     }
 }
 
@@ -99,6 +121,10 @@ pub(crate) struct PostgresTable {
     database: Arc<Database>,
     /// Its name as a statement spells it: `"public"."rates"`.
     quoted_name: String,
+    /// What is read in its place.
+    query: Option<String>,
+    /// Which of its rows are read, as a statement says it.
+    condition: Option<String>,
     /// Its name here.
     name: String,
     schema: SchemaRef,
@@ -133,6 +159,8 @@ impl PostgresTable {
         Ok(Self {
             database: Arc::new(Database::new(table, &options, project_dir)?),
             quoted_name: quoted_name(name),
+            query: options.optional(QUERY).map(|query| query.trim().trim_end_matches(';').to_owned()),
+            condition: None,
             name: own_name.clone(),
             part_options: PartOptions::new(&options, &schema)?,
             schema,
@@ -141,6 +169,14 @@ impl PostgresTable {
             flush_rows: flush_rows.max(1),
             epoch_table: quoted_name(options.optional("sink.epoch-table").unwrap_or(EPOCH_TABLE)),
         })
+    }
+
+    /// What stands behind `FROM`.
+    fn relation(&self) -> String {
+        match &self.query {
+            Some(query) => format!("({query}) AS mulgil_query"),
+            None => self.quoted_name.clone(),
+        }
     }
 
     /// `SELECT` of some columns, each in its declared type.

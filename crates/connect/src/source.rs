@@ -19,6 +19,16 @@ use crate::wait::{Waited, Waits};
 /// offset, a byte, a row number); `0` is the beginning.
 pub type Position = u64;
 
+/// The position of one who has begun at the very beginning, and not for want of anything better: `0` would let a restart
+/// decide again where to begin.
+pub(crate) const BEGUN_AT_0: Position = 1 << 63;
+
+/// Whether `position` is as far as `other`, both of one partition.
+pub fn has_reached(position: Position, other: Position) -> bool {
+    let rows_before = |position: Position| if position == BEGUN_AT_0 { 0 } else { position };
+    rows_before(position) >= rows_before(other)
+}
+
 /// A table that can be read.
 #[async_trait]
 pub trait Source: Send + Sync {
@@ -77,6 +87,12 @@ pub trait Source: Send + Sync {
     /// It is not `0` where that means what the table's options say of where reading starts.
     fn beginning(&self) -> Position {
         0
+    }
+    /// The position of the first row of a partition that is not older than `time_ms`, by the times that the system itself keeps
+    /// (milliseconds since the epoch), or behind the last row where all are older; `None` where it keeps none.
+    async fn position_at(&self, partition: usize, time_ms: i64) -> Result<Option<Position>, ConnectError> {
+        let _ = (partition, time_ms);
+        Ok(None)
     }
     /// A checkpoint that holds these positions (partition and position) is durable: the system may be told, so that its own
     /// tools show how far the table is read. Nothing depends on it.

@@ -133,6 +133,10 @@ impl Source for TimedSource {
         self.source.beginning()
     }
 
+    async fn position_at(&self, partition: usize, time_ms: i64) -> Result<Option<Position>, ConnectError> {
+        self.source.position_at(partition, time_ms).await
+    }
+
     async fn acknowledge(&self, positions: &[(usize, Position)]) -> Result<(), ConnectError> {
         self.source.acknowledge(positions).await
     }

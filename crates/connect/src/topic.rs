@@ -19,7 +19,7 @@ use crate::error::ConnectError;
 use crate::format::records::RecordFormat;
 use crate::options::{Options, refusal};
 use crate::sink::Sink;
-use crate::source::{PartitionReader, Position, Source};
+use crate::source::{BEGUN_AT_0, PartitionReader, Position, Source};
 
 /// The options beside those of the format.
 const OPTIONS: [&str; 6] =
@@ -164,5 +164,11 @@ impl Source for TopicTable {
         follow: bool,
     ) -> Result<Box<dyn PartitionReader>, ConnectError> {
         Ok(Box::new(reader::TopicReader::open(self, partition, from, projection, follow)?))
+    }
+
+    async fn position_at(&self, partition: usize, time_ms: i64) -> Result<Option<Position>, ConnectError> {
+        let partition = u32::try_from(partition).unwrap_or(u32::MAX);
+        let offset = self.topic()?.reader(partition, StartAt::Time(time_ms))?.offset();
+        Ok(Some(if offset == 0 { BEGUN_AT_0 } else { offset }))
     }
 }

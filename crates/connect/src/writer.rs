@@ -16,6 +16,24 @@ pub struct WriteSummary {
     pub bytes: u64,
     /// The version of the table that holds them, where the system numbers its versions.
     pub version: Option<u64>,
+    /// Whether nothing was written, since the rows of this append are in the table already.
+    pub is_repeated: bool,
+}
+
+/// What appends: the same name is the same append, however often it is tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// Its name, such as `flow/2013-01-01/task`.
+    pub name: String,
+    /// The number of the attempt at it. Later attempts have greater numbers.
+    pub attempt: u64,
+}
+
+impl Append {
+    /// A part of it that is written by itself, from 1.
+    pub fn part(&self, number: usize) -> Self {
+        Self { name: format!("{}#{number}", self.name), attempt: self.attempt }
+    }
 }
 
 /// A table that batch tasks write.
@@ -36,6 +54,14 @@ pub trait TableWriter: Send + Sync {
     ) -> Result<WriteSummary, ConnectError>;
     /// Puts `rows` in place of everything that the table held.
     async fn replace_table(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError>;
+    /// Puts each row in place of those of the same key, and adds those of new keys. Of several of `rows` with one key the last
+    /// counts; a NULL in a key is refused.
+    async fn merge(&self, key: &[String], rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError>;
+    /// Adds `rows`, in the name of `append`: however often that is done, also by two at once and after a crash, the rows of
+    /// one of the attempts are there, once. Where the system knows which rows an append had added, a later attempt puts its
+    /// own in their place; else what is there stays ([`WriteSummary::is_repeated`]).
+    async fn append_once(&self, append: &Append, rows: SendableRecordBatchStream)
+    -> Result<WriteSummary, ConnectError>;
     /// Adds `rows`.
     async fn append(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError>;
 }

@@ -90,7 +90,7 @@ pub(crate) fn start(
     });
     let (asks, asked) = mpsc::channel(1);
     let (finder, found) = mpsc::channel(1);
-    let looking = look_for_all(&connections, &options, known, finder, io);
+    let looking = look_for_all(&connections, &options, known, finder.clone(), io);
     let cuts = ReaderCuts::of(checkpointer.as_ref());
     let mut tasks = JoinSet::new();
     spawn_readers(&mut tasks, wiring.reads, (&connections, &options), (&wiring.metrics, &cuts), io);
@@ -116,7 +116,7 @@ pub(crate) fn start(
         coordinator.rest().await;
         ending.end(outcome).await;
     });
-    Ok(JobHandle { view, cancel, asks, result, changes })
+    Ok(JobHandle { view, cancel, asks, ends: finder, result, changes })
 }
 
 /// Wires a job, from the cut that it goes on from.
@@ -175,9 +175,11 @@ fn spawn_readers(
         let positions = options.start_positions.get(&read.table);
         let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
         // Where a checkpoint says how far it has been read, that counts.
-        let from = from.max(read.metrics.position.load(Ordering::Relaxed));
+        let restored = read.metrics.position.load(Ordering::Relaxed);
+        let from = if restored > 0 { restored } else { from };
         let follow = options.follow && !read.to_end;
-        tasks.spawn_on(read_partition(read, source, (from, follow), Arc::clone(metrics), cuts.clone()), io);
+        let pace = options.pace.clone();
+        tasks.spawn_on(read_partition(read, source, (from, follow, pace), Arc::clone(metrics), cuts.clone()), io);
     }
 }
 

@@ -25,6 +25,20 @@ pub const POINTS: [&str; 15] = [
     "after recovery",
 ];
 
+/// Those of a view that is built anew and swapped, in their order.
+pub const SWAP_POINTS: [&str; 6] = [
+    "after the build is noted",
+    "caught up",
+    "before the swap",
+    "after the swap",
+    "after the former one's last checkpoint",
+    "after the swap's clean-up",
+];
+
+/// Those of a batch layer that moves its boundary, in their order.
+pub const BOUNDARY_POINTS: [&str; 3] =
+    ["the batch view is computed", "before the boundary moves", "after the boundary has moved"];
+
 /// The point at which the process dies, and how often it may still pass it.
 static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
 
@@ -34,8 +48,9 @@ pub fn at(name: &str, nth: u64) {
 }
 
 /// Here is the point `name`.
-pub(crate) fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "{name} is not in the list of points");
+pub fn point(name: &str) {
+    let all = POINTS.iter().chain(&SWAP_POINTS).chain(&BOUNDARY_POINTS);
+    debug_assert!(all.into_iter().any(|known| *known == name), "{name} is not in the list of points");
     let Some((chosen, left)) = POINT.get() else { return };
     if chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {
         std::process::abort();

@@ -24,6 +24,7 @@ use crate::crash;
 use crate::cut::{Cut, Owner};
 use crate::error::JobError;
 use crate::marked::MarkedSink;
+use crate::pace::Pace;
 use crate::spool::{SpooledSink, file_name, is_spool};
 use crate::state_files::StateOptions;
 use crate::status::JobStatus;
@@ -50,6 +51,8 @@ pub struct JobOptions {
     pub finds_partitions: bool,
     /// What is promised of its rows; the strongest that its sources and sinks can give where nothing is said.
     pub guarantee: Option<Guarantee>,
+    /// How fast it may read.
+    pub pace: Pace,
     /// How much memory its state may take, and where the rest goes; `None` for all the memory there is.
     pub state: Option<StateOptions>,
 }
@@ -66,6 +69,7 @@ impl Default for JobOptions {
             checkpoints: None,
             finds_partitions: false,
             guarantee: None,
+            pace: Pace::default(),
             state: None,
         }
     }
@@ -336,6 +340,8 @@ pub struct JobHandle {
     pub(crate) cancel: mpsc::Sender<()>,
     /// Asks for a checkpoint.
     pub(crate) asks: mpsc::Sender<Asked>,
+    /// Says for what the job is to end with a checkpoint.
+    pub(crate) ends: mpsc::Sender<JobError>,
     pub(crate) result: watch::Receiver<Option<JobResult>>,
     pub(crate) changes: watch::Receiver<u64>,
 }
@@ -374,6 +380,16 @@ impl JobHandle {
         let ended = || "the job has ended, or makes no checkpoints".to_owned();
         self.asks.send(asked).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Makes a last checkpoint and stops the job at it, without a row behind it; waits until its threads have ended. One that
+    /// cannot make it within `patience` is cancelled: the checkpoint before stands.
+    pub async fn finish(&self, patience: Duration) {
+        // A full queue means that the job is ending in this way already; a closed one that it has ended.
+        let _ = self.ends.try_send(JobError::Cancelled);
+        if tokio::time::timeout(patience, self.join()).await.is_err() {
+            self.cancel().await;
+        }
     }
 
     /// Waits until the job has ended and its threads with it.

@@ -26,6 +26,7 @@ mod marked;
 mod memory;
 mod metrics;
 pub mod outside;
+pub mod pace;
 mod queue;
 mod reader;
 mod route;

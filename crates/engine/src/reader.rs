@@ -14,14 +14,15 @@ use tokio::sync::watch;
 use crate::checkpointer::Checkpointer;
 use crate::error::JobError;
 use crate::metrics::JobMetrics;
+use crate::pace::Pace;
 use crate::queue::Message;
 use crate::wiring::PartitionRead;
 
-/// Reads a partition from `from` to its end.
+/// Reads a partition from `from` to its end, no faster than `pace` says.
 pub(crate) async fn read_partition(
     read: PartitionRead,
     source: Arc<dyn Source>,
-    (from, follow): (Position, bool),
+    (from, follow, pace): (Position, bool, Pace),
     job: Arc<JobMetrics>,
     mut cuts: ReaderCuts,
 ) -> Result<(), JobError> {
@@ -48,7 +49,7 @@ pub(crate) async fn read_partition(
                 cuts.released(number).await;
                 continue;
             }
-            next = next(&read, reader.as_mut(), read_to, idle_timeout) => next.map_err(failed)?,
+            next = next(&read, reader.as_mut(), (read_to, &pace), idle_timeout) => next.map_err(failed)?,
         };
         read.metrics.skipped_rows.store(reader.skipped_rows(), Relaxed);
         let (batch, position) = match next {
@@ -67,6 +68,7 @@ pub(crate) async fn read_partition(
             }
         };
         is_idle = false;
+        pace.spend(batch.rows.num_rows());
         read_to = position;
         read.queue.push(read.sender, Message::Read(batch, position), job.elapsed_ns());
     }
@@ -122,12 +124,13 @@ impl ReaderCuts {
 async fn next(
     read: &PartitionRead,
     reader: &mut dyn PartitionReader,
-    read_to: Position,
+    (read_to, pace): (Position, &Pace),
     idle_timeout: Option<Duration>,
 ) -> Result<Read, ConnectError> {
     if let Some(aligned) = &read.aligned {
         aligned.wait_for_others(&read.metrics, read_to).await;
     }
+    pace.wait().await;
     read.queue.wait_for_room().await;
     let Some(idle_timeout) = idle_timeout else { return reader.next().await };
     // A reader that is dropped while it waits has lost nothing.

@@ -5,27 +5,54 @@
 //!
 //! Hours written with a star or a step are **time that passes**: every instant whose wall clock is named fires, so both
 //! 01:00s in autumn, and nothing for an hour that does not exist in spring.
+//!
+//! [`Dst`] is how a schedule may say otherwise of times of day. All three are made of the two ways above: what is skipped is left out if
+//! the instant does not show it, and both comings are the instants that show it, with those after a gap.
 
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use crate::Cron;
+use crate::{Cron, Dst};
 
 /// No clock has been set back further than this.
 const FOLD_MAX: SignedDuration = SignedDuration::from_hours(26);
 
 /// The first fire after `after`.
-pub(crate) fn next_fire(cron: &Cron, zone: &TimeZone, after: Timestamp) -> Option<Timestamp> {
-    if cron.is_elapsed() { next_elapsed(cron, zone, after) } else { next_time_of_day(cron, zone, after) }
+pub(crate) fn next_fire(cron: &Cron, zone: &TimeZone, dst: Dst, after: Timestamp) -> Option<Timestamp> {
+    match dst {
+        _ if cron.is_elapsed() => next_elapsed(cron, zone, after),
+        Dst::First => next_time_of_day(cron, zone, after),
+        Dst::Skip => {
+            let mut fire = next_time_of_day(cron, zone, after)?;
+            while !is_named_at(cron, zone, fire) {
+                fire = next_time_of_day(cron, zone, fire)?;
+            }
+            Some(fire)
+        }
+        Dst::Both => [next_time_of_day(cron, zone, after), next_elapsed(cron, zone, after)].into_iter().flatten().min(),
+    }
 }
 
 /// The last fire before `before`.
-pub(crate) fn previous_fire(cron: &Cron, zone: &TimeZone, before: Timestamp) -> Option<Timestamp> {
-    if cron.is_elapsed() { previous_elapsed(cron, zone, before) } else { previous_time_of_day(cron, zone, before) }
+pub(crate) fn previous_fire(cron: &Cron, zone: &TimeZone, dst: Dst, before: Timestamp) -> Option<Timestamp> {
+    match dst {
+        _ if cron.is_elapsed() => previous_elapsed(cron, zone, before),
+        Dst::First => previous_time_of_day(cron, zone, before),
+        Dst::Skip => {
+            let mut fire = previous_time_of_day(cron, zone, before)?;
+            while !is_named_at(cron, zone, fire) {
+                fire = previous_time_of_day(cron, zone, fire)?;
+            }
+            Some(fire)
+        }
+        Dst::Both => {
+            [previous_time_of_day(cron, zone, before), previous_elapsed(cron, zone, before)].into_iter().flatten().max()
+        }
+    }
 }
 
 /// The instant at which a wall clock shows `time` first, or would, had it not skipped it. Never falls as `time` rises.
-fn instant_of(zone: &TimeZone, time: jiff::civil::DateTime) -> Option<Timestamp> {
+pub(crate) fn instant_of(zone: &TimeZone, time: jiff::civil::DateTime) -> Option<Timestamp> {
     let ambiguous = zone.to_ambiguous_timestamp(time);
     match ambiguous.offset() {
         AmbiguousOffset::Unambiguous { .. } | AmbiguousOffset::Fold { .. } => ambiguous.earlier().ok(),

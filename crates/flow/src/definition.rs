@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::for_each::texts_in;
-use crate::{ForEach, HttpTask, Param, Schedule, WaitTask};
+use crate::{CallTask, CopiedRows, ForEach, HttpTask, Param, Retries, Schedule, Told, Triggers, ViewTask, WaitTask};
 
 /// A DAG of tasks with parameters and maybe a schedule.
 #[derive(Clone, Debug, Serialize)]
@@ -28,14 +28,21 @@ pub struct Flow {
     pub timezone: TimeZone,
     /// When it runs by itself; `None` runs by hand only.
     pub schedule: Option<Schedule>,
+    /// What starts runs of it from outside.
+    #[serde(default, skip_serializing_if = "Triggers::is_empty")]
+    pub triggers: Triggers,
     /// Its parameters by name.
     pub params: BTreeMap<String, Param>,
     /// How many of its runs may be active at once; `None` is no limit beyond the pools'.
     pub concurrency: Option<u32>,
+    /// How long a run may take, from its begin; `None` is for ever.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_timeout: Option<SignedDuration>,
     /// The local time of day by which the run of that day should have ended.
     pub deadline: Option<Time>,
-    /// Whom to tell when a run fails.
-    pub on_failure: Vec<Notification>,
+    /// Whom to tell of what.
+    #[serde(flatten)]
+    pub told: Told,
     /// The tasks; each stands after everything it needs, else in the file's order.
     pub tasks: Vec<Task>,
 }
@@ -57,10 +64,12 @@ impl Flow {
             version,
             timezone,
             schedule: None,
+            triggers: Triggers::default(),
             params: BTreeMap::new(),
             concurrency: None,
+            run_timeout: None,
             deadline: None,
-            on_failure: Vec::new(),
+            told: Told::default(),
             tasks,
         }
     }
@@ -113,6 +122,9 @@ pub struct Task {
     pub retries: Retries,
     /// How long an attempt may take; `None` is for ever.
     pub timeout: Option<SignedDuration>,
+    /// How many bytes of memory its processes may have together; `None` is no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// The pool whose slot it takes while it runs.
     pub pool: String,
     /// Among the tasks that wait for a slot of the same pool, higher goes first.
@@ -208,23 +220,37 @@ pub enum TaskKind {
     /// Makes one HTTP request.
     #[serde(skip_deserializing)]
     Http(HttpTask),
+    /// Runs another flow.
+    Flow(CallTask),
+    /// Does something to a view.
+    #[serde(skip_deserializing)]
+    View(ViewTask),
     /// Waits for something outside.
     #[serde(skip_deserializing)]
     Wait(WaitTask),
-    /// Copies the rows of the run's data interval from one table to another.
+    /// Copies rows from one table to another: those of the run's data interval, or all.
     Transfer {
         /// The table to read.
         from: String,
+        /// Which of its rows.
+        #[serde(default, skip_serializing_if = "CopiedRows::is_default")]
+        rows: CopiedRows,
         /// Where the rows go.
         target: WriteTarget,
     },
 }
 
 impl TaskKind {
-    /// Whether it only waits while it runs, and so takes no slot of a pool.
+    /// Whether it takes no slot of a pool while it runs: it only waits there, or the server itself does it.
     #[must_use]
-    pub fn only_waits(&self) -> bool {
-        matches!(self, Self::Wait(_))
+    pub fn is_slotless(&self) -> bool {
+        matches!(self, Self::Wait(_) | Self::View(_))
+    }
+
+    /// Whether a run of another flow does its work, and no worker.
+    #[must_use]
+    pub fn is_call(&self) -> bool {
+        matches!(self, Self::Flow(_))
     }
 
     /// The word for it in flow files, such as `shell`.
@@ -235,6 +261,8 @@ impl TaskKind {
             Self::Python(_) => "python",
             Self::Sql { .. } => "sql",
             Self::Http(_) => "http",
+            Self::Flow(_) => "flow",
+            Self::View(_) => "view",
             Self::Wait(_) => "wait",
             Self::Transfer { .. } => "transfer",
         }
@@ -343,41 +371,11 @@ pub enum Write {
     },
     /// All rows are replaced.
     ReplaceTable,
-    /// The rows are added.
+    /// Each row takes the place of the one of the same key; rows of new keys are added.
+    Merge {
+        /// The columns of the key. Empty: the table's PRIMARY KEY.
+        key: Vec<String>,
+    },
+    /// The rows are added, once for each run and task: another attempt of the same run does not double them.
     Append,
-}
-
-/// Automatic retries of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Retries {
-    /// How many attempts may follow the first.
-    pub limit: u32,
-    /// The pause before the first retry.
-    pub delay: SignedDuration,
-    /// By what the pause is multiplied for each further retry; 1 keeps it constant.
-    pub backoff: f64,
-}
-
-impl Retries {
-    /// No retries.
-    pub const NONE: Self = Self { limit: 0, delay: SignedDuration::ZERO, backoff: 1.0 };
-    /// No pause grows beyond this.
-    pub const DELAY_MAX: SignedDuration = SignedDuration::from_hours(6);
-
-    /// The pause before retry number `retry`, from 1; at most [`Retries::DELAY_MAX`] unless `delay` itself is longer.
-    #[must_use]
-    pub fn delay_before(&self, retry: u32) -> SignedDuration {
-        let factor = self.backoff.powi(i32::try_from(retry.saturating_sub(1)).unwrap_or(i32::MAX));
-        let longest = self.delay.max(Self::DELAY_MAX);
-        let grown = SignedDuration::try_from_secs_f64(self.delay.as_secs_f64() * factor).unwrap_or(longest);
-        grown.min(longest)
-    }
-}
-
-/// Whom to tell.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Notification {
-    /// An HTTP POST to a URL: a template, rendered with [`crate::Quote::None`].
-    Webhook(String),
 }

@@ -4,8 +4,8 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::Variables;
 use crate::template::{value, values};
+use crate::{SqlText, Variables};
 
 /// What a task goes over, and how.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +62,8 @@ pub enum Items {
     List(Vec<Value>),
     /// A template whose value is a list, such as `{{ results.files }}`.
     Template(String),
+    /// The rows of a query: its text is a template, rendered with [`crate::Quote::None`].
+    Query(SqlText),
 }
 
 impl ForEach {
@@ -75,8 +77,23 @@ impl ForEach {
     pub fn texts(&self) -> Vec<String> {
         match &self.items {
             Items::List(list) => list.iter().flat_map(texts_in).collect(),
-            Items::Template(template) => vec![template.clone()],
+            Items::Template(template) | Items::Query(SqlText::Inline(template)) => vec![template.clone()],
+            Items::Query(SqlText::File(_)) => Vec::new(),
         }
+    }
+
+    /// The query whose rows are the items: an attempt of its own runs it, before there are any.
+    #[must_use]
+    pub fn query(&self) -> Option<&SqlText> {
+        match &self.items {
+            Items::Query(sql) => Some(sql),
+            Items::List(_) | Items::Template(_) => None,
+        }
+    }
+
+    /// What its query gave, as items.
+    pub fn of_rows(&self, rows: Option<&Value>) -> Result<Vec<Value>, String> {
+        self.within_limit(listed(rows.cloned().unwrap_or_default())?)
     }
 
     /// The items for a run with these variables, or why there are none, in a sentence.
@@ -88,7 +105,12 @@ impl ForEach {
                 items.collect::<Result<Vec<Value>, _>>().map_err(in_place)?
             }
             Items::Template(template) => listed(value(template, variables).map_err(in_place)?)?,
+            Items::Query(_) => return Err("the rows of `for_each:` are not there yet".to_owned()),
         };
+        self.within_limit(items)
+    }
+
+    fn within_limit(&self, items: Vec<Value>) -> Result<Vec<Value>, String> {
         if items.len() > self.max_items as usize {
             let (count, max) = (items.len(), self.max_items);
             return Err(format!(

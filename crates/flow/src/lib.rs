@@ -11,52 +11,74 @@
 
 pub mod backfill;
 mod calendar;
+mod call;
+mod calls;
 mod canonical;
 mod check;
 mod clock;
 mod cron;
+mod deadline;
 mod definition;
 mod diagnostic;
 pub mod difference;
+mod fault;
 mod findings;
 mod for_each;
 mod http;
 mod interval;
 mod json;
 mod limits;
+mod lineage;
 mod lint;
+mod notify;
 mod params;
 mod project;
 mod raw;
 mod read;
+mod retries;
 mod run_key;
 pub mod schedule;
 mod schema;
 mod secret;
+mod sql_port;
 pub mod template;
+mod transfer;
+mod trigger;
+mod view;
 mod wait;
 pub mod yaml;
 
 pub use calendar::Calendar;
+pub use call::{CallTask, RerunOn};
+pub use calls::check_calls;
 pub use canonical::canonical_lines;
+pub use check::blamed;
 pub use cron::{Cron, CronError};
 pub use definition::{
-    Flow, FlowVersion, Interpreter, Notification, PythonArgs, PythonEntry, PythonTask, Retries, SqlResult, SqlText,
-    Task, TaskKind, TriggerRule, Write, WriteTarget,
+    Flow, FlowVersion, Interpreter, PythonArgs, PythonEntry, PythonTask, SqlResult, SqlText, Task, TaskKind,
+    TriggerRule, Write, WriteTarget,
 };
 pub use diagnostic::Diagnostic;
+pub use fault::{ErrorKind, Fault, FaultPattern, NoSuchFault};
 pub use findings::Position;
 pub use for_each::{ForEach, Grouping, Items, packed};
 pub use http::{HttpBody, HttpResult, HttpTask, StatusRange};
 pub use interval::DataInterval;
 pub use json::Lines;
 pub use limits::Limits;
+pub use lineage::{Lineage, LineageEvent, LineageRun};
 pub use lint::{lint, lint_sizes};
+pub use notify::{Channel, ChannelKind, Mail, MailTls, Notification, Occasion, Told};
 pub use params::{Param, ParamError, ParamType, Params};
-pub use project::Project;
+pub use project::{Project, Retention};
+pub use retries::Retries;
 pub use run_key::RunKey;
-pub use schedule::{Catchup, Fire, Grain, Overlap, Rule, Schedule};
+pub use schedule::{Catchup, Dst, Fire, Grain, Overlap, Rule, Schedule};
 pub use schema::{json_schema, project_json_schema};
 pub use secret::{SecretSource, Secrets};
+pub use sql_port::{SqlListen, SqlPortSettings};
 pub use template::{Quote, ResultsRead, TemplateError, Variables, holds, render, results_read, secrets_read};
+pub use transfer::CopiedRows;
+pub use trigger::{FileTrigger, Triggers, Webhook};
+pub use view::{ViewDeed, ViewTask};
 pub use wait::{OnTimeout, WaitFor, WaitTask};

@@ -53,11 +53,6 @@ pub fn lint_sizes(flow: &Flow, durations: &BTreeMap<String, Vec<SignedDuration>>
 #[must_use]
 pub fn lint(flow: &Flow) -> Vec<Diagnostic> {
     let mut warnings: Vec<Diagnostic> = flow.tasks.iter().flat_map(|task| lint_task(flow, task)).collect();
-    let ahead = [("deadline", flow.deadline.is_some()), ("on_failure", !flow.on_failure.is_empty())];
-    for (key, _) in ahead.into_iter().filter(|(_, is_set)| *is_set) {
-        let message = format!("{key} is read and checked, but this version does not act on it yet");
-        warnings.push(warning(flow, (1, 1), message, "keep it for a later version, and do not count on it"));
-    }
     warnings.sort_by_key(|warning| (warning.line, warning.column));
     warnings
 }
@@ -68,9 +63,9 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
     let mut warn = |message: String, remedy: &str| {
         warnings.push(warning(flow, (task.line, task.column), message, remedy));
     };
-    if task.timeout.is_none() && task.kind.only_waits() {
+    if task.timeout.is_none() && matches!(task.kind, TaskKind::Wait(_)) {
         warn(format!("task {name} waits for ever if what it waits for never comes"), "add timeout: 6h");
-    } else if task.timeout.is_none() {
+    } else if task.timeout.is_none() && !task.kind.is_call() {
         warn(format!("task {name} has no timeout, so a hang holds its slot for ever"), "add timeout: 1h");
     }
     if let Some(each) = &task.for_each {
@@ -93,14 +88,12 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
         warn(format!("task {name} writes a table but is not idempotent"), "write: replace_partition makes it so");
     }
     let target = match &task.kind {
-        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Http(_) | TaskKind::Wait(_) => None,
+        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Http(_) => None,
+        TaskKind::Flow(_) | TaskKind::View(_) | TaskKind::Wait(_) => None,
         TaskKind::Sql { target, .. } => target.as_ref(),
         TaskKind::Transfer { target, .. } => Some(target),
     };
     match target.map(|target| &target.write) {
-        Some(Write::Append) => {
-            warn(format!("task {name} appends, so a second run of it may double rows"), "write: replace_partition");
-        }
         Some(Write::ReplacePartition { partition }) if partition.is_empty() && flow.schedule.is_none() => {
             let message = format!("task {name} replaces the partition of its interval, but the flow has no intervals");
             warn(message, "add partition: {COLUMN: VALUE}, a schedule, or write: replace_table");

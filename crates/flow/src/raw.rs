@@ -1,12 +1,25 @@
 //! The form of flow and project files: every key, in the words that an editor shows. Nothing here is checked yet.
 
+pub(crate) mod for_each;
 pub(crate) mod http;
+mod notify;
+pub(crate) mod retries;
+mod schedule;
+mod trigger;
+pub(crate) mod view;
 
+use self::for_each::RawForEach;
 use self::http::{RawHttp, RawWait};
+pub(crate) use self::notify::{RawChannel, RawLineage, RawMail, RawOccasions, RawReceiver, RawReceivers, RawRetention};
+use self::retries::RawRetries;
+pub(crate) use self::schedule::{CatchupWord, RawCatchup, RawSchedule};
+pub(crate) use self::trigger::{RawTrigger, RawWebhook};
+use self::view::RawView;
 use crate::findings::Findings;
 use crate::read::{Anything, Entries, FromNode, Located, OneOrMany, Text, raw_map};
+use crate::transfer::RowsWord;
 use crate::yaml::{Data, Node};
-use crate::{Overlap, ParamType, TriggerRule};
+use crate::{ParamType, RerunOn, TriggerRule};
 
 raw_map! {
     /// A flow: tasks that need each other, with parameters and maybe a schedule.
@@ -18,22 +31,34 @@ raw_map! {
         "description" description: Text,
         /// When the flow runs by itself. Without it, it runs by hand.
         "schedule" schedule: RawSchedule,
+        /// What starts runs from outside: files that arrive, a webhook. Not together with a schedule.
+        "triggers" triggers: Vec<RawTrigger>,
         /// Parameters: `name: default`, or a map with type, default and description. Templates use them as `params.name`.
         "params" params: Entries<RawParam>,
         /// Automatic retries of all tasks that do not say otherwise.
         "retries" retries: RawRetries,
         /// How long an attempt of a task may take, such as `30s`, `10m` or `2h`, if the task does not say otherwise.
         "timeout" timeout: Text,
+        /// How long a run may take from its begin, such as `4h`: then what runs is ended, and the run has failed.
+        "run_timeout" run_timeout: Text,
         /// The pool of all tasks that name none.
         "pool" pool: Text,
         /// The tags of all tasks that say none: only workers with all of them take such a task.
         "tags" tags: OneOrMany,
         /// How many runs of this flow may be active at once.
         "concurrency" concurrency: Located<u32>,
-        /// The local time of day by which the run should have ended, such as `07:30`.
+        /// The local time of day by which the run should have ended, such as `07:30`: the first one after the run is due.
         "deadline" deadline: Text,
-        /// Whom to tell when a run fails.
-        "on_failure" on_failure: Vec<RawNotification>,
+        /// Whom to tell when a run fails: channels of the project, or `{webhook: URL}`. Without it, the project's channels that want to hear of it; `[]` is nobody.
+        "on_failure" on_failure: RawReceivers,
+        /// Whom to tell when a run succeeds.
+        "on_success" on_success: RawReceivers,
+        /// Whom to tell when a task is tried again, once for each start of a run.
+        "on_retry" on_retry: RawReceivers,
+        /// Whom to tell when a run has not ended by its deadline.
+        "on_deadline" on_deadline: RawReceivers,
+        /// Whom to tell when a run takes longer than usual.
+        "on_slow" on_slow: RawReceivers,
         /// The tasks by name.
         #[schemars(required)]
         "tasks" tasks: Entries<RawTask>,
@@ -41,48 +66,7 @@ raw_map! {
 }
 
 raw_map! {
-    /// When a flow runs: `cron` or `every`.
-    RawSchedule: "the schedule" {
-        /// A cron expression of five fields (minute, hour, day of month, month, day of week), or @hourly, @daily,
-        /// @weekly, @monthly, @yearly.
-        "cron" cron: Text,
-        /// A constant time between runs, such as `15m`.
-        "every" every: Text,
-        /// An IANA time zone, such as Europe/Berlin. Without it, the project's.
-        "timezone" timezone: Text,
-        /// A date or time; no data interval starts before it.
-        "start" start: Text,
-        /// A date or time; no data interval ends after it.
-        "end" end: Text,
-        /// What happens to runs that were missed while no server ran: none, latest (the default), all, or how many of
-        /// the latest.
-        "catchup" catchup: RawCatchup,
-        /// A calendar of mulgil.yaml: the schedule rests on the days that it takes away.
-        "calendar" calendar: Text,
-        /// What happens to a run that is due while one that was scheduled before has not ended: queue (it waits), skip (it
-        /// is left out) or cancel (the older one is stopped). Without it, both run, as far as `concurrency` lets them.
-        "overlap" overlap: Located<Overlap>,
-        /// Tables that a run waits for: it begins as soon as all of them have been written for its whole interval by tasks of
-        /// this project, and not by the clock. `cron` or `every` then only says where intervals begin and end.
-        "on" on: OneOrMany,
-    }
-}
-
-raw_map! {
-    /// Automatic retries.
-    RawRetries: "retries" {
-        /// How many attempts may follow the first.
-        #[schemars(required)]
-        "limit" limit: Located<u32>,
-        /// The pause before the first retry, such as `30s`. Without it, one minute.
-        "delay" delay: Text,
-        /// By what the pause is multiplied for each further retry, at least 1. Without it, 2.
-        "backoff" backoff: Located<f64>,
-    }
-}
-
-raw_map! {
-    /// A task: exactly one of shell, python, sql, transfer, http or wait.
+    /// A task: exactly one of shell, python, sql, transfer, http, flow, view or wait.
     RawTask: "the task" {
         /// The tasks that must have ended before this one starts; how they must have ended says `trigger_rule`.
         "needs" needs: OneOrMany,
@@ -104,6 +88,15 @@ raw_map! {
         "transfer" transfer: RawTransfer,
         /// One HTTP request.
         "http" http: RawHttp,
+        /// Runs another flow of the project, for the same data interval; it holds no slot of a pool meanwhile.
+        "flow" flow: Text,
+        /// The parameters of the run of `flow`; texts may be templates.
+        "params" params: Entries<Anything>,
+        /// What becomes of a run of `flow` that has ended already. Without it, failed: one that has succeeded is taken as done, of any
+        /// other what failed runs again. none: it stays as it is. all: all of it runs again.
+        "rerun_on" rerun_on: Located<RerunOn>,
+        /// Does something to a view of the project; the server itself does it, so it holds no slot of a pool.
+        "view" view: RawView,
         /// Waits for something outside, and holds no slot of a pool meanwhile. `timeout` says for how long.
         "wait" wait: RawWait,
         /// The table that gets the rows of `sql`.
@@ -115,12 +108,16 @@ raw_map! {
         "write" write: RawWrite,
         /// The partition that is replaced: column and value, which may be a template. Without it, the one of `{{ ds }}`.
         "partition" partition: Entries<Text>,
+        /// The columns by which `write: merge` tells rows apart. Without it, the table's PRIMARY KEY.
+        "key" key: OneOrMany,
         /// Whether running the task twice leaves the same as running it once. If not, it is never retried by itself.
         "idempotent" idempotent: Located<bool>,
         /// Automatic retries. Without it, the flow's.
         "retries" retries: RawRetries,
         /// How long an attempt may take. Without it, as the flow says.
         "timeout" timeout: Text,
+        /// How much memory the processes of a shell or python task may have together, such as `2 GB`: beyond it they are ended.
+        "memory" memory: Text,
         /// The pool whose slot the task takes. Without it, the flow's.
         "pool" pool: Text,
         /// Among tasks that wait for a slot of the same pool, higher goes first. Without it, 0.
@@ -133,21 +130,6 @@ raw_map! {
         "tags" tags: OneOrMany,
         /// Environment variables of a shell or python task; the values may be templates.
         "env" env: Entries<Text>,
-    }
-}
-
-raw_map! {
-    /// What a task goes over, and how.
-    RawForEachInFull: "for_each" {
-        /// The list, or a template that gives one.
-        #[schemars(required)]
-        "items" items: RawItems,
-        /// More items than this are an error. Without it, 10000.
-        "max_items" max_items: Located<u32>,
-        /// How many items may be under way at once. Without it, as many as the pool has slots.
-        "max_parallel" max_parallel: Located<u32>,
-        /// How many items one task does, one after the other: a number, or auto, which is as many as take about two minutes.
-        "group" group: RawGrouping,
     }
 }
 
@@ -175,6 +157,11 @@ raw_map! {
         /// The table to read.
         #[schemars(required)]
         "from" from: Text,
+        /// The column that says to which interval a row belongs. Without it, the table's event time (WATERMARK FOR), or its one
+        /// partition column of type DATE.
+        "by" by: Text,
+        /// Which rows are copied. Without it, interval: those of the run's data interval.
+        "rows" rows: Located<RowsWord>,
         /// The table to write.
         #[schemars(required)]
         "to" to: Text,
@@ -183,7 +170,7 @@ raw_map! {
 
 raw_map! {
     /// One way to tell somebody.
-    RawNotification: "on_failure" {
+    RawNotification: "a notification" {
         /// A URL that gets an HTTP POST.
         #[schemars(required)]
         "webhook" webhook: Text,
@@ -227,8 +214,18 @@ raw_map! {
         "checkpoints" checkpoints: Text,
         /// How much memory the state of all views may take together, for example `4 GB`; the rest goes to local files.
         "state_memory" state_memory: Text,
+        /// The SQL port, at which clients of PostgreSQL read.
+        "sql" sql: RawSqlPort,
         /// The Python interpreter that reads scripted flows and runs python tasks that name none: a command, or a path.
         "python" python: Text,
+        /// Where people reach the server, such as `https://mulgil.example.org`: links in what is told begin with it. Without it, where the server listens.
+        "url" url: Text,
+        /// How long what is over is kept.
+        "retention" retention: RawRetention,
+        /// Who hears of the lineage of data: events of OpenLineage.
+        "lineage" lineage: RawLineage,
+        /// Who is told of what: channels by name.
+        "notify" notify: Entries<RawChannel>,
         /// Pools and how many tasks may run in each at once.
         "pools" pools: Entries<Located<u32>>,
         /// Secrets by name: `env:NAME` (an environment variable) or `file:PATH`. Tasks use them as `secrets.NAME`.
@@ -237,6 +234,25 @@ raw_map! {
         "calendars" calendars: Entries<RawCalendar>,
         /// Connections by name: URLs.
         "connections" connections: Entries<Text>,
+    }
+}
+
+raw_map! {
+    /// The SQL port.
+    RawSqlPort: "the SQL port" {
+        /// Where it listens, such as `127.0.0.1:7432`, or `off`. Without it, at that address if nobody listens there.
+        "listen" listen: Text,
+        /// A PEM file with the certificate that encrypts connections, relative to the project's folder. With it, clients of other
+        /// machines have to encrypt.
+        "certificate" certificate: Text,
+        /// The PEM file with the certificate's key.
+        "key" key: Text,
+        /// How many clients may be connected at once. Without it, 100.
+        "connections" connections: Located<u32>,
+        /// The longest that a statement may take, such as `10m`. Without it, as long as it needs.
+        "timeout" timeout: Text,
+        /// How much memory one query may take, for example `256 MB`; what does not fit goes to temporary files. Without it, 512 MB.
+        "memory" memory: Text,
     }
 }
 
@@ -273,74 +289,6 @@ impl FromNode for RawParam {
     }
 }
 
-/// Items: a list, or a template that gives one.
-#[derive(Clone, Debug, schemars::JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum RawItems {
-    /// A list.
-    List(Located<Vec<serde_json::Value>>),
-    /// A template that gives one.
-    Template(Text),
-}
-
-impl FromNode for RawItems {
-    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        match (&node.data, node.to_json()) {
-            (Data::List(_), serde_json::Value::Array(value)) => Some(Self::List(Located { value, at: node.at })),
-            _ => FromNode::from_node(node, findings).map(Self::Template),
-        }
-    }
-}
-
-/// How many items one task does: a number, or `auto`.
-#[derive(Clone, Debug, schemars::JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum RawGrouping {
-    /// So many.
-    Of(Located<u32>),
-    /// In a word.
-    Word(GroupingWord),
-}
-
-/// How many items one task does, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum GroupingWord {
-    /// By how long they took lately.
-    Auto,
-}
-
-impl FromNode for RawGrouping {
-    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        let text = Text::from_node(node, findings)?;
-        match text.value.parse() {
-            Ok(value) => Some(Self::Of(Located { value, at: node.at })),
-            Err(_) => {
-                word(node, "group", &[("auto", GroupingWord::Auto)], findings).map(|found| Self::Word(found.value))
-            }
-        }
-    }
-}
-
-/// What a task goes over: the items, or a map.
-#[derive(Clone, Debug, schemars::JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum RawForEach {
-    /// The items.
-    Items(RawItems),
-    /// With limits.
-    InFull(Box<RawForEachInFull>),
-}
-
-impl FromNode for RawForEach {
-    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        match node.data {
-            Data::Map(_) => FromNode::from_node(node, findings).map(|raw| Self::InFull(Box::new(raw))),
-            _ => FromNode::from_node(node, findings).map(Self::Items),
-        }
-    }
-}
-
 /// Python to run: a script's path, or a map.
 #[derive(Clone, Debug, schemars::JsonSchema)]
 #[serde(untagged)]
@@ -368,18 +316,27 @@ pub(crate) enum WriteWord {
     ReplacePartition,
     /// All rows are replaced.
     ReplaceTable,
-    /// The rows are added.
+    /// Each row takes the place of the one of the same key.
+    Merge,
+    /// The rows are added, once for each run.
     Append,
 }
 
 /// [`WriteWord`] and where it stands.
 pub(crate) type RawWrite = Located<WriteWord>;
 
+impl FromNode for Located<RowsWord> {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        word(node, "choice of rows", &[("interval", RowsWord::Interval), ("all", RowsWord::All)], findings)
+    }
+}
+
 impl FromNode for RawWrite {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
         let words = [
             ("replace_partition", WriteWord::ReplacePartition),
             ("replace_table", WriteWord::ReplaceTable),
+            ("merge", WriteWord::Merge),
             ("append", WriteWord::Append),
         ];
         word(node, "way to write", &words, findings)
@@ -425,13 +382,18 @@ impl FromNode for Located<ResultWord> {
     }
 }
 
-impl FromNode for Located<Overlap> {
+impl FromNode for Located<RerunOn> {
     fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        word(node, "overlap", &Overlap::ALL.map(|overlap| (overlap.word(), overlap)), findings)
+        word(node, "rerun_on", &RerunOn::ALL.map(|on| (on.word(), on)), findings)
     }
 }
 
-fn word<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], findings: &mut Findings) -> Option<Located<T>> {
+pub(crate) fn word<T: Copy>(
+    node: &Node,
+    what: &str,
+    words: &[(&str, T)],
+    findings: &mut Findings,
+) -> Option<Located<T>> {
     let text = Text::from_node(node, findings)?;
     match words.iter().find(|(word, _)| *word == text.value) {
         Some((_, value)) => Some(Located { value: *value, at: node.at }),
@@ -439,38 +401,5 @@ fn word<T: Copy>(node: &Node, what: &str, words: &[(&str, T)], findings: &mut Fi
             findings.unknown(node.at, what, &text.value, words.iter().map(|(word, _)| *word));
             None
         }
-    }
-}
-
-/// `none`, `latest`, `all`, or a number.
-#[derive(Clone, Debug, schemars::JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum RawCatchup {
-    /// How many of the latest.
-    AtMost(u32),
-    /// In a word.
-    Word(CatchupWord),
-}
-
-/// What happens to missed runs, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, schemars::JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum CatchupWord {
-    /// They are dropped.
-    None,
-    /// The latest runs.
-    Latest,
-    /// All run.
-    All,
-}
-
-impl FromNode for RawCatchup {
-    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
-        let text = Text::from_node(node, findings)?;
-        if let Ok(number) = text.value.parse() {
-            return Some(Self::AtMost(number));
-        }
-        let words = [("none", CatchupWord::None), ("latest", CatchupWord::Latest), ("all", CatchupWord::All)];
-        word(node, "catchup", &words, findings).map(|found| Self::Word(found.value))
     }
 }

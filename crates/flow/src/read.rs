@@ -213,6 +213,35 @@ schema_of! {
     => Anything as Value,
 }
 
+impl JsonSchema for crate::raw::RawReceivers {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "RawReceivers".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        one_or_many(generator.subschema_for::<crate::raw::RawReceiver>())
+    }
+}
+
+impl JsonSchema for crate::raw::RawOccasions {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> Cow<'static, str> {
+        "RawOccasions".into()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        one_or_many(generator.subschema_for::<crate::Occasion>())
+    }
+}
+
+fn one_or_many(one: Schema) -> Schema {
+    let many = one.clone();
+    schemars::json_schema!({ "anyOf": [one, { "type": "array", "items": many }] })
+}
+
 impl JsonSchema for OneOrMany {
     fn inline_schema() -> bool {
         true

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::schedule::Grain;
 use crate::{DataInterval, Flow, Params};
@@ -36,8 +36,17 @@ impl RunKey {
         }
     }
 
+    /// The key of the run that something outside has started: its kind in a word, and what tells it from every other of its kind.
+    /// Neither the parameters nor their defaults are part of that: the same delivery of a webhook, come again, is the same run.
+    #[must_use]
+    pub fn of_arrival(flow: &Flow, kind: &str, arrival: &str) -> Self {
+        let text = format!("{kind}@{:032x}", xxh3_128(arrival.as_bytes()));
+        Self { flow: flow.name.clone(), interval: None, run_id: format!("{}/{text}", flow.name), text }
+    }
+
     /// The stable form, unique within the flow: `2013-01-01T05:00:00Z/2013-01-02T05:00:00Z`, `manual` without interval;
-    /// followed by `+` and a hash of the parameters where they differ from the flow's defaults.
+    /// followed by `+` and a hash of the parameters where they differ from the flow's defaults. Of an arrival: `webhook@` or `file@` and
+    /// a hash of it.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

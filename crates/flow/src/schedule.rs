@@ -10,6 +10,8 @@
 //! | spring: the time is skipped | at the first instant after the gap | not |
 //! | autumn: the time comes twice | at its first coming | both times |
 //!
+//! `dst: skip` leaves a skipped time of day out, `dst: both` fires at both comings ([`Dst`]).
+//!
 //! An `every` rule fires a constant real time apart, whatever clocks do.
 //!
 //! # Data intervals: whole periods
@@ -57,6 +59,9 @@ pub struct Schedule {
     pub end: Option<Timestamp>,
     /// What happens to fires that were missed while no server ran.
     pub catchup: Catchup,
+    /// What times of day mean where the clock jumps.
+    #[serde(skip_serializing_if = "Dst::is_default")]
+    pub dst: Dst,
     /// The days on which it may fire; `None` is every day.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calendar: Option<Arc<Calendar>>,
@@ -76,6 +81,41 @@ pub enum Rule {
     Cron(Cron),
     /// A constant real time apart, counted from the schedule's start, or from 1970-01-01T00:00Z when it has none.
     Every(SignedDuration),
+}
+
+/// What a time of day means on a day on which the clock skips it, or shows it twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Dst {
+    /// What is skipped is left out; what comes twice fires at its first coming.
+    Skip,
+    /// What is skipped fires at the first instant after the gap; what comes twice, at its first coming.
+    #[default]
+    First,
+    /// What is skipped fires at the first instant after the gap; what comes twice, both times.
+    Both,
+}
+
+impl Dst {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Skip, Self::First, Self::Both];
+
+    /// The word for it in flow files.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::First => "first",
+            Self::Both => "both",
+        }
+    }
+
+    /// Whether it is what a schedule means that says nothing. Left out of what is hashed, so that old versions stay.
+    #[must_use]
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What happens to fires that were missed while no server ran.
@@ -261,14 +301,14 @@ impl Schedule {
 
     fn next_of_rule(&self, after: Timestamp) -> Option<Timestamp> {
         match &self.rule {
-            Rule::Cron(cron) => clock::next_fire(cron, &self.timezone, after),
+            Rule::Cron(cron) => clock::next_fire(cron, &self.timezone, self.dst, after),
             Rule::Every(step) => self.multiple(*step, after, 1),
         }
     }
 
     fn previous_of_rule(&self, before: Timestamp) -> Option<Timestamp> {
         match &self.rule {
-            Rule::Cron(cron) => clock::previous_fire(cron, &self.timezone, before),
+            Rule::Cron(cron) => clock::previous_fire(cron, &self.timezone, self.dst, before),
             Rule::Every(step) => self.multiple(*step, before.checked_sub(1.nanosecond()).ok()?, 0),
         }
     }

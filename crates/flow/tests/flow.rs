@@ -12,7 +12,8 @@ use proptest::test_runner::RngSeed;
 fn project() -> Project {
     let text = "timezone: Asia/Seoul\npools: {heavy: 1}\nconnections: {ops_chat: http://chat}\n\
                 secrets: {api_token: env:API_TOKEN}\n\
-                calendars: {work: {weekdays: MON-FRI, skip: [2026-01-01]}}";
+                calendars: {work: {weekdays: MON-FRI, skip: [2026-01-01]}}\n\
+                notify: {ops: {slack: env:OPS}, team: {webhook: 'https://example.org/hook', on: success}}";
     Project::parse("mulgil.yaml", text).unwrap()
 }
 
@@ -232,6 +233,39 @@ fn an_empty_project_is_a_project_and_a_bad_one_says_where() {
     let found = Project::parse("mulgil.yaml", text).unwrap_err();
     let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn a_channel_leads_to_one_place_and_no_password_stands_in_the_file() {
+    let text = "url: https://mulgil.example.org/
+notify:
+  ops: {slack: env:OPS_SLACK}
+  hook: {webhook: 'https://example.org/hook', on: [success, failure]}
+  team: {email: {to: [a@example.org, b@example.org], from: m@example.org, server: 'smtp.example.org:465', user: m, password: file:secrets/smtp}}
+";
+    let project = Project::parse("mulgil.yaml", text).unwrap();
+    assert_eq!(project.url.as_deref(), Some("https://mulgil.example.org"));
+    let kept = Project::parse("mulgil.yaml", "retention: {runs: 30d, logs: forever}").unwrap().retention;
+    let days = |days: i64| Some(jiff::SignedDuration::from_hours(24 * days));
+    assert_eq!((kept.runs, kept.logs, kept.notices), (days(30), None, days(30)));
+    let found = Project::parse("mulgil.yaml", "retention: {runs: long}").unwrap_err();
+    assert_eq!(found[0].to_string(), "mulgil.yaml:1:19: retention \"long\" is no duration (write 30s, 15m, 2h or 1d)");
+    insta::assert_debug_snapshot!("channels", project.notify);
+    let shown = serde_json::to_string(&project).unwrap();
+    assert!(!shown.contains("OPS_SLACK") && !shown.contains("secrets/smtp"), "addresses are not shown: {shown}");
+
+    let wrong = "url: example.org
+notify:
+  both: {slack: env:A, webhook: env:B}
+  none: {on: failure}
+  bad: {webhook: example.org, on: [failre]}
+  mail: {email: {to: nobody, from: m@example.org, server: s, password: hunter2}}
+  half: {email: {to: [], from: m@example.org}}
+";
+    let found = Project::parse("mulgil.yaml", wrong).unwrap_err();
+    let lines: Vec<String> = found.iter().map(ToString::to_string).collect();
+    assert!(!lines.join("\n").contains("hunter2"));
+    insta::assert_snapshot!("bad_channels", lines.join("\n"));
 }
 
 /// Always the same cases, so that a change is judged by what it changes; `MULGIL_SEED` looks at others.

@@ -51,7 +51,10 @@ fn event_of(write: &Write) -> Option<Event> {
         // A definition is there with its first run, and a renewal is no change of status.
         Write::FlowVersion(_) | Write::Renew { .. } | Write::Table(_) | Write::Usage { .. } => return None,
         Write::Run(run) => Event::run(run.at, run.id, "-> queued".to_owned()),
-        Write::RunStatus(change) => Event::run(change.at, change.run, format!("{} -> {}", change.from, change.to)),
+        Write::RunStatus(change) => {
+            let why = if change.timed_out { ": its time is up" } else { "" };
+            Event::run(change.at, change.run, format!("{} -> {}{why}", change.from, change.to))
+        }
         Write::Task(change) => {
             let why = change.note.as_ref().map_or(String::new(), |note| format!(": {note}"));
             let payload = format!("{} -> {}{why}", change.from, change.to);
@@ -64,6 +67,15 @@ fn event_of(write: &Write) -> Option<Event> {
         Write::Items(new) => {
             let payload = format!("goes over {} items", new.items.len());
             Event { kind: "task", task: Some(new.of), ..Event::run(new.at, new.run, payload) }
+        }
+        Write::Call(change) => {
+            let payload = match (change.child, change.starts) {
+                // It is about to.
+                (None, _) => return None,
+                (Some(child), true) => format!("starts run {child}"),
+                (Some(child), false) => format!("waits for run {child}"),
+            };
+            Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }
         }
         Write::Lease(lease) => Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner)),
         Write::Attempt(AttemptChange { attempt, from, to, error, at, .. }) => {
@@ -81,9 +93,14 @@ fn event_of(write: &Write) -> Option<Event> {
         }
         // Each has a row of its own that says more.
         Write::Notice(_) | Write::NoticeStatus(_) => return None,
+        Write::Drop { .. } | Write::DropRest { .. } | Write::Asked(_) => return None,
         Write::Alert(alert) => Event::run(alert.at, alert.run, format!("{}: {}", alert.kind, alert.text)),
         Write::BackfillPace { backfill, pace, at } => {
             Event { kind: "backfill", ..Event::new(*at, format!("backfill {backfill}: {pace} at once")) }
+        }
+        Write::BackfillRound { backfill, round, failed, at } => {
+            let payload = format!("backfill {backfill}: round {round}: {failed} that failed run again");
+            Event { kind: "backfill", ..Event::new(*at, payload) }
         }
         Write::Paused { flow, paused, at } => {
             let payload = format!("flow {flow}: {}", if *paused { "paused" } else { "resumed" });

@@ -4,11 +4,13 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
 
+use crate::asked::Asked;
 use crate::error::HistoryError;
 use crate::read::{
-    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow, VersionRow,
+    BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
+    RunDetail, RunQuery, RunRow, VersionRow,
 };
+use crate::worked::WorkedRow;
 use crate::write::{FlowVersion, Write};
 use crate::written::TableWrite;
 
@@ -73,14 +75,23 @@ pub trait History: Send + Sync + 'static {
         to: Timestamp,
     ) -> Result<Vec<TableWrite>, HistoryError>;
 
+    /// The run that was asked for with this key of the caller's own.
+    async fn asked(&self, flow: &str, key: &str) -> Result<Option<Asked>, HistoryError>;
+
     /// Notices, newest first.
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError>;
 
     /// Notices, counted by channel and status.
     async fn notice_counts(&self) -> Result<Vec<NoticeCount>, HistoryError>;
 
+    /// Runs that ended before a time and need not be kept, the oldest first.
+    async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<ExpiredRun>, HistoryError>;
+
     /// How long the latest runs of a flow took that succeeded and belong to no backfill, the newest first.
     async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError>;
+
+    /// The attempts of the newest `runs` that have ended, at most `limit`, the newest runs first.
+    async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<WorkedRow>, HistoryError>;
 
     /// Events after a place in the history, oldest first.
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError>;

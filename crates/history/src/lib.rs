@@ -6,6 +6,8 @@
 //! [`postgres::PostgresHistory`] is the one for two or more servers. [`History`] is what a store has to do, and one suite of tests says
 //! whether it does (`tests/history/`).
 
+pub mod asked;
+pub mod call;
 mod error;
 mod event;
 mod history;
@@ -14,8 +16,10 @@ pub mod postgres;
 mod question;
 pub mod read;
 mod reading;
+pub mod retention;
 mod row;
 pub mod sqlite;
+pub mod worked;
 pub mod write;
 pub mod written;
 

@@ -13,18 +13,23 @@ use mulgil_sched::id::{BackfillId, RunId};
 use tokio::sync::Mutex;
 use tokio_postgres::{Client, Error};
 
+use crate::asked::Asked;
 use crate::error::HistoryError;
 use crate::history::History;
 use crate::outbox;
 use crate::read::{
-    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow, VersionRow,
+    BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
+    RunDetail, RunQuery, RunRow, VersionRow,
 };
-use crate::reading;
+use crate::worked::WorkedRow;
 use crate::write::{FlowVersion, Write};
 use crate::written::TableWrite;
+use crate::{reading, retention};
 
 mod answering;
+mod asked;
+mod calling;
+mod dropping;
 pub mod leading;
 mod plan;
 mod readers;
@@ -181,6 +186,10 @@ impl History for PostgresHistory {
         crate::written::writes(&self.readers, tables, from, to).await
     }
 
+    async fn asked(&self, flow: &str, key: &str) -> Result<Option<Asked>, HistoryError> {
+        crate::asked::asked(&self.readers, flow, key).await
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
         outbox::notices(&self.readers, query).await
     }
@@ -189,8 +198,16 @@ impl History for PostgresHistory {
         outbox::notice_counts(&self.readers).await
     }
 
+    async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<ExpiredRun>, HistoryError> {
+        retention::expired(&self.readers, before, limit).await
+    }
+
     async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
         reading::durations(&self.readers, flow, limit).await
+    }
+
+    async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<WorkedRow>, HistoryError> {
+        crate::worked::worked(&self.readers, runs, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {

@@ -1,11 +1,14 @@
 //! The shapes in which the history is read: for the HTTP API, and for the scheduler when it starts.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use mulgil_sched::usage::Usage;
 use serde::Serialize;
 
+use crate::call::{CallRow, ChildRow, ParentRow};
 use crate::outbox::NoticeStatus;
 use crate::write::{BackfillStatus, ProcessMark, Trigger};
 
@@ -51,6 +54,8 @@ pub struct RunRow {
     pub backfill: Option<BackfillId>,
     /// Whether its tasks are tried again by themselves.
     pub retries: bool,
+    /// Whether it has had all the time that its flow allows, and stops or has stopped for that.
+    pub timed_out: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it began; the last time, if it was re-run.
@@ -136,6 +141,10 @@ pub struct RunDetail {
     pub tasks: Vec<TaskRow>,
     /// What was noticed of it beside its status.
     pub alerts: Vec<AlertRow>,
+    /// The task of another run that started it.
+    pub parent: Option<ParentRow>,
+    /// The runs that do the work of its tasks.
+    pub children: Vec<ChildRow>,
     /// Their attempts, by task, then number.
     pub attempts: Vec<AttemptRow>,
 }
@@ -189,6 +198,15 @@ pub struct Outbox {
     pub due: Vec<NoticeRow>,
     /// When the time of the next one comes.
     pub next_at: Option<Timestamp>,
+}
+
+/// A run that need not be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExpiredRun {
+    /// The run.
+    pub id: RunId,
+    /// Its flow.
+    pub flow: String,
 }
 
 /// Which notices to list, newest first.
@@ -302,6 +320,12 @@ pub struct BackfillRow {
     pub planned: u32,
     /// After how many runs it pauses by itself; none any more once it has been resumed.
     pub trial: Option<u32>,
+    /// How often, at most, what failed runs again once all has ended.
+    pub rounds: u32,
+    /// How often that has begun.
+    pub round: u32,
+    /// How many of its runs had failed then.
+    pub failed_before: u64,
     /// How many of its runs may be active at once now; `None`: as many as ever.
     pub pace: Option<u32>,
     /// How long its runs that have ended have taken, on average, in microseconds.
@@ -357,10 +381,14 @@ pub struct Memory {
     pub runs: Vec<(RunRow, Vec<TaskRow>)>,
     /// Live leases.
     pub leases: Vec<LiveLease>,
+    /// Their calls that are under way.
+    pub calls: Vec<CallRow>,
     /// Backfills that have not ended.
     pub backfills: Vec<BackfillRow>,
     /// The flows whose schedule is paused.
     pub paused: Vec<String>,
+    /// What was noticed of those runs beside their status.
+    pub alerts: HashMap<RunId, Vec<AlertRow>>,
     /// How many notices wait to be delivered.
     pub notices_waiting: u64,
     /// The highest run number so far.

@@ -7,10 +7,12 @@ use jiff::{SignedDuration, Timestamp};
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::status::TaskStatus;
 
+use crate::call;
 use crate::outbox;
 use crate::question::{Answers, Columns, Question, Read, TextsOfJson, Value};
 use crate::read::{
-    BackfillRow, EventRow, FlowSummary, Grid, GridRun, Memory, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
+    AlertRow, BackfillRow, EventRow, FlowSummary, Grid, GridRun, Memory, RunDetail, RunQuery, RunRow, TaskRow,
+    VersionRow,
 };
 use crate::row;
 use crate::write::FlowVersion;
@@ -48,6 +50,8 @@ macro_rules! backfills_where {
 const OPEN_TASKS: &str = "SELECT t.* FROM tasks t JOIN runs r ON r.id = t.run \
                           WHERE r.status IN ('queued', 'running', 'cancelling') ORDER BY t.run, t.task";
 const OPEN_RUNS: &str = "SELECT * FROM runs WHERE status IN ('queued', 'running', 'cancelling') ORDER BY id";
+const OPEN_ALERTS: &str = "SELECT a.* FROM alerts a JOIN runs r ON r.id = a.run \
+                           WHERE r.status IN ('queued', 'running', 'cancelling') ORDER BY a.run, a.at_us, a.kind";
 const LIVE_LEASES: &str = "SELECT * FROM attempts WHERE status IN ('leased', 'running') ORDER BY epoch";
 const LAST: &str = "SELECT coalesce((SELECT max(id) FROM runs), 0) AS run, coalesce((SELECT max(id) FROM backfills), 0) AS \
                     backfill, coalesce((SELECT max(epoch) FROM attempts), 0) AS epoch";
@@ -61,7 +65,9 @@ pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
         Question::plain(OPEN_TASKS),
         Question::plain(OPEN_RUNS),
         Question::plain(LIVE_LEASES),
+        Question::plain(call::OPEN_CALLS),
         Question::plain("SELECT flow FROM flows WHERE paused"),
+        Question::plain(OPEN_ALERTS),
         Question::plain("SELECT count(*) AS waiting FROM notices WHERE status = 'waiting'"),
         Question::plain(LAST),
         open_backfills,
@@ -74,15 +80,22 @@ pub(crate) async fn memory(db: &impl Answers) -> Read<Memory> {
     }
     let runs = all(&next(), row::run)?;
     let leases = all(&next(), row::live_lease)?;
+    let calls = all(&next(), call::call)?;
     let paused = all(&next(), |found| row::text(found, "flow"))?;
+    let mut alerts: HashMap<RunId, Vec<AlertRow>> = HashMap::new();
+    for found in next() {
+        alerts.entry(RunId(row::number(&found, "run")?)).or_default().push(outbox::alert(&found)?);
+    }
     let waiting = next();
     let last = next();
     let last = |column: &str| last.first().map_or(Ok(0), |found| row::number(found, column));
     Ok(Memory {
         runs: runs.into_iter().map(|run| (tasks.remove(&run.id.0).unwrap_or_default(), run)).map(swap).collect(),
         leases,
+        calls,
         backfills: all(&next(), row::backfill)?,
         paused,
+        alerts,
         notices_waiting: waiting.first().map_or(Ok(0), |found| row::number(found, "waiting"))?,
         last_run: last("run")?,
         last_backfill: last("backfill")?,
@@ -132,6 +145,8 @@ pub(crate) async fn run(db: &impl Answers, run: RunId) -> Read<Option<RunDetail>
         of_run("SELECT * FROM tasks WHERE run = $1 ORDER BY task"),
         of_run("SELECT * FROM alerts WHERE run = $1 ORDER BY at_us, kind"),
         of_run(attempts),
+        of_run(call::PARENT),
+        of_run(call::CHILDREN),
     ];
     let mut answers = db.answer(&questions).await?.into_iter();
     let mut next = || answers.next().unwrap_or_default();
@@ -141,6 +156,8 @@ pub(crate) async fn run(db: &impl Answers, run: RunId) -> Read<Option<RunDetail>
         tasks: all(&next(), row::task)?,
         alerts: all(&next(), outbox::alert)?,
         attempts: all(&next(), row::attempt)?,
+        parent: next().first().map(call::parent).transpose()?,
+        children: all(&next(), call::child)?,
     }))
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn number<T: TryFrom<i64>>(row: &impl Columns, column: &str) -> Read<
     T::try_from(wide).map_err(|_| HistoryError::Damaged(format!("{column} is {wide}")))
 }
 
-fn maybe_number<T: TryFrom<i64>>(row: &impl Columns, column: &str) -> Read<Option<T>> {
+pub(crate) fn maybe_number<T: TryFrom<i64>>(row: &impl Columns, column: &str) -> Read<Option<T>> {
     row.number(column)?.map(|_| number(row, column)).transpose()
 }
 
@@ -62,7 +62,7 @@ pub(crate) fn json(text: &str) -> Read<serde_json::Value> {
 }
 
 /// A word that stands for something.
-fn usage(text: &str) -> Read<Usage> {
+pub(crate) fn usage(text: &str) -> Read<Usage> {
     serde_json::from_str(text).map_err(|error| HistoryError::Damaged(error.to_string()))
 }
 
@@ -112,6 +112,7 @@ pub(crate) fn run(row: &impl Columns) -> Read<RunRow> {
         trigger: trigger(row)?,
         backfill: row.number("backfill")?.map(BackfillId),
         retries: row.flag("retries")?,
+        timed_out: row.flag("timed_out")?,
         created_at: time(row, "created_at_us")?,
         started_at: maybe_time(row, "started_at_us")?,
         ended_at: maybe_time(row, "ended_at_us")?,
@@ -186,6 +187,9 @@ pub(crate) fn backfill(row: &impl Columns) -> Read<BackfillRow> {
         status: word("backfill status", &status, BackfillStatus::from_word(&status))?,
         planned: number(row, "planned")?,
         trial: maybe_number(row, "trial")?,
+        rounds: number(row, "rounds")?,
+        round: number(row, "round")?,
+        failed_before: number(row, "failed_before")?,
         pace: maybe_number(row, "pace")?,
         mean_run_us: row.number("mean_run_us")?,
         runs: counts(row)?,

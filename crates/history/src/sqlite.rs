@@ -16,19 +16,24 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{Connection, SqlStr, SqliteConnection};
 use tokio::sync::Mutex;
 
+use crate::asked::Asked;
 use crate::error::HistoryError;
 use crate::history::History;
 use crate::outbox;
 use crate::read::{
-    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow, VersionRow,
+    BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
+    RunDetail, RunQuery, RunRow, VersionRow,
 };
-use crate::reading;
+use crate::worked::WorkedRow;
 use crate::write::{FlowVersion, Write};
 use crate::written::TableWrite;
+use crate::{reading, retention};
 
 mod answering;
+mod asked;
 mod backfilling;
+mod calling;
+mod dropping;
 mod telling;
 mod writing;
 mod written;
@@ -165,6 +170,10 @@ impl History for SqliteHistory {
         crate::written::writes(&self.readers, tables, from, to).await
     }
 
+    async fn asked(&self, flow: &str, key: &str) -> Result<Option<Asked>, HistoryError> {
+        crate::asked::asked(&self.readers, flow, key).await
+    }
+
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
         outbox::notices(&self.readers, query).await
     }
@@ -173,8 +182,16 @@ impl History for SqliteHistory {
         outbox::notice_counts(&self.readers).await
     }
 
+    async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<ExpiredRun>, HistoryError> {
+        retention::expired(&self.readers, before, limit).await
+    }
+
     async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
         reading::durations(&self.readers, flow, limit).await
+    }
+
+    async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<WorkedRow>, HistoryError> {
+        crate::worked::worked(&self.readers, runs, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {
@@ -194,6 +211,11 @@ fn migrations() -> Vec<Migration> {
         (6, "since", include_str!("../migrations/sqlite/0006_since.sql")),
         (7, "table writes", include_str!("../migrations/sqlite/0007_table_writes.sql")),
         (8, "usage", include_str!("../migrations/sqlite/0008_usage.sql")),
+        (9, "calls", include_str!("../migrations/sqlite/0009_calls.sql")),
+        (10, "run timeout", include_str!("../migrations/sqlite/0010_run_timeout.sql")),
+        (11, "backfill rounds", include_str!("../migrations/sqlite/0011_backfill_rounds.sql")),
+        (12, "asked", include_str!("../migrations/sqlite/0012_asked.sql")),
+        (13, "call starts", include_str!("../migrations/sqlite/0013_call_starts.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -6,6 +6,8 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use mulgil_sched::usage::Usage;
 use serde::{Deserialize, Serialize};
 
+use crate::asked::Asked;
+use crate::call::CallChange;
 use crate::outbox::{NewAlert, NewNotice, NoticeChange};
 use crate::written::TableWrite;
 
@@ -24,12 +26,16 @@ pub enum Write {
     Task(TaskChange),
     /// A task has items, each a task of its own.
     Items(NewItems),
+    /// A task calls a run.
+    Call(CallChange),
     /// A new attempt, leased to a worker.
     Lease(NewLease),
     /// An attempt changed.
     Attempt(AttemptChange),
     /// A task has written a table for its run's interval.
     Table(TableWrite),
+    /// Somebody has asked for a run with a key of their own.
+    Asked(Asked),
     /// What an attempt used, told just before its end. It is no change of status.
     Usage {
         /// Which attempt.
@@ -84,6 +90,29 @@ pub enum Write {
         pace: u32,
         /// When.
         at: Timestamp,
+    },
+    /// What failed in a backfill runs again, now that all of it has ended.
+    BackfillRound {
+        /// Which.
+        backfill: BackfillId,
+        /// For the how-manieth time.
+        round: u32,
+        /// How many of its runs have failed.
+        failed: u64,
+        /// When.
+        at: Timestamp,
+    },
+    /// These runs are kept no longer, nor what belongs to them. All of them are over.
+    Drop {
+        /// Which.
+        runs: Vec<RunId>,
+    },
+    /// What belongs to no run any more, of before a time, and notices that ended before another: some thousand rows of each.
+    DropRest {
+        /// Of before this time.
+        runs: Timestamp,
+        /// Notices that ended before this time.
+        notices: Timestamp,
     },
     /// A flow's schedule was paused or resumed.
     Paused {
@@ -148,8 +177,14 @@ pub enum Trigger {
     Schedule,
     /// A person or a program.
     Manual,
+    /// A request to the flow's webhook.
+    Webhook,
+    /// A file that has arrived.
+    File,
     /// A backfill.
     Backfill,
+    /// A task of another run.
+    Flow,
 }
 
 /// A run's status changed.
@@ -161,6 +196,8 @@ pub struct RunChange {
     pub from: RunStatus,
     /// What it is.
     pub to: RunStatus,
+    /// Whether its time is up.
+    pub timed_out: bool,
     /// When.
     pub at: Timestamp,
 }
@@ -286,6 +323,8 @@ pub struct NewBackfill {
     pub planned: u32,
     /// After how many runs it pauses by itself, to be looked at.
     pub trial: Option<u32>,
+    /// How often, at most, what failed runs again once all has ended.
+    pub rounds: u32,
     /// When.
     pub at: Timestamp,
 }
@@ -336,12 +375,16 @@ impl Trigger {
         match self {
             Self::Schedule => "schedule",
             Self::Manual => "manual",
+            Self::Webhook => "webhook",
+            Self::File => "file",
             Self::Backfill => "backfill",
+            Self::Flow => "flow",
         }
     }
 
     /// Reads [`Self::word`] back.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Schedule, Self::Manual, Self::Backfill].into_iter().find(|trigger| trigger.word() == word)
+        let all = [Self::Schedule, Self::Manual, Self::Webhook, Self::File, Self::Backfill, Self::Flow];
+        all.into_iter().find(|trigger| trigger.word() == word)
     }
 }

@@ -1,6 +1,7 @@
 //! Digdag: `.dig` files. Tasks run one after another unless `_parallel` says otherwise; groups are flattened, loops with known
 //! bounds are unrolled.
 
+mod call;
 mod operator;
 mod schedule;
 mod variable;

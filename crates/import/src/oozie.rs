@@ -4,6 +4,7 @@
 //! waits for a task that fails until somebody has decided.
 
 mod action;
+mod call;
 mod coordinator;
 mod xml;
 

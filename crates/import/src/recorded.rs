@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::draft::{Draft, Import};
 use crate::shell::{self, Piece};
 
+mod call;
 mod jinja;
 mod operator;
 mod outside;
@@ -41,6 +42,7 @@ pub struct RecordedFlow {
     end: Option<String>,
     catchup: Option<bool>,
     concurrency: Option<u32>,
+    run_timeout: Option<String>,
     #[serde(default)]
     params: Map<String, Value>,
     #[serde(default)]
@@ -50,7 +52,7 @@ pub struct RecordedFlow {
 }
 
 /// One task.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub struct RecordedTask {
     name: String,
     #[serde(default = "first_line")]
@@ -149,6 +151,10 @@ impl Reader<'_> {
             self.draft.set("concurrency", concurrency);
             self.draft.imported(line, "max_active_runs");
         }
+        if let Some(timeout) = &flow.run_timeout {
+            self.draft.set("run_timeout", timeout.as_str());
+            self.draft.imported(line, "dagrun_timeout");
+        }
         for (name, value) in &flow.params {
             if value.is_object() || value.is_array() {
                 self.draft.missing(line, format!("param {name}"), "parameters take single values");
@@ -165,7 +171,10 @@ impl Reader<'_> {
         let what = format!("{} {}", task.operator, task.name);
         let name = match self.operator(task) {
             Ok((mut keys, different)) => {
-                self.common(task, &mut keys);
+                match keys.contains_key("flow") {
+                    true => self.common_of_call(task, &mut keys),
+                    false => self.common(task, &mut keys),
+                }
                 match different {
                     None => self.draft.imported(task.line, what),
                     Some(why) => self.draft.approximated(task.line, what, why),
@@ -186,6 +195,9 @@ impl Reader<'_> {
                 retries.insert("delay".to_owned(), json!(delay));
                 let grows = task.args.get("retry_exponential_backoff").is_some_and(|value| *value == json!(true));
                 retries.insert("backoff".to_owned(), json!(if grows { 2 } else { 1 }));
+                if let Some(longest) = task.args.get("max_retry_delay").and_then(Value::as_str).filter(|_| grows) {
+                    retries.insert("delay_max".to_owned(), json!(longest));
+                }
             }
             keys.insert("retries".to_owned(), retries);
             self.draft.imported(task.line, format!("retries of {}", task.name));
@@ -226,10 +238,10 @@ impl Reader<'_> {
         }
         let others = [
             ("pool", "declare the pool in mulgil.yaml and write pool:"),
-            ("on_failure_callback", "write on_failure: with a webhook"),
+            ("on_failure_callback", "write on_failure: of the flow, with a channel of mulgil.yaml or a webhook"),
             ("on_success_callback", "add a task that needs this one"),
             ("sla", "write deadline:"),
-            ("email_on_failure", "write on_failure: with a webhook"),
+            ("email_on_failure", "write on_failure: of the flow, with a channel (email) of mulgil.yaml"),
             ("depends_on_past", "a run does not wait for the one before it; concurrency: 1 keeps their order"),
         ];
         for (key, why) in others {

@@ -2,6 +2,7 @@
 //!
 //! A cause that says so itself (an error of the system in the log, a kill for want of memory) goes before one that is read from figures.
 
+use mulgil_flow::ErrorKind;
 use serde::{Deserialize, Serialize};
 
 use crate::usage::Usage;
@@ -45,6 +46,20 @@ pub enum Bottleneck {
     Waiting,
 }
 
+impl Bottleneck {
+    /// The kind of error that it is where it broke an attempt.
+    pub fn error_kind(self) -> ErrorKind {
+        match self {
+            Self::Memory => ErrorKind::OutOfMemory,
+            Self::DiskSpace => ErrorKind::DiskFull,
+            Self::Refused | Self::Name | Self::Timeout => ErrorKind::Connection,
+            Self::OpenFiles => ErrorKind::OpenFiles,
+            Self::Program => ErrorKind::CommandNotFound,
+            Self::Cpu | Self::Disk | Self::Network | Self::Waiting => ErrorKind::Other,
+        }
+    }
+}
+
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
@@ -65,6 +80,13 @@ pub enum Ended {
     Failed(Option<i32>),
     /// It was ended since it took too long.
     TimedOut,
+    /// It was ended since its processes used more memory than its task allows.
+    OverMemory {
+        /// How many bytes they used.
+        used: u64,
+        /// How many they may.
+        allowed: u64,
+    },
 }
 
 /// What errors look like in logs, in small letters. The first that is found counts.
@@ -118,6 +140,7 @@ pub fn diagnose(ended: Ended, log_end: &str, usage: &Usage) -> Option<Finding> {
         Ended::Failed(code) => {
             killed(code, usage).or_else(|| said(log_end)).or_else(|| full_disk(usage)).or_else(|| program(code))
         }
+        Ended::OverMemory { used, allowed } => Some(over_memory(used, allowed)),
         Ended::TimedOut => said(log_end).or_else(|| held_up(usage)),
         Ended::Well if usage.wall_ms >= SLOW_MS => held_up(usage),
         Ended::Well => None,
@@ -126,6 +149,12 @@ pub fn diagnose(ended: Ended, log_end: &str, usage: &Usage) -> Option<Finding> {
 
 fn finding(bottleneck: Bottleneck, sentence: impl Into<String>, remedy: impl Into<String>) -> Finding {
     Finding { bottleneck, sentence: sentence.into(), remedy: remedy.into() }
+}
+
+fn over_memory(used: u64, allowed: u64) -> Finding {
+    let sentence =
+        format!("out of memory: its processes used {} of the {} that `memory:` allows", bytes(used), bytes(allowed));
+    finding(Bottleneck::Memory, sentence, "raise `memory:` of the task, or work on smaller pieces")
 }
 
 /// A process that was killed without a word, and whether the kernel did it for want of memory.
@@ -138,9 +167,16 @@ fn killed(code: Option<i32>, usage: &Usage) -> Option<Finding> {
         .map_or_else(String::new, |tree| format!("; its processes held {} at the most", bytes(tree.memory_peak_bytes)));
     let remedy =
         "work on smaller pieces, raise the container's or machine's memory, or put it into a pool with fewer slots";
-    let sentence = match usage.machine.oom_kills {
-        0 => format!("it was killed from outside (signal 9), as happens when a container runs out of memory{peak}"),
-        _ => format!("it was killed since the memory was used up{peak}"),
+    let sentence = match (usage.machine.container_oom_kills, usage.machine.oom_kills) {
+        (1.., _) => {
+            let limit = usage.machine.container_memory_bytes;
+            let limit = limit.map_or_else(String::new, |limit| format!(" of {}", bytes(limit)));
+            format!("it was killed since the memory{limit} of the worker's container was used up{peak}")
+        }
+        (0, 0) => {
+            format!("it was killed from outside (signal 9), as happens when a container runs out of memory{peak}")
+        }
+        (0, _) => format!("it was killed since the memory was used up{peak}"),
     };
     Some(finding(Bottleneck::Memory, sentence, remedy))
 }
@@ -189,7 +225,9 @@ fn program(code: Option<i32>) -> Option<Finding> {
 fn held_up(usage: &Usage) -> Option<Finding> {
     let machine = &usage.machine;
     let wall_ms = usage.wall_ms.max(1) as f64;
-    let cores = usage.tree.map(|tree| tree.cpu_ms as f64 / wall_ms);
+    // What a process did that did nothing else is the attempt's.
+    let alone = usage.host.filter(|host| host.others == 0).map(|host| host.cpu_ms);
+    let cores = usage.tree.map(|tree| tree.cpu_ms).or(alone).map(|cpu_ms| cpu_ms as f64 / wall_ms);
     let available = machine.memory_available_min_bytes as f64 / machine.memory_bytes.max(1) as f64;
     if machine.memory_bytes > 0 && available < MEMORY_SHORT {
         let sentence = format!("the machine had only {} of memory left", bytes(machine.memory_available_min_bytes));

@@ -33,6 +33,8 @@ pub struct TaskNode {
     pub rule: TriggerRule,
     /// Whether it only waits while it runs: then it takes no slot.
     pub only_waits: bool,
+    /// Whether a run of another flow does its work: then its caller makes or finds that run, and says when it has ended.
+    pub calls: bool,
     /// Whether it has a condition: then its caller decides, once its rule allows it to run.
     pub conditional: bool,
     /// Whether the run's definition has no such task any more: it never runs, and counts as skipped.
@@ -61,6 +63,8 @@ pub struct TaskNode {
 pub struct FanOut {
     /// How many may be under way at once; `None` for no limit beyond the pool's.
     pub at_once: Option<u32>,
+    /// Whether an attempt of its own finds out which they are, before there are any.
+    pub queried: bool,
 }
 
 impl TaskNode {
@@ -79,7 +83,17 @@ impl TaskNode {
 
     /// Whether its caller has to be asked before it runs.
     pub fn is_asked_for(&self) -> bool {
-        self.conditional || self.fan_out.is_some()
+        self.conditional || self.fan_out.is_some_and(|fan_out| !fan_out.queried)
+    }
+
+    /// Whether an attempt of its own finds out which items it has.
+    pub fn queries_items(&self) -> bool {
+        self.fan_out.is_some_and(|fan_out| fan_out.queried)
+    }
+
+    /// Whether it runs while a run of another flow does; the join of such tasks does not.
+    pub fn is_call(&self) -> bool {
+        self.calls && self.fan_out.is_none()
     }
 
     /// The name by which its limit goes: the items of one task, which have numbers in brackets, share it.
@@ -94,6 +108,7 @@ impl TaskNode {
             needs: Vec::new(),
             rule: TriggerRule::default(),
             only_waits: false,
+            calls: false,
             conditional: false,
             gone: true,
             fan_out: None,
@@ -173,16 +188,20 @@ impl Graph {
             // A need that is not there becomes an index that is not there, which `new` refuses.
             needs: task.needs.iter().map(|need| place_of(need).unwrap_or(usize::MAX) as TaskIndex).collect(),
             rule: task.trigger_rule,
-            only_waits: task.kind.only_waits(),
+            only_waits: task.kind.is_slotless(),
+            calls: task.kind.is_call(),
             conditional: task.when.is_some(),
             gone: false,
-            fan_out: task.for_each.as_ref().map(|each| FanOut { at_once: each.max_parallel }),
+            fan_out: task
+                .for_each
+                .as_ref()
+                .map(|each| FanOut { at_once: each.max_parallel, queried: each.query().is_some() }),
             item_of: None,
             group: task.group.as_deref().map(Into::into),
             pool: task.pool.as_str().into(),
             priority: task.priority,
             demand: Arc::new(Demand::of(task)),
-            retries: task.retries,
+            retries: task.retries.clone(),
             idempotent: task.idempotent,
         };
         let mut nodes: Vec<TaskNode> = Vec::new();

@@ -6,6 +6,8 @@
 //! actions out.
 
 pub mod admission;
+pub mod advice;
+mod again;
 pub mod demand;
 pub mod diagnosis;
 pub mod fan;
@@ -19,4 +21,5 @@ pub mod run;
 pub mod status;
 pub mod step;
 pub mod usage;
+pub mod usual;
 pub mod why;

@@ -44,6 +44,8 @@ pub enum RunEvent {
     Admitted,
     /// Someone asked to stop it.
     CancelAsked,
+    /// It has had all the time that its flow allows.
+    TimeUp,
     /// Its last task ended, and all succeeded or were skipped.
     AllSucceeded,
     /// Its last task ended, and some failed.
@@ -69,6 +71,8 @@ pub enum TaskEvent {
     Skipped,
     /// Its items have become tasks; it ends with the last of them.
     FannedOut,
+    /// A run of another flow does its work; it ends with that run.
+    Called,
     /// A worker took it.
     Leased,
     /// Its attempt succeeded.
@@ -121,7 +125,7 @@ impl Life for RunStatus {
         use RunStatus as S;
         Some(match (self, event) {
             (S::Queued, E::Admitted) => S::Running,
-            (S::Queued | S::Running, E::CancelAsked) => S::Cancelling,
+            (S::Queued | S::Running, E::CancelAsked) | (S::Running, E::TimeUp) => S::Cancelling,
             (S::Running | S::Cancelling, E::AllSucceeded) => S::Succeeded,
             (S::Running | S::Cancelling, E::SomeFailed) => S::Failed,
             (S::Cancelling, E::SomeCancelled) => S::Cancelled,
@@ -144,7 +148,7 @@ impl Life for TaskStatus {
             (S::Waiting, E::NeedsMet) => S::Ready,
             (S::Waiting, E::NeedFailed) => S::UpstreamFailed,
             (S::Waiting | S::Running, E::Skipped) => S::Skipped,
-            (S::Waiting, E::FannedOut) | (S::Ready, E::Leased) => S::Running,
+            (S::Waiting, E::FannedOut | E::Called) | (S::Ready, E::Leased) => S::Running,
             (S::Running, E::Succeeded) => S::Succeeded,
             (S::Waiting | S::Running, E::Failed) => S::Failed,
             (S::Running, E::RetryPlanned) => S::Retrying,

@@ -26,6 +26,8 @@ pub struct RunState {
     pub status: RunStatus,
     /// Whether its tasks are tried again by themselves: off in a backfill, unless asked for.
     pub retries: bool,
+    /// Whether it has had all its time and is to stop, or has stopped, for that.
+    pub timed_out: bool,
     /// Where each task stands, in the graph's order.
     pub tasks: Vec<TaskState>,
     /// Of each task, how its needs have ended: counted as they do, so that nothing has to be scanned.
@@ -88,6 +90,7 @@ impl RunState {
             graph,
             status,
             retries,
+            timed_out: false,
             tasks,
             tallies,
             by_status,
@@ -160,6 +163,8 @@ impl RunState {
             None => Verdict::Wait,
             // An item stands and falls with its task.
             Some(node) if let Some(of) = node.item_of => match self.task(of).map(|state| state.status) {
+                // Which items it has is just being found out.
+                Some(TaskStatus::Running) if self.live_attempt(of).is_some() => Verdict::Wait,
                 Some(TaskStatus::Running) => Verdict::Run,
                 Some(TaskStatus::Succeeded | TaskStatus::Skipped) => Verdict::Skip,
                 Some(status) if status.is_bad() => Verdict::Fail,

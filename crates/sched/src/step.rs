@@ -5,9 +5,10 @@
 //! transaction, and only then carries out the others.
 
 use jiff::Timestamp;
+use mulgil_flow::{ErrorKind, Fault};
 
 use crate::graph::TaskNode;
-use crate::id::{AttemptId, TaskIndex};
+use crate::id::TaskIndex;
 use crate::life::{AttemptEvent, IllegalTransition, RunEvent, TaskEvent, next_status};
 use crate::rule::Verdict;
 use crate::run::{LOSSES_MAX, RunState, TaskState};
@@ -62,6 +63,13 @@ pub enum Event {
         /// What was decided.
         decision: Decision,
     },
+    /// The run that does a task's work has ended, or there is none: the answer to [`Action::Call`].
+    Returned {
+        /// Of which task.
+        task: TaskIndex,
+        /// How the task ends by that.
+        ending: Ending,
+    },
     /// An attempt's worker is gone.
     Lose {
         /// Of which task.
@@ -76,6 +84,8 @@ pub enum Event {
     },
     /// Someone asks to stop the run.
     Cancel,
+    /// The run has had all the time that its flow allows: it stops as by [`Event::Cancel`], and has failed.
+    TimeUp,
     /// Someone asks to run tasks of an ended run again: see [`crate::rerun::rerun_tasks`].
     Rerun {
         /// Which; everything downstream of them comes along.
@@ -114,7 +124,7 @@ pub enum Ending {
     /// It waited in vain for something that may as well not come: the task is skipped.
     Skipped,
     /// It failed.
-    Failed,
+    Failed(Fault),
     /// It ran too long.
     TimedOut,
     /// It was stopped since its run is to stop.
@@ -165,6 +175,16 @@ pub enum Action {
         /// Of which task.
         task: TaskIndex,
     },
+    /// Do: make or find the run that does a task's work, and answer with [`Event::Returned`] when it has ended.
+    Call {
+        /// Of which task.
+        task: TaskIndex,
+    },
+    /// Do: end the run that does a task's work; the answer is still awaited.
+    StopCall {
+        /// Of which task.
+        task: TaskIndex,
+    },
     /// Do: put a ready task into its pool's queue.
     Enqueue {
         /// Which.
@@ -198,19 +218,21 @@ pub enum Action {
 /// error and changes nothing. Otherwise the run satisfies: a task becomes ready only if its rule allows it as
 /// its needs have ended; the run is terminal exactly if all tasks are.
 pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Action>, IllegalTransition> {
-    let mut step = Step { run, actions: Vec::new() };
+    let mut step = Step { run, now, actions: Vec::new() };
     match event {
         Event::Admit => step.admit()?,
         Event::Lease { task } => step.lease(task, now)?,
         Event::Start { task, attempt } => step.attempt(task, attempt, AttemptEvent::Started)?,
         Event::Finish { task, attempt, ending } => step.finish(task, attempt, ending, now)?,
         Event::Decided { task, decision } => step.decided(task, decision)?,
+        Event::Returned { task, ending } => step.returned(task, ending)?,
         Event::Lose { task, attempt } => step.lose(task, attempt)?,
         Event::RetryDue { task } => {
             step.task(task, TaskEvent::RetryDue)?;
             step.actions.push(Action::Enqueue { task });
         }
         Event::Cancel => step.cancel()?,
+        Event::TimeUp => step.time_up()?,
         Event::Rerun { tasks } => step.rerun(&tasks)?,
         Event::Mark { task, mark } => step.mark(task, mark)?,
         Event::Drop { task } => step.drop_task(task)?,
@@ -221,6 +243,7 @@ pub fn step(run: &mut RunState, event: Event, now: Timestamp) -> Result<Vec<Acti
 
 struct Step<'a> {
     run: &'a mut RunState,
+    now: Timestamp,
     actions: Vec<Action>,
 }
 
@@ -229,6 +252,8 @@ impl Step<'_> {
         let from = self.run.status;
         let to = next_status(from, event)?;
         self.run.status = to;
+        // One that runs again has a new span, and one that succeeds in the last moment had enough.
+        self.run.timed_out &= matches!(to, RunStatus::Cancelling | RunStatus::Failed);
         self.actions.push(Action::Run { from, to });
         Ok(())
     }
@@ -304,8 +329,7 @@ impl Step<'_> {
                     continue;
                 }
                 Verdict::Run => {
-                    self.task(task, TaskEvent::NeedsMet)?;
-                    self.actions.push(Action::Enqueue { task });
+                    self.begin(task)?;
                     continue;
                 }
                 Verdict::Skip => TaskEvent::Skipped,
@@ -326,9 +350,12 @@ impl Step<'_> {
 
     fn decided(&mut self, task: TaskIndex, decision: Decision) -> Result<(), IllegalTransition> {
         let has_items = self.run.graph.task(task).is_some_and(|node| node.fan_out.is_some());
+        // Its items may come after an attempt of its own.
+        let queries = self.queries_items(task);
+        let begun = self.run.task(task).is_some_and(|state| state.status == TaskStatus::Running);
         let fits = match decision {
-            Decision::Run => !has_items,
-            Decision::FanOut { .. } => has_items,
+            Decision::Run => !has_items || (queries && !begun),
+            Decision::FanOut { .. } => has_items && queries == begun,
             Decision::Skip | Decision::Fail => true,
         };
         if !fits || !self.run.deciding.remove(&task) {
@@ -336,20 +363,13 @@ impl Step<'_> {
             return Err(IllegalTransition { what: "a task", status, event: format!("{decision:?}") });
         }
         match decision {
-            Decision::Run => {
-                self.task(task, TaskEvent::NeedsMet)?;
-                self.actions.push(Action::Enqueue { task });
-                Ok(())
-            }
+            Decision::Run => self.begin(task),
             Decision::Skip => {
                 self.task(task, TaskEvent::Skipped)?;
                 self.settle(self.run.graph.items(task).to_vec())?;
                 self.settle_dependents(task)
             }
-            Decision::Fail => {
-                self.fail(task)?;
-                self.settle(self.run.graph.items(task).to_vec())
-            }
+            Decision::Fail => self.fail(task),
             Decision::FanOut { items } => self.fan_out(task, items),
         }
     }
@@ -366,46 +386,50 @@ impl Step<'_> {
     }
 
     fn finish(&mut self, task: TaskIndex, attempt: u32, end: Ending, now: Timestamp) -> Result<(), IllegalTransition> {
+        let late = self.run.timed_out && end == Ending::Cancelled;
         let event = match end {
             Ending::Succeeded => AttemptEvent::Succeeded,
-            Ending::Failed => AttemptEvent::Failed,
+            _ if late => AttemptEvent::TimedOut,
+            Ending::Failed(_) => AttemptEvent::Failed,
             // The attempt has waited its time; that this is no failure is the task's word.
             Ending::Skipped | Ending::TimedOut => AttemptEvent::TimedOut,
             Ending::Cancelled => AttemptEvent::Stopped,
         };
         self.attempt(task, attempt, event)?;
+        if end == Ending::Succeeded && self.run.status == RunStatus::Running && self.queries_items(task) {
+            self.run.deciding.insert(task);
+            self.actions.push(Action::Decide { task });
+            return Ok(());
+        }
         let event = match end {
+            Ending::Succeeded if self.queries_items(task) => TaskEvent::Stopped,
             Ending::Succeeded => TaskEvent::Succeeded,
+            _ if late => TaskEvent::Failed,
             Ending::Skipped => TaskEvent::Skipped,
             Ending::Cancelled => TaskEvent::Stopped,
-            Ending::Failed | Ending::TimedOut => return self.retry_or_fail(task, now),
+            Ending::Failed(fault) => return self.retry_or_fail(task, fault, now),
+            Ending::TimedOut => return self.retry_or_fail(task, ErrorKind::Timeout.into(), now),
         };
         self.task(task, event)?;
+        self.settle(self.run.graph.items(task).to_vec())?;
         self.settle_dependents(task)
     }
 
-    fn retry_or_fail(&mut self, task: TaskIndex, now: Timestamp) -> Result<(), IllegalTransition> {
-        let policy = self.run.graph.task(task).map(|node| (node.retries, node.idempotent));
-        let used = self.run.task(task).map_or(0, |state| state.retries_used);
-        let running = self.run.status == RunStatus::Running;
-        match policy {
-            Some((retries, true)) if running && self.run.retries && used < retries.limit => {
-                // A time that cannot be told is never due; a delay that long is refused by the flow's check.
-                let delay = retries.delay_before(used + 1);
-                let at = now.saturating_add(delay).unwrap_or(Timestamp::MAX);
-                self.task(task, TaskEvent::RetryPlanned)?;
-                let state = self.task_mut(task, &TaskEvent::RetryPlanned)?;
-                state.retries_used += 1;
-                state.not_before = Some(at);
-                self.actions.push(Action::Wake { task, at });
-                Ok(())
-            }
-            _ => self.fail(task),
-        }
+    fn retry_or_fail(&mut self, task: TaskIndex, fault: Fault, now: Timestamp) -> Result<(), IllegalTransition> {
+        let Some(pause) = self.run.pause_after(task, &fault) else { return self.fail(task) };
+        // A time that cannot be told is never due; a delay that long is refused by the flow's check.
+        let at = now.saturating_add(pause).unwrap_or(Timestamp::MAX);
+        self.task(task, TaskEvent::RetryPlanned)?;
+        let state = self.task_mut(task, &TaskEvent::RetryPlanned)?;
+        state.retries_used += 1;
+        state.not_before = Some(at);
+        self.actions.push(Action::Wake { task, at });
+        Ok(())
     }
 
     fn fail(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
         self.task(task, TaskEvent::Failed)?;
+        self.settle(self.run.graph.items(task).to_vec())?;
         self.settle_dependents(task)
     }
 
@@ -430,56 +454,12 @@ impl Step<'_> {
         }
     }
 
-    fn cancel(&mut self) -> Result<(), IllegalTransition> {
-        self.change_run(RunEvent::CancelAsked)?;
-        for task in self.run.graph.clone().indices() {
-            match self.run.task(task).map(|state| state.status) {
-                Some(TaskStatus::Ready) => {
-                    self.task(task, TaskEvent::CancelAsked)?;
-                    self.actions.push(Action::Dequeue { task });
-                }
-                Some(TaskStatus::Waiting | TaskStatus::Retrying) => self.task(task, TaskEvent::CancelAsked)?,
-                Some(TaskStatus::Running) => {
-                    if let Some(AttemptId { attempt, .. }) = self.run.live_attempt(task) {
-                        self.actions.push(Action::Stop { task, attempt });
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.join_all()
-    }
-
-    fn rerun(&mut self, tasks: &[TaskIndex]) -> Result<(), IllegalTransition> {
-        let known = self.run.tasks.len();
-        if tasks.is_empty() || tasks.iter().any(|&task| task as usize >= known) {
-            let status = "without these tasks".to_owned();
-            return Err(IllegalTransition { what: "a run", status, event: format!("Rerun {tasks:?}") });
-        }
-        self.change_run(RunEvent::RerunAsked)?;
-        for task in self.run.graph.clone().with_downstream(tasks.iter().copied()) {
-            // One that the latest definition has and the original had not waits already.
-            if self.run.task(task).is_some_and(|state| state.status != TaskStatus::Waiting) {
-                self.wait_again(task)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn wait_again(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
-        self.task(task, TaskEvent::RerunAsked)?;
-        let state = self.task_mut(task, &TaskEvent::RerunAsked)?;
-        state.retries_used = 0;
-        state.losses = 0;
-        Ok(())
-    }
-
     fn end_if_over(&mut self) -> Result<(), IllegalTransition> {
         if !self.run.status.is_active() || !self.run.all_ended() {
             return Ok(());
         }
-        let cancelled = self.run.status == RunStatus::Cancelling && self.run.count(TaskStatus::Cancelled) > 0;
-        let event = if cancelled {
+        let stopped = self.run.status == RunStatus::Cancelling && !self.run.timed_out;
+        let event = if stopped && self.run.count(TaskStatus::Cancelled) > 0 {
             RunEvent::SomeCancelled
         } else if self.run.all_well() {
             RunEvent::AllSucceeded
@@ -491,6 +471,8 @@ impl Step<'_> {
 }
 
 mod by_hand;
+mod call;
 mod fan_out;
+mod stop;
 #[cfg(test)]
 mod tests;

@@ -16,6 +16,9 @@ pub struct Usage {
     /// Its process tree, where it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeUsage>,
+    /// The process that did its work, where it is none itself: what that did meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostUsage>,
     /// The machine meanwhile: also what others did on it.
     pub machine: MachineUsage,
     /// A few moments of it, in their order.
@@ -38,6 +41,25 @@ pub struct TreeUsage {
     pub read_bytes: u64,
     /// Written to disks.
     pub written_bytes: u64,
+}
+
+/// What the worker's own process used while it did an attempt's work: no system tells the share of a statement among the threads
+/// of a process. Where nothing else was done in it, it is the attempt's, and what the server needs for itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct HostUsage {
+    /// Time on processors of all its threads, and not of processes that it has started.
+    pub cpu_ms: u64,
+    /// The most memory that was seen resident; much of it is not the attempt's.
+    pub memory_peak_bytes: u64,
+    /// By how much that grew.
+    pub memory_grown_bytes: u64,
+    /// Read from disks.
+    pub read_bytes: u64,
+    /// Written to disks.
+    pub written_bytes: u64,
+    /// The most attempts that it did at the same time beside this one.
+    pub others: u32,
 }
 
 /// What the machine did meanwhile.
@@ -63,6 +85,11 @@ pub struct MachineUsage {
     pub network_share: Option<f64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: u64,
+    /// Those of them that were killed since the worker's own control group, such as its container, had no more.
+    pub container_oom_kills: u64,
+    /// The memory that this group may have, where that is limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_memory_bytes: Option<u64>,
     /// What is free on the project's disk at the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_free_bytes: Option<u64>,

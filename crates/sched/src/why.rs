@@ -181,6 +181,9 @@ fn item(run: &RunState, of: TaskIndex) -> Reason {
     let (Some(node), Some(state)) = (run.graph.task(of), run.task(of)) else { return Reason::Nothing };
     let fan = run.fan(of).and_then(|fan| Some((fan.at_once()?, fan.under_way())));
     match (state.status, fan) {
+        (status, _) if state.live.is_some() => {
+            Reason::Needs { rule: TriggerRule::default(), tasks: vec![(node.name.clone(), status)] }
+        }
         (TaskStatus::Running, Some((at_once, under_way))) => {
             Reason::Items { of: node.name.clone(), at_once, under_way }
         }

@@ -21,6 +21,9 @@ const COOKIE: &str = "mulgil_token";
 /// The one route that needs no token: probes have none.
 const HEALTH: &str = "/api/v1/healthz";
 
+/// Webhooks are called by strangers, under whatever name they know the server by: each request is signed, and says so itself.
+const HOOKS: &str = "/api/v1/hooks/";
+
 /// What workers on other machines may ask with a token of their own.
 const WORKERS: &str = "/api/v1/workers";
 
@@ -78,6 +81,9 @@ impl Access {
 
     fn check(&self, request: &Request) -> Result<(), ApiError> {
         let headers = request.headers();
+        if request.method() == Method::POST && request.uri().path().starts_with(HOOKS) {
+            return Ok(());
+        }
         self.check_host(headers)?;
         if changes_something(request.method()) {
             check_origin(headers)?;
@@ -228,6 +234,19 @@ mod tests {
         ];
         for (expected, path, headers) in cases {
             assert_eq!(status(&access, "GET", path, headers), *expected, "{path} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_called_without_a_token_and_nothing_else_is() {
+        let open = Access::new("0.0.0.0:7575".parse().unwrap(), Some(TOKEN), None).unwrap();
+        let loopback = Access::new("127.0.0.1:7575".parse().unwrap(), None, None).unwrap();
+        let stranger: &[(&str, &str)] = &[("host", "tunnel.example"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(status(&open, "POST", "/api/v1/hooks/f", stranger), 200);
+        assert_eq!(status(&loopback, "POST", "/api/v1/hooks/f", stranger), 200);
+        for (method, path) in [("GET", "/api/v1/hooks/f"), ("POST", "/api/v1/hooks"), ("POST", "/api/v1/runs")] {
+            assert_eq!(status(&open, method, path, &[("host", "h")]), 401, "{method} {path}");
+            assert_eq!(status(&loopback, method, path, stranger), 403, "{method} {path}");
         }
     }
 

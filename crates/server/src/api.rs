@@ -5,7 +5,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::node::Node;
 use crate::{
-    attempts, backfills, coming, events, flows, grid, metrics, project, runs, sql, topics, views, why, workers,
+    attempts, backfills, coming, events, flows, grid, hooks, metrics, project, runs, sql, topics, views, why, workers,
 };
 
 /// Where the API begins.
@@ -24,6 +24,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
     let resources = OpenApiRouter::default()
         .merge(project::routes())
         .merge(flows::routes())
+        .merge(hooks::routes())
         .merge(coming::routes())
         .merge(crate::matrix::routes())
         .merge(grid::routes())
@@ -32,11 +33,13 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(crate::reruns::routes())
         .merge(why::routes())
         .merge(crate::items::routes())
+        .merge(crate::notices::routes())
         .merge(attempts::routes())
         .merge(backfills::routes())
         .merge(views::routes())
         .merge(sql::routes())
         .merge(topics::routes())
+        .merge(crate::pools::routes())
         .merge(workers::routes())
         .merge(events::routes())
         .merge(metrics::routes());

@@ -79,6 +79,9 @@ pub struct BackfillAsk {
     /// Whether failed tasks are tried again by themselves.
     #[serde(default)]
     pub retries: bool,
+    /// How often, at most, what failed runs again once everything has ended, as long as that mends something; once unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
     /// Only plan: nothing runs.
     #[serde(default)]
     pub dry_run: bool,
@@ -157,6 +160,10 @@ pub struct Backfill {
     /// After so many runs it pauses by itself. Absent: not, or not any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<u32>,
+    /// How often, at most, what failed runs again once everything has ended.
+    pub rounds: u32,
+    /// How often that has begun.
+    pub round: u32,
     /// Where it stands.
     pub status: BackfillStatus,
     /// How many runs it has.
@@ -306,6 +313,7 @@ impl BackfillAsk {
             params: self.params,
             trial: self.trial,
             retries: self.retries,
+            rounds: self.rounds.unwrap_or(BackfillRequest::ROUNDS_DEFAULT),
             confirmed: self.confirm,
         }
     }
@@ -349,6 +357,8 @@ impl Backfill {
             concurrency: row.concurrency,
             pace,
             trial: row.trial,
+            rounds: row.rounds,
+            round: row.round,
             status: match row.status {
                 Stored::Running => BackfillStatus::Running,
                 Stored::Paused => BackfillStatus::Paused,

@@ -3,6 +3,7 @@
 
 mod planning;
 mod stream;
+mod views;
 mod waits;
 
 use std::io::Read;
@@ -23,6 +24,7 @@ use crate::events::EventsQuery;
 use crate::flows::{FlowDetail, FlowSummary, StartRun, StartedRun};
 use crate::grid::{Grid, GridQuery};
 use crate::items::{ItemPage, ItemsQuery};
+use crate::notices::{Notice, NoticesQuery};
 use crate::place::Place;
 use crate::project::{Problem, ProjectInfo, Reloaded};
 use crate::reruns::{MarkAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk};
@@ -30,7 +32,6 @@ use crate::runs::{RunDetail, RunPage, RunSummary, RunsQuery};
 use crate::sql::{Rows, SqlAsk};
 use crate::topics::{AppendQuery, Appended, Records, RecordsQuery, Topic};
 use crate::versions::{Difference, DifferenceQuery, FlowVersion};
-use crate::views::{RowsQuery, Savepoint, SavepointAsk, ViewDetail, ViewSummary};
 use crate::workers::Workers;
 
 /// A server on this machine answers at once; one far away within this.
@@ -249,6 +250,11 @@ impl Client {
         self.post(&format!("/runs/{run}/tasks/{}/mark", segment(task)), ask)
     }
 
+    /// Notices, newest first.
+    pub fn notices(&self, which: &NoticesQuery) -> Answer<Vec<Notice>> {
+        self.get(&format!("/notices{}", query(which)))
+    }
+
     /// Stops a run.
     pub fn cancel_run(&self, run: i64) -> Answer<RunDetail> {
         self.post(&format!("/runs/{run}/cancel"), &())
@@ -263,69 +269,6 @@ impl Client {
     pub fn follow_log(&self, run: i64, task: &str, attempt: u32, from: &LogQuery) -> Answer<LogStream> {
         let path = format!("/runs/{run}/tasks/{}/attempts/{attempt}/log/stream{}", segment(task), query(from));
         Ok(LogStream::new(self.read_get(&path)?, &self.url))
-    }
-
-    /// Every view.
-    pub fn views(&self) -> Answer<Vec<ViewSummary>> {
-        self.get("/views")
-    }
-
-    /// One view.
-    pub fn view(&self, view: &str) -> Answer<ViewDetail> {
-        self.get(&format!("/views/{}", segment(view)))
-    }
-
-    /// The rows of a view.
-    pub fn view_rows(&self, view: &str, page: &RowsQuery) -> Answer<Rows> {
-        self.get(&format!("/views/{}/rows{}", segment(view), query(page)))
-    }
-
-    /// Starts a continuous view again from the beginning of its sources.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn replay_view(&self, view: &str) -> Answer<ViewDetail> {
-        self.post(&format!("/views/{}/replay", segment(view)), &())
-    }
-
-    /// Starts a view that has failed from its last checkpoint.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn resume_view(&self, view: &str) -> Answer<ViewDetail> {
-        self.post(&format!("/views/{}/resume", segment(view)), &())
-    }
-
-    /// Keeps the state of a view under a name.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn make_savepoint(&self, view: &str, ask: &SavepointAsk) -> Answer<Savepoint> {
-        self.post(&format!("/views/{}/savepoints", segment(view)), ask)
-    }
-
-    /// The savepoints of a view.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn savepoints(&self, view: &str) -> Answer<Vec<Savepoint>> {
-        self.get(&format!("/views/{}/savepoints", segment(view)))
-    }
-
-    /// Lets a view go on from a savepoint.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn restore_view(&self, view: &str, savepoint: &str) -> Answer<ViewDetail> {
-        self.post(&format!("/views/{}/savepoints/{}/restore", segment(view), segment(savepoint)), &())
-    }
-
-    /// Computes a view anew.
-    ///
-    /// # Errors
-    /// As all of them.
-    pub fn refresh_view(&self, view: &str) -> Answer<ViewDetail> {
-        self.post(&format!("/views/{}/refresh", segment(view)), &())
     }
 
     /// Runs SQL and takes the rows at once.

@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use mulgil_history::HistoryError;
 use mulgil_log::LogError;
+use mulgil_sched::rerun::RerunError;
 use mulgil_serving::run::RunError;
 use mulgil_serving::views::ViewError;
 use mulgil_sql::problem::SqlError;
@@ -108,18 +109,26 @@ impl From<SchedulerError> for ApiError {
             SchedulerError::UnknownFlow { .. }
             | SchedulerError::UnknownRun(_)
             | SchedulerError::UnknownTask { .. }
-            | SchedulerError::UnknownBackfill(_) => Self::new(StatusCode::NOT_FOUND, "not_found", message),
-            SchedulerError::Params(_) | SchedulerError::NoInterval { .. } | SchedulerError::Plan(_) => {
-                Self::invalid(message)
+            | SchedulerError::UnknownBackfill(_)
+            | SchedulerError::Rerun(RerunError::NoSuchTask { .. } | RerunError::NoSuchGroup { .. }) => {
+                Self::new(StatusCode::NOT_FOUND, "not_found", message)
             }
+            SchedulerError::Params(_)
+            | SchedulerError::NoInterval { .. }
+            | SchedulerError::Key
+            | SchedulerError::Plan(_) => Self::invalid(message),
             SchedulerError::NeedsConfirmation { .. } => Self::new(StatusCode::CONFLICT, "needs_confirmation", message),
             SchedulerError::Rerun(_)
+            | SchedulerError::KeyUsed { .. }
+            | SchedulerError::Paused(_)
             | SchedulerError::Mark { .. }
             | SchedulerError::Ended { .. }
             | SchedulerError::BackfillEnded(_)
             | SchedulerError::Definition { .. } => Self::conflict(message),
             SchedulerError::History(error) => Self::from(&*error),
-            SchedulerError::Stopped | SchedulerError::StandsBy { .. } => Self::unavailable(message),
+            SchedulerError::Stopped | SchedulerError::StandsBy { .. } | SchedulerError::TooMany(_) => {
+                Self::unavailable(message)
+            }
             SchedulerError::Illegal(_) | SchedulerError::BrokenFlow(_) => Self::internal(message),
         }
     }
@@ -176,7 +185,7 @@ impl From<ViewError> for ApiError {
         match error {
             ViewError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             ViewError::Sql { .. } => Self::invalid(message),
-            ViewError::Later { .. } | ViewError::Mode { .. } => Self::conflict(message),
+            ViewError::Mode { .. } => Self::conflict(message),
             ViewError::ShutDown | ViewError::Store { .. } => Self::unavailable(message),
             ViewError::Result { .. } => Self::internal(message),
         }

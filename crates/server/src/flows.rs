@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use mulgil_flow::schedule::Rule;
@@ -23,7 +23,10 @@ use crate::reload::Loaded;
 use crate::runs::{Interval, RunSummary, label};
 use crate::scheduler::{FlowSource, TriggerRequest};
 use crate::status::{RunCounts, RunStatus};
+use crate::triggers::{FlowTrigger, triggers_of};
 
+/// The header with a key of the caller's own.
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// How many runs a line of the list shows.
 const RECENT_MAX: u32 = 20;
 /// How many intervals to come a flow shows.
@@ -81,6 +84,9 @@ pub struct FlowDetail {
     /// What the schedule does beside firing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<ScheduleRules>,
+    /// What starts runs of it from outside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<FlowTrigger>,
     /// The definition's file, relative to the project's folder.
     pub file: String,
     /// The definition's text.
@@ -95,6 +101,9 @@ pub struct ScheduleRules {
     /// The calendar on whose days of rest it does not fire.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub calendar: Option<String>,
+    /// What a time of day means where the clock skips it or shows it twice: `skip` or `both`. Absent: it fires after the gap, and once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dst: Option<String>,
     /// The tables that a run waits for; empty: it waits for the clock.
     #[serde(default)]
     pub on: Vec<String>,
@@ -115,6 +124,7 @@ impl ScheduleRules {
                 Catchup::AtMost(number) => number.to_string(),
                 Catchup::All => "all".to_owned(),
             },
+            dst: (!schedule.dst.is_default()).then(|| schedule.dst.word().to_owned()),
             on: schedule.on.clone(),
             overlap: schedule.overlap.map(|overlap| overlap.word().to_owned()),
         }
@@ -211,6 +221,10 @@ pub struct StartRun {
     /// Parameters that differ from their defaults.
     #[serde(default)]
     pub params: BTreeMap<String, serde_json::Value>,
+    /// A key of the caller's own, as the header `Idempotency-Key` gives one: the same key is answered with the same run, whatever
+    /// has happened since. With the same key, everything else has to be the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The run that was asked for.
@@ -255,23 +269,36 @@ pub(crate) async fn show_flow(
 }
 
 /// Starts one run of a flow.
-#[utoipa::path(post, path = "/flows/{flow}/runs", tag = "flows", params(("flow" = String, Path, description = "The flow's name.")),
+#[utoipa::path(post, path = "/flows/{flow}/runs", tag = "flows", params(("flow" = String, Path, description = "The flow's name."),
+    ("Idempotency-Key" = Option<String>, Header, description = "A key of the caller's own: the same key is answered with the same run.")),
     request_body = StartRun, responses((status = 200, body = StartedRun), (status = "default", body = ErrorBody)))]
 pub(crate) async fn start_run(
     State(node): State<Node>,
     Path(flow): Path<String>,
+    headers: HeaderMap,
     Json(ask): Json<StartRun>,
 ) -> Result<Json<StartedRun>, ApiError> {
+    let key = key_of(&headers, ask.key)?;
     let interval = match (ask.start, ask.end) {
         (Some(start), Some(end)) if start < end => Some(DataInterval { start, end }),
         (None, None) => None,
         (Some(_), Some(_)) => return Err(ApiError::invalid("the interval ends before it starts")),
         _ => return Err(ApiError::invalid("an interval needs both `start` and `end`")),
     };
-    let request = TriggerRequest { flow, interval, date: ask.date, params: ask.params };
+    let request = TriggerRequest { flow, interval, date: ask.date, params: ask.params, key, arrival: None };
     let triggered = node.scheduler.trigger(request).await?;
     let run = crate::runs::summary(&node, triggered.run).await?;
     Ok(Json(StartedRun { run, created: triggered.created }))
+}
+
+/// The caller's own key: of the header, or of the body.
+fn key_of(headers: &HeaderMap, of_body: Option<String>) -> Result<Option<String>, ApiError> {
+    let Some(given) = headers.get(IDEMPOTENCY_KEY) else { return Ok(of_body) };
+    let key = given.to_str().map_err(|_| ApiError::invalid("the header Idempotency-Key is no text"))?.to_owned();
+    match of_body {
+        Some(other) if other != key => Err(ApiError::invalid("the header Idempotency-Key and `key` differ")),
+        _ => Ok(Some(key)),
+    }
 }
 
 /// Pauses a flow's schedule. Runs that are there go on.
@@ -378,6 +405,7 @@ impl FlowDetail {
             edges: tasks.iter().flat_map(|task| task.needs.iter().map(move |need| edge(task, need))).collect(),
             params: params.map(|(name, param)| Param::of(name, param)).collect(),
             rules: schedule.map(ScheduleRules::of),
+            triggers: named.flow().map_or_else(Vec::new, triggers_of),
             file: file.clone(),
             text: text.clone(),
             next: next.map(|fire| NextRun { interval: fire.interval.into(), fires_at: fire.at }).collect(),
@@ -419,8 +447,10 @@ fn kind_summary(kind: &TaskKind) -> String {
             PythonEntry::Function { from, name } => format!("{from}:{name}"),
         },
         TaskKind::Http(http) => format!("{} {}", http.method, http.url),
+        TaskKind::Flow(call) => format!("flow {}", call.flow),
+        TaskKind::View(view) => format!("{} {}", view.deed.word(), view.view),
         TaskKind::Wait(wait) => wait.wanted.describe(),
-        TaskKind::Transfer { from, target } => format!("{from} → {}", target.table),
+        TaskKind::Transfer { from, target, .. } => format!("{from} → {}", target.table),
         TaskKind::Sql { sql, target, .. } => {
             let what = match sql {
                 SqlText::File(file) => file.clone(),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mulgil_connect::connectors::Connectors;
-use mulgil_flow::{Diagnostic, Flow, Project};
+use mulgil_flow::{Diagnostic, Flow, Project, blamed, check_calls};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlProblem;
 
 use crate::project::{Problem, ProblemKind};
 use crate::scheduler::FlowSource;
 use crate::scripted::{Script, Scripts};
+use crate::view_flows;
 
 /// The project's file. A folder without one is no project.
 pub const PROJECT_FILE: &str = "mulgil.yaml";
@@ -21,7 +22,7 @@ pub const PROJECT_FILE: &str = "mulgil.yaml";
 pub struct Folder {
     /// Where it is.
     pub dir: PathBuf,
-    /// `mulgil.yaml`; the defaults where that file is broken.
+    /// `mulgil.yaml`; the defaults for what of that file is broken.
     pub project: Arc<Project>,
     /// The flows that are whole.
     pub flows: Vec<FlowSource>,
@@ -29,6 +30,8 @@ pub struct Folder {
     pub sql: Vec<(PathBuf, String)>,
     /// What is wrong with `mulgil.yaml` and the flows.
     pub problems: Vec<Problem>,
+    /// What is wrong with `mulgil.yaml` and the files that it names.
+    mistakes: Vec<Diagnostic>,
     /// The flows that are not.
     broken_flows: Vec<BrokenFlow>,
 }
@@ -72,13 +75,11 @@ impl Folder {
         }
         let text = read_text(&project_file)?;
         let mut problems = Vec::new();
-        let mut project = Project::parse(PROJECT_FILE, &text).unwrap_or_else(|found| {
-            problems.extend(found.into_iter().map(|one| from_diagnostic(ProblemKind::Project, None, one, &text)));
-            Project::default()
-        });
+        let (whole, mut mistakes) = Project::read(PROJECT_FILE, &text);
+        let mut project = whole.unwrap_or_default();
         let dates = |path: &str| std::fs::read_to_string(dir.join(path)).map_err(|error| error.to_string());
-        let found = project.read_calendars(PROJECT_FILE, dates);
-        problems.extend(found.into_iter().map(|one| {
+        mistakes.extend(project.read_calendars(PROJECT_FILE, dates));
+        problems.extend(mistakes.iter().cloned().map(|one| {
             let text = if one.file == PROJECT_FILE { text.as_str() } else { "" };
             from_diagnostic(ProblemKind::Project, None, one, text)
         }));
@@ -88,6 +89,7 @@ impl Folder {
             flows: Vec::new(),
             sql: Vec::new(),
             problems,
+            mistakes,
             broken_flows: Vec::new(),
         };
         for (file, text) in files(dir, "flows", &["yaml", "yml"])? {
@@ -103,6 +105,7 @@ impl Folder {
             let found = files(dir, kind, &["sql"])?;
             folder.sql.extend(found.into_iter().map(|(file, text)| (PathBuf::from(file), text)));
         }
+        folder.refuse_wrong_calls();
         folder.flows.sort_by(|a, b| a.flow.name.cmp(&b.flow.name));
         Ok(folder)
     }
@@ -118,6 +121,23 @@ impl Folder {
         let (catalog, found) = Catalog::load_checked(&self.sql, connectors);
         let problems = found.into_iter().map(|problem| self.located(problem)).collect();
         (catalog, problems)
+    }
+
+    /// The settings, unless something is wrong with them.
+    pub fn sound_project(&self) -> Option<Arc<Project>> {
+        self.mistakes.is_empty().then(|| Arc::clone(&self.project))
+    }
+
+    /// Adds the flows that keep views fresh, and says which tasks do something to views that are not there. A flow of the project
+    /// that has the name of one goes first.
+    pub(crate) fn add_view_flows(&mut self, catalog: &Catalog) {
+        self.problems.extend(view_flows::wrong_views(&self.flows, catalog));
+        for source in view_flows::flows(catalog, &self.project) {
+            if self.flows.iter().all(|other| other.flow.name != source.flow.name) {
+                self.flows.push(source);
+            }
+        }
+        self.flows.sort_by(|a, b| a.flow.name.cmp(&b.flow.name));
     }
 
     /// The flows whose files are broken.
@@ -145,7 +165,7 @@ impl Folder {
                     remedy: Some("rename one of the two".to_owned()),
                 }],
             },
-            Err(found) => found,
+            Err(found) => blamed(found, &self.mistakes),
         };
         let problem = |one| from_diagnostic(ProblemKind::Flow, Some(name.clone()), one, text);
         self.problems.extend(found.into_iter().map(problem));
@@ -170,6 +190,22 @@ impl Folder {
                 None => (Err(flow.fault(&script.file).into_iter().collect()), String::new()),
             };
             self.add_flow(checked, flow.name.clone(), &script.file, definition, &script.text);
+        }
+    }
+
+    /// Takes the flows out that call what is not there, or themselves.
+    fn refuse_wrong_calls(&mut self) {
+        let flows: Vec<&Flow> = self.flows.iter().map(|source| &*source.flow).collect();
+        let broken: Vec<&str> = self.broken_flows.iter().map(|flow| flow.name.as_str()).collect();
+        for (name, one) in check_calls(&flows, &broken) {
+            if let Some(place) = self.flows.iter().position(|source| source.flow.name == name) {
+                let source = self.flows.swap_remove(place);
+                // The definition of a scripted flow is not what its file holds.
+                let text = if one.file.ends_with(".py") { String::new() } else { source.text };
+                self.broken_flows.push(BrokenFlow { name: name.clone(), file: one.file.clone(), text });
+            }
+            let text = self.broken_flows.iter().find(|flow| flow.name == name).map_or("", |flow| flow.text.as_str());
+            self.problems.push(from_diagnostic(ProblemKind::Flow, Some(name), one, text));
         }
     }
 
@@ -270,6 +306,36 @@ mod tests {
         let problem = folder.problems.iter().find(|problem| problem.line == Some(4)).unwrap();
         assert_eq!((problem.file.as_str(), problem.name.as_deref()), ("flows/bad.yaml", Some("broken")));
         assert_eq!(problem.excerpt.as_deref(), Some("    shel: echo hello"));
+    }
+
+    #[test]
+    fn a_mistake_in_the_project_file_is_told_at_the_flows_that_miss_something_for_it_and_at_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("flows")).unwrap();
+        let flow = |name: &str, text: &str| {
+            std::fs::write(dir.path().join(format!("flows/{name}.yaml")), format!("flow: {name}\n{text}")).unwrap();
+        };
+        flow("rests", "schedule: {cron: '0 6 * * *', calendar: work}\ntasks: {a: {shell: 'true'}}\n");
+        flow("waits", "tasks: {a: {shell: 'true', pool: heavy}}\n");
+        let told = |project: &str| {
+            std::fs::write(dir.path().join(PROJECT_FILE), project).unwrap();
+            let folder = Folder::read(dir.path()).unwrap();
+            let of_flows = folder.problems.iter().filter(|problem| problem.kind == ProblemKind::Flow);
+            of_flows.map(|problem| format!("{}: {}", problem.file, problem.message)).collect::<Vec<_>>()
+        };
+        let sound = "calendars: {work: {weekdays: MON-FRI}}\n";
+        let pools = "pools: {heavy: 0}\n";
+        assert_eq!(told(&format!("{sound}{pools}")), [""; 0], "what is whole is known");
+        let mistake = "is not known while mulgil.yaml has a mistake: 2:8: ";
+        let found = told(&format!("{sound}pools: [heavy]\n"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with(&format!("flows/waits.yaml: pool heavy {mistake}expected ")), "{found:?}");
+        let found = told("calendars: {work: {weekdays: MON-FRI}\npools: [\n");
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("calendar work is not known while mulgil.yaml has a mistake"), "{found:?}");
+        let found = told("pools: {heavy: 1}\n");
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].starts_with("flows/rests.yaml: unknown calendar work"), "{found:?}");
     }
 
     #[test]

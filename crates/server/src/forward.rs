@@ -12,13 +12,24 @@ use axum::response::{IntoResponse, Response};
 use ureq::Agent;
 
 use crate::error::ApiError;
+use crate::flows::IDEMPOTENCY_KEY;
+use crate::hooks;
 
 /// The most that is handed on in one request.
 const BODY_MAX_BYTES: usize = 64 << 20;
 /// How long the other server may take to be reached.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 /// What a request brings along; the rest belongs to its connection.
-const HEADERS: [HeaderName; 4] = [header::AUTHORIZATION, header::CONTENT_TYPE, header::ACCEPT, header::COOKIE];
+const HEADERS: [HeaderName; 8] = [
+    header::AUTHORIZATION,
+    header::CONTENT_TYPE,
+    header::ACCEPT,
+    header::COOKIE,
+    HeaderName::from_static(IDEMPOTENCY_KEY),
+    HeaderName::from_static(hooks::SIGNATURE),
+    HeaderName::from_static(hooks::GITHUB_DELIVERY),
+    HeaderName::from_static(hooks::WEBHOOK_ID),
+];
 /// Who works is known where decisions are made alone.
 const WORKERS: &str = "/api/v1/workers";
 /// Tells a request that was handed on already: two servers that each take the other for the leader do not play ball.
@@ -72,7 +83,9 @@ pub(crate) async fn hand_on(State(standing): State<Standing>, request: Request, 
 
 async fn send(url: &str, request: Request) -> Result<Response, ApiError> {
     let (head, body) = request.into_parts();
-    let body = to_bytes(body, BODY_MAX_BYTES).await.map_err(|error| ApiError::too_large(error.to_string()))?;
+    // Of those who have not shown who they are yet, no more is taken than the one that leads would take.
+    let most = if head.uri.path().starts_with(hooks::PREFIX) { hooks::BODY_BYTES_MAX } else { BODY_MAX_BYTES };
+    let body = to_bytes(body, most).await.map_err(|error| ApiError::too_large(error.to_string()))?;
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut onward = ureq::http::Request::builder().method(head.method.as_str()).uri(format!("{url}{path}"));
     for name in &HEADERS {

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::calls::{ChildRun, children_of};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
 use crate::node::Node;
@@ -50,6 +51,12 @@ pub struct ItemRun {
     /// When it will be tried again, where it is `retrying`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<jiff::Timestamp>,
+    /// Why it stands where it stands, where no attempt says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The run that does it, where its task runs another flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildRun>,
     /// What it gave.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
@@ -107,12 +114,15 @@ pub(crate) async fn list_items(
     chosen.truncate(limit);
     let next_after = chosen.last().filter(|_| more).map(|(_, number)| *number);
     let mut attempts = attempts_of(&found, &chosen);
+    let mut children = children_of(&found.children);
     let items = chosen.iter().map(|(row, number)| ItemRun {
         name: row.name.clone(),
         number: *number,
         item: row.item.clone().unwrap_or_default(),
         status: row.status.into(),
         retry_at: row.not_before,
+        note: row.note.clone(),
+        child: children.remove(&row.index),
         result: row.result.clone(),
         attempts: attempts
             .remove(&row.index)

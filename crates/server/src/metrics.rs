@@ -1,6 +1,7 @@
 //! Counters and gauges in Prometheus' text format. `docs/metrics.md` says what each is.
 
 mod dataflow;
+mod scheduler;
 
 use axum::extract::State;
 use axum::http::header;
@@ -36,24 +37,10 @@ pub(crate) async fn metrics(State(node): State<Node>) -> Result<Response, ApiErr
             page.value("mulgil_runs", &[("flow", &flow.flow), ("status", status)], count as f64);
         }
     }
-    pools(&mut page, &node).await?;
+    scheduler::write(&mut page, &node).await?;
     topics(&mut page, &node)?;
     views(&mut page, &loaded);
     Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.text()).into_response())
-}
-
-async fn pools(page: &mut Page, node: &Node) -> Result<(), ApiError> {
-    let loads = node.scheduler.pools().await?;
-    page.gauge("mulgil_pool_slots", "How many tasks of a pool may run at once.");
-    page.gauge("mulgil_pool_slots_used", "How many tasks of a pool hold a live lease.");
-    page.gauge("mulgil_pool_tasks_ready", "How many tasks of a pool wait for a slot.");
-    for load in loads {
-        let labels = [("pool", load.pool.as_str())];
-        page.value("mulgil_pool_slots", &labels, load.slots as f64);
-        page.value("mulgil_pool_slots_used", &labels, load.used as f64);
-        page.value("mulgil_pool_tasks_ready", &labels, load.ready as f64);
-    }
-    Ok(())
 }
 
 fn topics(page: &mut Page, node: &Node) -> Result<(), ApiError> {

@@ -11,9 +11,11 @@ use mulgil_flow::{Flow, Project};
 use mulgil_history::History;
 use mulgil_log::EventLog;
 use mulgil_worker::remote::desk::Desk;
+use mulgil_worker::secret::SecretStore;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
+use crate::hooks::Deliveries;
 use crate::hub::Hub;
 use crate::reload::{Loaded, Reloader};
 use crate::scheduler::SchedulerHandle;
@@ -36,6 +38,10 @@ pub(crate) struct NodeParts {
     pub(crate) desk: Desk<SchedulerHandle>,
     /// Everything durable about flows.
     pub(crate) history: Arc<dyn History>,
+    /// The project's secrets, as places.
+    pub(crate) secrets: SecretStore,
+    /// What came to webhooks.
+    pub(crate) deliveries: Deliveries,
     /// The event log.
     pub(crate) log: EventLog,
     /// Opens tables.

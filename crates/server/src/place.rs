@@ -2,6 +2,7 @@
 //! told.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,9 @@ const FILE: &str = ".mulgil/server.json";
 pub struct Place {
     /// Its address, such as `http://127.0.0.1:7575`.
     pub url: String,
+    /// Where clients of PostgreSQL read, such as `127.0.0.1:7432`; nothing where the SQL port is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SocketAddr>,
     /// Its process.
     pub pid: u32,
 }

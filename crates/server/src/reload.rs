@@ -36,10 +36,26 @@ pub(crate) struct Loaded {
     pub(crate) problems: Vec<Problem>,
 }
 
+/// A project's folder with what its SQL declares.
+pub(crate) struct Checked {
+    pub(crate) folder: Folder,
+    catalog: Catalog,
+    problems: Vec<Problem>,
+}
+
+impl Checked {
+    /// Checks what was read.
+    pub(crate) fn new(mut folder: Folder, connectors: &Connectors) -> Self {
+        let (catalog, problems) = folder.catalog(connectors);
+        folder.add_view_flows(&catalog);
+        Self { folder, catalog, problems }
+    }
+}
+
 impl Loaded {
-    /// Checks what was read, and starts its views. Where the SQL is what it was `before`, the views go on untouched.
-    pub(crate) async fn new(folder: Folder, parts: &ReloadParts, before: Option<&Self>) -> Self {
-        let (catalog, sql_problems) = folder.catalog(&parts.connectors);
+    /// Takes over what was checked, and starts its views. Where the SQL is what it was `before`, the views go on untouched.
+    pub(crate) async fn new(checked: Checked, parts: &ReloadParts, before: Option<&Self>) -> Self {
+        let Checked { folder, catalog, problems: sql_problems } = checked;
         let mut problems = folder.problems.clone();
         problems.extend(sql_problems);
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
@@ -177,8 +193,9 @@ async fn reload(parts: &ReloadParts, before: &Loaded) -> Result<Loaded, ApiError
         .await
         .map_err(|error| ApiError::internal("reading the project's files failed").with_detail(error.to_string()))?
         .map_err(|error| ApiError::conflict(error.to_string()))?;
-    parts.scheduler.reload(folder.flows.clone()).await?;
-    Ok(Loaded::new(folder, parts, Some(before)).await)
+    let checked = Checked::new(folder, &parts.connectors);
+    parts.scheduler.reload(checked.folder.flows.clone(), checked.folder.sound_project()).await?;
+    Ok(Loaded::new(checked, parts, Some(before)).await)
 }
 
 /// Tells of changed definitions. What tasks write elsewhere in the project wakes nobody.

@@ -13,10 +13,12 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::calls::{ChildRun, ParentRun, children_of};
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
 use crate::items::{self, ItemCounts};
 use crate::node::Node;
+use crate::notices::Alert;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 use crate::usage::Usage;
 
@@ -46,8 +48,14 @@ pub enum Origin {
     Schedule,
     /// Someone asked for this one run.
     Manual,
+    /// A request to the flow's webhook.
+    Webhook,
+    /// A file that has arrived.
+    File,
     /// A backfill.
     Backfill,
+    /// A task of another run.
+    Flow,
 }
 
 /// A run in one line of a list.
@@ -91,8 +99,17 @@ pub struct RunDetail {
     pub version: String,
     /// Whether that is the flow as it is now.
     pub is_latest: bool,
+    /// Whether it took longer than its flow's `run_timeout`, and stops or has stopped for that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
     /// The parameters, defaults included.
     pub params: BTreeMap<String, serde_json::Value>,
+    /// The task of another run that started it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentRun>,
+    /// What was noticed of it beside its status: that it is late, or takes longer than usual.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alerts: Vec<Alert>,
     /// Its tasks, in an order in which each stands after those that it needs.
     pub tasks: Vec<TaskRun>,
 }
@@ -102,7 +119,7 @@ pub struct RunDetail {
 pub struct TaskRun {
     /// The task's name.
     pub name: String,
-    /// What kind of task it is: `shell`, `python`, `sql` or `transfer`.
+    /// What kind of task it is: `shell`, `python`, `sql`, `transfer`, `http`, `wait` or `flow`.
     pub kind: String,
     /// The names of the tasks that it needs.
     pub needs: Vec<String>,
@@ -120,6 +137,9 @@ pub struct TaskRun {
     /// What it gave to the tasks after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
+    /// The run that does its work, where it runs another flow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<ChildRun>,
     /// How its items stand, where it goes over some. They are listed by `/runs/{run}/tasks/{task}/items`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemCounts>,
@@ -255,6 +275,8 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
     let definition = node.definition(&found.run.flow, &found.run.version).await?;
     let mut attempts: BTreeMap<TaskIndex, Vec<Attempt>> = BTreeMap::new();
     let mut items = items::counts(&found.tasks);
+    let mut children = children_of(&found.children);
+    let parent = found.parent.map(Into::into);
     let is_item: HashSet<TaskIndex> =
         found.tasks.iter().filter(|row| row.item_of.is_some()).map(|row| row.index).collect();
     for row in found.attempts {
@@ -274,6 +296,7 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
             retry_at: row.not_before,
             note: row.note,
             result: row.result,
+            child: children.remove(&row.index),
             items: items.remove(&row.index),
             attempts: attempts.remove(&row.index).unwrap_or_default(),
             name: row.name,
@@ -287,8 +310,10 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
     let now = node.loaded();
     let now = now.folder.flows.iter().find(|source| source.flow.name == found.run.flow);
     let is_latest = now.is_some_and(|source| source.flow.version.0 == found.run.version);
-    let version = found.run.version.clone();
-    Ok(RunDetail { summary: RunSummary::of(found.run), version, is_latest, params, tasks })
+    let (version, timed_out) = (found.run.version.clone(), found.run.timed_out);
+    let alerts = found.alerts.into_iter().map(Alert::from).collect();
+    let summary = RunSummary::of(found.run);
+    Ok(RunDetail { summary, version, is_latest, timed_out, params, parent, alerts, tasks })
 }
 
 impl RunSummary {
@@ -342,7 +367,10 @@ impl From<Trigger> for Origin {
         match trigger {
             Trigger::Schedule => Self::Schedule,
             Trigger::Manual => Self::Manual,
+            Trigger::Webhook => Self::Webhook,
+            Trigger::File => Self::File,
             Trigger::Backfill => Self::Backfill,
+            Trigger::Flow => Self::Flow,
         }
     }
 }

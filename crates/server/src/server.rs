@@ -9,11 +9,15 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use jiff::Timestamp;
 use mulgil_connect::connectors::Connectors;
+use mulgil_flow::Flow;
 use mulgil_history::History;
 use mulgil_log::EventLog;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_sql::catalog::Catalog;
+use mulgil_sqlport::{PortError, SqlPort};
 use mulgil_worker::remote::desk::Desk;
+use mulgil_worker::secret::SecretStore;
+use mulgil_worker::view::ViewTasks;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
 use tokio::task::JoinHandle;
@@ -23,11 +27,14 @@ use tower_http::compression::CompressionLayer;
 use crate::access::{Access, AccessError, guard};
 use crate::folder::Folder;
 use crate::forward::{Standing, Where, hand_on};
+use crate::hooks::Deliveries;
 use crate::hub::{Hub, HubParts};
 use crate::node::{Node, NodeParts};
 use crate::place::Place;
-use crate::reload::{Loaded, ReloadParts, Reloader};
+use crate::refreshing::view_tasks;
+use crate::reload::{Checked, Loaded, ReloadParts, Reloader};
 use crate::scheduler::{FlowSource, SchedulerHandle};
+use crate::sql_port::{self, ProjectQueries, SqlPortOptions};
 use crate::{api, assets};
 
 /// How long a shutdown waits for answers that are under way.
@@ -40,6 +47,8 @@ pub struct ServerOptions {
     pub address: SocketAddr,
     /// The token that requests have to show. Needed for every address but loopback.
     pub token: Option<String>,
+    /// The SQL port.
+    pub sql: SqlPortOptions,
     /// A token with which workers may join, and nothing else. Without it, workers show the other one.
     pub worker_token: Option<String>,
 }
@@ -47,7 +56,12 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     /// Loopback, the usual port, no token.
     fn default() -> Self {
-        Self { address: SocketAddr::from(([127, 0, 0, 1], 7575)), token: None, worker_token: None }
+        Self {
+            address: SocketAddr::from(([127, 0, 0, 1], 7575)),
+            token: None,
+            sql: SqlPortOptions::default(),
+            worker_token: None,
+        }
     }
 }
 
@@ -61,6 +75,8 @@ pub struct ServerParts {
     pub scheduler: SchedulerHandle,
     /// Everything durable about flows.
     pub history: Arc<dyn History>,
+    /// The project's secrets, as places: webhooks are signed with them.
+    pub secrets: SecretStore,
     /// The event log.
     pub log: EventLog,
     /// How views run. The server starts and stops them.
@@ -83,11 +99,15 @@ pub enum ServerError {
         /// The operating system's word.
         source: std::io::Error,
     },
+    /// The SQL port does not open.
+    #[error("SQL port: {0}")]
+    SqlPort(#[from] PortError),
 }
 
 /// A running server.
 pub struct ServerHandle {
     address: SocketAddr,
+    sql: Mutex<Option<SqlPort>>,
     stopping: CancellationToken,
     answering: Mutex<Option<JoinHandle<()>>>,
     reloader: Reloader,
@@ -109,11 +129,18 @@ impl Server {
         let listen_error = |source| ServerError::Listen { address: options.address, source };
         let listener = TcpListener::bind(options.address).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
+        let sql_listening = sql_port::listen(&options.sql, options.token.as_deref()).await?;
         let stopping = CancellationToken::new();
         let standing = parts.standing.clone();
         let node = build(parts, stopping.clone()).await;
         let (dir, reloader) = (node.dir.clone(), node.reloader.clone());
-        let place = Place { url: format!("http://{address}"), pid: std::process::id() };
+        let queries = ProjectQueries::new(node.clone(), options.sql.memory_limit_bytes);
+        let sql = sql_listening.map(|listening| listening.open(Arc::new(queries))).transpose()?;
+        let place = Place {
+            url: format!("http://{address}"),
+            sql: sql.as_ref().map(SqlPort::local_addr),
+            pid: std::process::id(),
+        };
         if let Err(error) = place.write(&dir) {
             tracing::warn!(%error, "where the server answers could not be written down: commands need --server");
         }
@@ -127,7 +154,8 @@ impl Server {
         });
         tracing::info!(%address, "answering");
         let answering = Mutex::new(Some(answering));
-        Ok(ServerHandle { address, stopping, answering, reloader, place, dir })
+        let sql = Mutex::new(sql);
+        Ok(ServerHandle { address, sql, stopping, answering, reloader, place, dir })
     }
 }
 
@@ -142,10 +170,21 @@ impl ServerHandle {
         &self.place.url
     }
 
+    /// Where clients of PostgreSQL read; `None` where the SQL port is closed.
+    pub fn sql_addr(&self) -> Option<SocketAddr> {
+        self.place.sql
+    }
+
     /// Gives the tables and views as they are declared at that moment.
     pub fn catalog(&self) -> impl Fn() -> Arc<Catalog> + Send + Sync + 'static {
         let reloader = self.reloader.clone();
         move || Arc::clone(reloader.loaded().views.catalog())
+    }
+
+    /// How tasks do things to its views.
+    pub fn view_tasks(&self) -> Arc<dyn ViewTasks> {
+        let reloader = self.reloader.clone();
+        view_tasks(move || reloader.loaded().views.clone())
     }
 
     /// From now on this server leads: its views run.
@@ -158,6 +197,13 @@ impl ServerHandle {
         self.reloader.loaded().folder.flows.clone()
     }
 
+    /// The flows of which runs are started by files, as they are now.
+    pub fn flows_of_files(&self) -> Vec<Arc<Flow>> {
+        let loaded = self.reloader.loaded();
+        let flows = loaded.folder.flows.iter().map(|source| &source.flow);
+        flows.filter(|flow| !flow.triggers.files.is_empty()).cloned().collect()
+    }
+
     /// The views as they are now.
     pub fn views(&self) -> Views {
         self.reloader.loaded().views.clone()
@@ -168,6 +214,9 @@ impl ServerHandle {
     pub async fn shutdown(&self) {
         self.stopping.cancel();
         self.place.remove(&self.dir);
+        if let Some(sql) = self.sql.lock().await.take() {
+            sql.close().await;
+        }
         if let Some(mut answering) = self.answering.lock().await.take()
             && tokio::time::timeout(DRAIN_MAX, &mut answering).await.is_err()
         {
@@ -187,7 +236,8 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         leads: AtomicBool::new(parts.standing.place() == Where::Here),
     };
     let dir = parts.folder.dir.clone();
-    let first = Loaded::new(parts.folder, &reload_parts, None).await;
+    let checked = Checked::new(parts.folder, &reload_parts.connectors);
+    let first = Loaded::new(checked, &reload_parts, None).await;
     let reloader = Reloader::start(reload_parts, first);
     let hub = Hub::start(HubParts {
         scheduler: parts.scheduler.clone(),
@@ -211,6 +261,8 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         started: Instant::now(),
         scheduler: parts.scheduler,
         history: parts.history,
+        secrets: parts.secrets,
+        deliveries: Deliveries::default(),
         log: parts.log,
         connectors: parts.connectors,
         reloader,

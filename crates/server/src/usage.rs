@@ -10,10 +10,13 @@ use utoipa::ToSchema;
 pub struct Usage {
     /// How long it took.
     pub wall_ms: u64,
-    /// What its processes used, those included that left its process group. Absent: it is no process (`sql`, `transfer`), and what a
-    /// statement uses of the server's processors and memory cannot be told.
+    /// What its processes used, those included that left its process group. Absent: it is no process (`sql`, `transfer`, `http`): see `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<TreeUsage>,
+    /// Of an attempt that is no process of its own: what the worker's process used while it did its work, everything else in it
+    /// included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostUsage>,
     /// What the whole machine did meanwhile, others included.
     pub machine: MachineUsage,
     /// Some moments of it, in their order; none of an attempt of less than half a second.
@@ -34,6 +37,23 @@ pub struct TreeUsage {
     pub read_bytes: u64,
     /// Written to disks.
     pub written_bytes: u64,
+}
+
+/// What the worker's process used while it did the work of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostUsage {
+    /// Time on processors of all its threads.
+    pub cpu_ms: u64,
+    /// The most memory that was seen resident; much of it is not the attempt's.
+    pub memory_peak_bytes: u64,
+    /// By how much that grew.
+    pub memory_grown_bytes: u64,
+    /// Read from disks.
+    pub read_bytes: u64,
+    /// Written to disks.
+    pub written_bytes: u64,
+    /// The most attempts that it did at the same time beside this one; with none, nearly all of it is this one's.
+    pub others: u32,
 }
 
 /// What the machine did while an attempt ran.
@@ -99,6 +119,14 @@ impl From<sched::Usage> for Usage {
                 memory_peak_bytes: tree.memory_peak_bytes,
                 read_bytes: tree.read_bytes,
                 written_bytes: tree.written_bytes,
+            }),
+            host: usage.host.map(|host| HostUsage {
+                cpu_ms: host.cpu_ms,
+                memory_peak_bytes: host.memory_peak_bytes,
+                memory_grown_bytes: host.memory_grown_bytes,
+                read_bytes: host.read_bytes,
+                written_bytes: host.written_bytes,
+                others: host.others,
             }),
             machine: MachineUsage {
                 cores: machine.cores,

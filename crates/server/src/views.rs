@@ -16,6 +16,8 @@ use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::{Json, Path, Query};
+pub use crate::generations::{Build, BuildReason, Former, ReplayAsk};
+pub use crate::layers::{ArchiveOfTable, Drift, LayersOfView};
 use crate::node::Node;
 pub use crate::outside::{BadRow, SystemWait};
 use crate::progress::{Dataflow, Latency, state_word};
@@ -24,6 +26,7 @@ pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts, Sav
 use crate::reload::Loaded;
 use crate::rows::columns;
 use crate::sql::{Column, Rows};
+pub use crate::switch::SwitchAsk;
 
 const ROWS_DEFAULT: u32 = 100;
 const ROWS_MAX: u32 = 10_000;
@@ -121,6 +124,18 @@ pub struct ViewDetail {
     /// How often its job has been started again. Absent: it never failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub restarts: Option<Restarts>,
+    /// The number of the generation that answers.
+    #[serde(default)]
+    pub generation: u64,
+    /// The generation that is being built beside it. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub building: Option<Build>,
+    /// The generation that it can be rolled back to. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Former>,
+    /// Its layers, where its mode is `lambda`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayersOfView>,
     /// What is promised of its rows. Absent: it has not been started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
@@ -247,8 +262,7 @@ pub(crate) async fn read_view(
 ) -> Result<Json<Rows>, ApiError> {
     let loaded = node.loaded();
     let name = TableName::parse(&name);
-    loaded.views.status(&name)?;
-    let known = loaded.catalog.view(&name).map(|view| columns(&view.schema)).unwrap_or_default();
+    let known = columns(&*loaded.views.schema(&name)?);
     let order = order_by(page.order.as_deref().unwrap_or_default(), &known)?;
     let limit = page.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
     let table = format!("{}.{}", quoted(&name.namespace), quoted(&name.name));
@@ -269,19 +283,6 @@ pub(crate) async fn refresh_view(
 ) -> Result<Json<ViewDetail>, ApiError> {
     let loaded = node.loaded();
     let status = loaded.views.refresh(&TableName::parse(&name)).await?;
-    Ok(Json(ViewDetail::of(status, &loaded)))
-}
-
-/// Starts a continuous view again from the beginning of its sources, and forgets its checkpoints.
-#[utoipa::path(post, path = "/views/{view}/replay", tag = "views",
-    params(("view" = String, Path, description = "The view's name.")),
-    responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
-pub(crate) async fn replay_view(
-    State(node): State<Node>,
-    Path(name): Path<String>,
-) -> Result<Json<ViewDetail>, ApiError> {
-    let loaded = node.loaded();
-    let status = loaded.views.replay(&TableName::parse(&name)).await?;
     Ok(Json(ViewDetail::of(status, &loaded)))
 }
 
@@ -373,12 +374,11 @@ impl ViewSummary {
 impl ViewDetail {
     pub(crate) fn of(status: ViewStatus, loaded: &Loaded) -> Self {
         let name = TableName::parse(&status.name);
-        let view = loaded.catalog.view(&name);
         let job: Option<JobStatus> = loaded.views.job_status(&name).ok().flatten();
         Self {
             definition: status.definition.clone(),
             file: status.file.clone(),
-            columns: view.map(|view| columns(&view.schema)).unwrap_or_default(),
+            columns: loaded.views.schema(&name).map(|schema| columns(&schema)).unwrap_or_default(),
             held_back_by: status.held_back_by.clone().map(|held| HeldBackBy {
                 source: held.table,
                 partition: held.partition,
@@ -390,6 +390,10 @@ impl ViewDetail {
             sources: status.partitions.iter().map(SourceProgress::of).collect(),
             late_sample: status.late_sample.clone(),
             restarts: Restarts::of(&status.restarts),
+            generation: status.generation,
+            building: status.building.clone().map(Build::from),
+            former: status.former.clone().map(Former::from),
+            layers: status.layers.clone().map(LayersOfView::from),
             guarantee: status.guarantee.clone().map(Guarantee::from),
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
             null_event_times: status.null_event_times,
@@ -415,6 +419,10 @@ impl ViewDetail {
             sources: Vec::new(),
             late_sample: Vec::new(),
             restarts: None,
+            generation: 0,
+            building: None,
+            former: None,
+            layers: None,
             guarantee: None,
             checkpoints: None,
             null_event_times: 0,
@@ -479,7 +487,9 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(show_view))
         .routes(routes!(read_view))
         .routes(routes!(refresh_view))
-        .routes(routes!(replay_view))
         .routes(routes!(resume_view))
+        .merge(crate::generations::routes())
+        .merge(crate::layers::routes())
+        .merge(crate::switch::routes())
         .merge(crate::recovery::routes())
 }

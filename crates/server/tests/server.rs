@@ -6,10 +6,12 @@ mod server {
     mod assets;
     mod backfills;
     mod fixture;
+    mod hooks;
     mod items;
     mod openapi;
     mod project;
     mod prometheus;
+    mod refreshing;
     mod reruns;
     mod runs;
     mod sql;

@@ -9,6 +9,8 @@
 //! has come so far, under a lock that readers take only to copy a list of segments. A result holds at most `rows_max`
 //! rows; the view whose result grows beyond fails, and says so.
 
+mod forget;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -79,6 +81,8 @@ struct Contents {
     next_segment: u64,
     row_count: usize,
     version: u64,
+    /// What is not held any more.
+    floor: Option<forget::Floor>,
 }
 
 /// A view's result.
@@ -86,6 +90,31 @@ pub struct ResultTable {
     schema: SchemaRef,
     rows_max: usize,
     contents: Mutex<Contents>,
+}
+
+/// What a result holds as of one cut, taken in no time: the rows are picked out when somebody wants them.
+#[derive(Clone, Debug)]
+pub struct Share {
+    segments: Vec<(RecordBatch, Option<BooleanBuffer>)>,
+    version: u64,
+}
+
+impl Share {
+    /// The rows.
+    ///
+    /// # Errors
+    /// Arrow refused.
+    pub fn rows(self) -> Result<Snapshot, ResultError> {
+        let mut batches = Vec::with_capacity(self.segments.len());
+        for (rows, standing) in self.segments {
+            batches.push(match standing {
+                None => rows,
+                Some(standing) => filter_record_batch(&rows, &BooleanArray::new(standing, None))?,
+            });
+        }
+        batches.retain(|batch| batch.num_rows() > 0);
+        Ok(Snapshot { batches, version: self.version })
+    }
 }
 
 /// The rows of a result as of one cut.
@@ -114,7 +143,7 @@ impl ResultTable {
             Some(columns) => Some(Index::new(&schema, columns, true)?),
             None => Some(Index::new(&schema, (0..schema.fields().len()).collect(), false)?),
         };
-        let contents = Contents { segments: Vec::new(), index, next_segment: 0, row_count: 0, version: 0 };
+        let contents = Contents { segments: Vec::new(), index, next_segment: 0, row_count: 0, version: 0, floor: None };
         Ok(Self { schema, rows_max, contents: Mutex::new(contents) })
     }
 
@@ -130,7 +159,10 @@ impl ResultTable {
     pub fn apply(&self, changes: &[Batch]) -> Result<(), ResultError> {
         let mut contents = self.lock();
         for change in changes.iter().filter(|change| change.rows.num_rows() > 0) {
-            contents.apply(change)?;
+            match contents.floor.clone() {
+                Some(floor) => contents.apply(&floor.above(change)?)?,
+                None => contents.apply(change)?,
+            }
             if contents.row_count > self.rows_max {
                 return Err(ResultError::TooManyRows { rows_max: self.rows_max });
             }
@@ -147,26 +179,18 @@ impl ResultTable {
         (contents.row_count, contents.version)
     }
 
-    /// The rows now. Takes the lock only to copy the list of segments.
+    /// The rows now.
     ///
     /// # Errors
     /// Arrow refused.
     pub fn snapshot(&self) -> Result<Snapshot, ResultError> {
-        let (segments, version) = {
-            let mut contents = self.lock();
-            let shared: Vec<(RecordBatch, Option<BooleanBuffer>)> =
-                contents.segments.iter_mut().map(Segment::share).collect();
-            (shared, contents.version)
-        };
-        let mut batches = Vec::with_capacity(segments.len());
-        for (rows, standing) in segments {
-            batches.push(match standing {
-                None => rows,
-                Some(standing) => filter_record_batch(&rows, &BooleanArray::new(standing, None))?,
-            });
-        }
-        batches.retain(|batch| batch.num_rows() > 0);
-        Ok(Snapshot { batches, version })
+        self.share().rows()
+    }
+
+    /// What it holds now. Takes the lock only to copy the list of segments.
+    pub fn share(&self) -> Share {
+        let mut contents = self.lock();
+        Share { segments: contents.segments.iter_mut().map(Segment::share).collect(), version: contents.version }
     }
 
     /// A panic while the lock was held leaves whole rows behind at worst: reading on is right.

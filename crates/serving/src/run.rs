@@ -251,7 +251,7 @@ async fn run_statement(
         }
         (StatementKind::Query(_), Mode::Batch) => Ok(StatementResult::Rows(session.run_query(statement).await?)),
         (StatementKind::Insert(insert), Mode::Batch) => {
-            let written = session.run_insert(statement).await?;
+            let written = session.run_insert(statement, None).await?;
             Ok(StatementResult::Written { table: insert.table.to_string(), rows: written.rows })
         }
         (StatementKind::Query(_), Mode::Stream) => {

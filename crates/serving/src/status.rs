@@ -4,6 +4,8 @@ use mulgil_engine::status::{BadRowStatus, CheckpointStatus, GuaranteeStatus, Hel
 use mulgil_sql::statement::RefreshMode;
 use serde::Serialize;
 
+use crate::views::Why;
+
 /// A view at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ViewStatus {
@@ -49,6 +51,14 @@ pub struct ViewStatus {
     pub late_sample: Vec<String>,
     /// How often its job has been started again, and when it will be.
     pub restarts: RestartStatus,
+    /// The number of the generation that answers.
+    pub generation: u64,
+    /// `KAPPA`: the generation that is being built beside it.
+    pub building: Option<BuildStatus>,
+    /// `KAPPA`: the generation that it can be rolled back to.
+    pub former: Option<FormerStatus>,
+    /// `LAMBDA`: its layers.
+    pub layers: Option<LayersStatus>,
     /// What is promised of its rows, and why; `None` before its job has been started.
     pub guarantee: Option<GuaranteeStatus>,
     /// How its checkpoints go; `None` before the first, and where there are none.
@@ -61,6 +71,78 @@ pub struct ViewStatus {
     pub refreshed_ms: Option<i64>,
     /// How often the result has changed: moves with every change of the result.
     pub version: u64,
+}
+
+/// The layers of a `LAMBDA` view.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LayersStatus {
+    /// Windows that have ended then or before come from batch, in milliseconds since the epoch; `None` before the first batch view.
+    pub boundary_ms: Option<i64>,
+    /// The number of the batch view; 0 before the first.
+    pub batch_version: u64,
+    /// How many rows it has.
+    pub batch_rows: u64,
+    /// When it was computed, in milliseconds since the epoch.
+    pub batch_made_ms: Option<i64>,
+    /// The archives that it is computed from.
+    pub archives: Vec<ArchiveStatus>,
+}
+
+/// An archive: a table in the lake to which a stream copies every row of a source.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ArchiveStatus {
+    /// The archive's table.
+    pub table: String,
+    /// Where its stream is in its life.
+    pub state: ViewState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Up to when it is complete when its next checkpoint stands, late rows left out.
+    pub watermark_ms: Option<i64>,
+    /// Rows copied since its stream was started.
+    pub rows_in: u64,
+}
+
+/// A generation of a view that is being built, and will take over when it has caught up.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BuildStatus {
+    /// Its number.
+    pub number: u64,
+    /// Why it is built.
+    pub why: Why,
+    /// The statement that it is built from.
+    pub definition: String,
+    /// When it was begun, in milliseconds since the epoch.
+    pub begun_ms: i64,
+    /// It reads its sources from this time on, in milliseconds since the epoch; from the beginning where nothing is said.
+    pub from_ms: Option<i64>,
+    /// How fast it may read.
+    pub rows_per_second_max: Option<u64>,
+    /// Where it is in its life.
+    pub state: ViewState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// What it waits for that should be there and is not.
+    pub waits: Vec<WaitStatus>,
+    /// Rows that it has read since it was last started.
+    pub rows_in: u64,
+    /// Rows a second, over the last few seconds.
+    pub rows_per_second: f64,
+    /// How much of what the live generation has read it has read too: 0 to 1.
+    pub done: f64,
+    /// When it will have caught up if it goes on as it does; `None` where it does not come nearer.
+    pub left_ms: Option<u64>,
+}
+
+/// A generation of a view that has answered before, and is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FormerStatus {
+    /// Its number.
+    pub number: u64,
+    /// When it was begun, in milliseconds since the epoch.
+    pub begun_ms: i64,
+    /// The statement that it was built from.
+    pub definition: String,
 }
 
 /// How often a view's job has been started again, and when it will be.

@@ -2,22 +2,30 @@
 //!
 //! A `CONTINUOUS` view is one engine job whose sink is a result in memory. Its checkpoints hold the state of its operators
 //! and the result; a restart goes on from the last one, and so comes to exactly the same rows. A `FULL` view is computed in batch when asked, and its result replaced
-//! as a whole.
+//! as a whole. A `KAPPA` view is a `CONTINUOUS` one that can be built anew beside itself: see [`generation`].
 
+mod catch_up;
 mod cell;
 mod error;
+mod generation;
 mod keep;
+mod lambda;
+mod layers;
 mod news;
+mod prepare;
+mod replay;
 mod savepoints;
+mod slot;
 mod stored;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use futures::TryStreamExt;
@@ -26,15 +34,20 @@ use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_dataflow::batch::Batch;
 use mulgil_engine::checkpoint::CheckpointError;
+use mulgil_engine::pace::Pace;
 use mulgil_engine::state_files::StateOptions;
-use mulgil_sql::catalog::Catalog;
+use mulgil_sql::catalog::{Catalog, View};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::RefreshMode;
 use tokio::sync::{Notify, broadcast};
 
-use self::cell::ViewCell;
+use self::cell::{Origin, ViewCell};
 pub use self::error::ViewError;
+pub use self::generation::Why;
+pub use self::layers::WindowDrift;
+pub use self::replay::ReplayOptions;
+use self::slot::Slot;
 use crate::result::ResultTable;
 use crate::status::{ViewChange, ViewStatus};
 
@@ -87,9 +100,13 @@ pub struct Views {
 
 struct Shared {
     catalog: Arc<Catalog>,
+    /// The same, with the views as those are that answer.
+    shown: RwLock<Arc<Catalog>>,
     connectors: Arc<Connectors>,
     options: ViewsOptions,
-    cells: BTreeMap<TableName, Arc<ViewCell>>,
+    slots: BTreeMap<TableName, Arc<Slot>>,
+    /// The archives of unbounded tables, as far as a view needs them.
+    archives: Mutex<BTreeMap<TableName, Arc<ViewCell>>>,
     news: broadcast::Sender<ViewChange>,
     /// Something of some view has changed.
     changed: Arc<Notify>,
@@ -107,14 +124,25 @@ impl Views {
     /// Views of a catalog; nothing runs yet. Must be called in a tokio runtime.
     pub fn new(catalog: Arc<Catalog>, connectors: Arc<Connectors>, options: ViewsOptions) -> Self {
         let (news, _) = broadcast::channel(NEWS_WAITING_MAX);
-        let cells =
-            catalog.views().map(|view| (view.name.clone(), Arc::new(ViewCell::new(Arc::clone(view))))).collect();
+        let slot = |view: &Arc<View>| {
+            let origin = Origin {
+                number: 1,
+                catalog: Arc::clone(&catalog),
+                from_ms: None,
+                pace: Pace::default(),
+                archive: None,
+            };
+            Arc::new(Slot::new(ViewCell::new(Arc::clone(view), origin)))
+        };
+        let slots = catalog.views().map(|view| (view.name.clone(), slot(view))).collect();
         let changed = Arc::new(Notify::new());
         let shared = Arc::new(Shared {
+            shown: RwLock::new(Arc::clone(&catalog)),
             catalog,
             connectors,
             options,
-            cells,
+            slots,
+            archives: Mutex::default(),
             news,
             changed: Arc::clone(&changed),
             closing: AtomicBool::new(false),
@@ -127,44 +155,50 @@ impl Views {
     /// `failed`, with its error; the others go on.
     pub async fn start_all(&self) {
         // Side by side: one that waits for a system holds up no other.
-        let start = async |cell: &Arc<ViewCell>| {
-            let name = &cell.view.name;
-            let outcome = match cell.view.mode {
-                RefreshMode::Full => self.load_stored(cell).await,
+        let start = async |slot: &Arc<Slot>| {
+            let name = &slot.view.name;
+            let outcome = match slot.view.mode {
+                RefreshMode::Full => self.load_stored(&slot.live()).await,
                 _ => self.start(name).await,
             };
             if let Err(error) = outcome {
                 tracing::warn!(view = %name, %error, "view not started");
             }
         };
-        futures::future::join_all(self.shared.cells.values().map(start)).await;
+        futures::future::join_all(self.shared.slots.values().map(start)).await;
     }
 
-    /// Stops a view; its result stays readable.
+    /// Stops a view, and what is being built beside it; its result stays readable.
     ///
     /// # Errors
     /// The view is unknown.
     pub async fn stop(&self, view: &TableName) -> Result<(), ViewError> {
-        let cell = self.cell(view)?;
-        let _one_at_a_time = cell.turn_to_stop().await;
-        cell.stop().await;
+        self.slot(view)?.stop().await;
         self.shared.changed.notify_one();
         Ok(())
     }
 
-    /// Computes a `FULL` view anew and replaces its result.
+    /// Computes a `FULL` view anew and replaces its result; of a `LAMBDA` view, the batch view, and moves its boundary.
     ///
     /// # Errors
     /// See [`ViewError`]; the former result stays.
     pub async fn refresh(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let cell = self.cell(view)?;
+        let slot = self.slot(view)?;
+        if slot.view.mode == RefreshMode::Lambda {
+            let refreshed = self.refresh_batch(slot).await;
+            self.shared.changed.notify_one();
+            return refreshed.map(|()| self.status_of(slot));
+        }
+        let cell = &slot.live();
         if cell.view.mode != RefreshMode::Full {
             return Err(cell.wrong_mode("it is kept up to date by itself; stop and start it to read its sources again"));
         }
         let _one_at_a_time = cell.turn.lock().await;
         cell.refreshing();
         self.shared.changed.notify_one();
+        let broken_off = BrokenOff { views: self, cell };
         let computed = self.compute(cell).await;
+        std::mem::forget(broken_off);
         match computed {
             Ok(table) => cell.refreshed(table, now_ms()),
             Err(error) => {
@@ -219,7 +253,7 @@ impl Views {
 
     /// All views, by name.
     pub fn list(&self) -> Vec<ViewStatus> {
-        self.shared.cells.values().map(|cell| cell.status()).collect()
+        self.shared.slots.values().map(|slot| self.status_of(slot)).collect()
     }
 
     /// One view.
@@ -227,7 +261,11 @@ impl Views {
     /// # Errors
     /// The view is unknown.
     pub fn status(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        Ok(self.cell(view)?.status())
+        Ok(self.status_of(self.slot(view)?))
+    }
+
+    fn status_of(&self, slot: &Slot) -> ViewStatus {
+        ViewStatus { layers: self.layers_status(slot), ..slot.status() }
     }
 
     /// The engine's own status of a `CONTINUOUS` view's job, with its subtasks and queues; `None` where it never ran.
@@ -235,7 +273,7 @@ impl Views {
     /// # Errors
     /// The view is unknown.
     pub fn job_status(&self, view: &TableName) -> Result<Option<mulgil_engine::status::JobStatus>, ViewError> {
-        Ok(self.cell(view)?.job().map(|job| job.status()))
+        Ok(self.slot(view)?.live().job().map(|job| job.status()))
     }
 
     /// Runs a `SELECT` in batch, in which views are tables that hold their results as they are now. A view without a
@@ -249,9 +287,36 @@ impl Views {
 
     /// A session in which views are tables that hold their results as they are now.
     pub fn session(&self) -> Session {
-        Session::new(Arc::clone(&self.shared.catalog), Arc::clone(&self.shared.connectors))
+        let shown = Arc::clone(&self.shared.shown.read().unwrap_or_else(PoisonError::into_inner));
+        Session::new(shown, Arc::clone(&self.shared.connectors))
             .with_options(self.shared.options.session)
             .with_view_snapshots(self.snapshots())
+    }
+
+    /// A session over what a generation of a view is built from.
+    fn session_of(&self, cell: &ViewCell) -> Session {
+        Session::new(Arc::clone(&cell.origin.catalog), Arc::clone(&self.shared.connectors))
+            .with_options(self.shared.options.session)
+    }
+
+    /// Queries see a view's columns as those are of the generation that answers.
+    fn show(&self, slot: &Slot) {
+        let view = Arc::clone(&slot.live().view);
+        let mut shown = self.shared.shown.write().unwrap_or_else(PoisonError::into_inner);
+        *shown = Arc::new(shown.with_view(view));
+    }
+
+    /// The columns of a view, as its queries see them.
+    ///
+    /// # Errors
+    /// The view is unknown.
+    pub fn schema(&self, view: &TableName) -> Result<SchemaRef, ViewError> {
+        Ok(Arc::clone(&self.slot(view)?.live().view.schema))
+    }
+
+    /// The limits of each query.
+    pub fn session_options(&self) -> SessionOptions {
+        self.shared.options.session
     }
 
     /// The results of the views, for sessions and [`crate::run::run_statements`].
@@ -265,7 +330,12 @@ impl Views {
         self.shared.news.subscribe()
     }
 
-    /// The catalog.
+    /// Whether these are the same views: the project's files have not been read anew since.
+    pub fn are(&self, others: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &others.shared)
+    }
+
+    /// The catalog, as the project declares it.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.shared.catalog
     }
@@ -273,16 +343,17 @@ impl Views {
     /// Stops all views and waits until their jobs have ended. Nothing can be started afterwards.
     pub async fn shutdown(&self) {
         self.shared.closing.store(true, Ordering::Release);
-        for cell in self.shared.cells.values() {
-            let _one_at_a_time = cell.turn_to_stop().await;
-            cell.stop().await;
+        futures::future::join_all(self.shared.slots.values().map(|slot| slot.stop())).await;
+        for archive in self.archives() {
+            let _one_at_a_time = archive.turn_to_stop().await;
+            archive.stop().await;
         }
         self.shared.changed.notify_one();
     }
 
-    fn cell(&self, name: &TableName) -> Result<&Arc<ViewCell>, ViewError> {
-        self.shared.cells.get(name).ok_or_else(|| {
-            let names: Vec<String> = self.shared.cells.keys().map(ToString::to_string).collect();
+    fn slot(&self, name: &TableName) -> Result<&Arc<Slot>, ViewError> {
+        self.shared.slots.get(name).ok_or_else(|| {
+            let names: Vec<String> = self.shared.slots.keys().map(ToString::to_string).collect();
             let remedy = match self.shared.catalog.problem(name) {
                 Some(problem) => format!("it is declared, but broken: {problem}"),
                 None if names.is_empty() => "the project has no views".to_owned(),
@@ -293,15 +364,28 @@ impl Views {
     }
 }
 
+/// Whoever waited for a refresh waits no longer: the view is as it was.
+struct BrokenOff<'a> {
+    views: &'a Views,
+    cell: &'a ViewCell,
+}
+
+impl Drop for BrokenOff<'_> {
+    fn drop(&mut self) {
+        self.cell.refresh_given_up();
+        self.views.shared.changed.notify_one();
+    }
+}
+
 impl ViewSnapshots for Views {
     fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>> {
-        let table = self.shared.cells.get(view)?.table()?;
+        let answer = self.shared.slots.get(view)?.live().answer()?;
+        let table = Arc::clone(&answer.table);
         let schema = table.schema();
         // The engine's batches may say less about nulls than the plan does.
-        let batches = table
-            .snapshot()
+        let batches = answer
+            .rows()
             .ok()?
-            .batches
             .into_iter()
             .map(|batch| RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()));
         let batches = batches.collect::<Result<Vec<RecordBatch>, _>>().ok()?;

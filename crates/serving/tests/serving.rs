@@ -39,8 +39,12 @@ mod guarantees;
 mod joins;
 #[path = "serving/kafka.rs"]
 mod kafka;
+#[path = "serving/kappa.rs"]
+mod kappa;
 #[path = "serving/lake.rs"]
 mod lake;
+#[path = "serving/lambda.rs"]
+mod lambda;
 #[path = "serving/late_rows.rs"]
 mod late_rows;
 #[path = "serving/lookups.rs"]

@@ -50,6 +50,8 @@ pub struct View {
     pub checkpoint_timeout: Option<Duration>,
     /// How many subtasks each stage of its job has: option `parallelism`.
     pub parallelism: Option<usize>,
+    /// `LAMBDA`: how long the speed layer keeps windows that batch has spoken of: option `speed-retention`.
+    pub speed_retention: Option<Duration>,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
     /// Its columns.
@@ -65,6 +67,14 @@ pub struct View {
     /// The `SELECT` alone.
     pub query_text: String,
     pub(crate) query: QueryText,
+}
+
+impl View {
+    /// The same view, kept up to date in another way.
+    #[must_use]
+    pub fn in_mode(&self, mode: RefreshMode) -> Self {
+        Self { mode, ..self.clone() }
+    }
 }
 
 /// The tables and views of a project.
@@ -106,6 +116,21 @@ impl Declared {
 }
 
 impl Catalog {
+    /// The same tables and views with other options: `change` gives the text in place of one, where it is another.
+    pub fn with_options(catalog: &Arc<Self>, change: impl Fn(&str) -> Option<String>) -> Arc<Self> {
+        let mut changed: Option<Self> = None;
+        for (name, table) in &catalog.tables {
+            let options = table.definition.options.iter();
+            let options: Vec<_> = options.filter_map(|(option, text)| Some((option.clone(), change(text)?))).collect();
+            if !options.is_empty() {
+                let mut table = Table::clone(table);
+                table.definition.options.extend(options);
+                changed.get_or_insert_with(|| Self::clone(catalog)).tables.insert(name.clone(), Arc::new(table));
+            }
+        }
+        changed.map_or_else(|| Arc::clone(catalog), Arc::new)
+    }
+
     /// Makes a function known to every statement that is checked or run from now on. It takes precedence over a function
     /// of the same name.
     pub fn register(&mut self, function: Function) {
@@ -130,29 +155,45 @@ impl Catalog {
     ) -> (Catalog, Vec<SqlProblem>) {
         let mut catalog = Catalog::default();
         functions.into_iter().for_each(|function| catalog.register(function));
+        catalog.filled(files, connectors)
+    }
+
+    /// With the files' declarations, as far as they are right; and what is wrong.
+    pub(crate) fn filled(
+        mut self,
+        files: &[(PathBuf, String)],
+        connectors: Option<&Connectors>,
+    ) -> (Catalog, Vec<SqlProblem>) {
         let mut problems = Vec::new();
         let mut views: BTreeMap<TableName, Declared> = BTreeMap::new();
         for (file, text) in files {
             let (statements, mistakes) = parse_all(text);
             for (name, mistake) in mistakes {
-                catalog.reject(name, mistake.in_file(file), &mut problems);
+                self.reject(name, mistake.in_file(file), &mut problems);
             }
             for statement in statements {
                 let declared = Declared { file: file.clone(), statement };
-                match catalog.place_of(&views, &declared) {
+                match self.place_of(&views, &declared) {
                     Err(problem) => problems.push(problem),
                     Ok(Some(view)) => drop(views.insert(view, declared)),
                     Ok(None) => {
-                        if let Err(problem) = catalog.add_table(&declared, connectors) {
-                            catalog.reject(declared.table_name(), problem, &mut problems);
+                        if let Err(problem) = self.add_table(&declared, connectors) {
+                            self.reject(declared.table_name(), problem, &mut problems);
                         }
                     }
                 }
             }
         }
-        catalog.add_views(views, &mut problems);
+        self.add_views(views, &mut problems);
         problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
-        (catalog, problems)
+        (self, problems)
+    }
+
+    /// This catalog with another definition of a view.
+    pub fn with_view(&self, view: Arc<View>) -> Self {
+        let mut catalog = self.clone();
+        catalog.views.insert(view.name.clone(), view);
+        catalog
     }
 
     /// The name of a view, or nothing for a table; or what is wrong about the statement standing here.
@@ -231,7 +272,7 @@ impl Catalog {
         }
     }
 
-    fn add_view(&mut self, statement: &Statement, file: &Path) -> Result<(), SqlProblem> {
+    pub(crate) fn add_view(&mut self, statement: &Statement, file: &Path) -> Result<(), SqlProblem> {
         let StatementKind::CreateView(declaration) = &statement.kind else { return Ok(()) };
         let view = check::view(self, declaration, statement, file).map_err(|mistake| mistake.in_file(file))?;
         self.views.insert(view.name.clone(), Arc::new(view));

@@ -209,7 +209,7 @@ pub(crate) fn view(
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
     let known: Vec<&str> = STREAM_OPTIONS
         .into_iter()
-        .chain(["checkpoint-interval", "checkpoint-timeout", "parallelism", "rows-max"])
+        .chain(["checkpoint-interval", "checkpoint-timeout", "parallelism", "rows-max", "speed-retention"])
         .collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
@@ -223,6 +223,7 @@ pub(crate) fn view(
         stream: StreamOptions::read(&declaration.options, option_at)?,
         checkpoint_interval: length_of_time(declaration, "checkpoint-interval")?,
         checkpoint_timeout: length_of_time(declaration, "checkpoint-timeout")?,
+        speed_retention: length_of_time(declaration, "speed-retention")?,
         parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
@@ -243,7 +244,14 @@ pub(crate) fn view(
         .into_iter()
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
-    if view.mode == RefreshMode::Continuous {
+    if view.mode == RefreshMode::Kappa && !view.stream.late_rows.is_empty() {
+        return Err(Mistake::new(option_at("late-rows"), "a replay would write the late rows of the past again")
+            .remedy("leave the option 'late-rows' out, or use REFRESH_MODE = CONTINUOUS"));
+    }
+    if view.mode == RefreshMode::Lambda {
+        crate::layers::Layers::of(&plan, declaration.name_at)?;
+    }
+    if view.mode != RefreshMode::Full {
         let late_rows = planner.late_rows(declaration.name_at)?;
         let sink = Some(declaration.name.to_string());
         let planned = crate::stream::plan(plan, sink, view.stream.time_to_live, Some(&late_rows))
@@ -263,7 +271,9 @@ fn stream_mistake(error: SqlError, at: Location) -> Mistake {
                 .remedy("use REFRESH_MODE = FULL")
         }
         SqlError::Execution(error) => Mistake::from_planner(&error, at),
-        SqlError::Problem(problem) => Mistake { at, message: problem.message, remedy: problem.remedy },
+        SqlError::Problem(problem) => {
+            Mistake { at, message: problem.message, remedy: problem.remedy, kind: problem.kind }
+        }
         other => Mistake::new(at, other.to_string()),
     }
 }

@@ -4,12 +4,63 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use arrow::error::ArrowError;
 use datafusion::common::{DataFusionError, SchemaError};
 use datafusion::sql::sqlparser::parser::ParserError;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::error::ConnectError;
 use mulgil_dataflow::expression::EvaluationError;
 use serde::Serialize;
+
+/// What kind of mistake it is, for programs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// Any other.
+    #[default]
+    Other,
+    /// The text does not follow the grammar.
+    Syntax,
+    /// There is no such table or view.
+    UnknownTable,
+    /// There is no such column.
+    UnknownColumn,
+    /// There is no such function.
+    UnknownFunction,
+}
+
+/// What kind of failure a running query met, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// It needs more memory than it may take.
+    OutOfMemory,
+    /// A number was divided by zero.
+    DivisionByZero,
+    /// A text is not a value of the type that it was to become.
+    InvalidValue,
+    /// A result is beyond what its type holds.
+    OutOfRange,
+    /// A table could not be read.
+    Outside,
+    /// Any other.
+    Other,
+}
+
+impl Failure {
+    fn of(error: &DataFusionError) -> Self {
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(_) => Self::OutOfMemory,
+            DataFusionError::ArrowError(error, _) => match error.as_ref() {
+                ArrowError::DivideByZero => Self::DivisionByZero,
+                ArrowError::CastError(_) | ArrowError::ParseError(_) => Self::InvalidValue,
+                ArrowError::ArithmeticOverflow(_) => Self::OutOfRange,
+                ArrowError::IoError(..) => Self::Outside,
+                _ => Self::Other,
+            },
+            DataFusionError::IoError(_) | DataFusionError::ObjectStore(_) => Self::Outside,
+            _ => Self::Other,
+        }
+    }
+}
 
 /// A mistake in SQL text, with its place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -24,6 +75,9 @@ pub struct SqlProblem {
     pub message: String,
     /// What to do about it.
     pub remedy: Option<String>,
+    /// What kind of mistake it is.
+    #[serde(skip)]
+    pub kind: ProblemKind,
 }
 
 impl SqlProblem {
@@ -100,6 +154,15 @@ impl SqlError {
         }
     }
 
+    /// What kind of failure it is, for programs.
+    pub fn failure(&self) -> Failure {
+        match self {
+            SqlError::Execution(error) => Failure::of(error),
+            SqlError::Connect(_) => Failure::Outside,
+            _ => Failure::Other,
+        }
+    }
+
     /// A construct that stream mode does not run, with the usual remedy.
     pub(crate) fn not_in_stream(construct: impl Into<String>) -> Self {
         SqlError::NotInStream {
@@ -115,11 +178,17 @@ pub(crate) struct Mistake {
     pub(crate) at: Location,
     pub(crate) message: String,
     pub(crate) remedy: Option<String>,
+    pub(crate) kind: ProblemKind,
 }
 
 impl Mistake {
     pub(crate) fn new(at: Location, message: impl Into<String>) -> Self {
-        Self { at, message: message.into(), remedy: None }
+        Self { at, message: message.into(), remedy: None, kind: ProblemKind::Other }
+    }
+
+    pub(crate) fn kind(mut self, kind: ProblemKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     pub(crate) fn remedy(mut self, remedy: impl Into<String>) -> Self {
@@ -134,6 +203,7 @@ impl Mistake {
             column: self.at.column.max(1),
             message: self.message,
             remedy: self.remedy,
+            kind: self.kind,
         }
     }
 
@@ -143,10 +213,8 @@ impl Mistake {
             ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
             ParserError::RecursionLimitExceeded => "statement is nested too deeply".to_owned(),
         };
-        match split_place(&text) {
-            Some((message, at)) => Self::new(at, lower_first(message)),
-            None => Self::new(fallback, lower_first(&text)),
-        }
+        let (message, at) = split_place(&text).unwrap_or((&text, fallback));
+        Self::new(at, lower_first(message)).kind(ProblemKind::Syntax)
     }
 
     /// What the planner complains about; it knows the place of most names.
@@ -167,13 +235,16 @@ impl Mistake {
         {
             let names: Vec<&str> = valid_fields.iter().map(|column| column.name.as_str()).collect();
             return Self::new(at, format!("unknown column {}", field.flat_name().replace('"', "")))
-                .remedy(did_you_mean(&field.name, &names, "columns here"));
+                .remedy(did_you_mean(&field.name, &names, "columns here"))
+                .kind(ProblemKind::UnknownColumn);
         }
         let text = root.strip_backtrace();
         let text = text.strip_prefix("Error during planning: ").unwrap_or(&text);
         let text = text.strip_prefix("This feature is not implemented: ").unwrap_or(text);
         let mut lines = text.lines();
         let mistake = Self::new(at, lower_first(lines.next().unwrap_or(text)));
+        let is_function = text.starts_with("Invalid function ");
+        let mistake = if is_function { mistake.kind(ProblemKind::UnknownFunction) } else { mistake };
         match lines.next() {
             Some(remedy) => mistake.remedy(lower_first(remedy)),
             None => mistake,

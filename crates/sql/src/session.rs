@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
@@ -17,7 +17,7 @@ use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::sink::Sink;
-use mulgil_connect::writer::WriteSummary;
+use mulgil_connect::writer::{Append, WriteSummary};
 use mulgil_dataflow::batch::Batch;
 use mulgil_dataflow::time_to_live::TimeToLive;
 use mulgil_dataflow::trigger::EarlyFire;
@@ -32,6 +32,7 @@ use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, sessi
 use crate::problem::{Mistake, SqlError};
 use crate::statement::{InsertDeclaration, QueryText, Statement, StatementKind, parse_all};
 use crate::stream::{self, StreamPlan};
+use crate::system::System;
 
 /// The file that problems of text without a file name.
 pub const QUERY_FILE: &str = "query";
@@ -72,7 +73,8 @@ pub struct Session {
     catalog: Arc<Catalog>,
     connectors: Arc<Connectors>,
     options: SessionOptions,
-    snapshots: Option<Arc<dyn ViewSnapshots>>,
+    pub(crate) snapshots: Option<Arc<dyn ViewSnapshots>>,
+    pub(crate) system: Option<Arc<System>>,
     stream: StreamOptions,
 }
 
@@ -84,6 +86,7 @@ impl Session {
             connectors,
             options: SessionOptions::default(),
             snapshots: None,
+            system: None,
             stream: StreamOptions::default(),
         }
     }
@@ -109,6 +112,12 @@ impl Session {
     /// With stored results of views: a query over a view that is kept up to date reads them.
     pub fn with_view_snapshots(mut self, snapshots: Arc<dyn ViewSnapshots>) -> Self {
         self.snapshots = Some(snapshots);
+        self
+    }
+
+    /// With tables and functions beside the project's, for queries in batch.
+    pub fn with_system(mut self, system: Arc<System>) -> Self {
+        self.system = Some(system);
         self
     }
 
@@ -158,14 +167,14 @@ impl Session {
     /// # Errors
     /// A mistake in the text, with its place in it; a table that cannot be read or written.
     pub async fn execute(&self, sql: &str) -> Result<WriteSummary, SqlError> {
-        self.run_insert(&single_statement(sql)?).await
+        self.run_insert(&single_statement(sql)?, None).await
     }
 
-    /// Runs a parsed `INSERT INTO` in batch.
+    /// Runs a parsed `INSERT INTO` in batch. In the name of `append` its rows are in the table once, however often it runs.
     ///
     /// # Errors
     /// As [`Session::execute`].
-    pub async fn run_insert(&self, statement: &Statement) -> Result<WriteSummary, SqlError> {
+    pub async fn run_insert(&self, statement: &Statement, append: Option<&Append>) -> Result<WriteSummary, SqlError> {
         let StatementKind::Insert(declaration) = &statement.kind else {
             return Err(problem(Mistake::new(statement.at, "expected an INSERT INTO")).into());
         };
@@ -175,7 +184,10 @@ impl Session {
         let plan = insert::fit_columns(plan, &target, declaration).map_err(problem)?;
         let rows = self.run(state, &plan).await?;
         match self.connectors.writer(&target.definition) {
-            Ok(writer) => Ok(writer.append(rows.stream).await?),
+            Ok(writer) => Ok(match append {
+                Some(append) => writer.append_once(append, rows.stream).await?,
+                None => writer.append(rows.stream).await?,
+            }),
             // Logs and the like take rows one by one, and have no batch writer.
             Err(refusal) => match self.connectors.sink(&target.definition) {
                 Ok(sink) => write_to_sink(sink.as_ref(), rows.stream).await,
@@ -330,7 +342,7 @@ impl Session {
         self.run(self.state()?, &executable(opened.data)?).await
     }
 
-    fn state(&self) -> Result<SessionState, SqlError> {
+    pub(crate) fn state(&self) -> Result<SessionState, SqlError> {
         Ok(session_state(StateOptions {
             memory_limit_bytes: self.options.memory_limit_bytes,
             target_partitions: self.options.target_partitions,
@@ -338,11 +350,28 @@ impl Session {
         })?)
     }
 
-    /// Plans twice: once to find mistakes and the tables that are read, then over the opened tables.
+    /// Plans queries in batch, with what the session brings along.
+    pub(crate) fn batch_planner<'a>(&'a self, state: &'a SessionState, scans: &'a OpenedScans) -> Planner<'a> {
+        let functions = self.system.as_deref().map(System::functions);
+        Planner::new(&self.catalog, state, scans, &StreamOptions::default()).with_functions(functions)
+    }
+
     async fn batch_plan(&self, state: &SessionState, query: &QueryText, at: Location) -> Result<LogicalPlan, SqlError> {
-        let mut scans = OpenedScans::new(self.snapshots.clone());
-        let checked =
-            Planner::new(&self.catalog, state, &scans, &StreamOptions::default()).query(query, at).map_err(problem)?;
+        self.batch_plan_with(state, query, at, &[], Ok).await
+    }
+
+    /// Plans twice: once to find mistakes and the tables that are read, then over the opened tables. `fill` gives the plan
+    /// the values of its parameters, which have these types.
+    pub(crate) async fn batch_plan_with(
+        &self,
+        state: &SessionState,
+        query: &QueryText,
+        at: Location,
+        types: &[Option<DataType>],
+        fill: impl FnOnce(LogicalPlan) -> datafusion::common::Result<LogicalPlan>,
+    ) -> Result<LogicalPlan, SqlError> {
+        let mut scans = OpenedScans::new(self.snapshots.clone(), self.system.clone());
+        let checked = self.batch_planner(state, &scans).with_parameters(types).query(query, at).map_err(problem)?;
         let mut tables = HashMap::new();
         for name in tables_scanned(&checked)? {
             if let Some(table) = self.catalog.table(&name) {
@@ -351,12 +380,11 @@ impl Session {
             }
         }
         scans.tables = tables;
-        executable(
-            Planner::new(&self.catalog, state, &scans, &StreamOptions::default()).query(query, at).map_err(problem)?,
-        )
+        let plan = self.batch_planner(state, &scans).with_parameters(types).query(query, at).map_err(problem)?;
+        executable(fill(plan)?)
     }
 
-    async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {
+    pub(crate) async fn run(&self, state: SessionState, plan: &LogicalPlan) -> Result<QueryResult, SqlError> {
         let optimized = state.optimize(plan).map_err(SqlError::from_running)?;
         let physical =
             state.query_planner().create_physical_plan(&optimized, &state).await.map_err(SqlError::from_running)?;
@@ -394,7 +422,7 @@ pub struct BatchExplanation {
     pub physical: String,
 }
 
-fn problem(mistake: Mistake) -> crate::problem::SqlProblem {
+pub(crate) fn problem(mistake: Mistake) -> crate::problem::SqlProblem {
     mistake.in_file(Path::new(QUERY_FILE))
 }
 
@@ -428,15 +456,16 @@ fn tables_scanned(plan: &LogicalPlan) -> Result<Vec<TableName>, SqlError> {
 }
 
 /// The tables that were opened for one query; and one snapshot of each view, however often the query names it.
-struct OpenedScans {
+pub(crate) struct OpenedScans {
     tables: HashMap<TableName, Arc<dyn TableSource>>,
     snapshots: Option<Arc<dyn ViewSnapshots>>,
+    system: Option<Arc<System>>,
     taken: Mutex<HashMap<TableName, Option<Arc<dyn TableSource>>>>,
 }
 
 impl OpenedScans {
-    fn new(snapshots: Option<Arc<dyn ViewSnapshots>>) -> Self {
-        Self { tables: HashMap::new(), snapshots, taken: Mutex::new(HashMap::new()) }
+    pub(crate) fn new(snapshots: Option<Arc<dyn ViewSnapshots>>, system: Option<Arc<System>>) -> Self {
+        Self { tables: HashMap::new(), snapshots, system, taken: Mutex::new(HashMap::new()) }
     }
 }
 
@@ -449,5 +478,9 @@ impl Scans for OpenedScans {
         let snapshots = self.snapshots.as_ref()?;
         let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
         taken.entry(view.name.clone()).or_insert_with(|| snapshots.snapshot(&view.name).map(provider_as_source)).clone()
+    }
+
+    fn system(&self, name: &TableName) -> Option<Arc<dyn TableSource>> {
+        self.system.as_ref()?.table(name).map(provider_as_source)
     }
 }

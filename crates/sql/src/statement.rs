@@ -11,7 +11,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use serde::Serialize;
 
 use crate::ddl;
-use crate::problem::{Mistake, SqlProblem};
+use crate::problem::{Mistake, ProblemKind, SqlProblem};
 use crate::text::{SourceText, is_word, parser, split_statements};
 
 /// How a view is kept up to date.
@@ -228,7 +228,8 @@ pub(crate) fn expect_end(parser: &mut datafusion::sql::sqlparser::parser::Parser
         return Ok(());
     }
     Err(Mistake::new(next.span.start, format!("expected the end of the statement, found {}", next.token))
-        .remedy("statements are separated by semicolons"))
+        .remedy("statements are separated by semicolons")
+        .kind(ProblemKind::Syntax))
 }
 
 fn parse_insert(tokens: &[TokenWithSpan], at: Location) -> Result<InsertDeclaration, Mistake> {

@@ -8,7 +8,7 @@ use datafusion::sql::sqlparser::parser::Parser;
 use datafusion::sql::sqlparser::tokenizer::{Location, Token, TokenWithSpan, Tokenizer};
 
 use crate::dialect::MulgilDialect;
-use crate::problem::Mistake;
+use crate::problem::{Mistake, ProblemKind};
 
 /// The dialect of tokens and parser.
 pub(crate) static DIALECT: MulgilDialect = MulgilDialect::new();
@@ -31,7 +31,7 @@ impl<'a> SourceText<'a> {
         Self { text, line_starts: std::iter::once(0).chain(after_breaks).collect() }
     }
 
-    fn offset(&self, at: Location) -> usize {
+    pub(crate) fn offset(&self, at: Location) -> usize {
         let line = usize::try_from(at.line.saturating_sub(1)).unwrap_or(usize::MAX);
         let column = usize::try_from(at.column.saturating_sub(1)).unwrap_or(usize::MAX);
         let Some(&start) = self.line_starts.get(line) else { return self.text.len() };
@@ -57,7 +57,7 @@ impl<'a> SourceText<'a> {
 pub(crate) fn split_statements(text: &str) -> Result<Vec<Vec<TokenWithSpan>>, Mistake> {
     let tokens = Tokenizer::new(&DIALECT, text)
         .tokenize_with_location()
-        .map_err(|error| Mistake::new(error.location, error.message.to_lowercase()))?;
+        .map_err(|error| Mistake::new(error.location, error.message.to_lowercase()).kind(ProblemKind::Syntax))?;
     let meaningful: Vec<TokenWithSpan> =
         tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect();
     Ok(meaningful

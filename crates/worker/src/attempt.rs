@@ -6,23 +6,29 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mulgil_flow::{OnTimeout, PythonTask, Quote, SqlText, Task, TaskKind, Variables, WaitTask, render};
-use mulgil_sched::diagnosis::{Ended, diagnose};
+use mulgil_connect::writer::Append;
+use mulgil_flow::{
+    ErrorKind, OnTimeout, PythonTask, Quote, SqlResult, SqlText, Task, TaskKind, Variables, ViewDeed, ViewTask,
+    WaitTask, WriteTarget, render,
+};
+use mulgil_sched::diagnosis::{Bottleneck, Ended, diagnose};
 use tokio::sync::watch;
 
 use crate::crash;
 use crate::data::{DataTasks, SqlTask, TransferTask};
-use crate::dispatcher::{DispatchError, Dispatcher, Lease, Outcome};
+use crate::dispatcher::{DispatchError, Dispatcher, Failure, Lease, Outcome};
 use crate::group;
 use crate::guard::Guard;
 use crate::http::HttpClient;
 use crate::log::{AttemptLog, secrets_of};
+use crate::memory::{MemoryKeeper, OverMemory};
 use crate::process::{LEASE_VARIABLE, ProcessMark};
 use crate::python::PythonCall;
 use crate::result::{RESULT_VARIABLE, ResultFile, masked};
 use crate::sampler::{Metered, Sampler};
 use crate::secret::SecretStore;
-use crate::shell::{ShellTask, exit_of, outcome_of};
+use crate::shell::ShellTask;
+use crate::view::ViewTasks;
 use crate::wait::{Watch, left};
 
 /// Between the polite signal and the last one, for a process whose lease is lost.
@@ -47,12 +53,14 @@ pub(crate) struct Bench<D> {
     pub(crate) project_dir: PathBuf,
     pub(crate) logs_dir: PathBuf,
     pub(crate) data: Arc<dyn DataTasks>,
+    pub(crate) views: Arc<dyn ViewTasks>,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) secrets: SecretStore,
     pub(crate) http: HttpClient,
     pub(crate) python: String,
     pub(crate) guard: Option<Guard>,
     pub(crate) sampler: Sampler,
+    pub(crate) memory: MemoryKeeper,
 }
 
 impl<D> Bench<D> {
@@ -70,7 +78,7 @@ enum Interruption {
 
 /// Runs the attempt and reports its end.
 pub(crate) async fn run<D: Dispatcher>(bench: Arc<Bench<D>>, lease: Lease, control: watch::Receiver<Control>) {
-    let running = Running { bench: &bench, lease: &lease, control, metered: None, exit: None };
+    let running = Running { bench: &bench, lease: &lease, control, metered: None, exit: None, over: None };
     let outcome = match running.run().await {
         Ok(outcome) => outcome,
         Err(error) => {
@@ -93,21 +101,24 @@ struct Running<'a, D> {
     metered: Option<Metered>,
     /// How its process ended; beyond 128 by a signal.
     exit: Option<i32>,
+    /// The memory that it had too much of.
+    over: Option<OverMemory>,
 }
 
 impl<D: Dispatcher> Running<'_, D> {
     async fn run(mut self) -> Result<Outcome, DispatchError> {
         let Some(task) = self.lease.task() else {
-            return Ok(Outcome::Failed("the flow has no such task any more".to_owned()));
+            return Ok(Outcome::failed("the flow has no such task any more"));
         };
         let path = self.bench.logs_dir.join(&self.lease.log);
         let log = match AttemptLog::open(&path, masks(self.bench, self.lease)) {
             Ok(log) => log,
-            Err(error) => return Ok(Outcome::Failed(format!("cannot open the log {}: {error}", path.display()))),
+            Err(error) => return Ok(Outcome::failed(format!("cannot open the log {}: {error}", path.display()))),
         };
         let begun = Instant::now();
         log.note(&format!("attempt {} of {} ({})", self.lease.attempt.attempt, task.name, task.kind.word()));
         let outcome = match &task.kind {
+            _ if query_of(self.lease, task).is_some() => self.data(task, &log).await?,
             TaskKind::Shell { command } => {
                 let bench = self.bench;
                 self.process(task, |lease| shell_task(lease, task, command, bench), &log).await?
@@ -117,20 +128,36 @@ impl<D: Dispatcher> Running<'_, D> {
                 self.process(task, |lease| python_task(lease, task, python, bench), &log).await?
             }
             TaskKind::Wait(wait) => self.wait(task, wait, &log).await?,
+            TaskKind::View(_) => self.data(task, &log).await?,
+            TaskKind::Flow(_) => Outcome::failed("a flow is run by the scheduler, and by no worker"),
             TaskKind::Sql { .. } | TaskKind::Transfer { .. } | TaskKind::Http(_) => self.data(task, &log).await?,
         };
         let outcome = mask(outcome, &log);
-        self.measured(&outcome, &log).await;
+        let found = self.measured(&outcome, &log).await;
+        let outcome = self.classified(outcome, found);
         note_end(&outcome, begun.elapsed(), &log);
         Ok(with_log_failure(outcome, &log))
     }
 
+    /// Says of a failure what is known of its kind.
+    fn classified(&self, outcome: Outcome, found: Option<Bottleneck>) -> Outcome {
+        let Outcome::Failed(mut failure) = outcome else { return outcome };
+        failure.fault.exit = self.exit;
+        if failure.fault.kind == ErrorKind::Other {
+            failure.fault.kind = found.map_or(ErrorKind::Other, Bottleneck::error_kind);
+        }
+        Outcome::Failed(failure)
+    }
+
     /// Reports what the attempt used, and what broke it or held it up.
-    async fn measured(&mut self, outcome: &Outcome, log: &AttemptLog) {
-        let Some(mut usage) = self.metered.take().map(Metered::end) else { return };
+    async fn measured(&mut self, outcome: &Outcome, log: &AttemptLog) -> Option<Bottleneck> {
+        let mut usage = self.metered.take().map(Metered::end)?;
         let (ended, said) = match outcome {
+            Outcome::Failed(failure) if let Some(OverMemory { used, allowed }) = self.over => {
+                (Ended::OverMemory { used, allowed }, failure.reason.clone())
+            }
             Outcome::Succeeded(_) => (Ended::Well, String::new()),
-            Outcome::Failed(reason) => (Ended::Failed(self.exit), format!("{}\n{reason}", log.tail())),
+            Outcome::Failed(failure) => (Ended::Failed(self.exit), format!("{}\n{}", log.tail(), failure.reason)),
             Outcome::TimedOut(_) => (Ended::TimedOut, log.tail()),
             Outcome::Skipped(_) | Outcome::Cancelled | Outcome::Lost => (Ended::Well, String::new()),
         };
@@ -138,81 +165,16 @@ impl<D: Dispatcher> Running<'_, D> {
         if let Some(finding) = &usage.finding {
             log.note(&format!("{}; what helps: {}", finding.sentence, finding.remedy));
         }
+        let found = usage.finding.as_ref().map(|finding| finding.bottleneck);
         let (attempt, epoch) = (self.lease.attempt, self.lease.epoch);
         if let Err(error) = self.bench.dispatcher.measured(attempt, epoch, usage).await {
             tracing::warn!(%attempt, %error, "what the attempt used was not taken");
         }
+        found
     }
 
     async fn started(&self, process: Option<ProcessMark>) -> Result<(), DispatchError> {
         self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, process).await
-    }
-
-    async fn process(
-        &mut self,
-        task: &Task,
-        shell: impl Fn(&Lease) -> Result<ShellTask, String>,
-        log: &AttemptLog,
-    ) -> Result<Outcome, DispatchError> {
-        let items = group::leases(self.lease, task);
-        let result = self.bench.result_file(self.lease).of_items(items.as_ref().map(Vec::len));
-        result.remove();
-        let shell = match &items {
-            Some(items) => group::as_one(items, shell, &result),
-            None => shell(self.lease),
-        };
-        let shell = match shell {
-            Ok(shell) => shell,
-            Err(reason) => return Ok(Outcome::Failed(reason)),
-        };
-        let mut gated = match shell.spawn(log) {
-            Ok(gated) => gated,
-            Err(reason) => return Ok(Outcome::Failed(reason)),
-        };
-        let _watched = match &self.bench.guard {
-            Some(guard) => Some(guard.watch(gated.mark(), self.lease.epoch).await),
-            None => None,
-        };
-        crash::point("before a start is reported");
-        let metered = self.metered.insert(self.bench.sampler.begin(Some(gated.mark())));
-        let started = self.bench.dispatcher.started(self.lease.attempt, self.lease.epoch, Some(gated.mark()));
-        if let Err(error) = started.await {
-            gated.end().await;
-            return Err(error);
-        }
-        crash::point("after a start is reported");
-        let told = *self.control.borrow();
-        if told != Control::Run {
-            gated.end().await;
-            return self.interrupted(Interruption::Told(told));
-        }
-        if let Err(reason) = gated.open().await {
-            gated.end().await;
-            return Ok(Outcome::Failed(reason));
-        }
-        crash::point("while a task runs");
-        let ended = async {
-            gated.ended().await;
-            metered.look();
-            gated.wait().await
-        };
-        tokio::select! {
-            status = ended => {
-                gated.clear().await;
-                self.exit = status.as_ref().ok().and_then(exit_of);
-                Ok(outcome_of(status, log, &result))
-            }
-            why = interruption(&mut self.control, timeout_of(task)) => {
-                log.note("ending the process group");
-                metered.look();
-                match why {
-                    // Another worker may begin with it any moment.
-                    Interruption::Told(Control::Fenced) => gated.end_within(FENCED_GRACE).await,
-                    _ => gated.end().await,
-                }
-                self.interrupted(why)
-            }
-        }
     }
 
     async fn data(&mut self, task: &Task, log: &AttemptLog) -> Result<Outcome, DispatchError> {
@@ -222,7 +184,7 @@ impl<D: Dispatcher> Running<'_, D> {
         tokio::select! {
             result = work => Ok(match result {
                 Ok(result) => Outcome::Succeeded(result),
-                Err(reason) => Outcome::Failed(reason),
+                Err(failure) => Outcome::Failed(failure),
             }),
             why = interruption(&mut self.control, timeout_of(task)) => self.interrupted(why),
         }
@@ -232,14 +194,14 @@ impl<D: Dispatcher> Running<'_, D> {
         self.started(None).await?;
         let variables = match with_secrets(self.bench, self.lease, task) {
             Ok(variables) => variables,
-            Err(reason) => return Ok(Outcome::Failed(reason)),
+            Err(reason) => return Ok(Outcome::failed(reason)),
         };
         log.note(&format!("waiting for {}", wait.wanted.describe()));
         let Bench { project_dir, data, http, .. } = self.bench;
         let watch = Watch { task: wait, variables: Arc::new(variables), project_dir, data, http, log };
         let left = task.timeout.map(|timeout| left(timeout, self.lease.since));
         tokio::select! {
-            there = watch.wait() => Ok(there.map_or_else(Outcome::Failed, |()| Outcome::Succeeded(None))),
+            there = watch.wait() => Ok(there.map_or_else(Outcome::failed, |()| Outcome::Succeeded(None))),
             why = interruption(&mut self.control, left) => match (why, wait.on_timeout) {
                 (Interruption::TimedOut(_), OnTimeout::Skip) => {
                     let timeout = task.timeout.unwrap_or_default();
@@ -359,16 +321,60 @@ async fn data_tasks<D>(
     task: &Task,
     bench: &Bench<D>,
     log: &AttemptLog,
-) -> Result<Option<serde_json::Value>, String> {
+) -> Result<Option<serde_json::Value>, Failure> {
+    if let Some(sql) = query_of(lease, task) {
+        log.note("asking for the items");
+        return query(lease, sql, None, (Some(SqlResult::Rows), None), bench, log).await;
+    }
     let Some(items) = group::leases(lease, task) else { return data_task(lease, task, bench, log).await };
     let mut results = Vec::new();
     for (number, lease) in items.iter().enumerate() {
         log.note(&format!("item {} of {}", number + 1, items.len()));
         let result = data_task(lease, task, bench, log).await;
-        results.push(result.map_err(|error| format!("item {} of {}: {error}", number + 1, items.len()))?);
+        let of_item = |failure: Failure| Failure {
+            reason: format!("item {} of {}: {}", number + 1, items.len(), failure.reason),
+            ..failure
+        };
+        results.push(result.map_err(of_item)?);
     }
     let gave = results.iter().any(Option::is_some);
     Ok(gave.then(|| results.into_iter().map(Option::unwrap_or_default).collect()))
+}
+
+/// As what an attempt appends: every attempt at the task in its run has the same name, and for an item of a list the item's. A task
+/// that is not idempotent appends with each.
+fn append_of(lease: &Lease, task: &Task) -> Option<Append> {
+    let item = lease.variables.item.as_ref().map_or(String::new(), |item| format!("[{item}]"));
+    let name = format!("{}/{}{item}", lease.variables.run_id, lease.task);
+    task.idempotent.then(|| Append { name, attempt: lease.epoch.unsigned_abs() })
+}
+
+/// The query for the items of a task, where the lease is for that, and not for an item.
+fn query_of<'a>(lease: &Lease, task: &'a Task) -> Option<&'a SqlText> {
+    task.for_each.as_ref()?.query().filter(|_| lease.variables.item.is_none())
+}
+
+async fn query<D>(
+    lease: &Lease,
+    sql: &SqlText,
+    target: Option<WriteTarget>,
+    (result, append): (Option<SqlResult>, Option<Append>),
+    bench: &Bench<D>,
+    log: &AttemptLog,
+) -> Result<Option<serde_json::Value>, Failure> {
+    let variables = lease.variables.clone();
+    let (template, file) = match sql {
+        SqlText::Inline(text) => (text.clone(), None),
+        SqlText::File(name) => {
+            let path = bench.project_dir.join(name);
+            let text = tokio::fs::read_to_string(&path).await;
+            (text.map_err(|error| format!("cannot read {}: {error}", path.display()))?, Some(name.clone()))
+        }
+    };
+    let place = file.as_deref().unwrap_or("`sql:`");
+    let text = render(&template, &variables, Quote::None).map_err(|error| format!("in {place}, {error}"))?;
+    let task = SqlTask { text, file, target, result, append, variables };
+    Ok(bench.data.sql(task, log).await?)
 }
 
 async fn data_task<D>(
@@ -376,39 +382,32 @@ async fn data_task<D>(
     task: &Task,
     bench: &Bench<D>,
     log: &AttemptLog,
-) -> Result<Option<serde_json::Value>, String> {
+) -> Result<Option<serde_json::Value>, Failure> {
     let variables = lease.variables.clone();
     match &task.kind {
         TaskKind::Sql { sql, target, result } => {
-            let (template, file) = match sql {
-                SqlText::Inline(text) => (text.clone(), None),
-                SqlText::File(name) => {
-                    let path = bench.project_dir.join(name);
-                    let text = tokio::fs::read_to_string(&path).await;
-                    (text.map_err(|error| format!("cannot read {}: {error}", path.display()))?, Some(name.clone()))
-                }
-            };
-            let place = file.as_deref().unwrap_or("`sql:`");
-            let text = render(&template, &variables, Quote::None).map_err(|error| format!("in {place}, {error}"))?;
-            bench.data.sql(SqlTask { text, file, target: target.clone(), result: *result, variables }, log).await
+            query(lease, sql, target.clone(), (*result, append_of(lease, task)), bench, log).await
         }
-        TaskKind::Transfer { from, target } => {
-            let task = TransferTask { from: from.clone(), target: target.clone(), variables };
-            bench.data.transfer(task, log).await.map(|()| None)
+        TaskKind::Transfer { from, rows, target } => {
+            let (from, rows, append) = (from.clone(), rows.clone(), append_of(lease, task));
+            let task = TransferTask { from, rows, target: target.clone(), append, variables };
+            Ok(Some(bench.data.transfer(task, log).await?))
         }
         TaskKind::Http(http) => {
             let variables = with_secrets(bench, lease, task)?;
-            bench.http.call(http, &variables, log).await.map_err(|error| error.to_string())
+            Ok(bench.http.call(http, &variables, log).await?)
         }
-        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Wait(_) => {
-            Err(format!("a {} task is no data task", task.kind.word()))
+        TaskKind::View(ViewTask { deed: ViewDeed::Refresh, view }) => Ok(Some(bench.views.refresh(view, log).await?)),
+        TaskKind::View(ViewTask { deed: ViewDeed::Replay, view }) => Ok(Some(bench.views.replay(view, log).await?)),
+        TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Flow(_) | TaskKind::Wait(_) => {
+            Err(format!("a {} task is no data task", task.kind.word()).into())
         }
     }
 }
 
 fn mask(outcome: Outcome, log: &AttemptLog) -> Outcome {
     match outcome {
-        Outcome::Failed(reason) => Outcome::Failed(log.masked(&reason)),
+        Outcome::Failed(Failure { reason, fault }) => Outcome::Failed(Failure { reason: log.masked(&reason), fault }),
         Outcome::Succeeded(Some(result)) => Outcome::Succeeded(Some(masked(result, log))),
         other => other,
     }
@@ -418,9 +417,9 @@ fn note_end(outcome: &Outcome, after: Duration, log: &AttemptLog) {
     let seconds = after.as_secs_f64();
     match outcome {
         Outcome::Succeeded(_) => log.note(&format!("succeeded after {seconds:.3} s")),
-        Outcome::Failed(reason) => {
+        Outcome::Failed(failure) => {
             // The tail is in the log already.
-            let reason = reason.lines().next().unwrap_or_default();
+            let reason = failure.reason.lines().next().unwrap_or_default();
             log.note(&format!("failed after {seconds:.3} s: {reason}"));
         }
         Outcome::Skipped(reason) => log.note(&format!("skipped after {seconds:.3} s: {reason}")),
@@ -433,8 +432,9 @@ fn note_end(outcome: &Outcome, after: Duration, log: &AttemptLog) {
 /// A task whose output could not be written has done its work all the same; one that failed says both.
 fn with_log_failure(outcome: Outcome, log: &AttemptLog) -> Outcome {
     match (outcome, log.failure()) {
-        (Outcome::Failed(reason), Some(failure)) => {
-            Outcome::Failed(format!("{reason}\nits log is not complete: {failure}"))
+        (Outcome::Failed(Failure { reason, fault }), Some(failure)) => {
+            let reason = format!("{reason}\nits log is not complete: {failure}");
+            Outcome::Failed(Failure { reason, fault })
         }
         (outcome, Some(failure)) => {
             tracing::warn!(%failure, "a log is not complete");
@@ -444,5 +444,6 @@ fn with_log_failure(outcome: Outcome, log: &AttemptLog) -> Outcome {
     }
 }
 
+mod process;
 #[cfg(test)]
 mod tests;

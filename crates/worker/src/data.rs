@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use mulgil_flow::{SqlResult, Variables, WriteTarget};
+use mulgil_connect::writer::Append;
+use mulgil_flow::{CopiedRows, SqlResult, Variables, WriteTarget};
 
 use crate::log::AttemptLog;
 
@@ -23,7 +24,8 @@ pub trait DataTasks: Send + Sync + 'static {
         Err("this project has no tables".to_owned())
     }
     /// Copies the rows of the run's data interval from one table to another.
-    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String>;
+    /// What was written comes back as the task's result.
+    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<serde_json::Value, String>;
 }
 
 /// A SQL task with its templates still in it.
@@ -37,6 +39,9 @@ pub struct SqlTask {
     pub target: Option<WriteTarget>,
     /// Which of its rows are the task's result.
     pub result: Option<SqlResult>,
+    /// As what rows are appended: the run and the task, so that another attempt does not double them. `None` where each attempt is to
+    /// append.
+    pub append: Option<Append>,
     /// The run's values.
     pub variables: Arc<Variables>,
 }
@@ -57,8 +62,12 @@ pub struct TableWait {
 pub struct TransferTask {
     /// The table to read.
     pub from: String,
+    /// Which of its rows.
+    pub rows: CopiedRows,
     /// Where the rows go.
     pub target: WriteTarget,
+    /// As what rows are appended, as of [`SqlTask`].
+    pub append: Option<Append>,
     /// The run's values: its data interval, its time zone.
     pub variables: Arc<Variables>,
 }

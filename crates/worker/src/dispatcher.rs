@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mulgil_flow::{Flow, Task, Variables};
+use mulgil_flow::{Fault, Flow, Task, Variables};
 pub use mulgil_history::write::ProcessMark;
 use mulgil_sched::demand::Offer;
 use mulgil_sched::id::AttemptId;
@@ -31,7 +31,7 @@ pub trait Dispatcher: Send + Sync + 'static {
     /// The leases are still wanted. Returns those that are lost.
     async fn renew(&self, leases: &[(AttemptId, i64)]) -> Result<Vec<AttemptId>, DispatchError>;
 
-    /// What the attempt used, told just before its end. Nothing depends on it: a dispatcher may leave it out.
+    /// What the attempt used, told just before its end. Nothing depends on it.
     async fn measured(&self, _attempt: AttemptId, _epoch: i64, _usage: Usage) -> Result<(), DispatchError> {
         Ok(())
     }
@@ -113,14 +113,36 @@ pub enum Outcome {
     Succeeded(Option<serde_json::Value>),
     /// It is not to be done after all, for this reason.
     Skipped(String),
-    /// It failed, for this reason.
-    Failed(String),
+    /// It failed.
+    Failed(Failure),
     /// It ran longer than its task may, and was ended.
     TimedOut(String),
     /// It was ended because its run is to stop.
     Cancelled,
     /// It was ended because the worker shuts down; another attempt may follow.
     Lost,
+}
+
+impl Outcome {
+    /// A failure of which nothing more is known than this reason.
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self::Failed(reason.into().into())
+    }
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// For people.
+    pub reason: String,
+    /// For what follows from it.
+    pub fault: Fault,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { reason, fault: Fault::default() }
+    }
 }
 
 /// Why the dispatcher did not take a report.

@@ -7,11 +7,12 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use mulgil_flow::template::{self, Variables};
-use mulgil_flow::{HttpBody, HttpResult, HttpTask, Quote, StatusRange};
+use mulgil_flow::{ErrorKind, Fault, HttpBody, HttpResult, HttpTask, Quote, StatusRange};
 use reqwest::header::{CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
+use crate::dispatcher::Failure;
 use crate::log::AttemptLog;
 use crate::result::check_size;
 
@@ -84,6 +85,19 @@ pub(crate) enum HttpError {
     /// There is no such request.
     #[error("{0}")]
     Request(String),
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        let fault = match &error {
+            HttpError::Status { status, .. } => Fault { status: Some(status.as_u16()), ..Fault::default() },
+            HttpError::Connect { .. } | HttpError::TimedOut { .. } | HttpError::Broken { .. } => {
+                ErrorKind::Connection.into()
+            }
+            HttpError::TooLarge { .. } | HttpError::NotJson { .. } | HttpError::Request(_) => Fault::default(),
+        };
+        Self { reason: error.to_string(), fault }
+    }
 }
 
 /// The client that all tasks of a worker share, made with the first request.

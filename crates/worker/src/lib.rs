@@ -15,14 +15,18 @@
 //! - [`process`] knows process groups: how to end one, and how to recognise one that outlived its server.
 
 mod attempt;
+mod cgroup;
 pub mod crash;
 pub mod data;
 pub mod dispatcher;
+mod filling;
 mod group;
 pub mod guard;
+mod host;
 mod http;
 pub mod limited;
 pub mod log;
+mod memory;
 mod meter;
 mod partition;
 pub mod process;
@@ -33,6 +37,9 @@ mod sampler;
 pub mod secret;
 mod shell;
 pub mod tables;
+pub mod threads;
 mod transfer;
+pub mod view;
 mod wait;
 pub mod worker;
+mod writing;

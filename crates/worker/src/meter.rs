@@ -10,11 +10,14 @@ use std::path::Path;
 use std::time::Instant;
 
 use mulgil_sched::usage::{MachineUsage, Sample, TreeUsage, Usage, keep};
+use tokio::sync::watch;
 
+use crate::cgroup::OwnGroup;
+use crate::host::HostMeter;
 use crate::process::{ProcessMark, Stat, stat_of};
 
 /// The kernel tells times in hundredths of a second, whatever its own clock.
-const TICK_MS: u64 = 10;
+pub(crate) const TICK_MS: u64 = 10;
 
 /// What the machine's counters stand at.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,8 @@ pub(crate) struct Machine {
     sent_bytes: u64,
     disk_busy_ms: HashMap<String, u64>,
     oom_kills: u64,
+    container_oom_kills: u64,
+    container_memory_bytes: Option<u64>,
 }
 
 fn read(path: &str) -> String {
@@ -37,6 +42,7 @@ fn read(path: &str) -> String {
 impl Machine {
     /// Reads the counters.
     pub(crate) fn look() -> Self {
+        let container = OwnGroup::of_this_process();
         let stat = read("/proc/stat");
         let times = |line: &str| {
             line.split_whitespace().skip(1).take(8).filter_map(|word| word.parse().ok()).collect::<Vec<u64>>()
@@ -58,6 +64,8 @@ impl Machine {
             sent_bytes,
             disk_busy_ms: read("/proc/diskstats").lines().filter_map(disk).collect(),
             oom_kills: named(&read("/proc/vmstat"), "oom_kill").unwrap_or(0),
+            container_oom_kills: container.map_or(0, OwnGroup::oom_kills),
+            container_memory_bytes: container.and_then(OwnGroup::limit_bytes),
         }
     }
 
@@ -83,12 +91,12 @@ fn disk(line: &str) -> Option<(String, u64)> {
     Some((name.to_owned(), words.get(12)?.parse().ok()?))
 }
 
-fn named(text: &str, name: &str) -> Option<u64> {
+pub(crate) fn named(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.split_whitespace().next() == Some(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn kilobytes(text: &str, name: &str) -> u64 {
+pub(crate) fn kilobytes(text: &str, name: &str) -> u64 {
     named(text, name).unwrap_or(0) * 1024
 }
 
@@ -152,6 +160,12 @@ impl Tree {
         self.count(found.into_values());
     }
 
+    /// Its memory, with each page that processes share counted once.
+    fn own_memory_bytes(&self) -> u64 {
+        let own = |(pid, _): &(i32, i64)| kilobytes(&read(&format!("/proc/{pid}/smaps_rollup")), "Pss:");
+        self.members.keys().map(own).sum()
+    }
+
     /// Looks only at what is known: the last look, when every moment counts.
     fn look_at_known(&mut self) {
         let known: Vec<(i32, i64)> =
@@ -200,17 +214,21 @@ fn add(sum: &mut TreeUsage, member: &Member) {
 pub(crate) struct Meter {
     begun: Instant,
     tree: Option<Tree>,
+    host: Option<HostMeter>,
     first: Machine,
     last: Machine,
     last_at: Instant,
     last_total: TreeUsage,
     memory_available_min_bytes: u64,
+    /// How many bytes the tree may have, and who wants to know what it has.
+    limit: Option<(u64, watch::Sender<u64>)>,
     samples: Vec<Sample>,
 }
 
 impl Meter {
-    /// Begins: with the root of the tree, where there is one.
+    /// Begins: with the root of the tree, where there is one; else this process is looked at, which does the work.
     pub(crate) fn begin(root: Option<ProcessMark>, machine: Machine) -> Self {
+        let host = root.is_none().then(HostMeter::begin);
         let tree = root.map(|root| Tree {
             root,
             members: HashMap::new(),
@@ -222,11 +240,13 @@ impl Meter {
         Self {
             begun: now,
             tree,
+            host,
             memory_available_min_bytes: machine.memory_available_bytes,
             first: machine.clone(),
             last: machine,
             last_at: now,
             last_total: TreeUsage::default(),
+            limit: None,
             samples: Vec::new(),
         }
     }
@@ -235,8 +255,35 @@ impl Meter {
     pub(crate) fn look(&mut self, processes: &[Stat], machine: &Machine) {
         if let Some(tree) = &mut self.tree {
             tree.look(processes);
+            if let Some((limit, held)) = &self.limit {
+                let shared_twice = tree.memory_bytes > *limit;
+                held.send_replace(if shared_twice { tree.own_memory_bytes() } else { tree.memory_bytes });
+            }
         }
+        self.host.iter_mut().for_each(HostMeter::look);
         self.sample(machine);
+    }
+
+    /// So many attempts are done by this process at the same time.
+    pub(crate) fn beside(&mut self, attempts: usize) {
+        self.host.iter_mut().for_each(|host| host.beside(attempts.saturating_sub(1)));
+    }
+
+    /// Whether this process does the work.
+    pub(crate) fn is_of_host(&self) -> bool {
+        self.host.is_some()
+    }
+
+    /// What the tree has at each look from now on. A limit is what it may have: near it is counted exactly.
+    pub(crate) fn watch_memory(&mut self, limit: u64) -> watch::Receiver<u64> {
+        let (held, receiver) = watch::channel(0);
+        self.limit = Some((limit, held));
+        receiver
+    }
+
+    /// Whether somebody waits for each look.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.limit.is_some()
     }
 
     /// The last look at the tree, as soon as its root has ended.
@@ -280,6 +327,7 @@ impl Meter {
         Usage {
             wall_ms,
             tree: self.tree.as_ref().map(|tree| tree.total),
+            host: self.host.take().map(HostMeter::end),
             machine: self.machine(machine, wall_ms, folder),
             samples: self.samples,
             finding: None,
@@ -306,6 +354,8 @@ impl Meter {
             sent_bytes,
             network_share: link.map(|link| share(received_bytes.max(sent_bytes) * 1000, link * wall_ms.max(1))),
             oom_kills: last.oom_kills.saturating_sub(first.oom_kills),
+            container_oom_kills: last.container_oom_kills.saturating_sub(first.container_oom_kills),
+            container_memory_bytes: last.container_memory_bytes,
             disk_free_bytes: rustix::fs::statvfs(folder).ok().map(|disk| disk.f_bavail * disk.f_frsize),
         }
     }

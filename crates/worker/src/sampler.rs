@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use mulgil_sched::usage::Usage;
+use tokio::sync::watch;
 
 use crate::meter::{Machine, Meter};
 use crate::process::{ProcessMark, Stat, processes};
 
 /// Between looks.
 const EVERY: Duration = Duration::from_millis(500);
+/// Between looks while a tree has a limit of memory that nobody else keeps.
+const EVERY_CLOSELY: Duration = Duration::from_millis(100);
 /// A reading of the machine serves all attempts that begin or end so soon after it.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -35,6 +38,12 @@ struct Inner {
 }
 
 impl Inner {
+    /// Tells attempts that this process does itself how many they are.
+    fn count_hosted(&mut self) {
+        let hosted = self.meters.values().filter(|meter| meter.is_of_host()).count();
+        self.meters.values_mut().for_each(|meter| meter.beside(hosted));
+    }
+
     fn machine(&mut self) -> Machine {
         if let Some((at, machine)) = &self.machine
             && at.elapsed() < FRESH
@@ -70,6 +79,7 @@ impl Sampler {
         inner.last += 1;
         let number = inner.last;
         inner.meters.insert(number, Meter::begin(root, machine));
+        inner.count_hosted();
         if !std::mem::replace(&mut inner.looking, true) {
             tokio::spawn(self.clone().look());
         }
@@ -78,7 +88,8 @@ impl Sampler {
 
     async fn look(self) {
         loop {
-            tokio::time::sleep(EVERY).await;
+            let every = if self.lock().meters.values().any(Meter::is_watched) { EVERY_CLOSELY } else { EVERY };
+            tokio::time::sleep(every).await;
             // Reading `/proc` blocks, if only for moments.
             let read = tokio::task::spawn_blocking(|| (processes().collect::<Vec<Stat>>(), Machine::look())).await;
             let mut inner = self.lock();
@@ -99,6 +110,14 @@ impl Metered {
     pub(crate) fn look(&self) {
         if let Some(meter) = self.sampler.lock().meters.get_mut(&self.number) {
             meter.look_last();
+        }
+    }
+
+    /// What its tree has at each look from now on, so that it may have no more than `limit`.
+    pub(crate) fn watch_memory(&self, limit: u64) -> watch::Receiver<u64> {
+        match self.sampler.lock().meters.get_mut(&self.number) {
+            Some(meter) => meter.watch_memory(limit),
+            None => watch::channel(0).1,
         }
     }
 

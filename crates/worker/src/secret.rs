@@ -52,10 +52,10 @@ impl SecretStore {
         self.get_of(&self.declared(), name)
     }
 
-    /// What the project declares now; while its file is broken, what it declared at the start.
+    /// What the project declares now, as far as its file is whole; while nothing of it is, what it declared at the start.
     fn declared(&self) -> Cow<'_, BTreeMap<String, SecretSource>> {
         let now = std::fs::read_to_string(self.project_dir.join(PROJECT_FILE)).ok();
-        match now.and_then(|text| Project::parse(PROJECT_FILE, &text).ok()) {
+        match now.and_then(|text| Project::read(PROJECT_FILE, &text).0) {
             Some(project) => Cow::Owned(project.secrets),
             None => Cow::Borrowed(&self.sources),
         }

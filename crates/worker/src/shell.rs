@@ -157,7 +157,7 @@ pub(crate) fn exit_of(status: &ExitStatus) -> Option<i32> {
 pub(crate) fn outcome_of(status: std::io::Result<ExitStatus>, log: &AttemptLog, result: &ResultFile) -> Outcome {
     use std::os::unix::process::ExitStatusExt;
     let what = match status {
-        Ok(status) if status.success() => return result.take().map_or_else(Outcome::Failed, Outcome::Succeeded),
+        Ok(status) if status.success() => return result.take().map_or_else(Outcome::failed, Outcome::Succeeded),
         Ok(status) => match (status.code(), status.signal()) {
             (Some(code), _) => format!("the command ended with exit code {code}"),
             (None, Some(signal)) => format!("the command was ended by signal {signal}"),
@@ -166,7 +166,7 @@ pub(crate) fn outcome_of(status: std::io::Result<ExitStatus>, log: &AttemptLog, 
         Err(error) => format!("cannot wait for the command: {error}"),
     };
     match log.tail() {
-        tail if tail.is_empty() => Outcome::Failed(format!("{what}; it printed nothing")),
-        tail => Outcome::Failed(format!("{what}; its last lines:\n{tail}")),
+        tail if tail.is_empty() => Outcome::failed(format!("{what}; it printed nothing")),
+        tail => Outcome::failed(format!("{what}; its last lines:\n{tail}")),
     }
 }

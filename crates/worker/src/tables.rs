@@ -4,47 +4,47 @@
 //! The work runs on threads of its own, so that a long query does not hold up the scheduler and the worker's reports.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use datafusion::execution::SendableRecordBatchStream;
-use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use futures::StreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::error::ConnectError;
-use mulgil_connect::writer::WriteSummary;
-use mulgil_flow::{SqlResult, Write, WriteTarget};
+use mulgil_connect::writer::Append;
+use mulgil_flow::{SqlResult, Variables, Write, WriteTarget};
 use mulgil_sql::catalog::{Catalog, Table};
 use mulgil_sql::problem::SqlError;
-use mulgil_sql::session::{QueryResult, Session};
+use mulgil_sql::session::Session;
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 
 use crate::data::{DataTasks, SqlTask, TableWait, TransferTask};
+use crate::filling::filled;
 use crate::log::AttemptLog;
 use crate::partition::partition_of;
 use crate::result::check_size;
+use crate::threads::DataThreads;
 use crate::transfer;
+use crate::writing::{Writing, counted, written};
 
 /// Runs data tasks with `sql` and `connect`.
 pub struct TableTasks {
     connectors: Arc<Connectors>,
     /// The tables as they are declared now: files may have changed since the program started.
     catalog: Box<dyn Fn() -> Arc<Catalog> + Send + Sync>,
-    runtime: DataRuntime,
+    threads: DataThreads,
 }
 
 impl TableTasks {
     /// Data tasks over these systems; `catalog` is asked anew for each task.
     pub fn new(connectors: Arc<Connectors>, catalog: impl Fn() -> Arc<Catalog> + Send + Sync + 'static) -> Self {
-        Self { connectors, catalog: Box::new(catalog), runtime: DataRuntime::new() }
+        Self { connectors, catalog: Box::new(catalog), threads: DataThreads::new("mulgil-data") }
     }
 
-    fn session(&self) -> Session {
-        Session::new((self.catalog)(), self.connectors.clone())
+    /// The tables, with the values of a run in their options.
+    fn session(&self, variables: &Variables) -> Session {
+        Session::new(filled(&(self.catalog)(), variables), self.connectors.clone())
     }
 
     /// Does the work in a task of its own, which ends when the caller stops waiting.
@@ -52,62 +52,34 @@ impl TableTasks {
         &self,
         work: impl Future<Output = Result<T, Failure>> + Send + 'static,
     ) -> Result<T, Failure> {
-        let mut task = JoinSet::new();
-        match &self.runtime.0 {
-            Some(runtime) => task.spawn_on(work, runtime.handle()),
-            None => task.spawn(work),
-        };
-        match task.join_next().await {
-            Some(Ok(result)) => result,
-            Some(Err(error)) => Err(Failure::Own(format!("the task's work broke down: {error}"))),
-            None => Err(Failure::Own("the task's work was never begun".to_owned())),
-        }
+        self.threads.run(work).await.unwrap_or_else(|reason| Err(Failure::Own(reason)))
     }
 }
 
 #[async_trait]
 impl DataTasks for TableTasks {
     async fn sql(&self, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
-        let (session, log) = (self.session(), log.clone());
+        let (session, log) = (self.session(&task.variables), log.clone());
         let place = task.file.clone().unwrap_or_else(|| "sql".to_owned());
         let work = self.run(async move { run_sql(&session, task, &log).await });
         work.await.map_err(|failure| failure.in_file(&place))
     }
 
     async fn has_rows(&self, wait: TableWait) -> Result<bool, String> {
-        let session = self.session();
+        let session = self.session(&wait.variables);
         let work = self.run(async move { has_rows(&session, &wait).await });
         work.await.map_err(|failure| failure.in_file("the look at the table"))
     }
 
-    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<(), String> {
-        let (session, log) = (self.session(), log.clone());
+    async fn transfer(&self, task: TransferTask, log: &AttemptLog) -> Result<serde_json::Value, String> {
+        let (session, log) = (self.session(&task.variables), log.clone());
         let work = self.run(async move { run_transfer(&session, task, &log).await });
         work.await.map_err(|failure| failure.in_file("the transfer's query"))
     }
 }
 
-/// The threads of data tasks; `None` if they could not be had: then the work runs among the worker's own.
-struct DataRuntime(Option<Runtime>);
-
-impl DataRuntime {
-    fn new() -> Self {
-        let runtime = Builder::new_multi_thread().thread_name("mulgil-data").enable_all().build();
-        Self(runtime.inspect_err(|error| tracing::warn!(%error, "no threads of their own for data tasks")).ok())
-    }
-}
-
-impl Drop for DataRuntime {
-    fn drop(&mut self) {
-        // An ordinary drop would wait for the threads, which async code must not.
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 /// Why a statement failed: in SQL's words, whose place is still to be named, or in our own.
-enum Failure {
+pub(crate) enum Failure {
     Sql(SqlError),
     Own(String),
 }
@@ -162,14 +134,19 @@ async fn has_rows(session: &Session, wait: &TableWait) -> Result<bool, Failure> 
     Ok(false)
 }
 
-async fn run_transfer(session: &Session, task: TransferTask, log: &AttemptLog) -> Result<(), Failure> {
+async fn run_transfer(session: &Session, task: TransferTask, log: &AttemptLog) -> Result<serde_json::Value, Failure> {
     let source = table_of(session, &task.from)?;
     let target = table_of(session, &task.target.table)?;
     let partition = partition_of(&task.target.write, &target.definition, &task.variables)?;
-    let query = transfer::query(&source.definition, &target.definition, &partition, &task.variables)?;
+    let mut query = transfer::query(&source.definition, &task.rows, &target.definition, &partition, &task.variables)?;
+    if matches!(task.target.write, Write::Merge { .. }) {
+        query += &transfer::latest_last(&source.definition, &task.rows);
+    }
     log.note(&query);
     let rows = session.query(&query).await?;
-    write(session, &target, &task.target, partition, rows, log).await
+    let writing =
+        Writing { session, table: &target, target: &task.target, partition, append: task.append.as_ref(), log };
+    writing.write(rows).await
 }
 
 async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<Option<serde_json::Value>, Failure> {
@@ -186,7 +163,11 @@ async fn run_sql(session: &Session, task: SqlTask, log: &AttemptLog) -> Result<O
         if let Some(wanted) = task.result.filter(|_| number == last) {
             return rows_as_result(session, statement, wanted, log).await.map(Some);
         }
-        run_statement(session, statement, target, &task, log).await?;
+        let append = task.append.as_ref().map(|append| append.part(number + 1));
+        let written = run_statement(session, statement, target, (&task, append.as_ref()), log).await?;
+        if number == last {
+            return Ok(written);
+        }
     }
     Ok(None)
 }
@@ -233,9 +214,9 @@ async fn run_statement(
     session: &Session,
     statement: &Statement,
     target: Option<&WriteTarget>,
-    task: &SqlTask,
+    (task, append): (&SqlTask, Option<&Append>),
     log: &AttemptLog,
-) -> Result<(), Failure> {
+) -> Result<Option<serde_json::Value>, Failure> {
     let begun = Instant::now();
     let line = statement.line();
     match (&statement.kind, target) {
@@ -243,7 +224,8 @@ async fn run_statement(
             let table = table_of(session, &target.table)?;
             let partition = partition_of(&target.write, &table.definition, &task.variables)?;
             let rows = session.run_query(statement).await?;
-            write(session, &table, target, partition, rows, log).await
+            let writing = Writing { session, table: &table, target, partition, append: task.append.as_ref(), log };
+            writing.write(rows).await.map(Some)
         }
         (StatementKind::Query(_), None) => {
             let (mut rows, read) = counted(session.run_query(statement).await?.stream);
@@ -252,12 +234,17 @@ async fn run_statement(
             }
             let rows = read.load(Ordering::Relaxed);
             log.note(&format!("line {line}: {rows} rows, which go nowhere without `to:`"));
-            Ok(())
+            Ok(None)
         }
         (StatementKind::Insert(_), None) => {
-            let summary = session.run_insert(statement).await?;
-            log.note(&format!("line {line}: {}", written(&summary, begun)));
-            Ok(())
+            let summary = session.run_insert(statement, append).await?;
+            match summary.is_repeated {
+                true => log.note(&format!(
+                    "line {line}: its rows are there already, by an earlier attempt: nothing was written"
+                )),
+                false => log.note(&format!("line {line}: {}", written(&summary, begun))),
+            }
+            Ok(None)
         }
         (StatementKind::Insert(_), Some(target)) => Err(Failure::Own(format!(
             "line {line}: the last statement is an INSERT, but the task says `to: {}`: end with a SELECT, or remove `to:`",
@@ -279,50 +266,6 @@ fn table_of(session: &Session, name: &str) -> Result<Arc<Table>, String> {
         let known: Vec<String> = catalog.tables().map(|table| table.definition.name.to_string()).collect();
         format!("there is no table {name}: declare it in sources/; there are {}", known.join(", "))
     })
-}
-
-/// Writes the rows in the target's way, in one commit.
-async fn write(
-    session: &Session,
-    table: &Table,
-    target: &WriteTarget,
-    partition: Vec<(String, String)>,
-    rows: QueryResult,
-    log: &AttemptLog,
-) -> Result<(), Failure> {
-    let begun = Instant::now();
-    let (rows, read) = counted(rows.stream);
-    let writer = session.connectors().writer(&table.definition)?;
-    let summary = match &target.write {
-        Write::ReplacePartition { .. } => writer.replace_partition(&partition, rows).await,
-        Write::ReplaceTable => writer.replace_table(rows).await,
-        Write::Append => writer.append(rows).await,
-    }?;
-    log.note(&format!("{} rows read", read.load(Ordering::Relaxed)));
-    let place: Vec<String> = partition.iter().map(|(column, value)| format!("{column}={value}")).collect();
-    let place = if place.is_empty() { target.table.clone() } else { format!("{} {}", target.table, place.join("/")) };
-    log.note(&format!("{} to {place}", written(&summary, begun)));
-    Ok(())
-}
-
-fn written(summary: &WriteSummary, begun: Instant) -> String {
-    let WriteSummary { rows, files, bytes, version } = *summary;
-    let version = version.map_or(String::new(), |version| format!(", version {version}"));
-    let seconds = begun.elapsed().as_secs_f64();
-    format!("{rows} rows in {files} files ({bytes} bytes{version}) written in {seconds:.3} s")
-}
-
-/// The same rows, counted as they pass.
-fn counted(rows: SendableRecordBatchStream) -> (SendableRecordBatchStream, Arc<AtomicU64>) {
-    let count = Arc::new(AtomicU64::new(0));
-    let counter = count.clone();
-    let schema = rows.schema();
-    let rows = rows.inspect(move |batch| {
-        if let Ok(batch) = batch {
-            counter.fetch_add(batch.num_rows() as u64, Ordering::Relaxed);
-        }
-    });
-    (Box::pin(RecordBatchStreamAdapter::new(schema, rows)), count)
 }
 
 #[cfg(test)]

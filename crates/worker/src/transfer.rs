@@ -10,23 +10,32 @@
 use arrow::datatypes::DataType;
 use jiff::civil::{DateTime, Time};
 use mulgil_connect::definition::{ColumnDefinition, TableDefinition};
-use mulgil_flow::Variables;
+use mulgil_flow::{CopiedRows, Variables};
 
 /// The query over `source` whose rows go into `partition` of `target`: its columns by name, restricted to the interval.
 pub(crate) fn query(
     source: &TableDefinition,
+    rows: &CopiedRows,
     target: &TableDefinition,
     partition: &[(String, String)],
     variables: &Variables,
 ) -> Result<String, String> {
     let columns = columns(source, target, partition)?.join(", ");
-    let mut conditions = vec![within_interval(interval_column(source)?, variables)?];
+    let mut conditions = Vec::new();
+    if *rows != CopiedRows::All {
+        conditions.push(within_interval(interval_column(source, rows)?, variables)?);
+    }
     for (name, value) in partition {
         if let Some(column) = column(source, name) {
             conditions.push(format!("{} = {}", quoted(name), literal(value, &column.data_type)));
         }
     }
-    Ok(format!("SELECT {columns} FROM {} WHERE {}", quoted_name(source), conditions.join(" AND ")))
+    Ok(format!("SELECT {columns} FROM {}{}", quoted_name(source), all_of(&conditions)))
+}
+
+/// The order in which rows of one key are merged: the latest by event time last, where there is one.
+pub(crate) fn latest_last(source: &TableDefinition, rows: &CopiedRows) -> String {
+    interval_column(source, rows).map_or(String::new(), |column| format!(" ORDER BY {}", quoted(&column.name)))
 }
 
 /// The query that gives a row if the partition of a table has any; without a partition, if the table has any.
@@ -35,8 +44,11 @@ pub(crate) fn any_row(table: &TableDefinition, partition: &[(String, String)]) -
         column(table, name).map(|column| format!("{} = {}", quoted(name), literal(value, &column.data_type)))
     });
     let conditions: Vec<String> = conditions.collect();
-    let conditions = if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) };
-    format!("SELECT 1 FROM {}{conditions} LIMIT 1", quoted_name(table))
+    format!("SELECT 1 FROM {}{} LIMIT 1", quoted_name(table), all_of(&conditions))
+}
+
+fn all_of(conditions: &[String]) -> String {
+    if conditions.is_empty() { String::new() } else { format!(" WHERE {}", conditions.join(" AND ")) }
 }
 
 /// The target's columns: from the source, or, for a partition column that the source lacks, the partition's value.
@@ -67,7 +79,11 @@ fn column<'a>(table: &'a TableDefinition, name: &str) -> Option<&'a ColumnDefini
     table.columns.iter().find(|column| column.name == name)
 }
 
-fn interval_column(source: &TableDefinition) -> Result<&ColumnDefinition, String> {
+fn interval_column<'a>(source: &'a TableDefinition, rows: &CopiedRows) -> Result<&'a ColumnDefinition, String> {
+    if let CopiedRows::IntervalBy(name) = rows {
+        let unknown = || format!("table {} has no column {name}, by which its rows are to be copied", source.name);
+        return column(source, name).ok_or_else(unknown);
+    }
     if let Some(found) = source.watermark.as_ref().and_then(|watermark| column(source, &watermark.column)) {
         return Ok(found);
     }
@@ -78,14 +94,15 @@ fn interval_column(source: &TableDefinition) -> Result<&ColumnDefinition, String
     }
     Err(format!(
         "table {} does not say which rows belong to an interval: give it an event time with WATERMARK FOR, or one \
-         partition column of type DATE",
+         partition column of type DATE, or say `by: COLUMN`, or `rows: all` to copy all of it",
         source.name
     ))
 }
 
 fn within_interval(column: &ColumnDefinition, variables: &Variables) -> Result<String, String> {
     let Some(interval) = variables.interval else {
-        return Err("a transfer copies a data interval, and this run has none: run it for a date".to_owned());
+        return Err("a transfer copies a data interval, and this run has none: run it for a date, or say `rows: all`"
+            .to_owned());
     };
     let name = quoted(&column.name);
     let local = |time: jiff::Timestamp| time.to_zoned(variables.timezone.clone()).datetime();
@@ -174,14 +191,14 @@ mod tests {
         let target = table("t", vec![column("at", DataType::Timestamp(TimeUnit::Millisecond, None))], None, &[]);
         let local = table("s", target.columns.clone(), Some("at"), &[]);
         assert_eq!(
-            query(&local, &target, &[], &spring).unwrap(),
+            query(&local, &CopiedRows::Interval, &target, &[], &spring).unwrap(),
             r#"SELECT "at" FROM "public"."s" WHERE "at" >= TIMESTAMP '2013-03-10T00:00:00' AND "at" < TIMESTAMP '2013-03-11T00:00:00'"#
         );
         let instants = vec![column("at", DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())))];
-        let text = query(&table("s", instants, Some("at"), &[]), &target, &[], &spring).unwrap();
+        let text = query(&table("s", instants, Some("at"), &[]), &CopiedRows::Interval, &target, &[], &spring).unwrap();
         assert!(text.ends_with(r#""at" < TIMESTAMP WITH TIME ZONE '2013-03-11T04:00:00Z'"#), "{text}");
         let by_day = table("s", vec![column("at", DataType::Int32), column("day", DataType::Date32)], None, &["day"]);
-        let text = query(&by_day, &target, &[], &spring).unwrap();
+        let text = query(&by_day, &CopiedRows::Interval, &target, &[], &spring).unwrap();
         assert!(text.ends_with(r#"WHERE "day" >= DATE '2013-03-10' AND "day" < DATE '2013-03-11'"#), "{text}");
     }
 
@@ -189,12 +206,29 @@ mod tests {
     fn what_cannot_be_cut_by_interval_is_refused_with_the_remedy() {
         let hour = new_york("2013-03-10T05:00:00Z", "2013-03-10T06:00:00Z");
         let day = vec![column("day", DataType::Date32)];
-        let error =
-            query(&table("s", day.clone(), None, &["day"]), &table("t", day, None, &[]), &[], &hour).unwrap_err();
+        let error = query(
+            &table("s", day.clone(), None, &["day"]),
+            &CopiedRows::Interval,
+            &table("t", day, None, &[]),
+            &[],
+            &hour,
+        )
+        .unwrap_err();
         assert!(error.contains("no whole days"), "{error}");
+        let local_times = vec![column("at", DataType::Timestamp(TimeUnit::Millisecond, None))];
+        let local_times = table("s", local_times, None, &[]);
         let plain = table("s", vec![column("a", DataType::Int32)], None, &[]);
-        assert!(query(&plain, &plain, &[], &hour).unwrap_err().contains("WATERMARK FOR"));
+        assert!(query(&plain, &CopiedRows::Interval, &plain, &[], &hour).unwrap_err().contains("WATERMARK FOR"));
+        let all = query(&plain, &CopiedRows::All, &plain, &[], &hour).unwrap();
+        assert_eq!(all, r#"SELECT "a" FROM "public"."s""#);
+        let by = |name: &str| query(&local_times, &CopiedRows::IntervalBy(name.to_owned()), &local_times, &[], &hour);
+        assert!(
+            by("at").unwrap().ends_with(
+                r#"WHERE "at" >= TIMESTAMP '2013-03-10T00:00:00' AND "at" < TIMESTAMP '2013-03-10T01:00:00'"#
+            )
+        );
+        assert_eq!(by("then").unwrap_err(), "table s has no column then, by which its rows are to be copied");
         let other = table("t", vec![column("b", DataType::Int32)], None, &[]);
-        assert!(query(&plain, &other, &[], &hour).unwrap_err().contains("no column b"));
+        assert!(query(&plain, &CopiedRows::Interval, &other, &[], &hour).unwrap_err().contains("no column b"));
     }
 }

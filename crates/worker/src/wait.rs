@@ -136,7 +136,7 @@ impl Watch<'_> {
     async fn sql(&self, template: &str) -> Result<Look, String> {
         let text = self.rendered("sql", template)?;
         let (variables, result) = (self.variables.clone(), Some(SqlResult::Row));
-        let task = SqlTask { text, file: None, target: None, result, variables };
+        let task = SqlTask { text, file: None, target: None, result, append: None, variables };
         let row = match self.data.sql(task, &self.log.quiet()).await {
             Ok(row) => row.unwrap_or_default(),
             Err(reason) => return Ok(Look::NotYet(reason)),

@@ -16,8 +16,10 @@ use crate::attempt::{self, Bench, Control};
 use crate::data::DataTasks;
 use crate::dispatcher::{DispatchError, Dispatcher, Joining, Lease, Order, Outcome};
 use crate::guard::Guard;
+use crate::memory::MemoryKeeper;
 use crate::sampler::Sampler;
 use crate::secret::SecretStore;
+use crate::view::ViewTasks;
 
 /// How a worker is set up.
 pub struct WorkerOptions {
@@ -33,6 +35,8 @@ pub struct WorkerOptions {
     pub logs_dir: PathBuf,
     /// How SQL and transfer tasks are done.
     pub data: Arc<dyn DataTasks>,
+    /// How view tasks are done.
+    pub views: Arc<dyn ViewTasks>,
     /// The project's Python interpreter, for python tasks that name none: a command, or a path.
     pub python: String,
     /// Where the project's secrets are.
@@ -79,11 +83,13 @@ pub async fn start<D: Dispatcher>(dispatcher: D, options: WorkerOptions) -> Resu
         project_dir: options.project_dir,
         logs_dir: options.logs_dir,
         data: options.data,
+        views: options.views,
         environment: options.environment,
         secrets: options.secrets,
         http: Default::default(),
         guard: options.guard,
         python: options.python,
+        memory: MemoryKeeper::find(),
     });
     let worker =
         Worker { bench, running: HashMap::new(), attempts: JoinSet::new(), ids: HashMap::new(), renewal: None };
@@ -164,7 +170,7 @@ impl<D: Dispatcher> Worker<D> {
         if let (Some(attempt), Some(error)) = (attempt, error) {
             tracing::error!(attempt = %id, %error, "an attempt broke down");
             let outcome =
-                Outcome::Failed(format!("the worker broke down over it, which is a mistake in Mulgil: {error}"));
+                Outcome::failed(format!("the worker broke down over it, which is a mistake in Mulgil: {error}"));
             if let Err(error) = self.bench.dispatcher.finished(id, attempt.epoch, outcome).await {
                 tracing::warn!(attempt = %id, %error, "the end of the attempt was not taken");
             }

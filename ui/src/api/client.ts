@@ -1,6 +1,6 @@
 // Calls the API. An answer that is no success becomes a Refusal, with the server's own sentence and remedy.
 import type {
-  Backfill, BackfillAnswer, BackfillAsk, Difference, ErrorBody, MarkAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk, Rows, RunDetail, StartRun, StartedRun, ViewDetail,
+  Backfill, BackfillAnswer, BackfillAsk, Difference, ErrorBody, MarkAsk, ReplayAsk, RerunAsk, RerunPreview, RerunsAnswer, RerunsAsk, Rows, RunDetail, StartRun, StartedRun, ViewDetail,
 } from "./types";
 
 export const PREFIX = "/api/v1";
@@ -63,6 +63,9 @@ export const api = {
   cancel: (run: number) => post<RunDetail>(`/runs/${run}/cancel`),
   refresh: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/refresh`),
   resumeView: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/resume`),
+  replayView: (view: string, ask: ReplayAsk) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/replay`, ask),
+  cancelReplay: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/replay/cancel`),
+  rollBackView: (view: string) => post<ViewDetail>(`/views/${encodeURIComponent(view)}/rollback`),
   sql: (sql: string, limit: number) => post<Rows>("/sql", { sql, limit }),
 };
 

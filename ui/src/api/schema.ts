@@ -351,6 +351,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/hooks/{flow}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Starts a run of a flow that has a webhook. The request is signed; no token is needed. */
+        post: operations["deliver"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/matrix": {
         parameters: {
             query?: never;
@@ -385,6 +402,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/notices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Notices, newest first. Events of data lineage are left out. */
+        get: operations["list_notices"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/openapi.json": {
         parameters: {
             query?: never;
@@ -394,6 +428,23 @@ export interface paths {
         };
         /** This API as an OpenAPI document. */
         get: operations["openapi_document"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/pools": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The pools, and what their latest attempts say of how many slots they should have. */
+        get: operations["list_pools"];
         put?: never;
         post?: never;
         delete?: never;
@@ -768,6 +819,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How far the speed layer of a view had been off, window by window, the latest last. */
+        get: operations["view_drift"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/views/{view}/refresh": {
         parameters: {
             query?: never;
@@ -794,8 +862,30 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Starts a continuous view again from the beginning of its sources, and forgets its checkpoints. */
+        /**
+         * Reads the sources of a view again.
+         * @description A view that is kept up to date by `kappa` is built anew beside itself, and goes on answering; what is built takes over
+         *     when it has caught up. One that is `continuous` begins again in its place, and forgets its checkpoints. This answers when
+         *     it has begun.
+         */
         post: operations["replay_view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{view}/replay/cancel": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives up what is being built beside a view. */
+        post: operations["cancel_replay"];
         delete?: never;
         options?: never;
         head?: never;
@@ -813,6 +903,27 @@ export interface paths {
         put?: never;
         /** Starts a view that has failed, or waits to be started again, from its last checkpoint, now. */
         post: operations["resume_view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/views/{view}/rollback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Lets the former generation of a view take over again.
+         * @description It goes on from its last checkpoint, and takes over when it has caught up; then the present one is the former. This answers
+         *     when it has begun.
+         */
+        post: operations["roll_back_view"];
         delete?: never;
         options?: never;
         head?: never;
@@ -871,6 +982,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/switch": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Changes how a view is kept up to date, without a gap in its answers; answers when that is so.
+         * @description The view's file is changed: one word of it. What would lose the view's result is refused: a view in layers, or one that is
+         *     computed as a whole, has no stream that knows all of it.
+         */
+        post: operations["switch_view"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/workers": {
         parameters: {
             query?: never;
@@ -892,6 +1024,18 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Something noticed of a run beside its status. */
+        Alert: {
+            /**
+             * Format: date-time
+             * @description When.
+             */
+            at: string;
+            /** @description What it is about: `deadline` or `slow`. */
+            kind: string;
+            /** @description It, in a sentence. */
+            text: string;
+        };
         /** @description What was appended. It is on disk. */
         Appended: {
             /**
@@ -911,6 +1055,25 @@ export interface components {
             records: number;
             /** @description Whether they had been appended before, by a request with the same `Idempotency-Key`: then nothing was now. */
             repeated: boolean;
+        };
+        /** @description A table in the lake to which a stream copies every row of a source. */
+        ArchiveOfTable: {
+            /** @description Why it failed. */
+            error?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows were copied since it was started.
+             */
+            rows_in: number;
+            /** @description What its stream is doing. */
+            state: components["schemas"]["ViewState"];
+            /** @description The archive's table. */
+            table: string;
+            /**
+             * Format: date-time
+             * @description How far its event time has come.
+             */
+            watermark?: string | null;
         };
         /** @description One try at a task. */
         Attempt: {
@@ -1024,6 +1187,16 @@ export interface components {
              */
             remaining_seconds?: number | null;
             /**
+             * Format: int32
+             * @description How often that has begun.
+             */
+            round: number;
+            /**
+             * Format: int32
+             * @description How often, at most, what failed runs again once everything has ended.
+             */
+            rounds: number;
+            /**
              * Format: int64
              * @description How many are running.
              */
@@ -1081,6 +1254,11 @@ export interface components {
             };
             /** @description Whether failed tasks are tried again by themselves. */
             retries?: boolean;
+            /**
+             * Format: int32
+             * @description How often, at most, what failed runs again once everything has ended, as long as that mends something; once unless told.
+             */
+            rounds?: number | null;
             /**
              * Format: date
              * @description The last local date, included.
@@ -1152,6 +1330,64 @@ export interface components {
             /** @description The source table. */
             source: string;
         };
+        /** @description A generation of a view that is being built, and takes over when it has caught up. */
+        Build: {
+            /**
+             * Format: date-time
+             * @description When it was begun.
+             */
+            begun_at?: string | null;
+            /** @description The statement that it is built from. */
+            definition: string;
+            /**
+             * Format: double
+             * @description How much of what the view has read it has read too: 0 to 1.
+             */
+            done: number;
+            /** @description Why it failed. */
+            error?: string | null;
+            /**
+             * Format: date-time
+             * @description It reads its sources from this time on. Absent: from the beginning.
+             */
+            from?: string | null;
+            /**
+             * Format: int64
+             * @description When it will have caught up if it goes on as it does, in milliseconds. Absent: it does not come nearer.
+             */
+            left_ms?: number | null;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number: number;
+            /** @description Why it is built. */
+            reason: components["schemas"]["BuildReason"];
+            /**
+             * Format: int64
+             * @description How many rows it has read since it was last started.
+             */
+            rows_in: number;
+            /**
+             * Format: double
+             * @description Rows a second, over the last seconds.
+             */
+            rows_in_per_second: number;
+            /**
+             * Format: int64
+             * @description How many rows it may read a second. Absent: as many as it can.
+             */
+            rows_per_second_max?: number | null;
+            /** @description What it is doing. `failed`: it waits for a person, and the view answers as before. */
+            state: components["schemas"]["ViewState"];
+            /** @description What it waits for that should be there and is not. */
+            waits: components["schemas"]["SystemWait"][];
+        };
+        /**
+         * @description Why a generation of a view was built.
+         * @enum {string}
+         */
+        BuildReason: "first" | "replay" | "changed" | "roll_back";
         /** @description How the checkpoints of a view go. */
         Checkpoints: {
             /**
@@ -1197,6 +1433,20 @@ export interface components {
              */
             written_bytes: number;
         };
+        /** @description The run that does a task's work. */
+        ChildRun: {
+            /** @description Its flow. */
+            flow: string;
+            /**
+             * Format: int64
+             * @description Its id.
+             */
+            id: number;
+            /** @description Its name for people. */
+            name: string;
+            /** @description Where it stands. */
+            status: components["schemas"]["RunStatus"];
+        };
         /** @description A column of an answer. */
         Column: {
             /** @description Its name. */
@@ -1214,6 +1464,18 @@ export interface components {
             sinks: components["schemas"]["SinkProgress"][];
             /** @description The parallel instances of every stage. */
             subtasks: components["schemas"]["SubtaskProgress"][];
+        };
+        /** @description The run that a delivery stands for. */
+        Delivered: {
+            /** @description False where the delivery had come before, so that nothing new was started. */
+            created: boolean;
+            /** @description Its name for people. */
+            name: string;
+            /**
+             * Format: int64
+             * @description The run.
+             */
+            run: number;
         };
         /** @description What is different between two definitions of a flow. */
         Difference: {
@@ -1235,6 +1497,44 @@ export interface components {
             kind: components["schemas"]["DifferenceKind"];
             /** @description Its text; of a gap, how many lines are left out. */
             text: string;
+        };
+        /** @description How far the speed layer had been off in a window, once batch has spoken. */
+        Drift: {
+            /**
+             * Format: int64
+             * @description How many rows batch has.
+             */
+            batch_rows: number;
+            /**
+             * Format: int64
+             * @description Rows that the stream had with other values.
+             */
+            differing: number;
+            /**
+             * Format: int64
+             * @description Rows that the stream did not have.
+             */
+            missing: number;
+            /**
+             * Format: int64
+             * @description How many rows the stream had.
+             */
+            realtime_rows: number;
+            /**
+             * Format: int64
+             * @description Rows that the stream had and batch has not.
+             */
+            surplus: number;
+            /**
+             * Format: int64
+             * @description The version of the batch view that has said so.
+             */
+            version: number;
+            /**
+             * Format: date-time
+             * @description The end of the window.
+             */
+            window_end?: string | null;
         };
         /** @description An arrow of a flow's graph. */
         Edge: {
@@ -1334,6 +1634,8 @@ export interface components {
             tasks: components["schemas"]["TaskDefinition"][];
             /** @description The definition's text. */
             text: string;
+            /** @description What starts runs of it from outside. */
+            triggers?: components["schemas"]["FlowTrigger"][];
         };
         /** @description The tables of one flow. */
         FlowMatrix: {
@@ -1368,6 +1670,15 @@ export interface components {
             /** @description The IANA time zone of the schedule. */
             timezone: string;
         };
+        /** @description Something that starts runs of a flow. */
+        FlowTrigger: {
+            /** @description What it is: `file` or `webhook`. */
+            kind: string;
+            /** @description The parameters that are taken from it, each with where it is: the file's path, or a place in the body. */
+            params: components["schemas"]["TakenParam"][];
+            /** @description The pattern of the files, or the webhook's path on this server. */
+            place: string;
+        };
         /** @description A definition that a flow has or has had. */
         FlowVersion: {
             /** @description Whether it is the flow as it is now. */
@@ -1384,6 +1695,21 @@ export interface components {
             runs: number;
             /** @description The hash of its content: equal definitions have equal versions, whatever their files look like. */
             version: string;
+        };
+        /** @description The generation of a view that answered before, and to which it can be rolled back. */
+        Former: {
+            /**
+             * Format: date-time
+             * @description When it was begun.
+             */
+            begun_at?: string | null;
+            /** @description The statement that it was built from. */
+            definition: string;
+            /**
+             * Format: int64
+             * @description Its number.
+             */
+            number: number;
         };
         /** @description Runs × tasks of a flow. */
         Grid: {
@@ -1469,6 +1795,39 @@ export interface components {
             /** @description The version of Mulgil that serves. */
             version: string;
         };
+        /** @description What the worker's process used while it did the work of an attempt. */
+        HostUsage: {
+            /**
+             * Format: int64
+             * @description Time on processors of all its threads.
+             */
+            cpu_ms: number;
+            /**
+             * Format: int64
+             * @description By how much that grew.
+             */
+            memory_grown_bytes: number;
+            /**
+             * Format: int64
+             * @description The most memory that was seen resident; much of it is not the attempt's.
+             */
+            memory_peak_bytes: number;
+            /**
+             * Format: int32
+             * @description The most attempts that it did at the same time beside this one; with none, nearly all of it is this one's.
+             */
+            others: number;
+            /**
+             * Format: int64
+             * @description Read from disks.
+             */
+            read_bytes: number;
+            /**
+             * Format: int64
+             * @description Written to disks.
+             */
+            written_bytes: number;
+        };
         /** @description One input of a subtask. */
         InputProgress: {
             /** @description The table or stage that it comes from. */
@@ -1548,10 +1907,13 @@ export interface components {
         ItemRun: {
             /** @description Its attempts, oldest first. */
             attempts: components["schemas"]["Attempt"][];
+            child?: components["schemas"]["ChildRun"] | null;
             /** @description The item. */
             item: unknown;
             /** @description The name of the task that does it: `load[3]`. */
             name: string;
+            /** @description Why it stands where it stands, where no attempt says so. */
+            note?: string | null;
             /**
              * Format: int32
              * @description Its number, from 0.
@@ -1600,6 +1962,31 @@ export interface components {
              * @description 99 in 100 rows took no longer.
              */
             p99_ms: number;
+        };
+        /** @description The layers of a view. */
+        LayersOfView: {
+            /** @description The archives that it is computed from. */
+            archives: components["schemas"]["ArchiveOfTable"][];
+            /**
+             * Format: date-time
+             * @description When it was computed.
+             */
+            batch_made_at?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows it has.
+             */
+            batch_rows: number;
+            /**
+             * Format: int64
+             * @description The number of the batch view; 0 before the first.
+             */
+            batch_version: number;
+            /**
+             * Format: date-time
+             * @description Windows that have ended then or before come from batch, all others from the stream. Absent: there is no batch view yet.
+             */
+            boundary?: string | null;
         };
         /** @description A piece of an attempt's log. The event stream `/log/stream` sends the same as the data of its `log` events. */
         LogChunk: {
@@ -1704,6 +2091,58 @@ export interface components {
             /** @description What the run will be about. */
             interval: components["schemas"]["Interval"];
         };
+        /** @description Something that somebody is told of. */
+        Notice: {
+            /** @description Where it goes: a channel of the project, or a webhook of the flow. */
+            channel: string;
+            /**
+             * Format: date-time
+             * @description When it was written, with what it tells of.
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description When it was delivered, or given up.
+             */
+            ended_at?: string | null;
+            /** @description Why the last try failed. */
+            error?: string | null;
+            /** @description Of which flow. */
+            flow: string;
+            /** @description Tells it from every other; whoever gets it gets this too, as `Idempotency-Key` or `Message-ID`. */
+            key: string;
+            /** @description What it is about: `failure`, `success`, `retry`, `deadline` or `slow`. */
+            kind: string;
+            /**
+             * Format: date-time
+             * @description When it is tried next.
+             */
+            next_at?: string | null;
+            /**
+             * Format: int64
+             * @description Of which run.
+             */
+            run?: number | null;
+            /**
+             * Format: int64
+             * @description Its place among all: a number, in the order of writing.
+             */
+            seq: number;
+            /** @description Where it stands. */
+            status: components["schemas"]["NoticeStatus"];
+            /** @description It, in a line. */
+            subject: string;
+            /**
+             * Format: int32
+             * @description How often it was tried.
+             */
+            tries: number;
+        };
+        /**
+         * @description Where a notice stands.
+         * @enum {string}
+         */
+        NoticeStatus: "waiting" | "delivered" | "given_up";
         /**
          * @description In which order the intervals run.
          * @enum {string}
@@ -1713,7 +2152,7 @@ export interface components {
          * @description Why there is a run.
          * @enum {string}
          */
-        Origin: "schedule" | "manual" | "backfill";
+        Origin: "schedule" | "manual" | "webhook" | "file" | "backfill" | "flow";
         /** @description A parameter of a flow. */
         Param: {
             /** @description The only values that are allowed, as texts. */
@@ -1728,6 +2167,20 @@ export interface components {
             name: string;
             /** @description The type of its values: `string`, `integer`, `number`, `boolean` or `date`. */
             type: string;
+        };
+        /** @description The task of another run that started a run, first or again. */
+        ParentRun: {
+            /** @description That run's flow. */
+            flow: string;
+            /**
+             * Format: int64
+             * @description That run's id.
+             */
+            id: number;
+            /** @description That run's name for people. */
+            name: string;
+            /** @description The task's name. */
+            task: string;
         };
         /** @description A partition of a topic. */
         Partition: {
@@ -1770,6 +2223,50 @@ export interface components {
             interval: components["schemas"]["Interval"];
             /** @description The local date or time of its start. */
             label: string;
+        };
+        /** @description A pool, and what its latest attempts say. */
+        PoolInfo: {
+            /** @description One word: `unknown`, `enough`, `fewer`, `more`, `used_up`. */
+            advice: string;
+            /**
+             * Format: int32
+             * @description The attempts of the latest runs that are looked at below.
+             */
+            attempts: number;
+            /**
+             * Format: int32
+             * @description How many slots would be better, where that can be said.
+             */
+            better?: number | null;
+            /**
+             * Format: double
+             * @description The share of their machines' processors that was used while they were at work, 0 to 1.
+             */
+            cpu_share: number;
+            /** @description Its name. */
+            pool: string;
+            /** @description The advice as a sentence. */
+            sentence: string;
+            /**
+             * Format: int32
+             * @description How many tasks may run at once.
+             */
+            slots: number;
+            /**
+             * Format: int32
+             * @description How many slots are taken now.
+             */
+            used: number;
+            /**
+             * Format: double
+             * @description The share of their time in which they waited for a slot, 0 to 1.
+             */
+            waited_share: number;
+            /**
+             * Format: int32
+             * @description How many tasks wait for one now.
+             */
+            waiting: number;
         };
         /** @description One mistake in a file of the project. It stops only the flow or view that it stands in. */
         Problem: {
@@ -1895,6 +2392,19 @@ export interface components {
             problems: components["schemas"]["Problem"][];
             /** @description The names of the views that are now known. */
             views: string[];
+        };
+        /** @description How a view is to be built anew. */
+        ReplayAsk: {
+            /**
+             * Format: date-time
+             * @description Its sources are read from this time on, by the times that they keep themselves. Absent: from the beginning.
+             */
+            from?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows may be read a second, so that live work does not suffer. Absent: as many as can be.
+             */
+            rows_per_second_max?: number | null;
         };
         /** @description What to run again. */
         RerunAsk: {
@@ -2056,14 +2566,19 @@ export interface components {
         };
         /** @description A run with its tasks. */
         RunDetail: components["schemas"]["RunSummary"] & {
+            /** @description What was noticed of it beside its status: that it is late, or takes longer than usual. */
+            alerts?: components["schemas"]["Alert"][];
             /** @description Whether that is the flow as it is now. */
             is_latest: boolean;
             /** @description The parameters, defaults included. */
             params: {
                 [key: string]: unknown;
             };
+            parent?: components["schemas"]["ParentRun"] | null;
             /** @description Its tasks, in an order in which each stands after those that it needs. */
             tasks: components["schemas"]["TaskRun"][];
+            /** @description Whether it took longer than its flow's `run_timeout`, and stops or has stopped for that. */
+            timed_out?: boolean;
             /** @description The version of the definition that it follows. */
             version: string;
         };
@@ -2159,6 +2674,8 @@ export interface components {
             calendar?: string | null;
             /** @description What happens to fires that were missed: `none`, `latest`, `all`, or how many of the latest. */
             catchup: string;
+            /** @description What a time of day means where the clock skips it or shows it twice: `skip` or `both`. Absent: it fires after the gap, and once. */
+            dst?: string | null;
             /** @description The tables that a run waits for; empty: it waits for the clock. */
             on?: string[];
             /** @description What happens when a run is due and one before it has not ended: `queue`, `skip` or `cancel`. Absent: both run. */
@@ -2270,6 +2787,11 @@ export interface components {
              * @description The end of the data interval.
              */
             end?: string | null;
+            /**
+             * @description A key of the caller's own, as the header `Idempotency-Key` gives one: the same key is answered with the same run, whatever
+             *     has happened since. With the same key, everything else has to be the same.
+             */
+            key?: string | null;
             /** @description Parameters that differ from their defaults. */
             params?: {
                 [key: string]: unknown;
@@ -2354,6 +2876,11 @@ export interface components {
              */
             subtask: number;
         };
+        /** @description How a view is to be kept up to date from now on. */
+        SwitchAsk: {
+            /** @description The mode. */
+            to: components["schemas"]["RefreshMode"];
+        };
         /** @description What a view waits for that should be there and is not. */
         SystemWait: {
             /** @description Whether the table is read; otherwise it is written. */
@@ -2383,6 +2910,13 @@ export interface components {
             table: string;
             /** @description The task that writes it. */
             task: string;
+        };
+        /** @description A parameter that is taken from what comes. */
+        TakenParam: {
+            /** @description Where it is taken from. */
+            from: string;
+            /** @description The parameter. */
+            name: string;
         };
         /** @description A task changed its status. */
         TaskChange: {
@@ -2457,10 +2991,11 @@ export interface components {
         TaskRun: {
             /** @description Its attempts, oldest first. */
             attempts: components["schemas"]["Attempt"][];
+            child?: components["schemas"]["ChildRun"] | null;
             /** @description The group that it is in. */
             group?: string | null;
             items?: components["schemas"]["ItemCounts"] | null;
-            /** @description What kind of task it is: `shell`, `python`, `sql` or `transfer`. */
+            /** @description What kind of task it is: `shell`, `python`, `sql`, `transfer`, `http`, `wait` or `flow`. */
             kind: string;
             /** @description The task's name. */
             name: string;
@@ -2544,6 +3079,7 @@ export interface components {
         /** @description What an attempt used, and what held it up. */
         Usage: {
             finding?: components["schemas"]["Finding"] | null;
+            host?: components["schemas"]["HostUsage"] | null;
             /** @description What the whole machine did meanwhile, others included. */
             machine: components["schemas"]["MachineUsage"];
             /** @description Some moments of it, in their order; none of an attempt of less than half a second. */
@@ -2587,6 +3123,7 @@ export interface components {
         ViewDetail: components["schemas"]["ViewSummary"] & {
             /** @description The last few rows that could not be decoded, the latest last. */
             bad_rows?: components["schemas"]["BadRow"][];
+            building?: components["schemas"]["Build"] | null;
             checkpoints?: components["schemas"]["Checkpoints"] | null;
             /** @description Its columns. */
             columns: components["schemas"]["Column"][];
@@ -2595,11 +3132,18 @@ export interface components {
             definition: string;
             /** @description Its file, relative to the project's folder. */
             file: string;
+            former?: components["schemas"]["Former"] | null;
+            /**
+             * Format: int64
+             * @description The number of the generation that answers.
+             */
+            generation?: number;
             guarantee?: components["schemas"]["Guarantee"] | null;
             held_back_by?: components["schemas"]["HeldBackBy"] | null;
             /** @description The latest few late rows, each as JSON text. */
             late_sample: string[];
             latency?: components["schemas"]["Latency"] | null;
+            layers?: components["schemas"]["LayersOfView"] | null;
             /**
              * Format: int64
              * @description How many rows were left out because their event time was null.
@@ -3234,7 +3778,10 @@ export interface operations {
     start_run: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A key of the caller's own: the same key is answered with the same run. */
+                "Idempotency-Key"?: string | null;
+            };
             path: {
                 /** @description The flow's name. */
                 flow: string;
@@ -3352,6 +3899,45 @@ export interface operations {
             };
         };
     };
+    deliver: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description `sha256=` and the HMAC-SHA256 of the body, in hexadecimal. */
+                "X-Hub-Signature-256": string;
+                /** @description What tells the delivery from every other, else X-GitHub-Delivery or webhook-id: come again, it is the same run. */
+                "Idempotency-Key"?: string | null;
+            };
+            path: {
+                /** @description The flow's name. */
+                flow: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": unknown;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Delivered"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     show_matrix: {
         parameters: {
             query?: {
@@ -3411,6 +3997,42 @@ export interface operations {
             };
         };
     };
+    list_notices: {
+        parameters: {
+            query?: {
+                /** @description Of which run. */
+                run?: number;
+                /** @description With which status. */
+                status?: "waiting" | "delivered" | "given_up";
+                /** @description Only notices before this place: the last one of the page before. */
+                before?: number;
+                /** @description How many, at most 1000; 50 if not said. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notice"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     openapi_document: {
         parameters: {
             query?: never;
@@ -3426,6 +4048,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": unknown;
+                };
+            };
+        };
+    };
+    list_pools: {
+        parameters: {
+            query?: {
+                /** @description Only those of this flow. Without it, of all. */
+                flow?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PoolInfo"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
                 };
             };
         };
@@ -4097,6 +4749,36 @@ export interface operations {
             };
         };
     };
+    view_drift: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Drift"][];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     refresh_view: {
         parameters: {
             query?: never;
@@ -4137,6 +4819,40 @@ export interface operations {
             };
             cookie?: never;
         };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ReplayAsk"] | null;
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    cancel_replay: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
         requestBody?: never;
         responses: {
             200: {
@@ -4158,6 +4874,36 @@ export interface operations {
         };
     };
     resume_view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    roll_back_view: {
         parameters: {
             query?: never;
             header?: never;
@@ -4299,6 +5045,40 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    switch_view: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SwitchAsk"];
+            };
+        };
         responses: {
             200: {
                 headers: {

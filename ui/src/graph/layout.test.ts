@@ -56,6 +56,18 @@ describe("layout", () => {
     expect(layout([{ id: "a", needs: ["b"] }, { id: "b", needs: ["a"] }], SIZES).nodes).toHaveLength(2);
   });
 
+  it.each([
+    ["a chain", (i: number) => (i === 0 ? [] : [`t${i - 1}`])],
+    ["a fan", (i: number) => (i === 0 ? [] : ["t0"])],
+    ["a fan in", (i: number) => (i === 9_999 ? Array.from({ length: 9_999 }, (_, n) => `t${n}`) : [])],
+    ["a ladder with a sum at its end", (i: number) => (i === 9_999 ? Array.from({ length: 9_999 }, (_, n) => `t${n}`) : i === 0 ? [] : [`t${i - 1}`])],
+  ])("lays ten thousand tasks out: %s", (_, needs) => {
+    const nodes = Array.from({ length: 10_000 }, (_, i) => ({ id: `t${i}`, needs: needs(i) }));
+    const placed = layout(nodes, SIZES);
+    expect(new Set(placed.nodes.map((node) => `${node.x},${node.y}`)).size).toBe(10_000);
+    expect(placed.edges.length).toBe(nodes.reduce((sum, node) => sum + node.needs.length, 0));
+  });
+
   it("is empty for an empty flow", () => {
     expect(layout([], SIZES)).toMatchObject({ nodes: [], edges: [] });
   });

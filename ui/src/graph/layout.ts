@@ -19,6 +19,16 @@ export interface Edge {
   to: string;
   /** An SVG path from the right side of `from` to the left side of `to`. */
   path: string;
+  /** What the path lies within. */
+  box: Box;
+}
+
+/** A piece of the canvas, in pixels. */
+export interface Box {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
 }
 
 export interface Layout {
@@ -37,24 +47,37 @@ export interface Sizes {
 
 const SWEEPS = 4;
 
+/** An edge over more layers goes straight: its lanes would be more than the tasks. */
+const BENDS_MAX = 64;
+
+/** Tasks are taken once all that they need has been: a chain of ten thousand needs no deep call. */
 function layersOf(nodes: readonly GraphNode[]): Map<string, number> {
-  const byId = new Map(nodes.map((node) => [node.id, node]));
+  const known = new Set(nodes.map((node) => node.id));
+  const missing = new Map(nodes.map((node) => [node.id, node.needs.filter((need) => known.has(need)).length]));
+  const dependents = new Map<string, string[]>();
+  for (const node of nodes) for (const need of node.needs) pushTo(dependents, need, node.id);
   const layers = new Map<string, number>();
-  const visit = (id: string, path: Set<string>): number => {
-    const known = layers.get(id);
-    if (known !== undefined) return known;
-    if (path.has(id)) return 0;
-    path.add(id);
-    let layer = 0;
-    for (const need of byId.get(id)?.needs ?? []) {
-      if (byId.has(need)) layer = Math.max(layer, visit(need, path) + 1);
+  const ready = nodes.filter((node) => missing.get(node.id) === 0).map((node) => node.id);
+  for (const id of ready) layers.set(id, 0);
+  for (let i = 0; i < ready.length; i += 1) {
+    const id = ready[i] ?? "";
+    const layer = layers.get(id) ?? 0;
+    for (const dependent of dependents.get(id) ?? []) {
+      const left = (missing.get(dependent) ?? 0) - 1;
+      missing.set(dependent, left);
+      layers.set(dependent, Math.max(layers.get(dependent) ?? 0, layer + 1));
+      if (left === 0) ready.push(dependent);
     }
-    path.delete(id);
-    layers.set(id, layer);
-    return layer;
-  };
-  for (const node of nodes) visit(node.id, new Set());
+  }
+  // What needs itself has a place too: the server refuses it, a page shall not fail for it.
+  for (const node of nodes) if (!layers.has(node.id)) layers.set(node.id, 0);
   return layers;
+}
+
+function pushTo(lists: Map<string, string[]>, key: string, value: string): void {
+  const list = lists.get(key);
+  if (list) list.push(value);
+  else lists.set(key, [value]);
 }
 
 function mean(values: readonly number[]): number | null {
@@ -97,14 +120,17 @@ function chainsOf(nodes: readonly GraphNode[], layers: ReadonlyMap<string, numbe
     node.needs.filter((need) => layers.has(need)).map((need) => {
       const first = (layers.get(need) ?? 0) + 1;
       const passed = Math.max(0, (layers.get(node.id) ?? 0) - first);
+      if (passed > BENDS_MAX) return { from: need, to: node.id, bends: [] };
       return { from: need, to: node.id, bends: Array.from({ length: passed }, (_, i) => `${need}\u0000${node.id}\u0000${first + i}`) };
     }),
   );
 }
 
 function ranksOf(nodes: readonly GraphNode[], layers: ReadonlyMap<string, number>, chains: readonly Chain[]): string[][] {
-  const last = Math.max(-1, ...layers.values());
-  const ranks = Array.from({ length: last + 1 }, (_, layer) => nodes.filter((node) => layers.get(node.id) === layer).map((node) => node.id));
+  let last = -1;
+  for (const layer of layers.values()) last = Math.max(last, layer);
+  const ranks: string[][] = Array.from({ length: last + 1 }, () => []);
+  for (const node of nodes) ranks[layers.get(node.id) ?? 0]?.push(node.id);
   for (const chain of chains) {
     const first = (layers.get(chain.from) ?? 0) + 1;
     for (const [i, bend] of chain.bends.entries()) ranks[first + i]?.push(bend);
@@ -119,8 +145,8 @@ function order(ranks: string[][], chains: readonly Chain[]): void {
     const path = [from, ...bends, to];
     for (const [i, id] of path.slice(1).entries()) {
       const previous = path[i] ?? "";
-      before.set(id, [...(before.get(id) ?? []), previous]);
-      after.set(previous, [...(after.get(previous) ?? []), id]);
+      pushTo(before, id, previous);
+      pushTo(after, previous, id);
     }
   }
   for (let i = 0; i < SWEEPS; i += 1) {
@@ -133,7 +159,7 @@ function order(ranks: string[][], chains: readonly Chain[]): void {
 function stack(ranks: readonly string[][], tasks: ReadonlySet<string>, sizes: Sizes): { tops: Map<string, number>; height: number } {
   const slots = ranks.map((rank) => rank.map((id): Slot => ({ id, height: tasks.has(id) ? sizes.nodeHeight : sizes.gapY })));
   const tall = (rank: readonly Slot[]): number => rank.reduce((sum, slot) => sum + slot.height, 0) + Math.max(0, rank.length - 1) * sizes.gapY;
-  const height = Math.max(sizes.nodeHeight, ...slots.map(tall));
+  const height = slots.reduce((most, rank) => Math.max(most, tall(rank)), sizes.nodeHeight);
   const tops = new Map<string, number>();
   for (const rank of slots) {
     let top = (height - tall(rank)) / 2;
@@ -163,14 +189,20 @@ export function layout(nodes: readonly GraphNode[], sizes: Sizes): Layout {
     let x = left(first) + sizes.nodeWidth;
     let y = (tops.get(from) ?? 0) + sizes.nodeHeight / 2;
     let path = `M${x} ${y}`;
+    const box = { left: x, top: y, right: x, bottom: y };
+    const reach = (nextX: number, nextY: number): void => {
+      path += curve(x, y, nextX, nextY);
+      [x, y] = [nextX, nextY];
+      [box.left, box.right] = [Math.min(box.left, x), Math.max(box.right, x)];
+      [box.top, box.bottom] = [Math.min(box.top, y), Math.max(box.bottom, y)];
+    };
     for (const [i, bend] of bends.entries()) {
-      const bendY = (tops.get(bend) ?? 0) + sizes.gapY / 2;
-      const bendX = left(first + 1 + i);
-      path += `${curve(x, y, bendX, bendY)}H${bendX + sizes.nodeWidth}`;
-      x = bendX + sizes.nodeWidth;
-      y = bendY;
+      reach(left(first + 1 + i), (tops.get(bend) ?? 0) + sizes.gapY / 2);
+      x += sizes.nodeWidth;
+      path += `H${x}`;
     }
-    return { from, to, path: path + curve(x, y, left(layers.get(to) ?? 0), (tops.get(to) ?? 0) + sizes.nodeHeight / 2) };
+    reach(left(layers.get(to) ?? 0), (tops.get(to) ?? 0) + sizes.nodeHeight / 2);
+    return { from, to, path, box };
   });
   const width = ranks.length * sizes.nodeWidth + Math.max(0, ranks.length - 1) * sizes.gapX;
   return { nodes: placed, edges, width, height };

@@ -1,10 +1,12 @@
 // The graph of a flow's tasks in SVG, left to right. In a run each node shows its status and can be chosen; water moves
-// along the edges into what is running.
-import { useMemo, type ReactNode } from "react";
+// along the edges into what is running. Of a large graph only the piece is drawn that can be seen.
+import { useLayoutEffect, useMemo, useRef, type ReactNode } from "react";
 import { MARKS, type Status } from "../components/glyphs";
 import { StatusMark } from "../components/status";
+import { usePiece } from "../components/use-piece";
 import { useReader } from "../text/context";
 import { layout } from "./layout";
+import { DRAWN_WHOLE_MAX, within } from "./view";
 
 export interface GraphTask {
   id: string;
@@ -28,16 +30,31 @@ const SIZES = { nodeWidth: 248, nodeHeight: 58, gapX: 56, gapY: 18 };
 const PADDING = 20;
 
 export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {
-  const placed = useMemo(() => layout(tasks, SIZES), [tasks]);
+  // The places change with the names and needs only, not with every status.
+  const shape = JSON.stringify(tasks.map((task) => [task.id, task.needs]));
+  const placed = useMemo(() => {
+    const nodes = JSON.parse(shape) as [string, string[]][];
+    return layout(nodes.map(([id, needs]) => ({ id, needs })), SIZES);
+  }, [shape]);
+  const { scroller, piece, onScroll } = usePiece(tasks.length <= DRAWN_WHOLE_MAX);
+  const shown = useMemo(() => within(placed, piece, SIZES, chosen), [placed, piece, chosen]);
+  // A large graph opens where the chosen task stands.
+  const start = useRef(chosen);
+  useLayoutEffect(() => {
+    const box = scroller.current;
+    const node = placed.nodes.find((node) => node.id === start.current) ?? placed.nodes[0];
+    if (!box || !node || placed.nodes.length <= DRAWN_WHOLE_MAX) return;
+    box.scrollTo(node.x - (box.clientWidth - SIZES.nodeWidth) / 2, node.y - (box.clientHeight - SIZES.nodeHeight) / 2);
+  }, [placed, scroller]);
   const byId = new Map(tasks.map((task) => [task.id, task]));
   const width = placed.width + 2 * PADDING;
   const height = placed.height + 2 * PADDING;
   return (
-    <div className="graph" role="group" aria-label={label}>
+    <div className="graph" role="group" aria-label={label} ref={scroller} onScroll={onScroll}>
       <div className="graph-canvas" style={{ width, height }}>
         <svg width={width} height={height} aria-hidden="true">
           <g transform={`translate(${PADDING} ${PADDING})`}>
-            {placed.edges.map((edge) => (
+            {shown.edges.map((edge) => (
               <path
                 key={`${edge.from} ${edge.to}`} d={edge.path} className="graph-edge"
                 data-flowing={["running", "leased"].includes(byId.get(edge.to)?.status ?? "") || undefined}
@@ -46,7 +63,7 @@ export function TaskGraph({ label, tasks, chosen = null, onChoose }: Props) {
             ))}
           </g>
         </svg>
-        {placed.nodes.map((node) => {
+        {shown.nodes.map((node) => {
           const task = byId.get(node.id);
           return task ? (
             <Node key={node.id} task={task} left={node.x + PADDING} top={node.y + PADDING} chosen={chosen === node.id} onChoose={onChoose}>

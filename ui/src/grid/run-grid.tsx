@@ -1,10 +1,10 @@
 // A flow's history: one column a run, one row a task, a bar on top for how long the run took. Only the chunks of columns
-// near the visible span are on the page; arrow keys walk the cells (roving tabindex), Enter opens.
+// and, of many tasks, rows near the visible span are on the page; arrow keys walk the cells (roving tabindex), Enter opens.
 import { useCallback, useEffect, useImperativeHandle, useLayoutEffect, useRef, useState, type KeyboardEvent, type Ref } from "react";
 import type { GridRun } from "../api/types";
 import { useReader } from "../text/context";
 import { BarChunk, CellChunk } from "./chunks";
-import { barScale, COLUMN_PX, chunksToRender, moved, visibleChunks, type Cell, type Span } from "./window";
+import { barScale, COLUMN_PX, chunksToRender, moved, ROW_PX, visibleChunks, visibleRows, type Cell, type Span } from "./window";
 
 export interface GridHandle {
   /** Scrolls to a column and puts the keyboard there. */
@@ -21,6 +21,10 @@ interface Props {
 }
 
 const LABEL_PX = 148;
+/** So many tasks are all on the page. */
+const ROWS_WHOLE_MAX = 100;
+/** The bars on top, with the room below them. */
+const BARS_PX = 93;
 /** How far from the left the last run under way is kept. */
 const FRONTIER_AT = 0.75;
 
@@ -37,6 +41,7 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   const wantsFocus = useRef(false);
   const following = useRef(true);
   const [span, setSpan] = useState<Span>({ first: 0, last: 0 });
+  const [shown, setShown] = useState<Span>({ first: 0, last: 0 });
   const [place, setPlace] = useState<Cell | null>(null);
   const at = place ?? { row: 0, column: Math.max(0, runs.length - 1) };
 
@@ -45,7 +50,9 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
     if (!box) return;
     const next = visibleChunks(box.scrollLeft, box.clientWidth - LABEL_PX, runs.length);
     setSpan((now) => (now.first === next.first && now.last === next.last ? now : next));
-  }, [runs.length]);
+    const rows = visibleRows(box.scrollTop, box.clientHeight, tasks.length);
+    setShown((now) => (now.first === rows.first && now.last === rows.last ? now : rows));
+  }, [runs.length, tasks.length]);
 
   // Until the reader takes over, the grid shows where the work is: the last run under way, else the newest run.
   const frontier = runs.findLastIndex((run) => run.status === "running");
@@ -77,6 +84,9 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
     if (centre) box.scrollLeft = left - room / 2;
     else if (left < box.scrollLeft) box.scrollLeft = left;
     else if (left + COLUMN_PX > box.scrollLeft + room) box.scrollLeft = left + COLUMN_PX - room;
+    const bottom = BARS_PX + cell.row * ROW_PX;
+    if (cell.row > 0 && bottom - ROW_PX < box.scrollTop + BARS_PX) box.scrollTop = bottom - ROW_PX - BARS_PX;
+    else if (bottom > box.scrollTop + box.clientHeight) box.scrollTop = bottom - box.clientHeight;
     wantsFocus.current = true;
     setPlace(cell);
     onRead(cell);
@@ -107,6 +117,7 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
   }
 
   const chunks = chunksToRender(span, at.column, runs.length);
+  const [before, after] = tasks.length <= ROWS_WHOLE_MAX ? [0, tasks.length] : [shown.first, shown.last];
   const tallest = barScale(runs.map((run) => run.duration_ms ?? 0));
   const focusIn = (row: number): number => (at.row === row ? at.column : -1);
   return (
@@ -138,12 +149,14 @@ export function RunGrid({ label, tasks, runs, onOpen, onRead, handle }: Props) {
         <div role="columnheader" aria-colindex={1} className="grid-label">{t("grid.duration")}</div>
         {chunks.map((chunk) => <BarChunk key={chunk} chunk={chunk} runs={runs} focus={focusIn(0)} />)}
       </div>
-      {tasks.map((task, i) => (
-        <div key={task} role="row" aria-rowindex={i + 2} className="grid-row" style={{ width: LABEL_PX + runs.length * COLUMN_PX }}>
+      <div role="presentation" style={{ height: before * ROW_PX }} />
+      {tasks.slice(before, after).map((task, offset) => (
+        <div key={task} role="row" aria-rowindex={before + offset + 2} className="grid-row" style={{ width: LABEL_PX + runs.length * COLUMN_PX }}>
           <div role="rowheader" aria-colindex={1} className="grid-label code">{task}</div>
-          {chunks.map((chunk) => <CellChunk key={chunk} chunk={chunk} row={i + 1} task={task} runs={runs} focus={focusIn(i + 1)} />)}
+          {chunks.map((chunk) => <CellChunk key={chunk} chunk={chunk} row={before + offset + 1} task={task} runs={runs} focus={focusIn(before + offset + 1)} />)}
         </div>
       ))}
+      <div role="presentation" style={{ height: (tasks.length - after) * ROW_PX }} />
     </div>
   );
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { barScale, CHUNK_COLUMNS, chunksToRender, COLUMN_PX, moved, visibleChunks } from "./window";
+import { barScale, CHUNK_COLUMNS, chunksToRender, COLUMN_PX, moved, ROW_PX, visibleChunks, visibleRows } from "./window";
 
 const CHUNK_PX = COLUMN_PX * CHUNK_COLUMNS;
 
@@ -15,6 +15,21 @@ describe("visibleChunks", () => {
   });
   it("is empty without columns", () => {
     expect(visibleChunks(0, 1000, 0)).toEqual({ first: 0, last: 0 });
+  });
+});
+
+describe("visibleRows", () => {
+  it("covers what is visible of ten thousand rows, and little more", () => {
+    for (let top = 0; top <= 10_000 * ROW_PX - 600; top += 997) {
+      const rows = visibleRows(top, 600, 10_000);
+      expect(rows.first * ROW_PX).toBeLessThanOrEqual(top);
+      expect(rows.last * ROW_PX).toBeGreaterThanOrEqual(top + 600);
+      expect(rows.last - rows.first).toBeLessThanOrEqual(80);
+    }
+  });
+  it("is empty without rows, and ends with the last", () => {
+    expect(visibleRows(0, 600, 0)).toEqual({ first: 0, last: 0 });
+    expect(visibleRows(9_000, 600, 20)).toEqual({ first: 20, last: 20 });
   });
 });
 

@@ -6,9 +6,9 @@ export const CHUNK_COLUMNS = 16;
 const OVERSCAN_CHUNKS = 2;
 
 export interface Span {
-  /** First chunk, inclusive. */
+  /** First chunk or row, inclusive. */
   first: number;
-  /** Last chunk, exclusive. */
+  /** Last chunk or row, exclusive. */
   last: number;
 }
 
@@ -18,6 +18,18 @@ export function visibleChunks(scrollLeft: number, width: number, columns: number
   const first = Math.max(0, Math.min(chunks, Math.floor(scrollLeft / chunkPx) - OVERSCAN_CHUNKS));
   const last = Math.min(chunks, Math.ceil((scrollLeft + width) / chunkPx) + OVERSCAN_CHUNKS);
   return { first, last: Math.max(first, last) };
+}
+
+/** How high a row of tasks is, and how many rows come and go together. */
+export const ROW_PX = 24;
+const CHUNK_ROWS = 16;
+
+/** The tasks near the visible span: from `first` up to `last`, exclusive. Few tasks are all there. */
+export function visibleRows(scrollTop: number, height: number, rows: number): Span {
+  const chunkPx = ROW_PX * CHUNK_ROWS;
+  const first = Math.max(0, Math.floor(scrollTop / chunkPx) - 1) * CHUNK_ROWS;
+  const last = Math.min(rows, (Math.ceil((scrollTop + height) / chunkPx) + 1) * CHUNK_ROWS);
+  return { first: Math.min(first, rows), last: Math.max(Math.min(first, rows), last) };
 }
 
 /** The chunks to render: the visible ones and the one that holds the keyboard's place. */

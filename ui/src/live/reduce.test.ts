@@ -98,11 +98,18 @@ describe("reduceRun", () => {
     expect(reduceRun(run, { type: "attempt", flow: "daily", run: 1, task: "land", attempt: 1, status: "running", at: AT })).toBe(REFETCH);
     expect(reduceRun(run, taskEvent({ run: 2 }))).toBe(run);
   });
+  it("asks again what a task calls, and takes on how that run stands", () => {
+    const child = { id: 7, name: "load/1", flow: "load", status: "running" as const };
+    const calling: RunDetail = { ...run, tasks: [{ name: "land", kind: "flow", needs: [], status: "running", attempts: [], child }] };
+    expect(reduceRun(calling, taskEvent({}))).toBe(REFETCH);
+    expect(fold(calling, reduceRun, runEvent({ id: 7, status: "failed" })).tasks[0]?.child?.status).toBe("failed");
+    expect(fold(calling, reduceRun, runEvent({ id: 8 }))).toBe(calling);
+  });
 });
 
 describe("the rest", () => {
   const backfill: Backfill = {
-    id: 1, flow: "daily", from: AT, to: LATER, concurrency: 8, pace: 8, status: "running", total: 3, succeeded: 0, failed: 0, cancelled: 0, running: 1, queued: 2, created_at: AT,
+    id: 1, flow: "daily", from: AT, to: LATER, concurrency: 8, pace: 8, rounds: 1, round: 0, status: "running", total: 3, succeeded: 0, failed: 0, cancelled: 0, running: 1, queued: 2, created_at: AT,
   };
   const view: ViewSummary = { name: "v", mode: "continuous", state: "running", rows_in: 1, rows: 1, late_rows: 0, late_rows_dropped: 0, version: 0, rows_in_per_second: 0, problems: [] };
 

@@ -96,12 +96,23 @@ function withTask(run: RunDetail, name: string, change: (task: TaskRun) => TaskR
   return task ? { ...run, tasks: replaceAt(run.tasks, at, change(task)) } : run;
 }
 
+/** A run has changed that does the work of a task. */
+function withChild(run: RunDetail, event: RunChange): RunDetail {
+  const at = run.tasks.findIndex((task) => task.child?.id === event.id);
+  const task = run.tasks[at];
+  if (!task?.child) return run;
+  return { ...run, tasks: replaceAt(run.tasks, at, { ...task, child: { ...task.child, status: event.status } }) };
+}
+
 export function reduceRun(run: RunDetail, event: Event): Reduced<RunDetail> {
   if (event.type === "run" && event.id === run.id) {
     const started = run.started_at ?? (event.status === "running" ? event.at : null);
     return { ...run, status: event.status, started_at: started, ended_at: isOver(event.status) ? event.at : null };
   }
+  if (event.type === "run") return withChild(run, event);
   if (event.type === "task" && event.run === run.id) {
+    // Which run it calls is not in the event.
+    if (run.tasks.some((task) => task.name === event.task && task.kind === "flow")) return REFETCH;
     return withTask(run, event.task, (task) => ({ ...task, status: event.status, retry_at: event.retry_at ?? null }));
   }
   // An attempt has more to it than its event says (its worker, its log), and there are few of them in one run.

@@ -1,6 +1,6 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, FlowDetail, FlowMatrix, FlowSummary, FlowVersion, Grid, ItemPage, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
+  Backfill, Drift, FlowDetail, FlowMatrix, FlowSummary, FlowVersion, Grid, ItemPage, Notice, PoolInfo, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
 } from "../api/types";
 import {
   reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject, refetchOnRuns,
@@ -18,6 +18,7 @@ export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFl
 export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
 export const matrix: Resource<FlowMatrix[]> = { path: "/matrix", reduce: refetchOnRuns };
 export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
+export const pools: Resource<PoolInfo[]> = { path: "/pools", reduce: refetchOnRuns };
 export const workers: Resource<Workers> = { path: "/workers", reduce: unchanged };
 export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };
 
@@ -27,6 +28,7 @@ export const grid = (id: string): Resource<Grid> => ({
   path: `/flows/${name(id)}/grid?limit=${GRID_MAX}`,
   reduce: (data, event) => reduceGrid(id, data, event),
 });
+export const notices = (run: number): Resource<Notice[]> => ({ path: `/notices?run=${run}`, reduce: unchanged });
 export const run = (id: number): Resource<RunDetail> => ({ path: `/runs/${id}`, reduce: reduceRun });
 export const waits = (id: number): Resource<RunWaits> => ({ path: `/runs/${id}/why`, reduce: reduceWaits });
 export const items = (run: number, task: string, status: string | null, after: number | null): Resource<ItemPage> => ({
@@ -34,6 +36,8 @@ export const items = (run: number, task: string, status: string | null, after: n
   reduce: (data, event) => reduceItems(run, task, data, event),
 });
 export const view = (id: string): Resource<ViewDetail> => ({ path: `/views/${name(id)}`, reduce: reduceView });
+// A batch view says it once: another one has another version, and so another resource.
+export const drift = (id: string, version: number): Resource<Drift[]> => ({ path: `/views/${name(id)}/drift?version=${version}`, reduce: unchanged });
 export const rows = (id: string, order: string | null, limit: number): Resource<Rows> => {
   let seen: number | null = null;
   return {

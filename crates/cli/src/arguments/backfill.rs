@@ -33,6 +33,9 @@ pub(crate) struct BackfillArguments {
     /// Let failed tasks be tried again by themselves, as their flow says
     #[arg(long)]
     pub(crate) retries: bool,
+    /// How often what failed runs again at the end, as long as that mends something
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) rounds: u32,
     /// Only show the plan
     #[arg(long)]
     pub(crate) dry_run: bool,

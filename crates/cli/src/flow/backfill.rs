@@ -25,6 +25,7 @@ pub(crate) fn execute(client: &Client, format: Format, arguments: &BackfillArgum
         params: arguments.params.iter().map(|(name, value)| (name.clone(), json!(value))).collect(),
         trial: arguments.trial,
         retries: arguments.retries,
+        rounds: Some(arguments.rounds),
         dry_run: arguments.dry_run,
         confirm: arguments.confirm,
     };

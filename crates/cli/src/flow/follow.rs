@@ -35,7 +35,8 @@ pub(crate) fn run(client: &Client, format: Format, id: i64) -> Result<Exit> {
                 let items = task.items.map_or_else(String::new, |items| {
                     format!("  ({} of {} items succeeded)", items.succeeded, items.total)
                 });
-                remark(&format!("{}  {}{items}", status::word(&task.status), task.name));
+                let child = task.child.as_ref().map_or_else(String::new, |child| format!("  (run {})", child.name));
+                remark(&format!("{}  {}{items}{child}", status::word(&task.status), task.name));
             }
         }
         if status::run_has_ended(detail.summary.status) {
@@ -46,7 +47,9 @@ pub(crate) fn run(client: &Client, format: Format, id: i64) -> Result<Exit> {
     if format == Format::Json {
         print_json(&detail)?;
     } else {
-        remark(&format!("{} {}", detail.summary.name, status::word(&detail.summary.status)));
+        let called =
+            detail.parent.as_ref().map_or_else(String::new, |by| format!("  (called by {} of {})", by.task, by.name));
+        remark(&format!("{} {}{called}", detail.summary.name, status::word(&detail.summary.status)));
         say_errors(client, &detail)?;
     }
     Ok(if detail.summary.status == RunStatus::Succeeded { Exit::Done } else { Exit::Failed })
@@ -76,6 +79,9 @@ pub(crate) fn backfill(client: &Client, format: Format, id: i64) -> Result<Exit>
             "{} runs: {} succeeded, {} failed, {} cancelled",
             backfill.total, backfill.succeeded, backfill.failed, backfill.cancelled
         ));
+        if backfill.round > 0 {
+            remark(&format!("what had failed ran again at the end, {} of {} times", backfill.round, backfill.rounds));
+        }
         say_failed_runs(client, &backfill)?;
     }
     let well = match backfill.status {
@@ -115,10 +121,16 @@ fn say_errors(client: &Client, detail: &RunDetail) -> Result<()> {
         if let Some(note) = &task.note {
             remark(&format!("  {}: {note}", task.name));
         }
+        if let Some(child) = task.child.as_ref().filter(|child| child.status == RunStatus::Failed) {
+            say_errors(client, &client.run(child.id)?)?;
+        }
         if task.items.is_some_and(|items| items.failed > 0) {
             let failed = ItemsQuery { status: Some(TaskStatus::Failed), limit: Some(FAILURES_SHOWN_MAX), after: None };
             for item in client.items(detail.summary.id, &task.name, &failed)?.items {
                 say_error(&item.name, &item.attempts);
+                if let Some(note) = &item.note {
+                    remark(&format!("  {}: {note}", item.name));
+                }
             }
         }
     }
@@ -146,5 +158,7 @@ fn style() -> ProgressStyle {
 fn show(bar: &ProgressBar, backfill: &Backfill) {
     bar.set_length(backfill.total);
     bar.set_position(backfill.succeeded + backfill.failed + backfill.cancelled);
-    bar.set_message(format!("{} running of {}, {} failed", backfill.running, backfill.pace, backfill.failed));
+    let round =
+        if backfill.round > 0 { format!("what failed again, round {}: ", backfill.round) } else { String::new() };
+    bar.set_message(format!("{round}{} running of {}, {} failed", backfill.running, backfill.pace, backfill.failed));
 }

@@ -13,6 +13,7 @@ use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::{History, HistoryError};
 use mulgil_sched::status::AttemptStatus;
 use mulgil_server::folder::Folder;
+use mulgil_server::view_flows::wrong_views;
 use serde_json::json;
 
 use crate::arguments::{Arguments, Format};
@@ -104,7 +105,8 @@ fn check(project: &Path, folder: &Folder) -> Vec<Finding> {
         true => Ok("secret".to_owned()),
         false => Err(format!("there is no secret {name} in mulgil.yaml")),
     }));
-    let (_, sql_problems) = folder.catalog(&connectors);
+    let (catalog, mut sql_problems) = folder.catalog(&connectors);
+    sql_problems.extend(wrong_views(&folder.flows, &catalog));
     let mut findings: Vec<Finding> = folder
         .problems
         .iter()

@@ -11,28 +11,21 @@ use crate::arguments::Format;
 use crate::exit::Exit;
 use crate::output::{print_json, remark};
 
+/// What the command line asks for. A value that reads as JSON is taken as such (a number, a list); anything else is text.
+pub(crate) fn ask(date: Option<Date>, params: &[(String, String)], key: Option<String>) -> StartRun {
+    let value = |text: &String| serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.clone()));
+    let params = params.iter().map(|(name, text)| (name.clone(), value(text))).collect();
+    StartRun { date, params, key, ..StartRun::default() }
+}
+
 /// Starts one run and follows it to its end.
-pub(crate) fn execute(
-    client: &Client,
-    format: Format,
-    flow: &str,
-    date: Option<Date>,
-    params: &[(String, String)],
-    detach: bool,
-) -> Result<Exit> {
-    // A value that reads as JSON is taken as such (a number, a list); anything else is text.
-    let params = params
-        .iter()
-        .map(|(name, value)| {
-            (name.clone(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone())))
-        })
-        .collect();
-    let started = client.start_run(flow, &StartRun { date, params, ..StartRun::default() })?;
-    if !started.created {
-        remark(&format!(
-            "{} has been run already: `mulgil flow rerun {}` runs it again",
-            started.run.name, started.run.name
-        ));
+pub(crate) fn execute(client: &Client, format: Format, flow: &str, ask: &StartRun, detach: bool) -> Result<Exit> {
+    let started = client.start_run(flow, ask)?;
+    let name = &started.run.name;
+    match &ask.key {
+        _ if started.created => {}
+        Some(key) => remark(&format!("{name} was asked for before with the key {key}, or is that run already")),
+        None => remark(&format!("{name} has been run already: `mulgil flow rerun {name}` runs it again")),
     }
     if detach {
         print_json(&started.run)?;

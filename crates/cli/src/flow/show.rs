@@ -31,6 +31,11 @@ pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize, 
     if let Some(rules) = &detail.rules {
         remark(&rules_text(rules));
     }
+    for trigger in &detail.triggers {
+        let taken = trigger.params.iter().map(|param| format!("{} from {}", param.name, param.from));
+        let taken: Vec<String> = taken.collect();
+        remark(&format!("started by {} {}: {}", trigger.kind, trigger.place, taken.join(", ")));
+    }
     let mut tasks = Listing::new(["task", "kind", "needs", "does", "idempotent"]);
     for task in &detail.tasks {
         tasks.push(vec![
@@ -55,6 +60,7 @@ pub(crate) fn execute(client: &Client, format: Format, flow: &str, next: usize, 
 fn rules_text(rules: &ScheduleRules) -> String {
     let mut texts = vec![format!("catchup: {}", rules.catchup)];
     texts.extend(rules.calendar.as_ref().map(|calendar| format!("calendar: {calendar}")));
+    texts.extend(rules.dst.as_ref().map(|dst| format!("dst: {dst}")));
     texts.extend(rules.overlap.as_ref().map(|overlap| format!("overlap: {overlap}")));
     texts.join(" · ")
 }

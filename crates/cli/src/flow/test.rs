@@ -13,9 +13,12 @@ use mulgil_history::History;
 use mulgil_history::read::{AttemptRow, RunDetail};
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_sched::demand::Offer;
+use mulgil_sched::id::RunId;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_server::folder::Folder;
+use mulgil_server::refreshing::view_tasks;
 use mulgil_server::scheduler::{self, Change, FlowSource, SchedulerOptions, SystemClock, TriggerRequest};
+use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::{self, WorkerOptions};
 use serde_json::{Value, json};
@@ -50,10 +53,18 @@ pub(crate) async fn execute(
     let params = params.iter().map(|(name, value)| {
         (name.clone(), serde_json::from_str(value).unwrap_or_else(|_| Value::String(value.clone())))
     });
-    let request = TriggerRequest { flow: source.flow.name.clone(), interval: None, date, params: params.collect() };
+    let request = TriggerRequest {
+        flow: source.flow.name.clone(),
+        interval: None,
+        date,
+        params: params.collect(),
+        key: None,
+        arrival: None,
+    };
     let scratch = Scratch::new(&project)?;
-    let detail = run(&project, &folder, source, request, scratch.path(), arguments.format).await?;
-    report(&detail, scratch.path(), arguments.format)?;
+    let details = run(&project, &folder, request, scratch.path(), arguments.format).await?;
+    let Some(detail) = details.first() else { bail!("the run is not in its history") };
+    report(&details, scratch.path(), arguments.format)?;
     Ok(if detail.run.status == RunStatus::Succeeded { Exit::Done } else { Exit::Failed })
 }
 
@@ -104,17 +115,20 @@ fn wanted(folder: &Folder, file: &str) -> Result<FlowSource> {
 async fn run(
     project: &Path,
     folder: &Folder,
-    source: FlowSource,
     request: TriggerRequest,
     scratch: &Path,
     format: Format,
-) -> Result<RunDetail> {
+) -> Result<Vec<RunDetail>> {
     let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&scratch.join("history.db")).await?);
     let mut options = SchedulerOptions::new(Arc::clone(&folder.project), project.to_owned());
     options.schedules = false;
-    let (scheduler, _) = scheduler::start(Arc::clone(&history), Arc::new(SystemClock), options, vec![source]).await?;
+    // The others are there for the tasks that run them: by themselves none of them runs.
+    let flows = folder.flows.clone();
+    let (scheduler, _) = scheduler::start(Arc::clone(&history), Arc::new(SystemClock), options, flows).await?;
     let offline = Offline::open_to_write(project)?;
     let catalog = Arc::clone(&offline.catalog);
+    // What a refresh computes here is seen by nobody but its task.
+    let views = Views::new(Arc::clone(&catalog), Arc::clone(&offline.connectors), ViewsOptions::default());
     let worker_options = WorkerOptions {
         name: "test".to_owned(),
         slots: folder.project.pools.values().map(|slots| *slots as usize).sum::<usize>().max(1),
@@ -123,6 +137,7 @@ async fn run(
         project_dir: project.to_owned(),
         logs_dir: scratch.to_owned(),
         data: Arc::new(TableTasks::new(Arc::clone(&offline.connectors), move || Arc::clone(&catalog))),
+        views: view_tasks(move || views.clone()),
         python: folder.project.python.clone(),
         secrets: secrets_of(&folder.project, project),
         environment: own_program()?,
@@ -131,28 +146,43 @@ async fn run(
     let mut changes = scheduler.subscribe();
     let started = scheduler.trigger(request).await?;
     let ended = tokio::select! {
-        ended = follow(&mut changes, format) => ended,
+        ended = follow(&mut changes, started.run, format) => ended,
         _ = tokio::signal::ctrl_c() => {
             remark("ending the tasks");
             scheduler.cancel_run(started.run).await?;
-            follow(&mut changes, format).await
+            follow(&mut changes, started.run, format).await
         }
     };
-    let detail = history.run(started.run).await?;
+    let details = with_called(&*history, started.run).await;
     scheduler.drain().await;
     worker.shutdown(PATIENCE).await;
     scheduler.shutdown().await;
     ended?;
-    detail.context("the run is not in its history")
+    details
+}
+
+/// A run, and behind it those that its tasks have called.
+async fn with_called(history: &dyn History, run: RunId) -> Result<Vec<RunDetail>> {
+    let mut details: Vec<RunDetail> = Vec::new();
+    let mut todo = vec![run];
+    while let Some(run) = todo.pop() {
+        if details.iter().all(|known| known.run.id != run) {
+            let detail = history.run(run).await?.context("the run is not in its history")?;
+            todo.extend(detail.children.iter().rev().map(|child| child.run));
+            details.push(detail);
+        }
+    }
+    Ok(details)
 }
 
 /// Says how each task ended, until the run has.
-async fn follow(changes: &mut Receiver<Change>, format: Format) -> Result<()> {
+async fn follow(changes: &mut Receiver<Change>, of: RunId, format: Format) -> Result<()> {
     loop {
         match changes.recv().await {
-            Ok(Change::Run { status, .. }) if status.is_terminal() => return Ok(()),
-            Ok(Change::Task { task, status, .. }) if status.is_terminal() && format == Format::Table => {
-                remark(&format!("{}  {task}", status::word(&status)));
+            Ok(Change::Run { run, status, .. }) if run == of && status.is_terminal() => return Ok(()),
+            Ok(Change::Task { flow, run, task, status, .. }) if status.is_terminal() && format == Format::Table => {
+                let called = if run == of { String::new() } else { format!("{flow}: ") };
+                remark(&format!("{}  {called}{task}", status::word(&status)));
             }
             Ok(_) | Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => bail!("the scheduler ended before the run did"),
@@ -160,20 +190,24 @@ async fn follow(changes: &mut Receiver<Change>, format: Format) -> Result<()> {
     }
 }
 
-fn report(detail: &RunDetail, logs: &Path, format: Format) -> Result<()> {
-    let last = |name: &str| detail.attempts.iter().rfind(|attempt| attempt.task == name);
+fn report(details: &[RunDetail], logs: &Path, format: Format) -> Result<()> {
     let mut listing = Listing::new(["task", "status", "attempts", "seconds", "log"]);
-    for task in &detail.tasks {
-        let attempt = last(&task.name);
-        let lines = if task.status == TaskStatus::Failed { LINES_OF_FAILED_MAX } else { LINES_SHOWN_MAX };
-        listing.push(vec![
-            json!(task.name),
-            json!(status::word(&task.status)),
-            json!(task.attempts),
-            attempt.and_then(seconds_of).map_or(Value::Null, |seconds| json!((seconds * 1e3).round() / 1e3)),
-            json!(attempt.map(|attempt| tail(&logs.join(&attempt.log), lines)).unwrap_or_default()),
-        ]);
+    for (detail, called) in details.iter().zip(0..) {
+        for task in &detail.tasks {
+            let attempt = detail.attempts.iter().rfind(|attempt| attempt.task == task.name);
+            let lines = if task.status == TaskStatus::Failed { LINES_OF_FAILED_MAX } else { LINES_SHOWN_MAX };
+            let name = if called == 0 { task.name.clone() } else { format!("{}: {}", detail.run.name, task.name) };
+            let said = attempt.map(|attempt| tail(&logs.join(&attempt.log), lines)).or_else(|| task.note.clone());
+            listing.push(vec![
+                json!(name),
+                json!(status::word(&task.status)),
+                json!(task.attempts),
+                attempt.and_then(seconds_of).map_or(Value::Null, |seconds| json!((seconds * 1e3).round() / 1e3)),
+                json!(said.unwrap_or_default()),
+            ]);
+        }
     }
+    let Some(detail) = details.first() else { return Ok(()) };
     match format {
         Format::Json => {
             let (name, status) = (&detail.run.name, status::word(&detail.run.status));

@@ -61,16 +61,21 @@ pub(crate) fn execute(client: &Client, format: Format, run: &str, task: Option<&
 fn figures(usage: Option<&Usage>) -> [String; 6] {
     let Some(usage) = usage else { return Default::default() };
     let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
-    let tree = |figure: &dyn Fn(&mulgil_server::usage::TreeUsage) -> String| {
-        usage.tree.as_ref().map_or_else(|| "–".to_owned(), figure)
-    };
+    // cpu, memory, read, written: its own, or those of the process that did its work.
+    let own = usage.tree.map(|tree| [tree.cpu_ms, tree.memory_peak_bytes, tree.read_bytes, tree.written_bytes]);
+    let host = usage.host.map(|host| [host.cpu_ms, host.memory_grown_bytes, host.read_bytes, host.written_bytes]);
+    let shared = usage.host.map_or_else(String::new, |host| match host.others {
+        0 => " (server)".to_owned(),
+        others => format!(" (server, {others} beside it)"),
+    });
+    let figure = |say: &dyn Fn([u64; 4]) -> String| own.or(host).map_or_else(|| "–".to_owned(), say);
     let finding =
         usage.finding.as_ref().map_or_else(String::new, |found| format!("{}; {}", found.sentence, found.remedy));
     [
         seconds(usage.wall_ms),
-        tree(&|tree| seconds(tree.cpu_ms)),
-        tree(&|tree| bytes(tree.memory_peak_bytes)),
-        tree(&|tree| format!("{} read, {} written", bytes(tree.read_bytes), bytes(tree.written_bytes))),
+        figure(&|[cpu, ..]| format!("{}{shared}", seconds(cpu))),
+        figure(&|[_, memory, ..]| bytes(memory)),
+        figure(&|[_, _, read, written]| format!("{} read, {} written", bytes(read), bytes(written))),
         chart(usage),
         finding,
     ]

@@ -1,14 +1,19 @@
 //! The kill matrix of runs: the real server dies by `kill -9` at each of the named points on the way of a run, again and again, over a history
-//! in SQLite and over one in PostgreSQL, while a schedule fires and people ask for runs. In the end every run has ended, no schedule slot is
-//! missed or doubled, nobody who asked again got a second run, and no lease ever began its task twice.
+//! in SQLite and over one in PostgreSQL, while a schedule fires, people ask for runs, files arrive and a webhook is called. In the end every
+//! run has ended, no schedule slot, file or delivery is missed or doubled, nobody who asked again got a second run, and no lease ever began
+//! its task twice.
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use hmac::{Hmac, Mac};
 use jiff::{SignedDuration, Timestamp};
 use mulgil_worker::crash::POINTS;
 use serde_json::Value;
+use sha2::Sha256;
 
 use crate::cluster::{Cluster, PASSWORD};
 use crate::kill::get;
@@ -18,12 +23,16 @@ use crate::program::Folder;
 const EVERY: SignedDuration = SignedDuration::from_secs(3);
 /// Slots that the schedule has.
 const SLOTS: i32 = 40;
+/// What the webhook is signed with.
+const SECRET: &str = "a secret of the sender";
 /// Longer than anything here takes, unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 struct House {
     folder: Folder,
     asked: u32,
+    landed: u32,
+    delivered: u32,
 }
 
 /// A server that ends with the test, however that ends.
@@ -39,7 +48,8 @@ impl Drop for Server {
 impl House {
     fn new(history: &str) -> Self {
         let folder = Folder::new();
-        folder.write("mulgil.yaml", &format!("history: '{history}'\n"));
+        folder.write("mulgil.yaml", &format!("history: '{history}'\nsecrets: {{hook: file:hook.secret}}\n"));
+        folder.write("hook.secret", SECRET);
         let place = folder.path("").display().to_string();
         // A lock goes with the process that holds it: two attempts of one task at once would be seen.
         let work = |more: &str| {
@@ -62,12 +72,16 @@ impl House {
         let schedule = format!("{{every: 3s, start: '{start}', end: '{end}', catchup: all}}");
         folder.write("flows/clock.yaml", &format!("flow: clock\nschedule: {schedule}\n{tasks}"));
         folder.write("flows/asked.yaml", &format!("flow: asked\nparams: {{n: 0}}\n{tasks}"));
-        Self { folder, asked: 0 }
+        let of_file = "triggers: [{file: 'landing/*.txt'}]\nparams: {file: ''}";
+        folder.write("flows/landed.yaml", &format!("flow: landed\n{of_file}\n{tasks}"));
+        let hook = "triggers: [{webhook: {secret: hook}}]\nparams: {n: 0}";
+        folder.write("flows/hooked.yaml", &format!("flow: hooked\n{hook}\n{tasks}"));
+        Self { folder, asked: 0, landed: 0, delivered: 0 }
     }
 
     fn serve(&self, crash_at: Option<String>) -> Server {
         let mut command = self.folder.command(&["server", "--listen", "127.0.0.1:0"]);
-        command.env("PGPASSWORD", PASSWORD).env("MULGIL_LEADER_LEASE", "2");
+        command.env("PGPASSWORD", PASSWORD).env("MULGIL_LEADER_LEASE", "2").env("MULGIL_FILES_EVERY", "0.1");
         if let Some(point) = crash_at {
             command.env("MULGIL_CRASH_AT", point);
         }
@@ -90,6 +104,28 @@ impl House {
             && command.status().expect("mulgil runs").success()
     }
 
+    /// Calls the webhook; whether it was heard. What was not heard is sent again.
+    fn deliver(&self) -> bool {
+        let body = format!("{{\"n\": {}}}", self.delivered);
+        let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key will do");
+        mac.update(body.as_bytes());
+        let signature: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (number, length) = (self.delivered, body.len());
+        let post = |address: String| -> std::io::Result<bool> {
+            let mut stream = TcpStream::connect(&address)?;
+            stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+            write!(
+                stream,
+                "POST /api/v1/hooks/hooked HTTP/1.0\r\nHost: elsewhere\r\nContent-Length: {length}\r\n\
+                 X-Hub-Signature-256: sha256={signature}\r\nX-GitHub-Delivery: {number}\r\n\r\n{body}"
+            )?;
+            let mut said = String::new();
+            stream.read_to_string(&mut said)?;
+            Ok(said.lines().next().is_some_and(|line| line.contains(" 200 ")))
+        };
+        self.address().is_some_and(|address| post(address).unwrap_or(false))
+    }
+
     /// Lives until it dies at the point, with people asking for runs meanwhile.
     fn live_and_die(&mut self, point: &str, nth: usize) {
         let mut server = self.serve(Some(format!("{point}:{nth}")));
@@ -99,6 +135,12 @@ impl House {
             if self.ask() {
                 self.asked += 1;
             }
+            // Also while no server answers, but not ever more.
+            if self.landed <= self.asked {
+                self.folder.write(&format!("landing/{}.txt", self.landed), "a line\n");
+                self.landed += 1;
+            }
+            self.delivered += u32::from(self.deliver());
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -142,11 +184,16 @@ fn dies_everywhere(history: &str) {
     while !house.ask() {
         assert!(began.elapsed() < PATIENCE, "the server takes no run");
     }
-    let asked = house.asked as usize + 1;
+    while !house.deliver() {
+        assert!(began.elapsed() < PATIENCE, "the webhook is not heard");
+    }
+    let [asked, landed, delivered] = [house.asked + 1, house.landed, house.delivered + 1].map(|count| count as usize);
     let is_over = || {
-        let (clock, by_hand) = (house.runs("clock"), house.runs("asked"));
+        let (clock, others) = (house.runs("clock"), ["asked", "landed", "hooked"].map(|flow| house.runs(flow)));
         let has_ended = |run: &Value| ["succeeded", "failed", "cancelled"].iter().any(|end| run["status"] == *end);
-        clock.len() >= SLOTS as usize && clock.iter().chain(&by_hand).all(has_ended)
+        clock.len() >= SLOTS as usize
+            && others[1].len() >= landed
+            && clock.iter().chain(others.iter().flatten()).all(has_ended)
     };
     while !is_over() {
         assert!(began.elapsed() < PATIENCE, "not every run ends");
@@ -154,6 +201,8 @@ fn dies_everywhere(history: &str) {
     }
     house.check("clock", SLOTS as usize, |run| run["interval"]["start"].to_string());
     house.check("asked", asked, |run| run["params"].to_string());
+    house.check("landed", landed, |run| run["params"]["file"].to_string());
+    house.check("hooked", delivered, |run| run["params"]["n"].to_string());
     let leases = std::fs::read_to_string(house.folder.path("leases")).expect("leases");
     let mut begun: BTreeMap<&str, usize> = BTreeMap::new();
     leases.lines().for_each(|lease| *begun.entry(lease).or_default() += 1);

@@ -4,15 +4,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod again;
 mod backfill;
 #[expect(dead_code, reason = "the tests of connect need more of it")]
 #[path = "../../../connect/tests/connect/cluster.rs"]
 mod cluster;
+mod copies;
 mod crash;
 mod crash_runs;
 mod crash_stores;
 mod guarantees;
+mod kappa;
 mod kill;
+mod lambda;
 mod lead;
 mod left_out;
 mod lint;
@@ -20,5 +24,7 @@ mod oracle;
 mod program;
 mod savepoints;
 mod scripted;
+mod sql_clients;
+mod transfers;
 mod workers;
 mod year;

@@ -104,6 +104,14 @@ impl Folder {
         text.into_owned()
     }
 
+    /// Runs a command that must succeed; gives what it says to people.
+    pub(crate) fn run_to_end(&self, arguments: &[&str]) -> String {
+        let output = self.command(arguments).output().expect("mulgil runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "mulgil {arguments:?}: {}\n{said}", output.status);
+        said
+    }
+
     /// Waits until a server has said where it listens.
     pub(crate) fn wait_for_server(&self, server: &mut Child) {
         let pid = server.id().to_string();

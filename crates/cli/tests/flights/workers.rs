@@ -101,6 +101,14 @@ impl House {
         attempts.iter().map(|attempt| attempt["status"].as_str().unwrap_or_default().to_owned()).collect()
     }
 
+    /// What the first attempt of a task of the only run used.
+    fn used(&self, task: &str) -> Value {
+        let run = get(&self.address(), "/runs/1").unwrap_or_default();
+        let tasks = run["tasks"].as_array().cloned().unwrap_or_default();
+        let found = tasks.into_iter().find(|found| found["name"] == task).unwrap_or_default();
+        found["attempts"][0]["usage"].clone()
+    }
+
     fn log(&self, task: &str, attempt: u32) -> String {
         let (mut text, mut offset) = (String::new(), 0);
         loop {
@@ -168,6 +176,11 @@ fn a_task_waits_for_a_worker_with_its_tags_runs_there_and_its_log_comes_back() {
     let mut second = house.folder.command(&["worker", "--tags", "far", "--name", "two"]);
     let second = Program::start(&mut second, &house.folder.path("said-two.txt"));
     house.wait("the run ends", || get(&house.address(), "/runs/1").is_ok_and(|run| run["status"] == "succeeded"));
+    let (process, statement) = (house.used("far_away"), house.used("tables"));
+    // It is over too soon for more than its time to be seen.
+    assert!(process["tree"].is_object() && process["host"].is_null(), "{process}");
+    assert!(statement["host"]["memory_peak_bytes"].as_u64() > Some(0) && statement["tree"].is_null(), "{statement}");
+    assert_eq!(statement["host"]["others"], 0);
     assert_eq!(get(&house.address(), "/runs/1").expect("a run")["tasks"][2]["result"]["one"], 1);
     // One that is told to end says so, and leaves nothing.
     worker.signal("TERM");

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use arrow::array::RecordBatch;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::listing::{file_error, folder_name};
 use super::row_file::{Compression, RowFile};
@@ -23,6 +24,8 @@ pub(super) struct Stage {
     target: Target,
     folder: TempDir,
     files: BTreeMap<PartitionValues, RowFile>,
+    /// What its files are called in the table, where not by a name of their own.
+    name: Option<String>,
     summary: WriteSummary,
 }
 
@@ -62,7 +65,8 @@ impl Stage {
         fs::create_dir_all(parent).map_err(file_error("create", parent))?;
         let folder = tempfile::Builder::new().prefix(".mulgil-").tempdir_in(parent);
         let folder = folder.map_err(file_error("create a folder in", parent))?;
-        Ok(Self { table: table.clone(), target, folder, files: BTreeMap::new(), summary: WriteSummary::default() })
+        let (table, files, summary) = (table.clone(), BTreeMap::new(), WriteSummary::default());
+        Ok(Self { table, target, folder, files, name: None, summary })
     }
 
     /// Writes rows (without the partition columns) of one partition.
@@ -99,6 +103,37 @@ impl Stage {
         Ok(partitions)
     }
 
+    /// Lets the files have names in the table by which the next attempt at the same append finds them.
+    pub(super) fn in_name_of(self, append: &str) -> Self {
+        let name = format!("append-{:032x}.{}", xxh3_128(append.as_bytes()), extension(&self.table));
+        Self { name: Some(name), ..self }
+    }
+
+    /// Puts the new files in place of those that an earlier attempt at the same append has added.
+    pub(super) fn append_again(self) -> Result<WriteSummary, ConnectError> {
+        let Target::Folder(folder) = &self.target else {
+            return Err(self.table.refusal(
+                "'path' is one file, which cannot tell what a run has appended, so a retry could double it; let it be a folder, or say `idempotent: false`",
+            ));
+        };
+        let (table, name, folder) = (self.table.clone(), self.name_in_table(), folder.clone());
+        let columns = table.partitioned_by.clone();
+        let written: Vec<PathBuf> =
+            self.files.keys().map(|values| partition_folder(&folder, &columns, values).join(&name)).collect();
+        let summary = self.append()?;
+        let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
+        let written: Vec<PathBuf> = written.into_iter().map(real).collect();
+        let there = if folder.exists() { table.list_blocking()? } else { Vec::new() };
+        for file in there {
+            let path = real(file.path);
+            if path.file_name().is_some_and(|found| *found == *name) && !written.contains(&path) {
+                fs::remove_file(&path).map_err(file_error("remove", &path))?;
+                path.parent().map_or(Ok(()), sync_folder)?;
+            }
+        }
+        Ok(summary)
+    }
+
     /// Adds the new files to the table. A partition becomes visible at once, several one after the other.
     pub(super) fn append(mut self) -> Result<WriteSummary, ConnectError> {
         let partitions = self.seal()?;
@@ -110,7 +145,7 @@ impl Stage {
                 Target::Folder(path) => {
                     let folder = partition_folder(path, &self.table.partitioned_by, values);
                     fs::create_dir_all(&folder).map_err(file_error("create", &folder))?;
-                    let path = folder.join(&name);
+                    let path = folder.join(self.name_in_table());
                     fs::rename(&staged, &path).map_err(file_error("rename", &path))?;
                     sync_folder(&folder)?;
                 }
@@ -184,6 +219,10 @@ impl Stage {
     }
 
     /// A name that no other write gives: the stage's own.
+    fn name_in_table(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.file_name())
+    }
+
     fn file_name(&self) -> String {
         let stage = self.folder.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let stage = stage.unwrap_or_default();

@@ -13,7 +13,7 @@ use crate::definition::TableDefinition;
 use crate::error::ConnectError;
 use crate::partition::{PartitionColumns, PartitionValues};
 use crate::sink::{Sink, SinkWriter, inserts};
-use crate::writer::{TableWriter, WriteSummary};
+use crate::writer::{Append, TableWriter, WriteSummary};
 
 /// Writes a table of files, a call at a time.
 #[derive(Clone)]
@@ -96,6 +96,21 @@ impl TableWriter for FilesWriter {
     async fn replace_table(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
         let stage = self.stage(rows, None).await?;
         blocking(move || stage.replace_table()).await
+    }
+
+    async fn merge(&self, _key: &[String], _rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
+        Err(self.files.refusal(
+            "rows of files cannot be merged by key; that needs a lake table ('connector' = 'delta') or PostgreSQL",
+        ))
+    }
+
+    async fn append_once(
+        &self,
+        append: &Append,
+        rows: SendableRecordBatchStream,
+    ) -> Result<WriteSummary, ConnectError> {
+        let stage = self.stage(rows, None).await?.in_name_of(&append.name);
+        blocking(move || stage.append_again()).await
     }
 
     async fn append(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {

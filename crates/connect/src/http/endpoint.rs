@@ -11,7 +11,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::OnceCell;
 
 use crate::error::ConnectError;
@@ -123,6 +123,11 @@ impl Endpoint {
         }
     }
 
+    /// Where requests go.
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
     /// For people: without user, password and query.
     fn place(&self) -> String {
         let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -146,7 +151,7 @@ impl Endpoint {
                 headers.insert(HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?, value);
             }
             let client = Client::builder()
-                .redirect(Policy::none())
+                .redirect(if self.method == "GET" { Policy::default() } else { Policy::none() })
                 .connect_timeout(CONNECT_TIMEOUT)
                 .timeout(self.timeout)
                 .user_agent(concat!("mulgil/", env!("CARGO_PKG_VERSION")))
@@ -175,27 +180,39 @@ impl Endpoint {
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }
+        let answer = self.success(request).await?;
+        // Read to its end, so that the connection can be used again.
+        let _ = answer.bytes().await;
+        Ok(())
+    }
+
+    /// What is at a URL of the same server.
+    pub(crate) async fn get(&self, url: &Url) -> Result<Response, ConnectError> {
+        let (client, headers) = self.ready().await?;
+        self.success(client.get(url.clone()).headers(headers.clone())).await
+    }
+
+    async fn success(&self, request: RequestBuilder) -> Result<Response, ConnectError> {
         match request.send().await {
-            Ok(answer) if answer.status().is_success() => {
-                // Read to its end, so that the connection can be used again.
-                let _ = answer.bytes().await;
-                Ok(())
-            }
+            Ok(answer) if answer.status().is_success() => Ok(answer),
             Ok(answer) => Err(self.answered(answer).await),
-            Err(error) => {
-                let mut reason = format!("{} {}: {}", self.method, self.place(), "no answer");
-                let error = error.without_url();
-                let mut cause: Option<&dyn std::error::Error> = Some(&error);
-                while let Some(next) = cause {
-                    reason.push_str(&format!(": {next}"));
-                    cause = next.source();
-                }
-                if error.is_builder() {
-                    return Err(self.refusal(reason));
-                }
-                Err(ConnectError::Away { table: self.table.clone(), reason, retry_after: None })
-            }
+            Err(error) => Err(self.unanswered(error)),
         }
+    }
+
+    /// There was no answer, or no whole one.
+    pub(crate) fn unanswered(&self, error: reqwest::Error) -> ConnectError {
+        let mut reason = format!("{} {}: {}", self.method, self.place(), "no answer");
+        let error = error.without_url();
+        let mut cause: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(next) = cause {
+            reason.push_str(&format!(": {next}"));
+            cause = next.source();
+        }
+        if error.is_builder() {
+            return self.refusal(reason);
+        }
+        ConnectError::Away { table: self.table.clone(), reason, retry_after: None }
     }
 
     /// An answer that is no success.
@@ -218,7 +235,8 @@ impl Endpoint {
         done.map_err(|error| self.refusal(format!("compress a request: {error}")))
     }
 
-    fn refusal(&self, reason: String) -> ConnectError {
+    /// An error that stays.
+    pub(crate) fn refusal(&self, reason: String) -> ConnectError {
         ConnectError::Http { table: self.table.clone(), reason }
     }
 }

@@ -213,6 +213,16 @@ impl Source for KafkaSource {
         Ok(Some(ends.join(",")))
     }
 
+    async fn position_at(&self, partition: usize, time_ms: i64) -> Result<Option<Position>, ConnectError> {
+        let partition = i32::try_from(partition).unwrap_or(i32::MAX);
+        let client = self.client()?;
+        let extent = self.extent(&client, partition).await?;
+        let (consumer, topic) = (Arc::clone(&client.consumer), self.table.topic.clone());
+        let asked = move || Start::Time(time_ms).resolve(&consumer, &topic, partition, extent);
+        let offset = client.link.ask(asked).await?.unwrap_or(extent.end);
+        Ok(u64::try_from(offset).ok().map(|offset| offset + 1))
+    }
+
     /// Position 1 is offset 0.
     fn beginning(&self) -> Position {
         1

@@ -21,7 +21,8 @@ use tokio::task::JoinHandle;
 
 use super::failure::failure;
 use super::schema::LakeSchema;
-use super::table::{Commit, Replace, exists, log_store};
+use super::table::{Appended, Commit, Replace, exists, log_store};
+use super::version::append_of;
 use crate::error::ConnectError;
 use crate::partition::PartitionValues;
 
@@ -82,19 +83,43 @@ impl Committer {
         }
     }
 
-    /// Makes a commit; the version that has it.
-    pub(super) async fn commit(&mut self, schema: &LakeSchema, commit: Commit) -> Result<u64, ConnectError> {
+    /// Makes a commit; the version that has it. `None` where it rests on a version that is not the latest any more.
+    pub(super) async fn commit(
+        &mut self,
+        schema: &LakeSchema,
+        mut commit: Commit,
+    ) -> Result<Option<u64>, ConnectError> {
         for _ in 0..RETRIES_MAX {
             self.for_writing(schema).await?;
-            if let Some(epoch) = &commit.epoch
-                && self.last_epoch(schema, &epoch.writer).await?.is_some_and(|last| last >= epoch.number)
-            {
-                return Ok(self.open(schema).await?.version);
+            match &commit.replace {
+                Replace::Files { version, paths } => {
+                    let open = self.open(schema).await?;
+                    // Another process has written since, or the files are known here by other spellings than a reader has.
+                    if open.version < *version || open.removes(&commit.replace).len() != paths.len() {
+                        self.open = None;
+                        self.for_writing(schema).await?;
+                    }
+                    if self.open(schema).await?.version != *version {
+                        return Ok(None);
+                    }
+                }
+                Replace::Appended(append) => {
+                    let append = append.clone();
+                    self.check_append(schema, &append).await?;
+                    commit.epoch = Some(append.epoch(commit.adds.len()));
+                }
+                _ => {
+                    if let Some(epoch) = &commit.epoch
+                        && self.last_epoch(schema, &epoch.writer).await?.is_some_and(|last| last >= epoch.number)
+                    {
+                        return Ok(Some(self.open(schema).await?.version));
+                    }
+                }
             }
             match self.try_commit(schema, &commit).await {
                 Ok(Some(version)) => {
                     self.checkpoint_if_due(version);
-                    return Ok(version);
+                    return Ok(Some(version));
                 }
                 Ok(None) => {
                     tracing::debug!(table = %self.name, "another process has committed; committing on top of it");
@@ -111,11 +136,33 @@ impl Committer {
         Err(ConnectError::Lake { table: self.name.to_string(), reason })
     }
 
+    /// Refuses an attempt at an append that comes behind a later one, or whose earlier rows cannot be told any more.
+    async fn check_append(&mut self, schema: &LakeSchema, append: &Appended) -> Result<(), ConnectError> {
+        let refusal = |reason: String| ConnectError::Lake { table: schema.table.clone(), reason };
+        let name = &append.name;
+        let Some(last) = self.last_epoch(schema, &Appended::writer(name)).await? else { return Ok(()) };
+        if append.known != Some(last) && Appended::attempt_of(last) >= append.attempt {
+            return Err(refusal(format!(
+                "another attempt has appended {name} while this one did; this one is left out"
+            )));
+        }
+        let there = self.open(schema).await?.removes(&Replace::Appended(append.clone())).len() as u64;
+        if there < Appended::files_of(last) {
+            return Err(refusal(format!(
+                "{name} has been appended before, but the files are not all there any more: they were put together anew, or \
+                 replaced. So what it had appended cannot be taken out, and appending again could double it; if its rows are gone \
+                 for good, append them under another task's name"
+            )));
+        }
+        Ok(())
+    }
+
     /// Makes the next version, or says that another process has made it.
     async fn try_commit(&mut self, schema: &LakeSchema, commit: &Commit) -> DeltaResult<Option<u64>> {
         let Some(open) = &mut self.open else { return Ok(None) };
         let removes = open.removes(&commit.replace);
-        if removes.is_empty() && commit.adds.is_empty() && commit.epoch.is_none() {
+        let is_empty_append = matches!(commit.replace, Replace::Appended(_));
+        if removes.is_empty() && commit.adds.is_empty() && (commit.epoch.is_none() || is_empty_append) {
             return Ok(Some(open.version));
         }
         let actions = removes.into_iter().map(Action::Remove);
@@ -161,7 +208,16 @@ impl Committer {
             table.load().await?;
             return Ok(table);
         }
-        let mut table = self.create(schema, log_store).await?;
+        let mut table = match self.create(schema, log_store).await {
+            Ok(table) => table,
+            // Another process was faster.
+            Err(_) if exists(&self.path).await => {
+                let mut table = DeltaTable::new(self::log_store(&self.path, &self.storage)?);
+                table.load().await?;
+                return Ok(table);
+            }
+            Err(error) => return Err(error),
+        };
         // Another process may have made it in the meantime, and written to it.
         table.update_state().await?;
         Ok(table)
@@ -213,7 +269,8 @@ impl Open {
         let mut files: HashMap<PartitionValues, Vec<Remove>> = HashMap::new();
         for file in state.log_data().iter() {
             let values = in_order(schema, &file.partition_values_map());
-            files.entry(values).or_default().push(file.remove_action(true));
+            let tags = append_of(&file).map(|append| HashMap::from([(Appended::TAG.to_owned(), Some(append))]));
+            files.entry(values).or_default().push(Remove { tags, ..file.remove_action(true) });
         }
         Ok(Self { version: state.version(), files, epochs: HashMap::new(), table })
     }
@@ -232,8 +289,18 @@ impl Open {
             Replace::Nothing => vec![],
             Replace::Partition(values) => self.files.get(values).into_iter().flatten().collect(),
             Replace::Table => self.files.values().flatten().collect(),
+            Replace::Files { paths, .. } => self.those(|file| paths.contains(&file.path)),
+            Replace::Appended(append) => self.those(|file| has_tag(file, append)),
         };
         replaced.into_iter().map(|remove| Remove { deletion_timestamp: now_ms, ..remove.clone() }).collect()
+    }
+
+    fn those(&self, is_wanted: impl Fn(&Remove) -> bool) -> Vec<&Remove> {
+        self.files.values().flatten().filter(|file| is_wanted(file)).collect()
+    }
+
+    fn forget(&mut self, is_unwanted: impl Fn(&Remove) -> bool) {
+        self.files.values_mut().for_each(|files| files.retain(|file| !is_unwanted(file)));
     }
 
     /// Takes note of a commit that was made.
@@ -246,6 +313,8 @@ impl Open {
             Replace::Nothing => {}
             Replace::Partition(values) => drop(self.files.remove(values)),
             Replace::Table => self.files.clear(),
+            Replace::Files { paths, .. } => self.forget(|file| paths.contains(&file.path)),
+            Replace::Appended(append) => self.forget(|file| has_tag(file, append)),
         }
         for add in &commit.adds {
             let remove = Remove {
@@ -254,11 +323,18 @@ impl Open {
                 extended_file_metadata: Some(true),
                 partition_values: Some(add.partition_values.clone()),
                 size: Some(add.size),
+                tags: add.tags.clone(),
                 ..Remove::default()
             };
             self.files.entry(in_order(schema, &add.partition_values)).or_default().push(remove);
         }
     }
+}
+
+/// Whether the append has put the file in.
+fn has_tag(file: &Remove, append: &Appended) -> bool {
+    let tag = file.tags.as_ref().and_then(|tags| tags.get(Appended::TAG));
+    tag.is_some_and(|tag| tag.as_ref() == Some(&append.name))
 }
 
 /// The values of the partition columns, in the order of `PARTITIONED BY`.
@@ -269,7 +345,16 @@ fn in_order(schema: &LakeSchema, values: &HashMap<String, Option<String>>) -> Pa
 /// What the table's history says about the commit; the predicate tells other processes what it depends on.
 fn operation(schema: &LakeSchema, replace: &Replace) -> DeltaOperation {
     let (mode, predicate) = match replace {
-        Replace::Nothing => (SaveMode::Append, None),
+        Replace::Files { .. } => {
+            return DeltaOperation::Merge {
+                predicate: None,
+                merge_predicate: None,
+                matched_predicates: vec![],
+                not_matched_predicates: vec![],
+                not_matched_by_source_predicates: vec![],
+            };
+        }
+        Replace::Nothing | Replace::Appended(_) => (SaveMode::Append, None),
         Replace::Table => (SaveMode::Overwrite, None),
         Replace::Partition(values) => (SaveMode::Overwrite, Some(predicate(&schema.partitioned_by, values))),
     };

@@ -1,5 +1,6 @@
 //! A table of the lake, open: a handle to the one task that knows its latest version and makes its commits.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,6 +29,8 @@ pub(super) struct LakeTable {
     storage: Arc<dyn ObjectStore>,
     /// The way to the task. The task lives on the tokio runtime that first asked; when that is gone, another is started.
     requests: Arc<Mutex<Option<mpsc::Sender<Request>>>>,
+    /// Held while rows are merged.
+    pub(super) merging: Arc<tokio::sync::Mutex<()>>,
     /// What the last reader saw: the next one has only to read what is new.
     known: Arc<tokio::sync::Mutex<Option<Arc<Snapshot>>>>,
 }
@@ -49,6 +52,55 @@ pub(super) enum Replace {
     Partition(PartitionValues),
     /// All.
     Table,
+    /// These, if the table is still at that version.
+    Files {
+        /// The version that they are of.
+        version: u64,
+        /// Their paths below the table's folder.
+        paths: HashSet<String>,
+    },
+    /// Those that earlier attempts at the same append have put in.
+    Appended(Appended),
+}
+
+/// An attempt at an append, which is in the table once.
+#[derive(Clone, Debug)]
+pub(super) struct Appended {
+    /// The name of the append.
+    pub(super) name: String,
+    /// The number of the attempt.
+    pub(super) attempt: u64,
+    /// What the table said about the append when the attempt began.
+    pub(super) known: Option<u64>,
+}
+
+impl Appended {
+    /// The tag of a file that says which append has put it in.
+    pub(super) const TAG: &str = "mulgil.append";
+    /// Files of one append are counted up to this.
+    const FILES_MAX: u64 = (1 << 20) - 1;
+
+    /// The append's name in the table's log.
+    pub(super) fn writer(name: &str) -> String {
+        format!("mulgil/append/{name}")
+    }
+
+    /// What the table's log says when it is in: the attempt, and how many files it has put in. So files that another tool has put together
+    /// anew, without their tag, are missed.
+    pub(super) fn epoch(&self, files: usize) -> Epoch {
+        let files = u64::try_from(files).unwrap_or(u64::MAX).min(Self::FILES_MAX);
+        Epoch { writer: Self::writer(&self.name), number: (self.attempt << 20) | files }
+    }
+
+    /// The attempt of such a number.
+    pub(super) fn attempt_of(number: u64) -> u64 {
+        number >> 20
+    }
+
+    /// The files of such a number.
+    pub(super) fn files_of(number: u64) -> u64 {
+        number & Self::FILES_MAX
+    }
 }
 
 /// New files, and what they take the place of.
@@ -77,14 +129,16 @@ pub(super) enum Request {
     ForWriting(Arc<LakeSchema>, oneshot::Sender<Result<DeltaTable, ConnectError>>),
     /// The last epoch of a writer.
     LastEpoch(Arc<LakeSchema>, String, oneshot::Sender<Result<Option<u64>, ConnectError>>),
-    /// A commit; the answer is the version of the table that has it.
-    Commit(Arc<LakeSchema>, Commit, oneshot::Sender<Result<u64, ConnectError>>),
+    /// A commit; the answer is the version of the table that has it, or none where it rests on a version that is not the
+    /// latest any more.
+    Commit(Arc<LakeSchema>, Commit, oneshot::Sender<Result<Option<u64>, ConnectError>>),
 }
 
 impl LakeTable {
     /// A handle to the table in that folder.
     pub(super) fn new(name: String, path: PathBuf, storage: Arc<dyn ObjectStore>) -> Self {
-        Self { name: name.into(), path: path.into(), storage, requests: Arc::default(), known: Arc::default() }
+        let merging = Arc::default();
+        Self { name: name.into(), path: path.into(), storage, requests: Arc::default(), merging, known: Arc::default() }
     }
 
     /// The table as it is now, to be read; `None` if it does not exist.
@@ -119,8 +173,8 @@ impl LakeTable {
         self.ask(|answer| Request::ForWriting(schema, answer)).await
     }
 
-    /// Makes files part of the table.
-    pub(super) async fn commit(&self, schema: &Arc<LakeSchema>, commit: Commit) -> Result<u64, ConnectError> {
+    /// Makes files part of the table. `None` where they rest on a version that is not the latest any more.
+    pub(super) async fn commit(&self, schema: &Arc<LakeSchema>, commit: Commit) -> Result<Option<u64>, ConnectError> {
         let schema = Arc::clone(schema);
         self.ask(|answer| Request::Commit(schema, commit, answer)).await
     }

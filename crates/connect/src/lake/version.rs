@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use deltalake_core::DeltaResult;
-use deltalake_core::kernel::{Action, Add, DeletionVectorDescriptor, Remove, Snapshot};
+use deltalake_core::kernel::{Action, Add, DeletionVectorDescriptor, LogicalFileView, Remove, Snapshot};
 use deltalake_core::logstore::get_actions;
 use futures::TryStreamExt;
 
 use super::failure::failure;
 use super::schema::LakeSchema;
-use super::table::{LakeTable, LatestTable};
+use super::table::{Appended, LakeTable, LatestTable};
 use crate::error::ConnectError;
 
 /// The values of partition columns, by name.
@@ -24,6 +24,8 @@ pub(super) struct FileChange {
     pub(super) path: String,
     /// Its partition.
     pub(super) values: Values,
+    /// The append that has put it in, where that is told.
+    pub(super) append: Option<String>,
     /// Whether its rows are taken back.
     pub(super) is_removed: bool,
 }
@@ -99,11 +101,11 @@ impl History {
                     values.ok_or_else(|| self.refusal(version, unknown()))?
                 }
             };
-            let file = FileChange { path: remove.path, values, is_removed: true };
+            let file = FileChange { path: remove.path, values, append: None, is_removed: true };
             files.push_back(self.told(version, file, remove.deletion_vector.as_ref())?);
         }
         for add in adds {
-            let file = FileChange { path: add.path, values: add.partition_values, is_removed: false };
+            let file = FileChange { path: add.path, values: add.partition_values, append: None, is_removed: false };
             files.push_back(self.told(version, file, add.deletion_vector.as_ref())?);
         }
         Ok(Some(files))
@@ -166,11 +168,18 @@ async fn files_of(
         Arc::new(Snapshot::try_new(&latest.log_store, Some(version)).await?)
     };
     let files = snapshot.file_views(&latest.log_store, None).map_ok(|file| {
-        let change =
-            FileChange { path: file.path().into_owned(), values: file.partition_values_map(), is_removed: false };
+        let (path, values) = (file.path().into_owned(), file.partition_values_map());
+        let change = FileChange { path, values, append: append_of(&file), is_removed: false };
         (change, file.deletion_vector_descriptor())
     });
     files.try_collect().await
+}
+
+/// The append that has put a file in.
+pub(super) fn append_of(file: &LogicalFileView) -> Option<String> {
+    #[expect(deprecated, reason = "the arrays that it is made from are not public")]
+    let add = file.add_action();
+    add.tags?.remove(Appended::TAG).flatten()
 }
 
 /// Leaves out the files that a version takes out and puts in again as they were.

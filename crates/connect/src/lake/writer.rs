@@ -10,7 +10,7 @@ use mulgil_dataflow::batch::Batch;
 
 use super::schema::LakeSchema;
 use super::stage::Stage;
-use super::table::{Commit, LakeTable, Replace};
+use super::table::{Appended, Commit, LakeTable, Replace};
 use super::transaction::LakeTransaction;
 use crate::conform::Conform;
 use crate::definition::TableDefinition;
@@ -18,7 +18,7 @@ use crate::error::ConnectError;
 use crate::partition::{PartitionColumns, PartitionValues};
 use crate::sink::{Sink, SinkWriter, inserts};
 use crate::transaction::Transaction;
-use crate::writer::{TableWriter, WriteSummary};
+use crate::writer::{Append, TableWriter, WriteSummary};
 
 /// Writes one lake table.
 #[derive(Clone)]
@@ -26,7 +26,7 @@ pub(super) struct LakeWriter {
     pub(super) table: LakeTable,
     pub(super) schema: Arc<LakeSchema>,
     conform: Conform,
-    partitions: PartitionColumns,
+    pub(super) partitions: PartitionColumns,
 }
 
 impl LakeWriter {
@@ -70,7 +70,24 @@ impl LakeWriter {
     async fn commit(&self, stage: Stage, replace: Replace) -> Result<WriteSummary, ConnectError> {
         let (adds, summary) = stage.close().await?;
         let version = self.table.commit(&self.schema, Commit { adds, replace, epoch: None }).await?;
-        Ok(WriteSummary { version: Some(version), ..summary })
+        Ok(WriteSummary { version, ..summary })
+    }
+
+    async fn append_in_name(
+        &self,
+        append: &Append,
+        mut rows: SendableRecordBatchStream,
+    ) -> Result<WriteSummary, ConnectError> {
+        let open = self.table.for_writing(&self.schema).await?;
+        let known = self.table.last_epoch(&self.schema, Appended::writer(&append.name)).await?;
+        let mut stage = Stage::new(self.table.clone(), &open)?.in_name_of(&append.name);
+        while let Some(batch) = rows.try_next().await? {
+            if batch.num_rows() > 0 {
+                stage.write(self.conform(&batch, None)?).await?;
+            }
+        }
+        let Append { name, attempt } = append.clone();
+        self.commit(stage, Replace::Appended(Appended { name, attempt, known })).await
     }
 }
 
@@ -87,6 +104,18 @@ impl TableWriter for LakeWriter {
 
     async fn replace_table(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
         self.write(rows, Replace::Table).await
+    }
+
+    async fn merge(&self, key: &[String], rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {
+        self.merge_by(key, rows).await
+    }
+
+    async fn append_once(
+        &self,
+        append: &Append,
+        rows: SendableRecordBatchStream,
+    ) -> Result<WriteSummary, ConnectError> {
+        self.append_in_name(append, rows).await
     }
 
     async fn append(&self, rows: SendableRecordBatchStream) -> Result<WriteSummary, ConnectError> {

@@ -63,7 +63,7 @@ impl PostgresLookup {
         };
         let key_fields = table.schema.project(keys)?;
         let keys = key_fields.fields().iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        let select = format!("{} FROM {}", table.select(projection)?, table.quoted_name);
+        let select = format!("{} FROM {}", table.select(projection)?, table.relation());
         let schema = Arc::new(table.schema.project(projection)?);
         Ok(Self { table, keys, select, schema, connected: Mutex::new(None) })
     }
@@ -76,7 +76,7 @@ impl PostgresLookup {
         }
         let client = self.table.database.connect().await?;
         let names: Vec<String> = self.keys.iter().map(|(name, _)| quoted(name)).collect();
-        let probe = format!("SELECT {} FROM {}", names.join(", "), self.table.quoted_name);
+        let probe = format!("SELECT {} FROM {}", names.join(", "), self.table.relation());
         let probe = client.prepare(&probe).await.map_err(|error| self.table.database.failed("ask", &error))?;
         let types: Vec<Type> = probe.columns().iter().map(|column| column.type_().clone()).collect();
         let statement = self.statement(&types);

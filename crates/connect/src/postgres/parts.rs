@@ -120,6 +120,9 @@ impl PostgresTable {
                          pg_relation_size(oid) / current_setting('block_size')::int8 FROM pg_class WHERE oid = to_regclass($1)";
         let parameters: [(&(dyn ToSql + Sync), Type); 2] =
             [(&self.quoted_name, Type::TEXT), (&FIRST_WITH_BLOCK_RANGES, Type::INT4)];
+        if self.query.is_some() {
+            return Ok(vec![Part::Whole]);
+        }
         let found = client.query_typed(statement, &parameters).await;
         let found = found.map_err(|error| self.database.failed("read from", &error))?;
         // What is not there is said by the statement that reads it.
@@ -137,7 +140,7 @@ impl PostgresTable {
         let (lower, upper) = match (lower, upper) {
             (Some(lower), Some(upper)) => (lower, upper),
             (lower, upper) => {
-                let statement = format!("SELECT min({name})::int8, max({name})::int8 FROM {}", self.quoted_name);
+                let statement = format!("SELECT min({name})::int8, max({name})::int8 FROM {}", self.relation());
                 let found = client.query_typed(&statement, &[]).await;
                 let found = found.map_err(|error| self.database.failed("read from", &error))?;
                 let bound = |place: usize| found.first().and_then(|row| row.get::<_, Option<i64>>(place)).unwrap_or(0);

@@ -115,7 +115,7 @@ impl Session {
         let key = &self.table.primary_key;
         if error.code().is_some_and(|code| code.code() == NO_SUCH_CONSTRAINT) && !key.is_empty() {
             return self.table.database.refusal(format!(
-                "PRIMARY KEY ({key}) is declared here, but in {place} nothing makes these columns unique; say there ALTER TABLE {name} ADD \
+                "rows are merged by key ({key}), but in {place} nothing makes these columns unique; say there ALTER TABLE {name} ADD \
                  PRIMARY KEY ({key})",
                 key = key.join(", "),
                 place = self.table.database.place(),

@@ -94,7 +94,8 @@ impl Source for PostgresSource {
         let builder = RowBuilder::new(Arc::new(self.table.schema.project(projection)?));
         let select = self.table.select(projection)?;
         let is_placed = matches!(part, Part::Blocks { .. });
-        let statements = Statements { select, table: self.table.quoted_name.clone(), part, from, next: 0 };
+        let (table, condition) = (self.table.relation(), self.table.condition.clone());
+        let statements = Statements { select, table, condition, part, from, next: 0 };
         let position = if is_placed { from } else { 0 };
         let table = self.table.clone();
         Ok(Box::new(PostgresReader { table, client, statements, rows: None, builder, position, from, is_placed }))
@@ -112,6 +113,8 @@ struct Statements {
     /// `SELECT columns`, without the table.
     select: String,
     table: String,
+    /// Which rows are wanted.
+    condition: Option<String>,
     part: Part,
     from: Position,
     /// How many there have been.
@@ -121,14 +124,15 @@ struct Statements {
 impl Statements {
     fn next(&mut self) -> Option<String> {
         let Self { select, table, .. } = self;
+        let and = self.condition.as_ref().map_or(String::new(), |condition| format!(" AND {condition}"));
         let (first, step, end) = match &self.part {
             Part::Whole if self.next == 0 => {
                 self.next = 1;
-                return Some(format!("{select} FROM {table}"));
+                return Some(format!("{select} FROM {table} WHERE true{and}"));
             }
             Part::Rows(condition) if self.next == 0 => {
                 self.next = 1;
-                return Some(format!("{select} FROM {table} WHERE {condition}"));
+                return Some(format!("{select} FROM {table} WHERE ({condition}){and}"));
             }
             Part::Whole | Part::Rows(_) => return None,
             Part::Blocks { first, step, end } => (*first, *step, *end),
@@ -153,7 +157,7 @@ impl Statements {
             } else {
                 format!("ctid >= '({low},0)'")
             };
-            return Some(format!("{select} FROM {table} WHERE {lower}{upper}"));
+            return Some(format!("{select} FROM {table} WHERE {lower}{upper}{and}"));
         }
     }
 }

@@ -74,14 +74,7 @@ impl PostgresTransaction {
     async fn begin(&self, pipeline: &str, claimed: &mut HashSet<String>) -> Result<Ready, ConnectError> {
         let session = Session::open(Arc::clone(&self.table), self.table.way()).await?;
         let notes = &self.table.epoch_table;
-        let there = session.ask("SELECT to_regclass($1) IS NOT NULL", &[(notes, Type::TEXT)]).await?;
-        if !there.first().is_some_and(|row| row.get::<_, bool>(0)) {
-            let make = format!(
-                "CREATE TABLE IF NOT EXISTS {notes} (pipeline text, table_name text, target text, epoch int8, owner text NOT NULL, \
-                 written_at timestamptz, PRIMARY KEY (pipeline, table_name, target))"
-            );
-            session.run(&make).await?;
-        }
+        make_notes(&session, notes).await?;
         let statement = if claimed.contains(pipeline) {
             format!(
                 "SELECT epoch FROM {notes} WHERE pipeline = $1 AND table_name = $2 AND target = $3 AND owner = $4 FOR UPDATE"
@@ -141,6 +134,27 @@ impl PostgresTransaction {
         self.ask(session, &note, pipeline, Some((&number, Type::INT8))).await?;
         session.commit().await
     }
+}
+
+/// Makes the table of the notes, if it is not there.
+pub(super) async fn make_notes(session: &Session, notes: &String) -> Result<(), ConnectError> {
+    if has_notes(session, notes).await? {
+        return Ok(());
+    }
+    let make = format!(
+        "CREATE TABLE IF NOT EXISTS {notes} (pipeline text, table_name text, target text, epoch int8, owner text NOT NULL, \
+         written_at timestamptz, PRIMARY KEY (pipeline, table_name, target))"
+    );
+    match session.run(&make).await {
+        // `IF NOT EXISTS` does not keep two that make it at the same time apart.
+        Err(_) if has_notes(session, notes).await? => Ok(()),
+        made => made,
+    }
+}
+
+async fn has_notes(session: &Session, notes: &String) -> Result<bool, ConnectError> {
+    let there = session.ask("SELECT to_regclass($1) IS NOT NULL", &[(notes, Type::TEXT)]).await?;
+    Ok(there.first().is_some_and(|row| row.get::<_, bool>(0)))
 }
 
 #[async_trait]

@@ -13,14 +13,10 @@ use tokio::task::JoinHandle;
 use super::TopicTable;
 use super::decode::Cursor;
 use crate::error::ConnectError;
-use crate::source::{PartitionReader, Position, Read};
+use crate::source::{BEGUN_AT_0, PartitionReader, Position, Read};
 
 /// How long records are gathered once one has come: a batch costs far more than a row.
 const GATHER: Duration = Duration::from_millis(2);
-
-/// The position of a reader that has begun at offset 0, and not for want of anything better: 0 would let a restart decide
-/// again where to begin.
-const BEGUN_AT_0: Position = 1 << 63;
 
 /// A partition being read.
 pub(super) struct TopicReader {

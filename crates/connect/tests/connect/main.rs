@@ -21,6 +21,7 @@ mod lake;
 mod lake_changes;
 mod lake_failures;
 mod made_up;
+mod merges;
 mod objects;
 mod postgres;
 mod postgres_writes;

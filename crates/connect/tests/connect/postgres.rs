@@ -326,3 +326,38 @@ async fn connections_are_encrypted_as_asked() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_condition_on_time_is_the_databases_to_look_at() {
+    let project = Project::new();
+    // What is outside of the days asked for cannot be read: asking for it would fail.
+    Cluster::shared().run(
+        "CREATE TABLE days (n int8, at timestamptz, day timestamp, said text);
+         INSERT INTO days SELECT n, timestamptz '2013-01-01 00:00:00+00' + n * interval '6 hours' + interval '1 microsecond',
+           timestamp '2013-01-01' + n * interval '6 hours', '2013-01-0' || 1 + n / 4 FROM generate_series(0, 11) AS n;
+         UPDATE days SET n = 9000000000 WHERE n < 4 OR n > 7",
+    );
+    let columns = "n INT, at TIMESTAMP_LTZ, day DATE, said STRING";
+    let query = [("scan.query", "SELECT * FROM days WHERE n <> 5;")];
+    let parts = [("scan.partition.num", "3")];
+    for (more, expected) in [(&[][..], "| 4 | 22 |"), (&parts[..], "| 4 | 22 |"), (&query[..], "| 3 | 17 |")] {
+        let table = postgres("days", columns, more);
+        for condition in [
+            "at >= TIMESTAMP WITH TIME ZONE '2013-01-02T00:00:00Z' AND at < TIMESTAMP WITH TIME ZONE '2013-01-03T00:00:00Z'",
+            "day = DATE '2013-01-02' AND said LIKE '2013%'",
+            "day >= DATE '2013-01-02' AND DATE '2013-01-03' > day",
+        ] {
+            let sql = format!("SELECT count(*) AS n, sum(n) AS s FROM t WHERE {condition}");
+            let found = project.query(&table, &sql).await.unwrap();
+            assert!(found.contains(expected), "{more:?}, {condition}: {found}");
+        }
+        // Other conditions are not: what is declared in milliseconds is stored in microseconds, and equal only as declared.
+        let sql = "SELECT count(*) AS n FROM t WHERE at = TIMESTAMP WITH TIME ZONE '2013-01-02T00:00:00Z'";
+        let found = project.query(&table, sql).await.unwrap();
+        assert!(found.contains("| 1 |"), "{found}");
+    }
+    let table = postgres("days", columns, &query);
+    for refused in [project.connectors.writer(&table).err().unwrap(), project.connectors.sink(&table).err().unwrap()] {
+        assert!(refused.to_string().contains("what 'scan.query' gives can only be read"), "{refused}");
+    }
+}

@@ -110,16 +110,17 @@ fn result() -> Vec<(String, i64)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_was_cut_off_and_goes_on_is_stopped() {
-    let (old, new, database, gate) =
-        (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), DatabaseHandle::default(), gate());
+    let (old, new, database) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), DatabaseHandle::default());
+    let (gate, its_gate) = (gate(), gate());
     let (source, place) = (batches(&gate), Storage::shared().folder("twice"));
     let first = begin(remote(1, old.path(), &place), &source, &database).await;
     gate.add_permits(2);
     covered(&first, 4).await;
-    // Somebody else believes that the first is dead.
-    let second = begin(remote(1, new.path(), &place), &source, &database).await;
-    gate.add_permits(2);
+    // Somebody else believes that the first is dead. It reads by a gate of its own: the first would take its permits.
+    let second = begin(remote(1, new.path(), &place), &batches(&its_gate), &database).await;
+    its_gate.add_permits(2);
     covered(&second, 1).await;
+    its_gate.add_permits(1_000);
     gate.add_permits(1_000);
     let stopped = within("the end of the first", first.join()).await;
     let ended = within("the end of the second", second.join()).await;

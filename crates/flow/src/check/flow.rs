@@ -6,15 +6,18 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::notify::{Receivers, receivers_of};
 use super::param::param;
+use super::retries::retries;
 use super::schedule::schedule;
-use super::task::{Defaults, Tasks, retries};
+use super::task::{Defaults, Tasks};
+use super::trigger::Surroundings;
 use super::value::{at_once, check_name, duration, zone};
 use crate::findings::{Findings, Position};
-use crate::raw::{RawFlow, RawNotification, RawParam, RawSchedule};
+use crate::raw::{RawFlow, RawParam, RawSchedule};
 use crate::read::{Entries, FromNode, Text};
 use crate::template::{self, Names};
-use crate::{Diagnostic, Flow, FlowVersion, Notification, Param, Project, Quote, Retries, json, yaml};
+use crate::{Diagnostic, Flow, FlowVersion, Param, Project, Quote, Retries, json, yaml};
 
 impl Flow {
     /// Checks the text of a flow file and returns the flow, or everything that is wrong with it, in the text's order.
@@ -57,14 +60,17 @@ struct Checker<'a> {
 }
 
 impl Checker<'_> {
-    fn flow(&mut self, file: &str, raw: RawFlow) -> Flow {
+    fn flow(&mut self, file: &str, mut raw: RawFlow) -> Flow {
+        let named = receivers_of(&mut raw);
         let name = self.name(raw.flow, raw.at);
         let has_schedule = raw.schedule.is_some();
         let timezone = self.timezone(raw.schedule.as_ref());
         let schedule = raw.schedule.and_then(|raw| schedule(raw, &timezone, self.project, self.findings));
         let params = self.params(raw.params.unwrap_or_default(), has_schedule);
+        let surroundings = Surroundings { project: self.project, params: &params, has_schedule };
+        let triggers = surroundings.triggers(raw.triggers.unwrap_or_default(), self.findings);
         let names = Names::new(has_schedule, &params, self.project);
-        let on_failure = self.notifications(raw.on_failure.unwrap_or_default(), &names, &params);
+        let told = Receivers { project: self.project, names: &names, params: &params }.told(named, self.findings);
         let defaults = Defaults {
             retries: raw.retries.map_or(Retries::NONE, |raw| retries(raw, self.findings)),
             timeout: raw.timeout.and_then(|text| duration(&text, "timeout", self.findings)),
@@ -79,6 +85,7 @@ impl Checker<'_> {
         let tasks = tasks.checked(raw_tasks, self.findings);
         let concurrency =
             raw.concurrency.map(|number| at_once(number, "concurrency 0 lets no run start", self.findings));
+        let run_timeout = raw.run_timeout.and_then(|text| duration(&text, "run_timeout", self.findings));
         let deadline = raw.deadline.and_then(|text| self.deadline(&text));
         let description = raw.description.map(|text| text.value);
         let (file, version) = (file.to_owned(), FlowVersion(String::new()));
@@ -89,10 +96,12 @@ impl Checker<'_> {
             version,
             timezone,
             schedule,
+            triggers,
             params,
             concurrency,
+            run_timeout,
             deadline,
-            on_failure,
+            told,
             tasks,
         };
         Flow { version: crate::canonical::version_of(&flow), ..flow }
@@ -137,24 +146,6 @@ impl Checker<'_> {
             self.findings.add(text.at, format!("deadline {:?} is no time of day", text.value), Some(remedy));
         }
         time
-    }
-
-    fn notifications(
-        &mut self,
-        raw: Vec<RawNotification>,
-        names: &Names,
-        params: &BTreeMap<String, Param>,
-    ) -> Vec<Notification> {
-        let mut notifications = Vec::new();
-        for raw in raw {
-            let Some(webhook) = raw.webhook else {
-                self.findings.add(raw.at, "a notification needs a webhook", Some("add webhook: URL".to_owned()));
-                continue;
-            };
-            check_template(&webhook, names, params, Quote::None, self.findings);
-            notifications.push(Notification::Webhook(webhook.value));
-        }
-        notifications
     }
 }
 

@@ -3,7 +3,7 @@
 use super::flow::check_template;
 use super::task::Tasks;
 use crate::findings::Findings;
-use crate::raw::{GroupingWord, RawForEach, RawForEachInFull, RawGrouping, RawItems};
+use crate::raw::for_each::{GroupingWord, RawForEach, RawForEachInFull, RawGrouping, RawItems};
 use crate::read::Located;
 use crate::template::ItemShape;
 use crate::yaml::Key;
@@ -19,7 +19,14 @@ impl Tasks<'_> {
         let max_items = limit(raw.max_items, "max_items", ForEach::MAX_ITEMS_MAX, findings);
         let max_parallel = limit(raw.max_parallel, "max_parallel", u32::MAX, findings);
         let max_items = max_items.unwrap_or(ForEach::MAX_ITEMS_DEFAULT);
+        if let (Some(_), Some(sql)) = (&raw.items, &raw.sql) {
+            let remedy = "keep one of them".to_owned();
+            findings.add(sql.at, format!("for_each of task {} has both items and sql", key.text), Some(remedy));
+        }
         let items = match raw.items {
+            None if raw.sql.is_some() => {
+                raw.sql.map_or(Items::List(Vec::new()), |sql| Items::Query(self.sql(sql, findings)))
+            }
             Some(RawItems::List(list)) => {
                 if list.value.len() > max_items as usize {
                     let message =
@@ -59,7 +66,7 @@ impl ForEach {
     pub(super) fn shape(&self) -> ItemShape {
         match &self.items {
             Items::List(items) => ItemShape::of(items),
-            Items::Template(_) => ItemShape::Unknown,
+            Items::Template(_) | Items::Query(_) => ItemShape::Unknown,
         }
     }
 }

@@ -8,9 +8,9 @@ use jiff::tz::TimeZone;
 use super::value::{duration, instant};
 use crate::findings::{Findings, Position};
 use crate::raw::{CatchupWord, RawCatchup, RawSchedule};
-use crate::read::Text;
+use crate::read::{Located, Text};
 use crate::schedule::Rule;
-use crate::{Calendar, Catchup, Cron, Project, Schedule};
+use crate::{Calendar, Catchup, Cron, Dst, Grain, Project, Schedule};
 
 /// A schedule; nothing where its rule cannot be told.
 pub(super) fn schedule(
@@ -38,7 +38,8 @@ pub(super) fn schedule(
     let on = raw.on.map_or_else(Vec::new, |tables| tables.0.into_iter().map(|table| table.value).collect());
     let overlap = raw.overlap.map(|overlap| overlap.value);
     let rule = rule(raw.cron, raw.every, raw.at, findings)?;
-    let schedule = Schedule { rule, timezone: timezone.clone(), start, end, catchup, calendar, on, overlap };
+    let dst = raw.dst.map_or_else(Dst::default, |dst| checked_dst(&dst, &rule, findings));
+    let schedule = Schedule { rule, timezone: timezone.clone(), start, end, catchup, dst, calendar, on, overlap };
     if let (Some(at), true) = (named, never_fires(&schedule)) {
         let remedy = "its days of the week and the schedule's have none in common".to_owned();
         findings.add(at, "the calendar leaves no day on which the schedule fires", Some(remedy));
@@ -55,6 +56,24 @@ fn calendar(text: &Text, project: &Project, findings: &mut Findings) -> Option<A
         findings.unknown(text.at, "calendar", &text.value, project.calendars.keys().map(String::as_str));
     }
     found
+}
+
+/// `dst` is for times of day, and two runs on one day need two intervals.
+fn checked_dst(dst: &Located<Dst>, rule: &Rule, findings: &mut Findings) -> Dst {
+    let is_clock = |cron: &&Cron| !cron.is_elapsed();
+    let Some(cron) = (match rule {
+        Rule::Cron(cron) => Some(cron).filter(is_clock),
+        Rule::Every(_) => None,
+    }) else {
+        let remedy = "leave it out, or name the hours as numbers".to_owned();
+        findings.add(dst.at, "dst is for times of day, and this rule goes by the time that passes", Some(remedy));
+        return dst.value;
+    };
+    if dst.value == Dst::Both && cron.grain() == Grain::Day {
+        let remedy = "leave it out: a daily run is about its whole day, however many hours that has".to_owned();
+        findings.add(dst.at, "a rule that fires once a day has nothing to be about at a second coming", Some(remedy));
+    }
+    dst.value
 }
 
 /// Whether it has no fire at all, looked at without its end, from its start or any other day.

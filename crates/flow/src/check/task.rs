@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use super::flow::{check_condition, check_template};
+use super::retries::retries;
 use super::tags::tags;
-use super::value::{at_once, check_name, duration};
+use super::target::{RawWriting, copied};
+use super::value::{at_once, check_name, duration, size};
+use super::{call, view};
 use crate::findings::{Findings, Position};
-use crate::raw::{RawRetries, RawTask, RawWrite, ResultWord, WriteWord};
+use crate::raw::{RawTask, ResultWord};
 use crate::read::{Entries, Located, OneOrMany, Text};
 use crate::template::Names;
 use crate::yaml::Key;
@@ -16,9 +19,6 @@ use crate::{
     HttpTask, Param, Project, Quote, Retries, SqlResult, SqlText, Task, TaskKind, TriggerRule, Write, WriteTarget,
 };
 use std::borrow::Cow;
-
-/// More retries than this are an accident.
-const RETRIES_MAX: u32 = 100;
 
 /// What the flow says for tasks that say nothing.
 pub(super) struct Defaults {
@@ -67,6 +67,7 @@ impl Tasks<'_> {
         let mut texts = texts.chain(values.map(|(_, text)| text));
         // Most tasks read no result, and what is upstream of a task may be thousands.
         let anywhere = raw.python.is_some() || raw.http.is_some() || raw.wait.is_some() || raw.for_each.is_some();
+        let anywhere = anywhere || raw.params.is_some();
         match anywhere || texts.any(|text| text.value.contains("results")) {
             true => Cow::Owned(self.names.clone().with_results(upstream.tasks(&key.text))),
             false => Cow::Borrowed(self.names),
@@ -87,9 +88,12 @@ impl Tasks<'_> {
 
     fn task(&self, key: Key, needs: Vec<Text>, mut raw: RawTask, findings: &mut Findings) -> Task {
         check_name(&key.text, key.at, "task", findings);
+        call::check_keys(&key, &raw, findings);
+        view::check_keys(&key, &raw, findings);
         let idempotent = raw.idempotent.take().map_or_else(|| is_idempotent(&raw), |idempotent| idempotent.value);
         let own_retries = raw.retries.take().map(|raw| retries(raw, findings));
         let timeout = raw.timeout.take().and_then(|text| duration(&text, "timeout", findings));
+        let memory = raw.memory.take().and_then(|text| memory(&key, &text, &raw, findings));
         let raw_priority = raw.priority.take().map_or(0, |priority| priority.value);
         let concurrency = raw.concurrency.take().map(|number| concurrency(number, &raw, findings));
         let group = raw.group.take().map(|group| group.value);
@@ -114,9 +118,10 @@ impl Tasks<'_> {
             env.insert(name.text, text.value);
         }
         let kind = inner.kind(&key, raw, findings);
-        if matches!(kind, TaskKind::Wait(_)) && for_each.as_ref().is_some_and(|each| each.group.is_some()) {
-            let remedy = "leave group out: one that waits holds no slot".to_owned();
-            findings.add(key.at, format!("task {} waits, so its items cannot be grouped", key.text), Some(remedy));
+        let holds_none = kind.is_slotless() || kind.is_call();
+        if holds_none && for_each.as_ref().is_some_and(|each| each.group.is_some()) {
+            let remedy = format!("leave group out: a {} task holds no slot", kind.word());
+            findings.add(key.at, format!("the items of task {} cannot be grouped", key.text), Some(remedy));
         }
         let tags = tags.unwrap_or_else(|| self.defaults.tags.clone());
         let mut unique_needs = Vec::new();
@@ -125,7 +130,10 @@ impl Tasks<'_> {
                 unique_needs.push(need.value);
             }
         }
-        let asked = own_retries.unwrap_or(self.defaults.retries);
+        let retries_ignored = !idempotent && own_retries.as_ref().is_some_and(|retries| retries.limit > 0);
+        // What a run does again, its own tasks say.
+        let of_flow = || if kind.is_call() { Retries::NONE } else { self.defaults.retries.clone() };
+        let asked = own_retries.unwrap_or_else(of_flow);
         Task {
             name: key.text,
             needs: unique_needs,
@@ -136,6 +144,7 @@ impl Tasks<'_> {
             idempotent,
             retries: if idempotent { asked } else { Retries::NONE },
             timeout: timeout.or(self.defaults.timeout),
+            memory,
             pool: pool_name.or_else(|| self.defaults.pool.clone()).unwrap_or_else(|| Project::DEFAULT_POOL.to_owned()),
             priority: raw_priority,
             concurrency,
@@ -144,22 +153,13 @@ impl Tasks<'_> {
             env,
             line: key.at.line,
             column: key.at.column,
-            retries_ignored: !idempotent && own_retries.is_some_and(|retries| retries.limit > 0),
+            retries_ignored,
         }
     }
 
     fn kind(&self, key: &Key, mut raw: RawTask, findings: &mut Findings) -> TaskKind {
         let result = sql_result(key, &raw, findings);
-        let target = |table: Option<Text>, write, partition, findings: &mut Findings| {
-            self.target(key, table, write, partition, findings)
-        };
-        let writes_nothing = |word: &str, raw: &mut RawTask, findings: &mut Findings| match &raw.to {
-            Some(to) => {
-                let remedy = Some("leave it out, or use sql".to_owned());
-                findings.add(to.at, format!("a {word} task has no to"), remedy);
-            }
-            None => drop(target(None, raw.write.take(), raw.partition.take(), findings)),
-        };
+        let how = RawWriting { write: raw.write.take(), partition: raw.partition.take(), key: raw.key.take() };
         let words = kinds_of(&raw);
         if words.len() != 1 {
             if !raw.broken {
@@ -174,8 +174,35 @@ impl Tasks<'_> {
             return TaskKind::Shell { command: String::new() };
         }
         if !matches!(words.as_slice(), ["sql" | "transfer"]) {
-            writes_nothing(words.first().unwrap_or(&""), &mut raw, findings);
+            if let Some(to) = &raw.to {
+                let remedy = Some("leave it out, or use sql".to_owned());
+                findings.add(to.at, format!("a {} task has no to", words.join("")), remedy);
+            } else {
+                self.target(key, None, how, findings);
+            }
+            return self.own_kind(key, raw, findings);
         }
+        if let Some(text) = raw.sql {
+            let sql = self.sql(text, findings);
+            return TaskKind::Sql { sql, target: self.target(key, raw.to, how, findings), result };
+        }
+        if let Some(to) = &raw.to {
+            findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
+        }
+        let transfer = raw.transfer.unwrap_or_default();
+        if !transfer.broken && (transfer.from.is_none() || transfer.to.is_none()) {
+            let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
+            findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
+        }
+        let rows = copied(transfer.rows, transfer.by, findings);
+        let from = transfer.from.map(|text| text.value).unwrap_or_default();
+        let nowhere = WriteTarget { table: String::new(), write: Write::ReplaceTable };
+        let written = self.target(key, transfer.to, how, findings);
+        TaskKind::Transfer { from, rows, target: written.unwrap_or(nowhere) }
+    }
+
+    /// What a task does that writes no table.
+    fn own_kind(&self, key: &Key, raw: RawTask, findings: &mut Findings) -> TaskKind {
         if let Some(command) = raw.shell {
             check_template(&command, &self.names_with_secrets(&command.value), self.params, Quote::Shell, findings);
             return TaskKind::Shell { command: command.value };
@@ -186,28 +213,19 @@ impl Tasks<'_> {
         if let Some(http) = raw.http {
             return TaskKind::Http(self.http(key, http, raw.result, findings));
         }
+        if let Some(flow) = raw.flow {
+            return TaskKind::Flow(self.call(flow, raw.params, raw.rerun_on, findings));
+        }
+        if let Some(view) = raw.view {
+            return TaskKind::View(self.view(key, view, findings));
+        }
         if let Some(wait) = raw.wait {
             return TaskKind::Wait(self.wait(key, wait, findings));
         }
-        if let Some(text) = raw.sql {
-            let sql = self.sql(text, findings);
-            return TaskKind::Sql { sql, target: target(raw.to, raw.write, raw.partition, findings), result };
-        }
-        if let Some(to) = &raw.to {
-            findings.add(to.at, "a transfer has its to inside", Some("write transfer: {from, to}".to_owned()));
-        }
-        let transfer = raw.transfer.unwrap_or_default();
-        if !transfer.broken && (transfer.from.is_none() || transfer.to.is_none()) {
-            let remedy = "write transfer: {from: TABLE, to: TABLE}".to_owned();
-            findings.add(transfer.at, "a transfer needs from and to", Some(remedy));
-        }
-        let from = transfer.from.map(|text| text.value).unwrap_or_default();
-        let nowhere = WriteTarget { table: String::new(), write: Write::ReplaceTable };
-        let written = target(transfer.to, raw.write, raw.partition, findings);
-        TaskKind::Transfer { from, target: written.unwrap_or(nowhere) }
+        TaskKind::Shell { command: String::new() }
     }
 
-    fn sql(&self, text: Text, findings: &mut Findings) -> SqlText {
+    pub(super) fn sql(&self, text: Text, findings: &mut Findings) -> SqlText {
         if text.value.contains(char::is_whitespace) {
             check_template(&text, self.names, self.params, Quote::None, findings);
             return SqlText::Inline(text.value);
@@ -218,41 +236,6 @@ impl Tasks<'_> {
             findings.add(text.at, format!("{:?} is no SQL file of the project", text.value), Some(remedy));
         }
         SqlText::File(text.value)
-    }
-
-    /// Where the rows go; checks that nothing is said about writing when nothing is written.
-    fn target(
-        &self,
-        key: &Key,
-        table: Option<Text>,
-        write: Option<RawWrite>,
-        partition: Option<Entries<Text>>,
-        findings: &mut Findings,
-    ) -> Option<WriteTarget> {
-        let Some(table) = table else {
-            let partition_at = partition.and_then(|partition| partition.0.first().map(|(column, _)| column.at));
-            if let Some(at) = write.map(|write| write.at).or(partition_at) {
-                let message = format!("task {} writes to no table, so it cannot say how", key.text);
-                findings.add(at, message, Some("add to: TABLE to an sql task, or leave this out".to_owned()));
-            }
-            return None;
-        };
-        let word = write.map_or(WriteWord::ReplacePartition, |write| write.value);
-        let mut values = BTreeMap::new();
-        for (column, value) in partition.unwrap_or_default().0 {
-            if word != WriteWord::ReplacePartition {
-                let remedy = "leave it out, or write: replace_partition".to_owned();
-                findings.add(column.at, "a partition is given, but none is replaced", Some(remedy));
-            }
-            check_template(&value, self.names, self.params, Quote::None, findings);
-            values.insert(column.text, value.value);
-        }
-        let write = match word {
-            WriteWord::ReplacePartition => Write::ReplacePartition { partition: values },
-            WriteWord::ReplaceTable => Write::ReplaceTable,
-            WriteWord::Append => Write::Append,
-        };
-        Some(WriteTarget { table: table.value, write })
     }
 }
 
@@ -303,7 +286,7 @@ fn is_idempotent(raw: &RawTask) -> bool {
 }
 
 /// What a task can be.
-const KINDS: [&str; 6] = ["shell", "python", "sql", "transfer", "http", "wait"];
+const KINDS: [&str; 8] = ["shell", "python", "sql", "transfer", "http", "flow", "view", "wait"];
 
 /// What a task is: one of [`KINDS`], unless something is wrong.
 fn kinds_of(raw: &RawTask) -> Vec<&'static str> {
@@ -313,6 +296,8 @@ fn kinds_of(raw: &RawTask) -> Vec<&'static str> {
         raw.sql.is_some(),
         raw.transfer.is_some(),
         raw.http.is_some(),
+        raw.flow.is_some(),
+        raw.view.is_some(),
         raw.wait.is_some(),
     ];
     KINDS.into_iter().zip(there).filter(|(_, there)| *there).map(|(word, _)| word).collect()
@@ -381,28 +366,6 @@ pub(super) fn pool(text: Text, project: &Project, findings: &mut Findings) -> St
     text.value
 }
 
-/// Retries with their defaults.
-pub(super) fn retries(raw: RawRetries, findings: &mut Findings) -> Retries {
-    match &raw.limit {
-        None if raw.broken => {}
-        None => findings.add(raw.at, "retries need a limit", Some("write retries: {limit: 2, delay: 5m}".to_owned())),
-        Some(limit) if limit.value > RETRIES_MAX => {
-            let remedy = format!("at most {RETRIES_MAX}");
-            findings.add(limit.at, format!("{} retries are too many", limit.value), Some(remedy));
-        }
-        Some(_) => {}
-    }
-    let delay = raw.delay.and_then(|text| duration(&text, "delay", findings));
-    let backoff = raw.backoff.map_or(2.0, |backoff| {
-        if !(1.0..=100.0).contains(&backoff.value) {
-            findings.add(backoff.at, format!("backoff {} is out of range", backoff.value), Some("1 to 100".to_owned()));
-        }
-        backoff.value
-    });
-    let limit = raw.limit.map_or(0, |limit| limit.value);
-    Retries { limit, delay: delay.unwrap_or(SignedDuration::from_mins(1)), backoff }
-}
-
 /// Sorts tasks so that each stands after what it needs, keeping the file's order otherwise. A cycle is a finding.
 fn in_running_order(
     tasks: Vec<Task>,
@@ -467,6 +430,15 @@ fn cycle_in<'a>(waiting: &[&'a Task]) -> Vec<&'a str> {
         current = task.needs.iter().find_map(|need| by_name.get(need.as_str()).copied());
     }
     Vec::new()
+}
+
+/// How much memory the processes of a task may have. One that runs inside the worker has none of its own.
+fn memory(key: &Key, text: &Text, raw: &RawTask, findings: &mut Findings) -> Option<u64> {
+    if raw.shell.is_none() && raw.python.is_none() && !raw.broken {
+        let remedy = "only shell and python tasks are processes of their own".to_owned();
+        findings.add(text.at, format!("task {} takes no memory", key.text), Some(remedy));
+    }
+    size(text, "memory", findings)
 }
 
 /// How many attempts of a task may run at once. One that only waits while it runs has no slot to limit.

@@ -24,6 +24,27 @@ pub(super) fn duration(text: &Text, what: &str, findings: &mut Findings) -> Opti
     }
 }
 
+/// A number of bytes, such as `512 MB` or `1.5GiB`. Of memory all units are powers of 1,024.
+pub(super) fn size(text: &Text, what: &str, findings: &mut Findings) -> Option<u64> {
+    let written = text.value.trim();
+    let split = written.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(written.len());
+    let (number, unit) = written.split_at_checked(split).unwrap_or_default();
+    let power = match unit.trim().to_lowercase().as_str() {
+        "kb" | "kib" => Some(1),
+        "mb" | "mib" => Some(2),
+        "gb" | "gib" => Some(3),
+        "tb" | "tib" => Some(4),
+        _ => None,
+    };
+    let bytes = number.parse::<f64>().ok().zip(power).map(|(number, power)| number * 1_024_f64.powi(power));
+    // Beyond that a number of bytes is none that a machine has.
+    let bytes = bytes.filter(|bytes| (1.0..1e18).contains(bytes)).map(|bytes| bytes as u64);
+    if bytes.is_none() {
+        findings.add(text.at, format!("{what} {:?} is no size", text.value), Some("write 512 MB or 2 GB".to_owned()));
+    }
+    bytes
+}
+
 /// An IANA time zone, from the database that is built in.
 pub(super) fn zone(text: &Text, findings: &mut Findings) -> Option<TimeZone> {
     let database = TimeZoneDatabase::bundled();

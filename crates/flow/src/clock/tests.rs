@@ -99,6 +99,19 @@ impl Walk {
         named.map(|(at, _)| *at).collect()
     }
 
+    /// For every named minute, the first instant at which the clock shows it or more: one that does not show it is left out if what is
+    /// skipped is; and every other instant that shows it counts too if both comings do.
+    fn times_of_day_with(&self, dst: Dst, names: fn(Shown) -> bool) -> Vec<i64> {
+        let mut fires: BTreeSet<i64> = self.times_of_day(names).into_iter().collect();
+        let showing: BTreeSet<i64> = self.elapsed(i64::MIN, names).into_iter().collect();
+        match dst {
+            Dst::First => {}
+            Dst::Skip => fires.retain(|at| showing.contains(at)),
+            Dst::Both => fires.extend(showing),
+        }
+        fires.into_iter().collect()
+    }
+
     /// For every named minute, the first instant at which the clock shows it or more.
     fn times_of_day(&self, names: fn(Shown) -> bool) -> Vec<i64> {
         let mut fires = Vec::new();
@@ -120,21 +133,26 @@ impl Walk {
 }
 
 fn check<'a>(cases: impl Iterator<Item = &'a Case>, name: &str, zone: &TimeZone, walk: &Walk, transition: i64) {
-    for case in cases {
+    for (number, case) in cases.enumerate() {
+        // Each in its turn, as the expressions are.
+        let dst = Dst::ALL[(number + usize::try_from(transition.rem_euclid(7)).unwrap()) % 3];
         let cron = Cron::parse(case.cron).unwrap();
         assert_eq!(cron.is_elapsed(), case.elapsed, "{}", case.cron);
         let (from, to) = (transition - case.reach, transition + case.reach);
-        let mut expected = if case.elapsed { walk.elapsed(from, case.names) } else { walk.times_of_day(case.names) };
+        let mut expected = match case.elapsed {
+            true => walk.elapsed(from, case.names),
+            false => walk.times_of_day_with(dst, case.names),
+        };
         expected.retain(|at| *at > from && *at <= to);
         let instant = |second| Timestamp::from_second(second).unwrap();
-        let place = || format!("{} in {name} around {}", case.cron, instant(transition));
+        let place = || format!("{}, dst: {dst:?}, in {name} around {}", case.cron, instant(transition));
 
-        let next = |at: Timestamp| next_fire(&cron, zone, at).filter(|fire| *fire <= instant(to));
+        let next = |at: Timestamp| next_fire(&cron, zone, dst, at).filter(|fire| *fire <= instant(to));
         let found = std::iter::successors(next(instant(from)), |at| next(*at));
         let found: Vec<i64> = found.map(Timestamp::as_second).collect();
         assert_eq!(found, expected, "{}", place());
 
-        let previous = |at: Timestamp| previous_fire(&cron, zone, at).filter(|fire| *fire > instant(from));
+        let previous = |at: Timestamp| previous_fire(&cron, zone, dst, at).filter(|fire| *fire > instant(from));
         let found = std::iter::successors(previous(instant(to + 1)), |at| previous(*at));
         let mut found: Vec<i64> = found.map(Timestamp::as_second).collect();
         found.reverse();

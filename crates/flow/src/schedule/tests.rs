@@ -48,6 +48,7 @@ fn schedule(cron: &str, zone_name: &str) -> Schedule {
         start: None,
         end: None,
         catchup: Catchup::All,
+        dst: Dst::First,
         calendar: None,
         on: Vec::new(),
         overlap: None,
@@ -98,10 +99,11 @@ fn fires_are_those_of_a_walk_over_every_minute() {
             for (cron, names) in EXPRESSIONS {
                 let expected = walked(cron, names, &zone, from, to);
                 let parsed = Cron::parse(cron).unwrap();
-                let next = |at: Timestamp| clock::next_fire(&parsed, &zone, at).filter(|fire| *fire <= to);
+                let next = |at: Timestamp| clock::next_fire(&parsed, &zone, Dst::First, at).filter(|fire| *fire <= to);
                 let found: Vec<Timestamp> = std::iter::successors(next(from), |at| next(*at)).collect();
                 assert_eq!(found, expected, "{cron} in {name} around {}", transition.timestamp());
-                let previous = |at: Timestamp| clock::previous_fire(&parsed, &zone, at).filter(|fire| *fire > from);
+                let previous =
+                    |at: Timestamp| clock::previous_fire(&parsed, &zone, Dst::First, at).filter(|fire| *fire > from);
                 let beyond = to + SignedDuration::from_nanos(1);
                 let mut back: Vec<Timestamp> = std::iter::successors(previous(beyond), |at| previous(*at)).collect();
                 back.reverse();
@@ -187,6 +189,7 @@ fn every_counts_real_time_from_its_start() {
         start: Some(start),
         end: None,
         catchup: Catchup::Latest,
+        dst: Dst::First,
         calendar: None,
         on: Vec::new(),
         overlap: None,
@@ -256,4 +259,28 @@ fn calendars_that_are_wrong_are_told_with_their_place() {
     lines.extend(found.iter().map(ToString::to_string));
     assert_eq!(project.calendars.keys().collect::<Vec<_>>(), ["good"], "a flow must not run on a holiday by mistake");
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+/// New York, 2013: 02:00 to 03:00 is skipped on 10 March, 01:00 to 02:00 comes twice on 3 November.
+#[test]
+fn dst_says_what_a_skipped_time_and_one_that_comes_twice_mean() {
+    let cases = [
+        (Dst::Skip, "2013-03-10", ["2013-03-10T01:30:00-05"].as_slice()),
+        (Dst::First, "2013-03-10", &["2013-03-10T01:30:00-05", "2013-03-10T03:00:00-04"]),
+        (Dst::Both, "2013-03-10", &["2013-03-10T01:30:00-05", "2013-03-10T03:00:00-04"]),
+        (Dst::Skip, "2013-11-03", &["2013-11-03T01:30:00-04", "2013-11-03T02:30:00-05"]),
+        (Dst::First, "2013-11-03", &["2013-11-03T01:30:00-04", "2013-11-03T02:30:00-05"]),
+        (Dst::Both, "2013-11-03", &["2013-11-03T01:30:00-04", "2013-11-03T01:30:00-05", "2013-11-03T02:30:00-05"]),
+    ];
+    for (dst, day, expected) in cases {
+        let schedule = Schedule { dst, ..schedule("30 1,2 * * *", "America/New_York") };
+        let date: jiff::civil::Date = day.parse().unwrap();
+        let [from, to] = [date, date.tomorrow().unwrap()]
+            .map(|date| date.to_zoned(zone("America/New_York")).unwrap().timestamp() - SignedDuration::from_nanos(1));
+        let fires: Vec<Fire> = schedule.fires(from).take_while(|fire| fire.at <= to).collect();
+        let found: Vec<Timestamp> = fires.iter().map(|fire| fire.at).collect();
+        let expected: Vec<Timestamp> = expected.iter().map(|text| instant(text)).collect();
+        assert_eq!(found, expected, "{dst:?} on {day}");
+        assert!(fires.windows(2).all(|pair| pair[0].interval.end == pair[1].interval.start), "{dst:?}: {fires:?}");
+    }
 }

@@ -26,6 +26,7 @@ impl Task {
             TaskKind::Shell { command } => vec![command.as_str()],
             TaskKind::Http(http) => http.texts(),
             TaskKind::Wait(wait) => wait.texts(),
+            TaskKind::Flow(_) | TaskKind::View(_) => Vec::new(),
             TaskKind::Python(_) | TaskKind::Sql { .. } | TaskKind::Transfer { .. } => Vec::new(),
         };
         own.into_iter().chain(self.env.values().map(String::as_str)).flat_map(secrets_read).collect()

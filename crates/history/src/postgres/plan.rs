@@ -10,7 +10,7 @@ use std::hash::Hash;
 
 use serde_json::Value;
 
-use super::{rows, telling, written};
+use super::{asked, calling, dropping, rows, telling, written};
 use crate::error::HistoryError;
 use crate::event::events_of;
 use crate::write::Write;
@@ -66,6 +66,8 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::RUN_VERSIONS, writes.iter().filter_map(rows::run_version))?,
         new(rows::TASKS_OF_VERSIONS, news(writes, rows::tasks_of_version)),
         new(rows::ITEMS, news(writes, rows::new_items)),
+        new(calling::CALLS, last(writes.iter().filter_map(calling::call))),
+        new(calling::PARENTS, last(writes.iter().filter_map(calling::parent))),
         changes(rows::RUN_STATUS, writes.iter().filter_map(rows::run_status))?,
         changes(rows::TASKS, writes.iter().filter_map(rows::task))?,
         new(rows::LEASES, news(writes, rows::new_lease)),
@@ -74,15 +76,22 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         changes(rows::ATTEMPTS, writes.iter().filter_map(rows::attempt))?,
         changes(rows::BACKFILL_STATUS, writes.iter().filter_map(rows::backfill_status))?,
         new(rows::BACKFILL_PACE, last(writes.iter().filter_map(rows::backfill_pace))),
+        new(rows::BACKFILL_ROUND, last(writes.iter().filter_map(rows::backfill_round))),
         new(written::WRITES, last(writes.iter().filter_map(written::write))),
+        new(asked::ASKED, news(writes, asked::asked)),
         new(telling::NOTICES, news(writes, telling::notice)),
         new(telling::STATUS, last(writes.iter().filter_map(telling::status))),
         new(telling::ALERTS, news(writes, telling::alert)),
         new(rows::PAUSED, last(writes.iter().filter_map(rows::paused))),
     ];
+    let dropped = dropping::runs(writes);
+    let rest = news(writes, dropping::rest);
     if let Some(events) = events_of(writes) {
         steps.push(Step { sql: rows::EVENTS, rows: events, expected: Vec::new() });
     }
+    // After the events of this batch, which may be of those runs.
+    steps.extend(dropping::OF_RUNS.map(|sql| new(sql, dropped.clone())));
+    steps.extend(dropping::REST.map(|sql| new(sql, rest.clone())));
     steps.retain(|step| step.rows != "[]");
     Ok(steps)
 }

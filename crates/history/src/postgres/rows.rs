@@ -15,10 +15,10 @@ pub(super) const FLOW_VERSIONS: &str = "INSERT INTO flow_versions (hash, flow, d
     AS c (hash text, flow text, definition text, at_us bigint) ON CONFLICT DO NOTHING";
 
 pub(super) const BACKFILLS: &str = "INSERT INTO backfills \
-    (id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, status, created_at_us) \
-    SELECT id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, 'running', at_us \
+    (id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, rounds, status, created_at_us) \
+    SELECT id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, rounds, 'running', at_us \
     FROM json_to_recordset($1::text::json) AS c (id bigint, flow text, from_us bigint, to_us bigint, concurrency bigint, \
-    which text, newest_first boolean, planned bigint, trial bigint, at_us bigint)";
+    which text, newest_first boolean, planned bigint, trial bigint, rounds bigint, at_us bigint)";
 
 pub(super) const RUNS: &str = "INSERT INTO runs (id, flow, key, name, version, params, interval_start_us, interval_end_us, \
     trigger, backfill, retries, status, order_us, created_at_us) \
@@ -43,11 +43,11 @@ pub(super) const TASKS_OF_VERSIONS: &str = "INSERT INTO tasks (run, task, name, 
     SELECT c.run, (t ->> 0)::bigint, t ->> 1, 'waiting', 0, 0, 0 \
     FROM json_to_recordset($1::text::json) AS c (run bigint, tasks json), json_array_elements(c.tasks) AS x (t)";
 
-pub(super) const RUN_STATUS: &str = "UPDATE runs r SET status = c.to_status, \
+pub(super) const RUN_STATUS: &str = "UPDATE runs r SET status = c.to_status, timed_out = c.timed_out, \
     started_at_us = coalesce(c.started_us, r.started_at_us), \
     ended_at_us = CASE WHEN c.sets_end THEN c.ended_us ELSE r.ended_at_us END \
     FROM json_to_recordset($1::text::json) AS c (n bigint, run bigint, from_status text, to_status text, started_us bigint, \
-    sets_end boolean, ended_us bigint) WHERE r.id = c.run AND r.status = c.from_status RETURNING c.n";
+    sets_end boolean, ended_us bigint, timed_out boolean) WHERE r.id = c.run AND r.status = c.from_status RETURNING c.n";
 
 pub(super) const TASKS: &str = "UPDATE tasks t SET status = c.to_status, attempts = c.attempts, \
     retries_used = c.retries_used, losses = c.losses, not_before_us = c.not_before_us, \
@@ -92,6 +92,10 @@ pub(super) const BACKFILL_STATUS: &str = "UPDATE backfills b SET status = c.to_s
 pub(super) const BACKFILL_PACE: &str = "UPDATE backfills b SET pace = c.pace \
     FROM json_to_recordset($1::text::json) AS c (backfill bigint, pace bigint) WHERE b.id = c.backfill RETURNING 0::bigint";
 
+pub(super) const BACKFILL_ROUND: &str = "UPDATE backfills b SET round = c.round, failed_before = c.failed \
+    FROM json_to_recordset($1::text::json) AS c (backfill bigint, round bigint, failed bigint) WHERE b.id = c.backfill \
+    RETURNING 0::bigint";
+
 pub(super) const PAUSED: &str = "INSERT INTO flows (flow, paused) SELECT flow, paused \
     FROM json_to_recordset($1::text::json) AS c (flow text, paused boolean) \
     ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused";
@@ -122,6 +126,7 @@ pub(super) fn new_backfill(write: &Write) -> Option<Value> {
         "newest_first": backfill.newest_first,
         "planned": backfill.planned,
         "trial": backfill.trial,
+        "rounds": backfill.rounds,
         "at_us": micros(backfill.at),
     }))
 }
@@ -166,7 +171,7 @@ pub(super) fn tasks_of_version(write: &Write) -> Option<Value> {
 
 pub(super) fn run_status(write: &Write) -> Option<(RunId, Change)> {
     let Write::RunStatus(change) = write else { return None };
-    let mut columns = json!({"run": change.run.0});
+    let mut columns = json!({"run": change.run.0, "timed_out": change.timed_out});
     let at = micros(change.at);
     match change.to {
         RunStatus::Running => set(&mut columns, [("started_us", at.into())]),
@@ -276,6 +281,11 @@ pub(super) fn backfill_status(write: &Write) -> Option<(i64, Change)> {
 pub(super) fn backfill_pace(write: &Write) -> Option<(i64, Value)> {
     let Write::BackfillPace { backfill, pace, .. } = write else { return None };
     Some((backfill.0, json!({"backfill": backfill.0, "pace": pace})))
+}
+
+pub(super) fn backfill_round(write: &Write) -> Option<(i64, Value)> {
+    let Write::BackfillRound { backfill, round, failed, .. } = write else { return None };
+    Some((backfill.0, json!({"backfill": backfill.0, "round": round, "failed": failed})))
 }
 
 pub(super) fn paused(write: &Write) -> Option<(&str, Value)> {

@@ -9,7 +9,7 @@ use crate::error::HistoryError;
 const LOCK: i64 = 0x006d_756c_6769_6c01;
 
 /// The scripts, numbered from 1.
-const SCRIPTS: [&str; 8] = [
+const SCRIPTS: [&str; 13] = [
     include_str!("../../migrations/postgres/0001_history.sql"),
     include_str!("../../migrations/postgres/0002_results.sql"),
     include_str!("../../migrations/postgres/0003_outbox.sql"),
@@ -18,6 +18,11 @@ const SCRIPTS: [&str; 8] = [
     include_str!("../../migrations/postgres/0006_since.sql"),
     include_str!("../../migrations/postgres/0007_table_writes.sql"),
     include_str!("../../migrations/postgres/0008_usage.sql"),
+    include_str!("../../migrations/postgres/0009_calls.sql"),
+    include_str!("../../migrations/postgres/0010_run_timeout.sql"),
+    include_str!("../../migrations/postgres/0011_backfill_rounds.sql"),
+    include_str!("../../migrations/postgres/0012_asked.sql"),
+    include_str!("../../migrations/postgres/0013_call_starts.sql"),
 ];
 
 /// Runs the scripts that have not run yet, all in one transaction.

@@ -10,8 +10,8 @@ use crate::write::{BackfillStatus, NewBackfill};
 
 pub(super) async fn new(db: &mut SqliteConnection, backfill: &NewBackfill) -> Done {
     sqlx::query(
-        "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, status, \
-         created_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO backfills (id, flow, from_us, to_us, concurrency, which, newest_first, planned, trial, rounds, status, \
+         created_at_us) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(backfill.id.0)
     .bind(&backfill.flow)
@@ -22,6 +22,7 @@ pub(super) async fn new(db: &mut SqliteConnection, backfill: &NewBackfill) -> Do
     .bind(backfill.newest_first)
     .bind(backfill.planned)
     .bind(backfill.trial)
+    .bind(backfill.rounds)
     .bind(BackfillStatus::Running.word())
     .bind(micros(backfill.at))
     .execute(&mut *db)
@@ -62,5 +63,15 @@ pub(super) async fn status(
 
 pub(super) async fn pace(db: &mut SqliteConnection, backfill: BackfillId, pace: u32) -> Done {
     sqlx::query("UPDATE backfills SET pace = ? WHERE id = ?").bind(pace).bind(backfill.0).execute(&mut *db).await?;
+    Ok(())
+}
+
+pub(super) async fn round(db: &mut SqliteConnection, backfill: BackfillId, round: u32, failed: u64) -> Done {
+    sqlx::query("UPDATE backfills SET round = ?, failed_before = ? WHERE id = ?")
+        .bind(round)
+        .bind(i64::try_from(failed).unwrap_or(i64::MAX))
+        .bind(backfill.0)
+        .execute(&mut *db)
+        .await?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus};
 use sqlx::SqliteConnection;
 use sqlx::sqlite::SqliteQueryResult;
 
-use super::{backfilling, telling, written};
+use super::{asked, backfilling, calling, dropping, telling, written};
 use crate::error::HistoryError;
 use crate::event::{events_of, storable};
 use crate::row::{items_of, json_of, micros};
@@ -35,6 +35,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::RunVersion(change) => run_version(db, change).await,
         Write::Task(change) => task(db, change).await,
         Write::Items(new) => new_items(db, new).await,
+        Write::Call(change) => calling::call(db, change).await,
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
         Write::Usage { attempt, usage } => {
@@ -52,9 +53,15 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::RunBackfill { run, backfill, retries, .. } => backfilling::join(db, *run, *backfill, *retries).await,
         Write::BackfillStatus { backfill, from, to, at } => backfilling::status(db, *backfill, *from, *to, *at).await,
         Write::BackfillPace { backfill, pace, .. } => backfilling::pace(db, *backfill, *pace).await,
+        Write::BackfillRound { backfill, round, failed, .. } => {
+            backfilling::round(db, *backfill, *round, *failed).await
+        }
+        Write::Asked(asked) => asked::write(db, asked).await,
         Write::Table(write) => written::write(db, write).await,
         Write::Notice(notice) => telling::notice(db, notice).await,
         Write::NoticeStatus(change) => telling::status(db, change).await,
+        Write::Drop { runs } => dropping::runs(db, runs).await,
+        Write::DropRest { runs, notices } => dropping::rest(db, *runs, *notices).await,
         Write::Alert(alert) => telling::alert(db, alert).await,
         Write::Paused { flow, paused, .. } => {
             sqlx::query("INSERT INTO flows (flow, paused) VALUES (?, ?) ON CONFLICT (flow) DO UPDATE SET paused = excluded.paused")
@@ -132,7 +139,7 @@ async fn new_run(db: &mut SqliteConnection, run: &NewRun) -> Done {
 
 async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
     let result = sqlx::query(
-        "UPDATE runs SET status = ?1, \
+        "UPDATE runs SET status = ?1, timed_out = ?6, \
          started_at_us = CASE WHEN ?1 = 'running' THEN ?2 ELSE started_at_us END, \
          ended_at_us = CASE WHEN ?3 THEN ?2 WHEN ?1 = 'queued' THEN NULL ELSE ended_at_us END \
          WHERE id = ?4 AND status = ?5",
@@ -142,6 +149,7 @@ async fn run_status(db: &mut SqliteConnection, change: &RunChange) -> Done {
     .bind(change.to.is_terminal())
     .bind(change.run.0)
     .bind(change.from.word())
+    .bind(change.timed_out)
     .execute(&mut *db)
     .await?;
     changed(result, || format!("run {}", change.run), change.from.word())?;

@@ -127,7 +127,7 @@ async fn how_long_runs_took_is_told_of_those_that_succeeded_by_themselves(place:
     let history = place.open().await;
     let mut writes = vec![version()];
     for (run, end) in [(1, S::Succeeded), (2, S::Failed), (3, S::Succeeded), (4, S::Succeeded)] {
-        let change = |from, to, at| Write::RunStatus(RunChange { run: RunId(run), from, to, at });
+        let change = |from, to, at| Write::RunStatus(RunChange { run: RunId(run), from, to, timed_out: false, at });
         let took = SignedDuration::from_secs(10 * run);
         writes.extend([new_run(run, Trigger::Manual, None), change(S::Queued, S::Running, day(1))]);
         writes.push(change(S::Running, end, day(1) + took));

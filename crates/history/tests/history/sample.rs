@@ -37,7 +37,7 @@ pub(crate) fn new_run(id: i64, trigger: Trigger, backfill: Option<i64>) -> Write
 }
 
 pub(crate) fn run_status(run: i64, from: RunStatus, to: RunStatus) -> Write {
-    Write::RunStatus(RunChange { run: RunId(run), from, to, at: day(100) })
+    Write::RunStatus(RunChange { run: RunId(run), from, to, timed_out: false, at: day(100) })
 }
 
 pub(crate) fn task(run: i64, task: u32, from: TaskStatus, to: TaskStatus, attempts: u32) -> Write {

@@ -4,7 +4,8 @@ use mulgil_history::HistoryError;
 use mulgil_history::read::RunQuery;
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{
-    BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, ProcessMark, Trigger, VersionChange, Write,
+    BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, ProcessMark, RunChange, Trigger,
+    VersionChange, Write,
 };
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
@@ -43,6 +44,7 @@ over_every_store! {
     a_thousand_tasks_change_in_one_commit,
     a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again,
     what_an_attempt_used_is_read_back_with_it,
+    a_run_whose_time_is_up_says_so_until_it_runs_again,
     a_run_follows_another_definition_and_its_new_tasks_come_behind,
     items_become_tasks_in_the_commit_that_changes_them_and_no_rows_of_the_grid,
 }
@@ -58,6 +60,7 @@ async fn a_run_is_read_back_after_the_file_was_closed(place: &Place) {
         which: "missing".to_owned(),
         newest_first: true,
         trial: None,
+        rounds: 2,
         planned: 2,
         at: T0,
     };
@@ -258,6 +261,7 @@ async fn the_schedule_is_paused_and_runs_join_a_backfill(place: &Place) {
         which: "all".to_owned(),
         newest_first: false,
         trial: None,
+        rounds: 2,
         planned: 1,
         at: T0,
     };
@@ -343,6 +347,26 @@ async fn a_result_is_stored_with_the_success_and_gone_when_the_task_waits_again(
     let again = [change(S::Succeeded, S::Waiting, None, None), change(S::Waiting, S::Ready, None, None)];
     history.commit(&again).await.unwrap();
     assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().tasks[0].result, None);
+}
+
+async fn a_run_whose_time_is_up_says_so_until_it_runs_again(place: &Place) {
+    use RunStatus::{Cancelling, Failed, Queued, Running};
+    let history = place.open().await;
+    history.commit(&[version(), new_run(1, Trigger::Manual, None)]).await.unwrap();
+    let change = |from, to, timed_out| Write::RunStatus(RunChange { run: RunId(1), from, to, timed_out, at: T0 });
+    let batches = [
+        vec![change(Queued, Running, false)],
+        vec![change(Running, Cancelling, true), change(Cancelling, Failed, true)],
+        vec![change(Failed, Queued, false)],
+        vec![change(Queued, Running, false), change(Running, Cancelling, true)],
+    ];
+    let mut said = Vec::new();
+    for batch in batches {
+        history.commit(&batch).await.unwrap();
+        said.push(history.run(RunId(1)).await.unwrap().unwrap().run.timed_out);
+    }
+    assert_eq!(said, [false, true, false, true]);
+    assert!(history.memory().await.unwrap().runs[0].0.timed_out, "the next server has to know");
 }
 
 async fn a_run_follows_another_definition_and_its_new_tasks_come_behind(place: &Place) {

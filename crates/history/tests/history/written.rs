@@ -40,7 +40,8 @@ async fn the_latest_write_of_each_interval_counts(place: &Place) {
 
     // With a change that is refused, nothing is written.
     let (run, from, to) = (RunId(99), RunStatus::Queued, RunStatus::Running);
-    let refused = [Write::Table(wrote("c", 1, 2, 9, 9)), Write::RunStatus(RunChange { run, from, to, at: T0 })];
+    let refused =
+        [Write::Table(wrote("c", 1, 2, 9, 9)), Write::RunStatus(RunChange { run, from, to, timed_out: false, at: T0 })];
     history.commit(&refused).await.unwrap_err();
     assert_eq!(history.table_writes(&tables[2..], day(0), day(9)).await.unwrap(), []);
 }

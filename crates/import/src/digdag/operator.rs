@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mulgil_flow::yaml::{Data, Key, Node};
 use serde_json::{Value, json};
 
+use super::call::call;
 use super::{Around, Reader, list_of, scalar_of, text_of};
 use crate::shell::quoted;
 
@@ -34,9 +35,11 @@ impl Reader<'_> {
                 };
                 url.map(|url| json!({"http": {"method": method, "url": url}}))
             }
-            "call>" | "require>" | "!call>" => {
-                Err("it is another workflow: import that file too, and start it from here".to_owned())
-            }
+            "call>" | "require>" => call(&operator.text, &text, entries).map(|(keys, different)| {
+                self.draft.approximated(line, what.clone(), different);
+                keys
+            }),
+            "!call>" => Err("it is another workflow: import that file too, and run it by flow:".to_owned()),
             "if>" => Err("write when: at the tasks below".to_owned()),
             "mail>" => Err("write on_failure for failures; a mail after success is not known yet".to_owned()),
             "wait>" => Err("write wait: {until: TIME}, or let the schedule come later".to_owned()),
@@ -55,20 +58,28 @@ impl Reader<'_> {
                         let why = "its content, headers and secrets, if it has any, are to be written to http:";
                         self.draft.approximated(line, what, why);
                     }
+                    // Said where it was made.
+                    "call>" | "require>" => {}
                     "embulk>" => self.draft.approximated(line, what, "by the embulk that is installed"),
                     _ => self.note_sessions(line, what),
                 }
                 self.sessions.clear();
                 if let Some(fields) = keys.as_object_mut() {
+                    let calls = fields.contains_key("flow");
                     if let Some(retries) = &around.retries {
-                        fields.insert("retries".to_owned(), retries.clone());
+                        match calls {
+                            true => {
+                                self.draft.approximated(line, "_retry", "the tasks of the other flow have their own")
+                            }
+                            false => drop(fields.insert("retries".to_owned(), retries.clone())),
+                        }
                     }
                     let mut env: BTreeMap<String, Value> =
                         around.env.iter().map(|(k, v)| (k.clone(), json!(v))).collect();
                     if let Some(Value::Object(own)) = fields.remove("env") {
                         env.extend(own);
                     }
-                    if !fields.contains_key("http") {
+                    if !calls && !fields.contains_key("http") {
                         fields.insert("env".to_owned(), json!(env));
                     }
                 }

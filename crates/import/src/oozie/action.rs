@@ -15,6 +15,9 @@ impl Reader {
             return self.draft.stand_in(name, needs, node.line, &format!("action {name}"), "it does nothing");
         };
         let what = format!("{} action {name}", kind.name);
+        if kind.name == "sub-workflow" {
+            return self.sub_workflow(name, node, kind, needs);
+        }
         let made = command_of(kind).and_then(|words| {
             let command = words.join(" ");
             let pieces = self
@@ -72,7 +75,7 @@ impl Reader {
     }
 
     /// An error usually leads to the end by `kill`, which is what a failed task does.
-    fn error_way(&mut self, name: &str, node: &Element) {
+    pub(super) fn error_way(&mut self, name: &str, node: &Element) {
         if let Some(error) = node.child("error") {
             let to = error.attribute("to").unwrap_or_default().to_owned();
             if !["fail", "kill", "Kill", "killed"].iter().any(|word| to.contains(word)) {
@@ -86,7 +89,7 @@ impl Reader {
     }
 }
 
-fn template(pieces: &[shell::Piece]) -> String {
+pub(super) fn template(pieces: &[shell::Piece]) -> String {
     let write = |piece: &shell::Piece| match piece {
         shell::Piece::Text(text) => shell::verbatim(text),
         shell::Piece::Value(expression) => format!("{{{{ {expression} }}}}"),
@@ -153,8 +156,10 @@ fn command_of(kind: &Element) -> Result<Vec<String>, String> {
             words.extend(several("args").into_iter().chain(several("arg")));
         }
         "fs" => return file_commands(kind),
-        "email" => return Err("a mail: write on_failure with a webhook for failures".to_owned()),
-        "sub-workflow" => return Err("import that workflow too, and start it by a task of the kind flow".to_owned()),
+        "email" => {
+            let why = "a mail: write on_failure: or on_success: of the flow, with a channel (email) of mulgil.yaml";
+            return Err(why.to_owned());
+        }
         _ => return Err("this kind of action is not known: write shell: with its command".to_owned()),
     }
     Ok(words)

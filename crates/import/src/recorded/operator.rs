@@ -16,14 +16,16 @@ impl Reader<'_> {
             }
             "EmptyOperator" | "DummyOperator" => Ok((keys(json!({"shell": "true"})), None)),
             "LuigiTask" => self.luigi(task),
-            "TriggerDagRunOperator" => {
-                Err("start the other flow when this one has ended: sub-flows come by flow:".to_owned())
-            }
+            "TriggerDagRunOperator" => self.trigger_dag_run(task),
+            "SubDagOperator" => Err("make it a flow of its own, and run it by flow:".to_owned()),
             "BranchPythonOperator" | "ShortCircuitOperator" | "@task.branch" | "@task.short_circuit" => {
                 Err("write when: at the tasks below, over a parameter or a result".to_owned())
             }
             "SimpleHttpOperator" | "HttpOperator" => self.http(task),
-            "EmailOperator" | "SlackWebhookOperator" => Err("write on_failure: with a webhook".to_owned()),
+            "EmailOperator" | "SlackWebhookOperator" => {
+                let why = "write on_failure: or on_success: of the flow, with a channel (email, slack) of mulgil.yaml";
+                Err(why.to_owned())
+            }
             name if name.contains("Sensor") => self.sensor(task),
             name if name.contains("SQL")
                 || name.contains("Sql")

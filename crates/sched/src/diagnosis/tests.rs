@@ -24,6 +24,26 @@ fn used(change: impl FnOnce(&mut Usage)) -> Usage {
 /// How it ended, what its log ends with, what it used, and what is found, with a part of the sentence.
 type Case = (E, &'static str, Usage, Option<(B, &'static str)>);
 
+fn beyond_limits() -> Vec<Case> {
+    vec![
+        (
+            E::Failed(Some(137)),
+            "",
+            used(|usage| {
+                usage.machine.container_oom_kills = 1;
+                usage.machine.container_memory_bytes = Some(2 * GB);
+            }),
+            Some((B::Memory, "the memory of 2.0 GB of the worker's container was used up; its processes held 1.0 GB")),
+        ),
+        (
+            E::OverMemory { used: 3 * GB / 2, allowed: GB },
+            "Connection refused",
+            quiet(),
+            Some((B::Memory, "out of memory: its processes used 1.5 GB of the 1.0 GB that `memory:` allows")),
+        ),
+    ]
+}
+
 fn failures() -> Vec<Case> {
     vec![
         (
@@ -117,7 +137,7 @@ fn slow_ones() -> Vec<Case> {
 
 #[test]
 fn every_cause_is_named_with_what_was_seen() {
-    for (ended, log, usage, expected) in failures().into_iter().chain(slow_ones()) {
+    for (ended, log, usage, expected) in failures().into_iter().chain(beyond_limits()).chain(slow_ones()) {
         let found = diagnose(ended, log, &usage);
         let seen = found.as_ref().map(|finding| (finding.bottleneck, finding.sentence.as_str()));
         let fits = match (seen, expected) {

@@ -24,6 +24,7 @@ fn whole_table() -> String {
     let run = [
         R::Admitted,
         R::CancelAsked,
+        R::TimeUp,
         R::AllSucceeded,
         R::SomeFailed,
         R::SomeCancelled,
@@ -36,6 +37,7 @@ fn whole_table() -> String {
         T::NeedFailed,
         T::Skipped,
         T::FannedOut,
+        T::Called,
         T::Leased,
         T::Succeeded,
         T::Failed,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mulgil_flow::{Retries, TriggerRule};
+use mulgil_flow::{Fault, Retries, TriggerRule};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -51,6 +51,7 @@ fn run_of(flow: &[Made]) -> RunState {
         needs: made.needs.clone(),
         rule: made.rule,
         only_waits: false,
+        calls: false,
         conditional: made.condition.is_some(),
         gone: false,
         fan_out: None,
@@ -142,7 +143,7 @@ fn drive(run: &mut RunState, flow: &[Made], choices: &[u8]) {
             take(run, flow, Event::Lease { task });
         } else {
             let attempt = run.tasks[task as usize].attempts;
-            let ending = if made.succeeds { Ending::Succeeded } else { Ending::Failed };
+            let ending = if made.succeeds { Ending::Succeeded } else { Ending::Failed(Fault::default()) };
             take(run, flow, Event::Finish { task, attempt, ending });
         }
     }

@@ -1,4 +1,4 @@
-//! What people decide by hand: a task counts as succeeded or failed, whatever it did.
+//! What people decide by hand: tasks of a run that has ended run again; a task counts as succeeded or failed, whatever it did.
 
 use super::{Action, Mark, Step};
 use crate::id::TaskIndex;
@@ -7,6 +7,30 @@ use crate::rule::Verdict;
 use crate::status::{RunStatus, TaskStatus};
 
 impl Step<'_> {
+    pub(super) fn rerun(&mut self, tasks: &[TaskIndex]) -> Result<(), IllegalTransition> {
+        let known = self.run.tasks.len();
+        if tasks.is_empty() || tasks.iter().any(|&task| task as usize >= known) {
+            let status = "without these tasks".to_owned();
+            return Err(IllegalTransition { what: "a run", status, event: format!("Rerun {tasks:?}") });
+        }
+        self.change_run(RunEvent::RerunAsked)?;
+        for task in self.run.graph.clone().with_downstream(tasks.iter().copied()) {
+            // One that the latest definition has and the original had not waits already.
+            if self.run.task(task).is_some_and(|state| state.status != TaskStatus::Waiting) {
+                self.wait_again(task)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn wait_again(&mut self, task: TaskIndex) -> Result<(), IllegalTransition> {
+        self.task(task, TaskEvent::RerunAsked)?;
+        let state = self.task_mut(task, &TaskEvent::RerunAsked)?;
+        state.retries_used = 0;
+        state.losses = 0;
+        Ok(())
+    }
+
     pub(super) fn mark(&mut self, task: TaskIndex, mark: Mark) -> Result<(), IllegalTransition> {
         let status = self.run.task(task).map(|state| state.status);
         let ended = status.is_some_and(TaskStatus::is_terminal);

@@ -1,8 +1,10 @@
 //! Tasks that do their work once for each item: their items become tasks of the run, and they end with the last of them.
 
 use super::{Action, Step};
+use crate::graph::TaskNode;
 use crate::id::TaskIndex;
 use crate::life::{IllegalTransition, TaskEvent};
+use crate::run::TaskState;
 use crate::status::{RunStatus, TaskStatus};
 
 impl Step<'_> {
@@ -10,7 +12,9 @@ impl Step<'_> {
     pub(super) fn fan_out(&mut self, of: TaskIndex, count: usize) -> Result<(), IllegalTransition> {
         let items = self.run.add_items(of, count);
         self.actions.push(Action::Items { of, count });
-        self.task(of, TaskEvent::FannedOut)?;
+        if self.run.task(of).is_some_and(|state| state.status == TaskStatus::Waiting) {
+            self.task(of, TaskEvent::FannedOut)?;
+        }
         for item in items.iter().skip(count) {
             self.task(*item, TaskEvent::Skipped)?;
         }
@@ -19,6 +23,11 @@ impl Step<'_> {
         self.settle(first_last)?;
         let freed = self.join(of)?;
         self.settle(freed)
+    }
+
+    /// Whether a task finds out by an attempt of its own which items it has.
+    pub(super) fn queries_items(&self, task: TaskIndex) -> bool {
+        self.run.graph.task(task).is_some_and(TaskNode::queries_items)
     }
 
     /// Whether an item has to wait since as many as may are under way.
@@ -40,7 +49,8 @@ impl Step<'_> {
 
     /// Ends a task whose items have ended, and returns what has to be looked at after that.
     pub(super) fn join(&mut self, of: TaskIndex) -> Result<Vec<TaskIndex>, IllegalTransition> {
-        let runs = self.run.task(of).is_some_and(|state| state.status == TaskStatus::Running);
+        let runs = |state: &TaskState| state.status == TaskStatus::Running && state.live.is_none();
+        let runs = self.run.task(of).is_some_and(runs);
         let Some(fan) = self.run.fan(of).filter(|fan| runs && fan.has_ended()) else { return Ok(Vec::new()) };
         let event = match fan.tally().failed {
             0 => TaskEvent::Succeeded,

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mulgil_flow::{Retries, TriggerRule};
+use mulgil_flow::{ErrorKind, Fault, Retries, TriggerRule};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
@@ -19,7 +19,7 @@ use crate::status::{AttemptStatus, RunStatus, TaskStatus};
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent: bool) -> TaskNode {
-    let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0 };
+    let retries = Retries { limit: retries, delay: SignedDuration::from_secs(60), backoff: 1.0, ..Retries::NONE };
     let (name, pool) = (format!("t{index}").into(), "default".into());
     let rule = TriggerRule::default();
     let demand = Default::default();
@@ -28,6 +28,7 @@ pub(super) fn node(index: usize, needs: Vec<TaskIndex>, retries: u32, idempotent
         needs,
         rule,
         only_waits: false,
+        calls: false,
         conditional: false,
         gone: false,
         fan_out: None,
@@ -69,18 +70,20 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let ending = prop::sample::select(vec![
         Ending::Succeeded,
         Ending::Skipped,
-        Ending::Failed,
+        Ending::Failed(Fault::default()),
         Ending::TimedOut,
         Ending::Cancelled,
     ]);
     prop_oneof![
         1 => Just(Event::Admit),
         8 => task().prop_map(|task| Event::Lease { task }),
+        4 => (task(), ending.clone()).prop_map(|(task, ending)| Event::Returned { task, ending }),
         4 => (task(), attempt()).prop_map(|(task, attempt)| Event::Start { task, attempt }),
         12 => (task(), attempt(), ending).prop_map(|(task, attempt, ending)| Event::Finish { task, attempt, ending }),
         3 => (task(), attempt()).prop_map(|(task, attempt)| Event::Lose { task, attempt }),
         4 => task().prop_map(|task| Event::RetryDue { task }),
         1 => Just(Event::Cancel),
+        1 => Just(Event::TimeUp),
         2 => prop::collection::vec(task(), 1..3).prop_map(|tasks| Event::Rerun { tasks }),
         2 => (task(), prop::sample::select(vec![Mark::Succeeded, Mark::Failed])).prop_map(|(task, mark)| Event::Mark { task, mark }),
     ]
@@ -133,7 +136,7 @@ fn drive_to_the_end(run: &mut RunState) {
                 TaskStatus::Ready => step(run, Event::Lease { task }, NOW).map(|_| ()).unwrap(),
                 TaskStatus::Retrying => step(run, Event::RetryDue { task }, NOW).map(|_| ()).unwrap(),
                 TaskStatus::Running => {
-                    let ending = if task % 3 == 2 { Ending::Failed } else { Ending::Succeeded };
+                    let ending = if task % 3 == 2 { Ending::Failed(Fault::default()) } else { Ending::Succeeded };
                     step(run, Event::Finish { task, attempt, ending }, NOW).map(|_| ()).unwrap();
                 }
                 _ => {}
@@ -194,10 +197,66 @@ fn a_failure_is_tried_again_after_its_delay_then_travels_downstream() {
     let due = NOW + SignedDuration::from_secs(60);
     assert!(finish(&mut run, 0, Ending::TimedOut).contains(&Action::Wake { task: 0, at: due }));
     step(&mut run, Event::RetryDue { task: 0 }, due).unwrap();
-    finish(&mut run, 0, Ending::Failed);
+    finish(&mut run, 0, Ending::Failed(Fault::default()));
     let statuses: Vec<TaskStatus> = run.tasks.iter().map(|task| task.status).collect();
     assert_eq!(statuses, [TaskStatus::Failed, TaskStatus::UpstreamFailed, TaskStatus::UpstreamFailed]);
     assert_eq!(run.status, RunStatus::Failed);
+}
+
+#[test]
+fn an_error_of_which_the_retries_do_not_speak_fails_at_once_and_a_pause_has_its_jitter() {
+    let mut first = node(0, vec![], 3, true);
+    first.retries.never = vec!["exit 2".parse().unwrap()];
+    first.retries.jitter = 0.5;
+    let exit = |code| Fault { exit: Some(code), ..Fault::default() };
+    let mut run = run_of(vec![first]);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    let mut pauses = Vec::new();
+    for ending in [Ending::Failed(exit(1)), Ending::Failed(ErrorKind::Connection.into())] {
+        finish(&mut run, 0, ending);
+        let at = run.tasks[0].not_before.unwrap();
+        pauses.push(NOW.duration_until(at).as_secs_f64());
+        step(&mut run, Event::RetryDue { task: 0 }, at).unwrap();
+    }
+    assert!(pauses.iter().all(|pause| (30.0..=60.0).contains(pause)) && pauses[0] != pauses[1], "{pauses:?}");
+    assert_eq!(run.refusal_after(0, &exit(1)), None);
+    assert_eq!(run.refusal_after(0, &exit(2)).unwrap(), "not tried again: its `retries:` say `never: exit 2`");
+    finish(&mut run, 0, Ending::Failed(exit(2)));
+    assert_eq!(run.status, RunStatus::Failed);
+    assert_eq!(run.tasks[0].retries_used, 2, "one is left");
+    assert_eq!(run.refusal_after(0, &exit(2)), None, "of a task that has ended there is nothing to say");
+}
+
+#[test]
+fn a_run_whose_time_is_up_fails_with_what_ran_and_a_rerun_has_a_new_span() {
+    let mut run = run_of(vec![node(0, vec![], 5, true), node(1, vec![], 5, true), node(2, vec![0], 0, true)]);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    finish(&mut run, 1, Ending::Failed(Fault::default()));
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    let actions = step(&mut run, Event::TimeUp, NOW).unwrap();
+    assert!(actions.contains(&Action::Stop { task: 0, attempt: 1 }), "{actions:?}");
+    assert!(run.timed_out && run.status == RunStatus::Cancelling, "{run:?}");
+    let actions = step(&mut run, Event::Finish { task: 0, attempt: 1, ending: Ending::Cancelled }, NOW).unwrap();
+    let timed_out =
+        Action::Attempt { task: 0, attempt: 1, from: Some(AttemptStatus::Leased), to: AttemptStatus::TimedOut };
+    assert!(actions.contains(&timed_out), "{actions:?}");
+    assert_eq!(statuses(&run), [TaskStatus::Failed, TaskStatus::Cancelled, TaskStatus::Cancelled]);
+    assert_eq!(run.status, RunStatus::Failed, "it is not as if somebody had stopped it");
+    step(&mut run, Event::TimeUp, NOW).unwrap_err();
+    let tasks = rerun_tasks(&run, &RerunScope::Failed, &[]).unwrap();
+    assert_eq!(tasks, [0, 1, 2]);
+    step(&mut run, Event::Rerun { tasks }, NOW).unwrap();
+    assert!(!run.timed_out);
+}
+
+#[test]
+fn a_run_whose_last_task_succeeds_when_its_time_is_up_has_succeeded() {
+    let mut run = run_of(vec![node(0, vec![], 0, true)]);
+    step(&mut run, Event::Admit, NOW).unwrap();
+    step(&mut run, Event::Lease { task: 0 }, NOW).unwrap();
+    step(&mut run, Event::TimeUp, NOW).unwrap();
+    step(&mut run, Event::Finish { task: 0, attempt: 1, ending: Ending::Succeeded }, NOW).unwrap();
+    assert!(run.status == RunStatus::Succeeded && !run.timed_out, "{run:?}");
 }
 
 #[test]
@@ -206,7 +265,7 @@ fn a_rerun_of_what_failed_leaves_what_succeeded_and_counts_attempts_on() {
     run.retries = false;
     step(&mut run, Event::Admit, NOW).unwrap();
     finish(&mut run, 0, Ending::Succeeded);
-    finish(&mut run, 1, Ending::Failed);
+    finish(&mut run, 1, Ending::Failed(Fault::default()));
     let tasks = rerun_tasks(&run, &RerunScope::Failed, &[]).unwrap();
     assert_eq!(tasks, [1, 2]);
     assert!(rerun_tasks(&run, &RerunScope::From("t2".to_owned()), &[]).is_err(), "t1 has not succeeded");
@@ -286,7 +345,7 @@ fn a_group_runs_again_as_a_unit_with_everything_downstream() {
     assert_eq!(unknown, "run 1 has no group lod; its groups are: load");
     step(&mut run, Event::Rerun { tasks: vec![0] }, NOW).unwrap();
     step(&mut run, Event::Admit, NOW).unwrap();
-    finish(&mut run, 0, Ending::Failed);
+    finish(&mut run, 0, Ending::Failed(Fault::default()));
     let held = group(&run, "load").unwrap_err().to_string();
     assert_eq!(held, "task t1 needs t0, which has not succeeded: re-run from t0");
 }
@@ -301,13 +360,13 @@ fn a_task_marked_as_succeeded_lets_what_never_ran_for_it_run() {
     let mut run = chain(3);
     run.retries = false;
     step(&mut run, Event::Admit, NOW).unwrap();
-    finish(&mut run, 0, Ending::Failed);
+    finish(&mut run, 0, Ending::Failed(Fault::default()));
     assert_eq!(run.status, RunStatus::Failed);
     step(&mut run, Event::Mark { task: 0, mark: Mark::Succeeded }, NOW).unwrap();
     assert_eq!((run.status, statuses(&run)), (RunStatus::Queued, vec![S::Succeeded, S::Waiting, S::Waiting]));
     step(&mut run, Event::Admit, NOW).unwrap();
     finish(&mut run, 1, Ending::Succeeded);
-    finish(&mut run, 2, Ending::Failed);
+    finish(&mut run, 2, Ending::Failed(Fault::default()));
     // The last task: nothing runs for it, the run counts as succeeded.
     step(&mut run, Event::Mark { task: 2, mark: Mark::Succeeded }, NOW).unwrap();
     assert_eq!(run.status, RunStatus::Succeeded);

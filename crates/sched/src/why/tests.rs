@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mulgil_flow::{Flow, Project};
+use mulgil_flow::{Fault, Flow, Project};
 
 use super::{Names, Workforce, of_run, of_task};
 use crate::admission::{Admission, Lane, QueuedRun, ReadyTask, TaskKey};
@@ -86,7 +86,7 @@ impl Stage {
     fn fail(&mut self, run: usize, task: TaskIndex) {
         let attempt = self.runs[run].live_attempt(task).unwrap();
         self.admission.release(attempt);
-        self.step(run, Event::Finish { task, attempt: attempt.attempt, ending: Ending::Failed });
+        self.step(run, Event::Finish { task, attempt: attempt.attempt, ending: Ending::Failed(Fault::default()) });
     }
 
     fn run(&self, run: usize, workforce: Workforce) -> String {

@@ -5,6 +5,7 @@ use crate::backfills::{Backfill, BackfillRerun};
 use crate::coming::ComingQuery;
 use crate::flows::NextRun;
 use crate::matrix::{FlowMatrix, MatrixQuery};
+use crate::pools::{PoolInfo, PoolsQuery};
 
 impl Client {
     /// When a flow's schedule fires.
@@ -21,6 +22,11 @@ impl Client {
     /// Runs again what failed in a backfill.
     pub fn rerun_backfill(&self, backfill: i64, ask: &BackfillRerun) -> Answer<Backfill> {
         self.post(&format!("/backfills/{backfill}/rerun"), ask)
+    }
+
+    /// The pools, and what their latest attempts say of how many slots they should have.
+    pub fn pools(&self, ask: &PoolsQuery) -> Answer<Vec<PoolInfo>> {
+        self.get(&format!("/pools{}", query(ask)))
     }
 
     /// Tables × intervals.

@@ -16,6 +16,7 @@ use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
 use super::request::{BackfillRequest, BackfillStarted};
 use super::rerun::{Reopening, tasks_to_confirm};
+use super::round::Rounds;
 use super::state::{RunOrder, Scheduler};
 
 /// A plan, and the runs that exist already for its intervals.
@@ -54,11 +55,6 @@ impl Scheduler {
         let starts = new.len() + again.len();
         let mut started =
             BackfillStarted { backfill: None, new: new.len(), again: again.len(), skipped: plan.runs.len() - starts };
-        let (Some(from), Some(to)) =
-            (plan.runs.iter().map(|run| run.interval.start).min(), plan.runs.iter().map(|run| run.interval.end).max())
-        else {
-            return Ok(started);
-        };
         if starts == 0 {
             return Ok(started);
         }
@@ -67,41 +63,14 @@ impl Scheduler {
         // Before anything is written, so that a broken graph leaves no empty backfill.
         self.version_of(&source.flow).map_err(SchedulerError::BrokenFlow)?;
 
-        let concurrency = request.concurrency.unwrap_or(BackfillRequest::CONCURRENCY_DEFAULT).max(1);
         let newest_first = request.order == Order::NewestFirst;
-        let trial = request.trial.filter(|trial| *trial > 0);
-        self.last_backfill += 1;
-        let id = BackfillId(self.last_backfill);
-        let row = NewBackfill {
-            id,
-            flow: request.flow.clone(),
-            from,
-            to,
-            concurrency,
-            which: word_of(request.which).to_owned(),
-            newest_first,
-            planned: u32::try_from(starts).unwrap_or(u32::MAX),
-            trial,
-            at: now,
-        };
-        let change =
-            Change::Backfill { flow: request.flow.clone(), backfill: id, status: BackfillStatus::Running, at: now };
-        self.batch.record(Write::Backfill(row), change);
-        let open = OpenBackfill {
-            flow: request.flow.clone(),
-            status: BackfillStatus::Running,
-            open: Default::default(),
-            bad: 0,
-            newest_first,
-            pace: Pace::new(concurrency, None),
-            trial: trial.map(u64::from),
-        };
-        self.open_backfill(id, open, 0);
+        let Some(id) = self.record_backfill(&request, &plan, starts, now) else { return Ok(started) };
         for planned in new {
             let order = RunOrder {
                 interval: Some(planned.interval),
                 params: params.clone(),
                 trigger: Trigger::Backfill,
+                key: None,
                 backfill: Some(id),
                 retries: request.retries,
             };
@@ -117,6 +86,52 @@ impl Scheduler {
         }
         started.backfill = Some(id);
         Ok(started)
+    }
+
+    /// Writes a backfill of so many runs down and opens it; `None` for one without an interval.
+    fn record_backfill(
+        &mut self,
+        request: &BackfillRequest,
+        plan: &Plan,
+        starts: usize,
+        now: Now,
+    ) -> Option<BackfillId> {
+        let from = plan.runs.iter().map(|run| run.interval.start).min()?;
+        let to = plan.runs.iter().map(|run| run.interval.end).max()?;
+        let concurrency = request.concurrency.unwrap_or(BackfillRequest::CONCURRENCY_DEFAULT).max(1);
+        let newest_first = request.order == Order::NewestFirst;
+        let trial = request.trial.filter(|trial| *trial > 0);
+        self.last_backfill += 1;
+        let id = BackfillId(self.last_backfill);
+        let row = NewBackfill {
+            id,
+            flow: request.flow.clone(),
+            from,
+            to,
+            concurrency,
+            which: word_of(request.which).to_owned(),
+            newest_first,
+            rounds: request.rounds,
+            planned: u32::try_from(starts).unwrap_or(u32::MAX),
+            trial,
+            at: now,
+        };
+        let change =
+            Change::Backfill { flow: request.flow.clone(), backfill: id, status: BackfillStatus::Running, at: now };
+        self.batch.record(Write::Backfill(row), change);
+        let open = OpenBackfill {
+            flow: request.flow.clone(),
+            status: BackfillStatus::Running,
+            open: Default::default(),
+            bad: 0,
+            failed: 0,
+            rounds: Rounds { most: request.rounds, ..Rounds::default() },
+            newest_first,
+            pace: Pace::new(concurrency, None),
+            trial: trial.map(u64::from),
+        };
+        self.open_backfill(id, open, 0);
+        Some(id)
     }
 
     /// Reads back the runs that run again, and asks before a task that is not idempotent does.

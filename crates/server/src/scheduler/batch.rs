@@ -17,6 +17,8 @@ pub(super) struct Batch {
     pub(super) changes: Vec<Change>,
     /// To be pushed to workers once stored.
     pub(super) orders: Vec<(SeatId, Order)>,
+    /// Whether there is something for the outbox among the writes.
+    pub(super) fills_outbox: bool,
     /// To be answered once stored.
     replies: Vec<Box<dyn FnOnce() + Send>>,
 }

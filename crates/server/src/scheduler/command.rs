@@ -11,14 +11,15 @@ use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
 use super::event::Command;
-use super::request::{FlowSource, TriggerRequest, Triggered};
+use super::request::{Dropping, FlowSource, TriggerRequest, Triggered};
 use super::runs::Detail;
 use super::state::{RunOrder, Scheduler};
 
 impl Scheduler {
-    /// Stores what this turn has decided, with the runs that written tables start, and says what time it is.
-    async fn store_so_far(&mut self) -> Result<Now, SchedulerError> {
+    /// Stores what this turn has decided, with the ends of calls and the runs that written tables start, and says what time it is.
+    pub(super) async fn store_so_far(&mut self) -> Result<Now, SchedulerError> {
         let now = self.clock.now();
+        self.follow_calls().await?;
         self.start_on_tables(now).await?;
         self.store().await?;
         Ok(now)
@@ -73,7 +74,8 @@ impl Scheduler {
                 let answer = self.set_paused(flow, paused, now).await;
                 self.batch.reply(reply, answer);
             }
-            Command::Reload(flows, reply) => {
+            Command::Reload(flows, project, reply) => {
+                project.into_iter().for_each(|project| self.take_settings(project));
                 let answer = self.reload(flows, now).await;
                 self.batch.reply(reply, answer);
             }
@@ -85,14 +87,13 @@ impl Scheduler {
                 let answer = self.why_flow(&flow, now);
                 self.batch.reply(reply, answer);
             }
-            Command::Workers(reply) => {
-                let staff = self.staff();
-                self.batch.reply(reply, Ok(staff));
+            Command::Workers(reply) => self.batch.reply(reply, Ok(self.staff())),
+            Command::Drop(dropping, reply) => {
+                let gone = self.drop_runs(dropping);
+                self.batch.reply(reply, Ok(gone));
             }
-            Command::Pools(reply) => {
-                let loads = self.admission.loads();
-                self.batch.reply(reply, Ok(loads));
-            }
+            Command::Gauges(reply) => self.batch.reply(reply, Ok(self.gauges())),
+            Command::Pools(reply) => self.batch.reply(reply, Ok(self.admission.loads())),
         }
         Ok(())
     }
@@ -105,16 +106,36 @@ impl Scheduler {
 
     async fn trigger(&mut self, request: TriggerRequest, now: Now) -> Result<Triggered, SchedulerError> {
         let source = self.flow(&request.flow)?;
+        if let Some(arrival) = &request.arrival {
+            return self.arrived(&source, arrival, &request.params, now).await;
+        }
+        if let Some(asked_before) = self.asked_before(&request).await? {
+            return Ok(asked_before);
+        }
         let params = source.flow.resolve_params(&request.params)?;
         let interval = wanted_interval(&source.flow, &request, now)?;
         let key = RunKey::new(&source.flow, interval, &params);
         let existing = self.history.runs_by_key(&request.flow, &[key.text().to_owned()]).await?;
         if let Some(existing) = existing.into_iter().next() {
+            self.keep_key(&request, existing.id, now);
             return Ok(Triggered { run: existing.id, name: existing.name, created: false });
         }
-        let order = RunOrder { interval, params, trigger: Trigger::Manual, backfill: None, retries: true };
+        let order = RunOrder { interval, params, trigger: Trigger::Manual, key: None, backfill: None, retries: true };
         let run = self.create_run(&source, order, now)?;
+        self.keep_key(&request, run, now);
         Ok(Triggered { run, name: key.run_id().to_owned(), created: true })
+    }
+
+    /// Drops runs that are kept no longer. What is open stays, whoever asks.
+    fn drop_runs(&mut self, Dropping { runs, rest }: Dropping) -> Vec<RunId> {
+        let gone: Vec<RunId> = runs.into_iter().filter(|run| !self.runs.contains_key(run)).collect();
+        if !gone.is_empty() {
+            self.batch.record(Write::Drop { runs: gone.clone() }, None);
+        }
+        if let Some((runs, notices)) = rest {
+            self.batch.record(Write::DropRest { runs, notices }, None);
+        }
+        gone
     }
 
     async fn cancel_run(&mut self, run: RunId, now: Now) -> Result<(), SchedulerError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::SignedDuration;
 use mulgil_flow::Project;
@@ -14,7 +14,7 @@ use mulgil_worker::crash;
 use mulgil_worker::dispatcher::Order;
 use mulgil_worker::process::kill_left_over;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::batch::{Batch, Now};
@@ -26,6 +26,7 @@ use super::handle::{CHANGES_MAX, EVENTS_MAX, SchedulerHandle};
 use super::request::{FlowSource, SchedulerOptions};
 use super::runs::{Detail, expiry};
 use super::state::{Scheduler, SeatId, Timer};
+use super::tally::Tally;
 
 /// Events taken in one turn: more would only delay the answers to the first.
 const TURN_MAX: usize = 512;
@@ -55,13 +56,15 @@ pub async fn start(
 pub struct Inbox {
     pub(super) queue: mpsc::Receiver<Event>,
     pub(super) changes: broadcast::Sender<Change>,
+    pub(super) outbox: Arc<Notify>,
 }
 
 /// A handle, and what comes of it once the scheduler [starts](start_with): until then, see [`Inbox::stand_by`].
 pub fn prepare() -> (SchedulerHandle, Inbox) {
     let (events, queue) = mpsc::channel(EVENTS_MAX);
     let (changes, _) = broadcast::channel(CHANGES_MAX);
-    (SchedulerHandle { events, changes: changes.clone() }, Inbox { queue, changes })
+    let outbox = Arc::new(Notify::new());
+    (SchedulerHandle { events, changes: changes.clone(), outbox: outbox.clone() }, Inbox { queue, changes, outbox })
 }
 
 /// As [`start`], with a handle that there is already.
@@ -72,8 +75,9 @@ pub async fn start_with(
     options: SchedulerOptions,
     flows: Vec<FlowSource>,
 ) -> Result<JoinHandle<Result<(), SchedulerError>>, SchedulerError> {
-    let Inbox { queue, changes } = inbox;
+    let Inbox { queue, changes, outbox } = inbox;
     let mut scheduler = Scheduler::new(history, clock, options, changes);
+    scheduler.outbox = outbox;
     scheduler.recover(flows).await?;
     Ok(tokio::spawn(scheduler.run(queue)))
 }
@@ -105,12 +109,18 @@ impl Scheduler {
             versions: HashMap::new(),
             runs: HashMap::new(),
             backfills: HashMap::new(),
+            calls: Default::default(),
             written: Vec::new(),
+            tables_again: None,
             paused: Default::default(),
             seats: BTreeMap::new(),
             leases: HashMap::new(),
             timers: Default::default(),
             fired: HashMap::new(),
+            durations: HashMap::new(),
+            tally: Tally::default(),
+            notices_waiting: 0,
+            outbox: Arc::default(),
             draining: false,
             failure: None,
             last_run: 0,
@@ -145,10 +155,11 @@ impl Scheduler {
     pub(super) async fn settle(&mut self) -> Result<(), SchedulerError> {
         loop {
             self.start_on_tables(self.clock.now()).await?;
+            self.follow_calls().await?;
             self.give_out(self.clock.now());
             self.store().await?;
-            // An order that found no worker is given to another.
-            if self.batch.writes.is_empty() {
+            // An order that found no worker is given to another; a run that has ended is heard of by who called it.
+            if self.batch.writes.is_empty() && self.calls.are_quiet() {
                 return Ok(());
             }
         }
@@ -190,14 +201,24 @@ impl Scheduler {
             && at <= now
         {
             self.timers.pop_first();
-            let late = at.duration_until(now) > STOOD_STILL;
+            let lag = at.duration_until(now);
+            self.tally.lag = lag.unsigned_abs();
+            let late = lag > STOOD_STILL;
             match timer {
                 Timer::Retry(run, task) => self.retry_due(run, task, now),
+                Timer::Call(run, task) => self.calls.look_at(run, task),
                 Timer::Lease(attempt) if late => self.lengthen(attempt, now),
                 Timer::Lease(attempt) => {
                     self.end_left_over(attempt, now).await;
                     self.lease_due(attempt, now);
                 }
+                // The turn goes on with looking.
+                Timer::Tables => {}
+                Timer::Round(backfill) => self.round_due(backfill, now).await?,
+                Timer::RunTimeout(run) => self.time_may_be_up(run, now),
+                Timer::Deadline(run) => self.deadline_due(run, now),
+                Timer::Usual(run) => self.usual_wanted(run).await,
+                Timer::Slow(run) => self.slow_due(run, now),
                 Timer::Schedule(flow) => self.schedule_due(&flow, now).await?,
             }
         }
@@ -217,6 +238,7 @@ impl Scheduler {
             }
         };
         point("before a batch is stored");
+        let begun = Instant::now();
         while let Err(error) = self.history.commit(&writes).await {
             if !error.is_passing() {
                 tracing::error!(%error, "the history cannot be written; the scheduler stops");
@@ -229,6 +251,13 @@ impl Scheduler {
             pause = (pause * 2).min(STORE_AGAIN_MAX);
         }
         point("after a batch is stored");
+        if !writes.is_empty() {
+            self.tally.commits.count += 1;
+            self.tally.commits.seconds += begun.elapsed().as_secs_f64();
+        }
+        if std::mem::take(&mut self.batch.fills_outbox) {
+            self.outbox.notify_one();
+        }
         let orders = std::mem::take(&mut self.batch.orders);
         let gives = !orders.is_empty();
         for (seat, order) in orders {

@@ -70,6 +70,25 @@ pub enum SchedulerError {
         /// Why not.
         reason: String,
     },
+    /// Nothing from outside starts runs of a flow that is paused.
+    #[error("flow {0} is paused: resume it, and send this again")]
+    Paused(String),
+    /// More runs are open than anything from outside may add to.
+    #[error("{0} runs are open: wait until some have ended, and send this again")]
+    TooMany(usize),
+    /// A key of the caller's own that cannot be one.
+    #[error("a key has 1 to 255 characters, and no control characters")]
+    Key,
+    /// The key was used for something else.
+    #[error(
+        "the key {key:?} was used for run {run}, which was asked for with another interval or other parameters: take a new key"
+    )]
+    KeyUsed {
+        /// The key.
+        key: String,
+        /// The run that it stands for.
+        run: RunId,
+    },
     /// The run has ended.
     #[error("run {run} is {status} already")]
     Ended {

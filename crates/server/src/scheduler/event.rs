@@ -1,6 +1,10 @@
 //! Everything that can happen to the scheduler, in one closed list.
 
+use std::sync::Arc;
+
+use mulgil_flow::Project;
 use mulgil_flow::backfill::Plan;
+use mulgil_history::outbox::NoticeChange;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
@@ -10,9 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::SchedulerError;
 use super::request::{
-    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+    BackfillRequest, BackfillStarted, Dropping, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest,
+    Triggered,
 };
 use super::staff::Staff;
+use super::tally::Gauges;
 use super::why::{RunWaits, Why};
 
 /// Where an answer goes. A caller that has gone away does not mind.
@@ -43,14 +49,16 @@ pub(crate) enum Command {
     Mark(MarkRequest, Reply<RerunPreview>),
     CancelRun(RunId, Reply<()>),
     SetPaused(String, bool, Reply<()>),
-    Reload(Vec<FlowSource>, Reply<()>),
+    Reload(Vec<FlowSource>, Option<Arc<Project>>, Reply<()>),
     WhyRun(RunId, Option<String>, Reply<RunWaits>),
     WhyFlow(String, Reply<Why>),
     Workers(Reply<Staff>),
     Pools(Reply<Vec<PoolLoad>>),
+    Gauges(Reply<Gauges>),
+    Drop(Dropping, Reply<Vec<RunId>>),
 }
 
-/// A worker's report, with the place for its answer.
+/// A report of a worker or of the postman, with the place for its answer.
 pub(crate) enum Report {
     Attach { joining: Joining, reply: Reply<mpsc::Receiver<Order>, DispatchError> },
     Leave { worker: String, reply: Reply<(), DispatchError> },
@@ -58,5 +66,6 @@ pub(crate) enum Report {
     Started { attempt: AttemptId, epoch: i64, process: Option<ProcessMark>, reply: Reply<(), DispatchError> },
     Renew { leases: Vec<(AttemptId, i64)>, reply: Reply<Vec<AttemptId>, DispatchError> },
     Measured { attempt: AttemptId, epoch: i64, usage: Box<Usage>, reply: Reply<(), DispatchError> },
+    Told { changes: Vec<NoticeChange>, reply: oneshot::Sender<()> },
     Finished { attempt: AttemptId, epoch: i64, outcome: Outcome, reply: Reply<(), DispatchError> },
 }

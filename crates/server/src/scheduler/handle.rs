@@ -1,21 +1,28 @@
 //! The scheduler's handle: what the rest of the program holds. Cheap to clone; every call becomes one event.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
+use mulgil_flow::Project;
 use mulgil_flow::backfill::Plan;
+use mulgil_history::outbox::NoticeChange;
 use mulgil_history::write::ProcessMark;
+use mulgil_outbox::{Ledger, LedgerClosed};
 use mulgil_sched::admission::PoolLoad;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId};
 use mulgil_sched::usage::Usage;
 use mulgil_worker::dispatcher::{DispatchError, Dispatcher, Joining, Order, Outcome};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 
 use super::change::Change;
 use super::error::SchedulerError;
 use super::event::{Command, Event, Reply, Report};
 use super::request::{
-    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest, Triggered,
+    BackfillRequest, BackfillStarted, Dropping, FlowSource, MarkRequest, RerunPreview, RerunRequest, TriggerRequest,
+    Triggered,
 };
 use super::staff::Staff;
+use super::tally::Gauges;
 
 use super::why::{RunWaits, Why};
 
@@ -29,6 +36,7 @@ pub(crate) const CHANGES_MAX: usize = 8192;
 pub struct SchedulerHandle {
     pub(crate) events: mpsc::Sender<Event>,
     pub(crate) changes: broadcast::Sender<Change>,
+    pub(crate) outbox: Arc<Notify>,
 }
 
 impl SchedulerHandle {
@@ -88,9 +96,9 @@ impl SchedulerHandle {
         self.ask(|reply| Command::SetPaused(flow, paused, reply)).await
     }
 
-    /// Replaces the project's flows: the whole list, without those that are broken.
-    pub async fn reload(&self, flows: Vec<FlowSource>) -> Result<(), SchedulerError> {
-        self.ask(|reply| Command::Reload(flows, reply)).await
+    /// Replaces the project's flows: the whole list, without those that are broken; and its settings, where they are sound.
+    pub async fn reload(&self, flows: Vec<FlowSource>, project: Option<Arc<Project>>) -> Result<(), SchedulerError> {
+        self.ask(|reply| Command::Reload(flows, project, reply)).await
     }
 
     /// Why a run, or one task of it, does not run.
@@ -117,6 +125,16 @@ impl SchedulerHandle {
     /// How full the pools are.
     pub async fn pools(&self) -> Result<Vec<PoolLoad>, SchedulerError> {
         self.ask(Command::Pools).await
+    }
+
+    /// Drops runs that have ended, with all that belongs to them; which were dropped.
+    pub async fn drop_runs(&self, dropping: Dropping) -> Result<Vec<RunId>, SchedulerError> {
+        self.ask(|reply| Command::Drop(dropping, reply)).await
+    }
+
+    /// How the scheduler stands, and what it has done.
+    pub async fn gauges(&self) -> Result<Gauges, SchedulerError> {
+        self.ask(Command::Gauges).await
     }
 
     /// Hears every change from now on.
@@ -183,5 +201,19 @@ impl Dispatcher for SchedulerHandle {
 
     async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError> {
         self.report(|reply| Report::Finished { attempt, epoch, outcome, reply }).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SchedulerHandle {
+    async fn told(&self, changes: Vec<NoticeChange>) -> Result<(), LedgerClosed> {
+        let (reply, stored) = oneshot::channel();
+        let report = Event::Report(Report::Told { changes, reply });
+        self.events.send(report).await.map_err(|_| LedgerClosed)?;
+        stored.await.map_err(|_| LedgerClosed)
+    }
+
+    fn filled(&self) -> Arc<Notify> {
+        self.outbox.clone()
     }
 }

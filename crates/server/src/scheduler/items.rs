@@ -43,7 +43,7 @@ impl Scheduler {
         if bytes <= GATHERED_BYTES_MAX {
             return outcome;
         }
-        Outcome::Failed(format!(
+        Outcome::failed(format!(
             "the results of the items of {} have more than {GATHERED_BYTES_MAX} bytes together: write large data to a table, and \
              give its name or a count as the result",
             task_name(run, of)

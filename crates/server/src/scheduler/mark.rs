@@ -25,7 +25,9 @@ impl Scheduler {
             true => None,
             false => {
                 let detail = self.history.run(id).await?.ok_or(SchedulerError::UnknownRun(id))?;
-                Some(self.read_back(&detail.run, &detail.tasks).await?)
+                let mut run = self.read_back(&detail.run, &detail.tasks).await?;
+                run.watch.reopened(&detail.alerts, now);
+                Some(run)
             }
         };
         let run = ended.as_ref().or_else(|| self.runs.get(&id)).ok_or(SchedulerError::UnknownRun(id))?;
@@ -48,6 +50,7 @@ impl Scheduler {
             self.apply(id, event, marked(&request, task), now)?;
             if self.runs.get(&id).is_some_and(|run| run.state.status == RunStatus::Queued) {
                 self.queue(id, now);
+                self.watch(id, now);
             }
         } else {
             self.apply(id, event, marked(&request, task), now)?;

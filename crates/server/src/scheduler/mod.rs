@@ -11,8 +11,10 @@
 //!  timers   ─┘                └─ admit, lease ───┘    (history)    └─ answers ─> callers
 //! ```
 
+mod arrival;
 mod backfill;
 mod batch;
+mod calls;
 mod change;
 mod clock;
 mod command;
@@ -22,6 +24,8 @@ mod error;
 mod event;
 mod handle;
 mod items;
+mod key;
+mod lineage;
 mod mark;
 mod open_backfill;
 mod recover;
@@ -29,13 +33,19 @@ mod report;
 mod request;
 mod rerun;
 mod results;
+mod round;
 mod runs;
 mod schedule;
+mod settings;
 mod staff;
 mod standby;
 mod state;
 mod tables;
+mod tally;
+mod telling;
+mod time_limit;
 mod version;
+mod watch;
 mod why;
 
 pub use change::Change;
@@ -44,11 +54,12 @@ pub use drive::{Inbox, prepare, start, start_with};
 pub use error::SchedulerError;
 pub use handle::SchedulerHandle;
 pub use request::{
-    BackfillRequest, BackfillStarted, FlowSource, MarkRequest, Predecessors, RerunPreview, RerunRequest, RerunTask,
-    SchedulerOptions, TriggerRequest, Triggered,
+    Arrival, BackfillRequest, BackfillStarted, Dropping, FlowSource, MarkRequest, Predecessors, RerunPreview,
+    RerunRequest, RerunTask, SchedulerOptions, TriggerRequest, Triggered,
 };
 pub use staff::{Seated, Staff, Unmet};
 pub(crate) use tables::written_by;
+pub use tally::{Ends, Gauges, Tally};
 pub use why::{RunWaits, TaskWaits, Why};
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use mulgil_sched::step::Event;
 use super::batch::Now;
 use super::change::Change;
 use super::error::SchedulerError;
+use super::round::Rounds;
 use super::runs::Detail;
 use super::state::{OpenRun, Scheduler};
 
@@ -27,6 +28,9 @@ pub(super) struct OpenBackfill {
     pub(super) open: BTreeSet<RunId>,
     /// Its runs that have ended, but not well.
     pub(super) bad: u64,
+    /// Those of them that failed.
+    pub(super) failed: u64,
+    pub(super) rounds: Rounds,
     /// Whether later intervals go first.
     pub(super) newest_first: bool,
     pub(super) pace: Pace,
@@ -44,6 +48,8 @@ impl OpenBackfill {
             status: row.status,
             open: BTreeSet::new(),
             bad,
+            failed: row.runs.failed,
+            rounds: Rounds { most: row.rounds, begun: row.round, failed_before: row.failed_before },
             newest_first: row.newest_first,
             pace: Pace::new(row.concurrency, row.pace),
             trial: row.trial.and_then(|trial| u64::from(trial).checked_sub(ended)).filter(|left| *left > 0),
@@ -51,7 +57,7 @@ impl OpenBackfill {
     }
 
     /// How its end is called, if all its runs have ended.
-    fn end(&self) -> BackfillStatus {
+    pub(super) fn end(&self) -> BackfillStatus {
         if self.bad == 0 { BackfillStatus::Succeeded } else { BackfillStatus::Failed }
     }
 }
@@ -65,7 +71,7 @@ impl Scheduler {
     }
 
     /// Says how many of its runs may still begin.
-    fn allow(&mut self, id: BackfillId, active: u64) {
+    pub(super) fn allow(&mut self, id: BackfillId, active: u64) {
         let Some(backfill) = self.backfills.get(&id) else { return };
         let allowance = match (backfill.status, backfill.trial) {
             (BackfillStatus::Running, None) => None,
@@ -89,6 +95,7 @@ impl Scheduler {
         }
         let well = status == RunStatus::Succeeded;
         backfill.bad += u64::from(!well);
+        backfill.failed += u64::from(status == RunStatus::Failed);
         backfill.trial = backfill.trial.map(|left| left.saturating_sub(1));
         let trial_is_over = backfill.trial == Some(0);
         // Who cancels a run says nothing about how runs fare.
@@ -103,16 +110,19 @@ impl Scheduler {
         }
     }
 
-    /// Ends a backfill of which no run is open any more. Whether it has ended.
+    /// Ends a backfill of which no run is open any more, or begins its next round. Whether none is.
     pub(super) fn end_if_done(&mut self, id: BackfillId, now: Now) -> bool {
-        let end = self.backfills.get(&id).filter(|backfill| backfill.open.is_empty()).map(OpenBackfill::end);
-        if let Some(to) = end {
-            self.close_backfill(id, to, now);
+        let Some(backfill) = self.backfills.get(&id).filter(|backfill| backfill.open.is_empty()) else { return false };
+        if backfill.wants_round() {
+            self.plan_round(id, now);
+        } else {
+            let end = backfill.end();
+            self.close_backfill(id, end, now);
         }
-        end.is_some()
+        true
     }
 
-    fn backfill_change(&self, id: BackfillId, now: Now) -> Option<Change> {
+    pub(super) fn backfill_change(&self, id: BackfillId, now: Now) -> Option<Change> {
         let backfill = self.backfills.get(&id)?;
         Some(Change::Backfill { flow: backfill.flow.clone(), backfill: id, status: backfill.status, at: now })
     }
@@ -125,12 +135,14 @@ impl Scheduler {
             return;
         }
         backfill.trial = None;
+        let (flow, bad) = (backfill.flow.clone(), backfill.bad);
+        self.tell_of_backfill(&flow, id, to, bad, now);
         let change = self.backfill_change(id, now);
         self.batch.record(Write::BackfillStatus { backfill: id, from, to, at: now }, change);
         self.allow(id, 0);
     }
 
-    fn close_backfill(&mut self, id: BackfillId, to: BackfillStatus, now: Now) {
+    pub(super) fn close_backfill(&mut self, id: BackfillId, to: BackfillStatus, now: Now) {
         self.turn_backfill(id, to, now);
         self.backfills.remove(&id);
         self.admission.forget_backfill(id);
@@ -146,6 +158,7 @@ impl Scheduler {
         self.find_backfill(id).await?;
         let to = if paused { BackfillStatus::Paused } else { BackfillStatus::Running };
         self.turn_backfill(id, to, now);
+        self.end_if_done(id, now);
         Ok(())
     }
 
@@ -162,13 +175,21 @@ impl Scheduler {
             self.open_backfill(id, OpenBackfill { trial: None, ..OpenBackfill::of_row(&row) }, 0);
             self.turn_backfill(id, BackfillStatus::Running, now);
         }
+        self.count_again(id, run.state.id, run.state.status);
         if let Some(backfill) = self.backfills.get_mut(&id) {
-            backfill.bad = backfill.bad.saturating_sub(u64::from(run.state.status != RunStatus::Succeeded));
-            backfill.open.insert(run.state.id);
             backfill.trial = backfill.trial.map(|left| left + 1);
             self.admission.exempt(run.state.id);
         }
         Ok(())
+    }
+
+    /// A run of a backfill that had ended so is open again.
+    pub(super) fn count_again(&mut self, id: BackfillId, run: RunId, ended: RunStatus) {
+        if let Some(backfill) = self.backfills.get_mut(&id) {
+            backfill.bad = backfill.bad.saturating_sub(u64::from(ended != RunStatus::Succeeded));
+            backfill.failed = backfill.failed.saturating_sub(u64::from(ended == RunStatus::Failed));
+            backfill.open.insert(run);
+        }
     }
 
     async fn find_backfill(&mut self, id: BackfillId) -> Result<&OpenBackfill, SchedulerError> {

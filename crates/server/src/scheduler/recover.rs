@@ -16,6 +16,7 @@ use mulgil_worker::process::kill_left_over;
 use mulgil_worker::remote::wire::is_remote;
 
 use super::batch::Now;
+use super::calls::lanes;
 use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
 use super::request::FlowSource;
@@ -30,6 +31,7 @@ impl Scheduler {
         self.last_run = memory.last_run;
         self.last_backfill = memory.last_backfill;
         self.last_epoch = memory.last_epoch;
+        self.notices_waiting = memory.notices_waiting;
         self.paused = memory.paused.iter().cloned().collect();
         self.set_flows(flows);
         self.recall_paces().await?;
@@ -41,6 +43,7 @@ impl Scheduler {
         }
         self.recover_backfills(&memory);
         self.recover_runs(&memory, now).await?;
+        self.recover_calls(&memory);
         for lease in &memory.leases {
             match self.options.predecessors.is_gone(&lease.owner) {
                 // A worker of its own lives on when a server dies: it will say what it still holds.
@@ -71,9 +74,11 @@ impl Scheduler {
     }
 
     async fn recover_runs(&mut self, memory: &Memory, now: Now) -> Result<(), SchedulerError> {
+        let lanes = lanes(memory);
         for (row, tasks) in &memory.runs {
             match self.read_back(row, tasks).await {
                 Ok(mut run) => {
+                    run.lane = lanes.get(&row.id).copied().unwrap_or(run.lane);
                     run.newest_first = row
                         .backfill
                         .and_then(|id| self.backfills.get(&id))
@@ -109,7 +114,10 @@ impl Scheduler {
             }
         }
         let ready: Vec<_> = run.state.tasks_with(TaskStatus::Ready).collect();
+        run.watch.heard(memory.alerts.get(&id).map_or(&[], Vec::as_slice));
         self.runs.insert(id, run);
+        self.limit_time(id);
+        self.watch(id, now);
         ready.into_iter().for_each(|task| self.enqueue(id, task));
     }
 
@@ -130,7 +138,8 @@ impl Scheduler {
         let Some(task) = run.state.graph.task(id.task) else { return };
         self.admission.adopt(id, &task.pool, key_of(run, task));
         let expires = expiry(now, self.options.lease_life);
-        let live = state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, begun: None, left_over };
+        let live =
+            state::LiveLease { epoch: lease.epoch, seat: ELSEWHERE, expires, since: now, begun: None, left_over };
         self.leases.insert(id, live);
         self.timers.insert((expires, Timer::Lease(id)));
     }

@@ -1,16 +1,17 @@
 //! What workers say. A report whose epoch is not the lease's is refused and changes nothing.
 
+use mulgil_flow::{ErrorKind, Fault};
 use mulgil_history::write::{ProcessMark, Write};
 use mulgil_sched::id::AttemptId;
 use mulgil_sched::status::AttemptStatus;
 use mulgil_sched::step::{Ending, Event};
-use mulgil_worker::dispatcher::{DispatchError, Outcome};
+use mulgil_worker::dispatcher::{DispatchError, Failure, Outcome};
 use mulgil_worker::remote::wire::is_remote;
 
 use super::batch::Now;
 use super::event::Report;
 use super::runs::{Detail, expiry};
-use super::state::{Scheduler, Timer};
+use super::state::{OpenRun, Scheduler, Timer};
 
 impl Scheduler {
     /// Takes a report; the answer goes out once it is stored.
@@ -42,6 +43,10 @@ impl Scheduler {
                     self.batch.record(Write::Usage { attempt, usage }, None);
                 }
                 self.batch.reply(reply, answer);
+            }
+            Report::Told { changes, reply } => {
+                self.told(changes);
+                self.batch.reply(reply, ());
             }
             Report::Finished { attempt, epoch, outcome, reply } => {
                 let answer = self.finished(attempt, epoch, outcome, now);
@@ -117,9 +122,17 @@ impl Scheduler {
                 note = Some((attempt.task, reason.clone()));
                 (Ending::Skipped, Some(reason))
             }
-            Outcome::Failed(error) => (Ending::Failed, Some(error)),
-            Outcome::TimedOut(error) => (Ending::TimedOut, Some(error)),
-            Outcome::Cancelled => (Ending::Cancelled, None),
+            Outcome::Failed(Failure { reason, fault }) => {
+                (Ending::Failed(fault), Some(self.with_refusal(attempt, &fault, reason)))
+            }
+            Outcome::TimedOut(reason) => {
+                let error = self.with_refusal(attempt, &ErrorKind::Timeout.into(), reason);
+                (Ending::TimedOut, Some(error))
+            }
+            Outcome::Cancelled => {
+                let run = self.runs.get(&attempt.run);
+                (Ending::Cancelled, run.and_then(OpenRun::time_was_up))
+            }
             Outcome::Lost => {
                 // Only a worker that leaves gives work back: it gets no more.
                 if let Some(seat) = self.leases.get(&attempt).and_then(|lease| self.seats.get_mut(&lease.seat)) {
@@ -132,6 +145,15 @@ impl Scheduler {
         let event = Event::Finish { task: attempt.task, attempt: attempt.attempt, ending };
         let detail = Detail { error, result: given, note, ..Detail::default() };
         self.apply(attempt.run, event, detail, now).map_err(|_| DispatchError::Fenced { attempt, epoch })
+    }
+
+    /// Why an attempt failed, and why there is no other although retries are left.
+    fn with_refusal(&self, attempt: AttemptId, fault: &Fault, reason: String) -> String {
+        let run = self.runs.get(&attempt.run);
+        match run.and_then(|run| run.state.refusal_after(attempt.task, fault)) {
+            Some(refusal) => format!("{reason}\n{refusal}"),
+            None => reason,
+        }
     }
 
     /// Counts an attempt as lost.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::SignedDuration;
 use jiff::civil::Date;
+use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::backfill::{Order, Which};
 use mulgil_flow::{DataInterval, Flow, Project};
+use mulgil_history::write::Trigger;
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::TaskStatus;
@@ -75,6 +76,15 @@ pub struct FlowSource {
     pub text: String,
 }
 
+/// What is to be dropped.
+#[derive(Clone, Debug, Default)]
+pub struct Dropping {
+    /// These runs.
+    pub runs: Vec<RunId>,
+    /// What belongs to no run any more of before the first time, and notices that ended before the second.
+    pub rest: Option<(Timestamp, Timestamp)>,
+}
+
 /// Asks for one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TriggerRequest {
@@ -89,6 +99,21 @@ pub struct TriggerRequest {
     /// With these parameters.
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
+    /// With a key of the caller's own: whoever asks again with it is told of the same run.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// For something that has come from outside, which is then what the run is known by.
+    #[serde(skip)]
+    pub arrival: Option<Arrival>,
+}
+
+/// Something that has come from outside and starts a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    /// What it is.
+    pub trigger: Trigger,
+    /// What tells it from every other of its kind: come again, it is the same run. `None`: it is like no other.
+    pub id: Option<String>,
 }
 
 /// The run that was asked for.
@@ -129,6 +154,9 @@ pub struct BackfillRequest {
     /// Whether failed tasks are tried again by themselves.
     #[serde(default)]
     pub retries: bool,
+    /// How often, at most, what failed runs again once everything has ended.
+    #[serde(default = "BackfillRequest::rounds_default")]
+    pub rounds: u32,
     /// Whether tasks that are not idempotent may run again.
     #[serde(default)]
     pub confirmed: bool,
@@ -137,6 +165,12 @@ pub struct BackfillRequest {
 impl BackfillRequest {
     /// Runs at once, when the request does not say.
     pub const CONCURRENCY_DEFAULT: u32 = 8;
+    /// Rounds over what failed, when the request does not say.
+    pub const ROUNDS_DEFAULT: u32 = 1;
+
+    fn rounds_default() -> u32 {
+        Self::ROUNDS_DEFAULT
+    }
 }
 
 /// A backfill that has begun.

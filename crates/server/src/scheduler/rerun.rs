@@ -19,6 +19,7 @@ use super::error::SchedulerError;
 use super::request::{RerunPreview, RerunRequest, RerunTask};
 use super::runs::{Detail, lane_of};
 use super::state::{OpenRun, Scheduler};
+use super::watch::Watch;
 
 /// A run that has ended, read back, and the tasks of it that are to run again.
 pub(super) struct Reopening {
@@ -80,6 +81,7 @@ impl Scheduler {
         }
         let detail = self.history.run(id).await?.ok_or(SchedulerError::UnknownRun(id))?;
         let mut run = self.read_back(&detail.run, &detail.tasks).await?;
+        run.watch.reopened(&detail.alerts, self.clock.now());
         let before = run.state.graph.clone();
         let moved = if latest { self.follow_latest(&mut run, &detail.run, &detail.tasks)? } else { None };
         // As it will be when what the definition has no more is out of the way.
@@ -152,6 +154,7 @@ impl Scheduler {
             return Err(error.into());
         }
         self.queue(id, now);
+        self.watch(id, now);
         Ok(())
     }
 
@@ -172,9 +175,12 @@ impl Scheduler {
         let key = RunKey::new(&version.flow, interval, &params);
         let variables = Variables::new(&version.flow, &key, &params, &self.options.project);
         let states = tasks.iter().map(task_state).collect();
-        let state = RunState::restored(row.id, graph, row.status, row.retries, states);
+        let mut state = RunState::restored(row.id, graph, row.status, row.retries, states);
+        state.timed_out = row.timed_out;
+        let watch = Watch::new(&version.flow, interval, row.trigger, row.created_at);
         let mut run = OpenRun {
             state,
+            watch: Watch { started: row.started_at, ..watch },
             variables: Arc::new(Variables { run_id: row.name.clone(), ..variables }),
             flow: version.flow,
             name: row.name.clone(),
@@ -182,6 +188,7 @@ impl Scheduler {
             trigger: row.trigger,
             backfill: row.backfill,
             lane: lane_of(row.backfill.is_some()),
+            begun: row.started_at,
             newest_first: false,
             results: tasks.iter().filter_map(|task| Some((task.index, Arc::new(task.result.clone()?)))).collect(),
             items: tasks.iter().filter_map(|task| Some((task.index, Arc::new(task.item.clone()?)))).collect(),

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use mulgil_flow::{ResultsRead, SqlText, Task, TaskKind, Variables, Write, WriteTarget, holds, packed, results_read};
+use mulgil_flow::{
+    ForEach, ResultsRead, SqlText, Task, TaskKind, Variables, Write, WriteTarget, holds, packed, results_read,
+};
 use mulgil_sched::id::{RunId, TaskIndex};
+use mulgil_sched::status::TaskStatus;
 use mulgil_sched::step::{Decision, Event};
 
 use super::runs::Detail;
@@ -22,13 +25,20 @@ impl Scheduler {
     }
 
     /// Whether the condition of a task holds, and for which items it runs, as the event that answers.
-    pub(super) fn decide(&self, id: RunId, task: TaskIndex) -> (Event, Detail) {
+    pub(super) fn decide(&self, id: RunId, task: TaskIndex, before: &Detail) -> (Event, Detail) {
         let run = self.runs.get(&id).and_then(|run| Some((run, run.task(task)?)));
-        let held = run.and_then(|(run, defined)| Some((run, defined.when.as_ref()?)));
+        // An attempt of its own has found its items.
+        let found =
+            run.is_some_and(|(run, _)| run.state.task(task).is_some_and(|state| state.status == TaskStatus::Running));
+        let held = run.filter(|_| !found).and_then(|(run, defined)| Some((run, defined.when.as_ref()?)));
         let held = held.map_or(Ok(true), |(run, when)| holds(when, &with_results(run, task, results_read(when))));
         let items = run.and_then(|(run, defined)| {
             let each = defined.for_each.as_ref()?;
-            let items = each.items(&with_results(run, task, read_by(&each.texts())));
+            let items = match (each.query(), found) {
+                (Some(_), false) => return None,
+                (Some(_), true) => each.of_rows(before.result.as_ref()),
+                (None, _) => each.items(&with_results(run, task, read_by(&each.texts()))),
+            };
             Some(items.map(|items| match each.group {
                 Some(group) => {
                     let size = group.size(items.len(), self.pace(&run.flow.name, &defined.name));
@@ -81,9 +91,14 @@ fn with_results(run: &OpenRun, task: TaskIndex, read: ResultsRead) -> Arc<Variab
 fn reads(task: &Task) -> ResultsRead {
     let target = |target: &WriteTarget| match &target.write {
         Write::ReplacePartition { partition } => partition.values().cloned().collect(),
-        Write::ReplaceTable | Write::Append => Vec::new(),
+        Write::ReplaceTable | Write::Merge { .. } | Write::Append => Vec::new(),
     };
     let mut texts: Vec<String> = task.env.values().cloned().collect();
+    match task.for_each.as_ref().and_then(ForEach::query) {
+        Some(SqlText::File(_)) => return ResultsRead::All,
+        Some(SqlText::Inline(query)) => texts.push(query.clone()),
+        None => {}
+    }
     match &task.kind {
         TaskKind::Shell { command } => texts.push(command.clone()),
         TaskKind::Python(python) => texts.extend(python.args.texts()),
@@ -94,6 +109,8 @@ fn reads(task: &Task) -> ResultsRead {
             texts.extend(to.iter().flat_map(target));
         }
         TaskKind::Http(http) => texts.extend(http.texts().into_iter().map(str::to_owned)),
+        TaskKind::Flow(call) => texts.extend(call.texts()),
+        TaskKind::View(_) => {}
         TaskKind::Wait(wait) => texts.extend(wait.texts().into_iter().map(str::to_owned)),
         TaskKind::Transfer { target: to, .. } => texts.extend(target(to)),
     }

@@ -10,7 +10,7 @@ use mulgil_sched::admission::{Lane, QueuedRun, ReadyTask, TaskKey};
 use mulgil_sched::graph::TaskNode;
 use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
 use mulgil_sched::life::IllegalTransition;
-use mulgil_sched::run::RunState;
+use mulgil_sched::run::{RunState, TaskState};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use mulgil_sched::step::{Action, Event, step};
 use mulgil_worker::dispatcher::{Lease, Order};
@@ -23,6 +23,7 @@ use super::items::{failed_items, result_of};
 use super::request::FlowSource;
 use super::results::variables_of;
 use super::state::{LiveLease, OpenRun, RunOrder, Scheduler, SeatId, Timer};
+use super::watch::Watch;
 
 /// What belongs to a step beside the event.
 #[derive(Default)]
@@ -53,7 +54,7 @@ impl Scheduler {
         let version = self.version_of(flow).map_err(SchedulerError::BrokenFlow)?;
         self.last_run += 1;
         let id = RunId(self.last_run);
-        let key = RunKey::new(flow, order.interval, &order.params);
+        let key = order.key.unwrap_or_else(|| RunKey::new(flow, order.interval, &order.params));
         let hash = flow.version.to_string();
         let definition =
             FlowVersion { hash: hash.clone(), flow: flow.name.clone(), definition: source.text.clone(), at: now };
@@ -66,10 +67,12 @@ impl Scheduler {
             trigger: order.trigger,
             backfill: order.backfill,
             lane: lane_of(order.backfill.is_some()),
+            begun: None,
             newest_first: order
                 .backfill
                 .and_then(|id| self.backfills.get(&id))
                 .is_some_and(|backfill| backfill.newest_first),
+            watch: Watch::new(flow, order.interval, order.trigger, now),
             variables: Arc::new(Variables::new(flow, &key, &order.params, &self.options.project)),
             results: HashMap::new(),
             items: HashMap::new(),
@@ -93,6 +96,7 @@ impl Scheduler {
         self.batch.record(Write::Run(new), run_change(&run, RunStatus::Queued, now));
         self.admission.queue_run(queued(&run, now));
         self.runs.insert(id, run);
+        self.watch(id, now);
         Ok(id)
     }
 
@@ -121,7 +125,7 @@ impl Scheduler {
             };
             for action in step(&mut open.state, event, now)? {
                 match action {
-                    Action::Decide { task } => steps.push(self.decide(run, task)),
+                    Action::Decide { task } => steps.push(self.decide(run, task, &detail)),
                     action => self.carry_out(run, action, &detail, now),
                 }
             }
@@ -136,9 +140,14 @@ impl Scheduler {
         let Some(run) = self.runs.get(&id) else { return };
         match action {
             Action::Run { from, to } => {
-                let write = Write::RunStatus(RunChange { run: id, from, to, at: now });
+                let timed_out = run.state.timed_out;
+                let write = Write::RunStatus(RunChange { run: id, from, to, timed_out, at: now });
                 let change = run_change(run, to, now);
                 self.batch.record(write, change);
+                if to == RunStatus::Running {
+                    self.begin_span(id, now);
+                }
+                self.run_changed(id, to, now);
             }
             Action::Task { task, from, to } => {
                 let result = result_of(run, task, to, detail);
@@ -148,8 +157,13 @@ impl Scheduler {
                 if to == TaskStatus::Succeeded {
                     self.table_written(id, task, now);
                 }
+                if to == TaskStatus::Retrying {
+                    self.tell_of_retry(id, task, detail.error.as_deref(), now);
+                }
             }
             Action::Items { of, count } => self.keep_items(id, of, count, detail, now),
+            Action::Call { task } => self.begin_call(id, task, now),
+            Action::StopCall { task } => self.calls.look_at(id, task),
             Action::Attempt { task, attempt, from, to } => {
                 self.attempt_changed(AttemptId { run: id, task, attempt }, from, to, detail, now);
             }
@@ -214,13 +228,17 @@ impl Scheduler {
         if let Some(write) = write {
             self.batch.record(write, change);
         }
+        self.lineage_of_attempt(id, to, detail.error.as_deref(), now);
         if to.is_terminal() {
             self.admission.release(id);
-            if let Some(lease) = self.leases.remove(&id)
-                && let Some(seat) = self.seats.get_mut(&lease.seat)
-            {
-                seat.live.remove(&id);
-                seat.waiting.remove(&id);
+            if let Some(lease) = self.leases.remove(&id) {
+                if let Some(run) = self.runs.get(&id.run) {
+                    self.tally.attempt(&run.flow.name, to, lease.since.duration_until(now));
+                }
+                if let Some(seat) = self.seats.get_mut(&lease.seat) {
+                    seat.live.remove(&id);
+                    seat.waiting.remove(&id);
+                }
             }
         }
     }
@@ -247,7 +265,8 @@ impl Scheduler {
         let seats = if only_waits { &mut seat.waiting } else { &mut seat.live };
         seats.insert(id);
         self.admission.lease(id);
-        self.leases.insert(id, LiveLease { epoch, seat: seat_id, expires, begun: None, left_over: None });
+        let lease = LiveLease { epoch, seat: seat_id, expires, since: now, begun: None, left_over: None };
+        self.leases.insert(id, lease);
         self.timers.insert((expires, Timer::Lease(id)));
         self.batch.orders.push((seat_id, Order::Run(Box::new(order))));
         Some(Write::Lease(NewLease { attempt: id, epoch, owner: seat.name.clone(), expires, log, at: now }))
@@ -255,9 +274,9 @@ impl Scheduler {
 
     fn close_run(&mut self, id: RunId, now: Now) {
         self.admission.end_run(id);
-        if let Some(run) = self.runs.remove(&id)
-            && let Some(backfill) = run.backfill
-        {
+        let Some(run) = self.runs.remove(&id) else { return };
+        self.calls.run_ended(id, run.state.status);
+        if let Some(backfill) = run.backfill {
             self.backfill_run_ended(backfill, id, run.state.status, now);
         }
     }
@@ -317,6 +336,7 @@ fn run_change(run: &OpenRun, status: RunStatus, now: Now) -> Change {
 fn note_of(run: &OpenRun, task: TaskIndex, to: TaskStatus, detail: &Detail) -> Option<String> {
     match &detail.note {
         Some((of, note)) if *of == task => Some(note.clone()),
+        _ if to == TaskStatus::Cancelled && run.state.timed_out => run.time_was_up(),
         _ => failed_items(run, task).filter(|_| to == TaskStatus::Failed),
     }
 }
@@ -329,7 +349,7 @@ fn task_change(
     detail: &Detail,
     now: Now,
 ) -> (Write, Option<Change>) {
-    let state = run.state.task(task).cloned().unwrap_or(mulgil_sched::run::TaskState::NEW);
+    let state = run.state.task(task).cloned().unwrap_or(TaskState::NEW);
     let write = TaskChange {
         run: run.state.id,
         task,
@@ -344,15 +364,20 @@ fn task_change(
         note: note_of(run, task, to, detail),
         at: now,
     };
-    let change = Change::Task {
+    (Write::Task(write), Some(task_change_now(run, task, now)))
+}
+
+/// A task as subscribers hear of it.
+pub(super) fn task_change_now(run: &OpenRun, task: TaskIndex, now: Now) -> Change {
+    let state = run.state.task(task).cloned().unwrap_or(TaskState::NEW);
+    Change::Task {
         flow: run.flow.name.clone(),
         run: run.state.id,
         index: task,
         task: task_name(run, task),
-        status: to,
+        status: state.status,
         attempts: state.attempts,
         not_before: state.not_before,
         at: now,
-    };
-    (Write::Task(write), Some(change))
+    }
 }

@@ -158,6 +158,7 @@ impl Scheduler {
                 interval: Some(fire.interval),
                 params: params.clone(),
                 trigger: Trigger::Schedule,
+                key: None,
                 backfill: None,
                 retries: true,
             };

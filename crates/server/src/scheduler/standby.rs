@@ -34,10 +34,12 @@ fn refuse(command: Command, error: SchedulerError) {
         Command::PreviewRerun(_, reply) | Command::Rerun(_, reply) => drop(reply.send(Err(error))),
         Command::PreviewMark(_, reply) | Command::Mark(_, reply) => drop(reply.send(Err(error))),
         // The files are read again when this server comes to lead.
-        Command::Reload(_, reply) => drop(reply.send(Ok(()))),
+        Command::Reload(_, _, reply) => drop(reply.send(Ok(()))),
         Command::WhyRun(_, _, reply) => drop(reply.send(Err(error))),
         Command::WhyFlow(_, reply) => drop(reply.send(Err(error))),
         Command::Workers(reply) => drop(reply.send(Err(error))),
+        Command::Drop(_, reply) => drop(reply.send(Err(error))),
+        Command::Gauges(reply) => drop(reply.send(Err(error))),
         Command::Pools(reply) => drop(reply.send(Ok(Vec::new()))),
     }
 }
@@ -49,6 +51,8 @@ fn refuse_report(report: Report) {
         Report::Log { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Started { reply, .. } | Report::Finished { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
         Report::Measured { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
+        // The postman ends with it.
+        Report::Told { reply, .. } => drop(reply),
         Report::Renew { reply, .. } => drop(reply.send(Err(DispatchError::Stopped))),
     }
 }

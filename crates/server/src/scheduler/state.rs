@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use mulgil_flow::{DataInterval, Flow, Params, Task, Variables};
+use jiff::{SignedDuration, Timestamp};
+use mulgil_flow::{DataInterval, Flow, Params, RunKey, Task, Variables};
 use mulgil_history::History;
 use mulgil_history::write::{ProcessMark, Trigger};
 use mulgil_sched::admission::{Admission, Lane};
@@ -13,14 +13,17 @@ use mulgil_sched::graph::Graph;
 use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::run::RunState;
 use mulgil_worker::dispatcher::Order;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{Notify, broadcast, mpsc};
 
 use super::batch::Batch;
+use super::calls::Calls;
 use super::change::Change;
 use super::clock::Clock;
 use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
 use super::request::{FlowSource, SchedulerOptions};
+use super::tally::Tally;
+use super::watch::{Durations, Watch};
 
 /// The loop's state.
 pub(super) struct Scheduler {
@@ -36,16 +39,28 @@ pub(super) struct Scheduler {
     pub(super) runs: HashMap<RunId, OpenRun>,
     /// Backfills that have not ended.
     pub(super) backfills: HashMap<BackfillId, OpenBackfill>,
+    /// Their tasks that run other flows.
+    pub(super) calls: Calls,
     /// Flows whose schedule is paused.
     pub(super) paused: BTreeSet<String>,
     pub(super) admission: Admission,
     /// Tables that this turn's tasks have written, and for which interval.
     pub(super) written: Vec<(String, DataInterval)>,
+    /// When to look again what was written, and the pause before that, while the history cannot be read.
+    pub(super) tables_again: Option<(Timestamp, SignedDuration)>,
     pub(super) seats: BTreeMap<SeatId, Seat>,
     pub(super) leases: HashMap<AttemptId, LiveLease>,
     pub(super) timers: BTreeSet<(Timestamp, Timer)>,
     /// Up to when each flow's schedule has been looked at.
     pub(super) fired: HashMap<String, Timestamp>,
+    /// How long runs of each flow took, as far as anybody has asked.
+    pub(super) durations: Durations,
+    /// What was done since the beginning.
+    pub(super) tally: Tally,
+    /// Notices that wait to be delivered.
+    pub(super) notices_waiting: u64,
+    /// Woken when something was written into the outbox.
+    pub(super) outbox: Arc<Notify>,
     /// Whether no more work is given out: the server is about to stop.
     pub(super) draining: bool,
     /// Why the history could not be written: what was decided then is lost, memory and history disagree, and nothing more may
@@ -77,8 +92,11 @@ pub(super) struct OpenRun {
     pub(super) trigger: Trigger,
     pub(super) backfill: Option<BackfillId>,
     pub(super) lane: Lane,
+    /// When it began, the last time.
+    pub(super) begun: Option<Timestamp>,
     /// Whether later intervals go first, in its backfill.
     pub(super) newest_first: bool,
+    pub(super) watch: Watch,
     pub(super) variables: Arc<Variables>,
     /// What its tasks have given as their results.
     pub(super) results: HashMap<TaskIndex, Arc<serde_json::Value>>,
@@ -110,6 +128,8 @@ pub(super) struct RunOrder {
     pub(super) interval: Option<DataInterval>,
     pub(super) params: Params,
     pub(super) trigger: Trigger,
+    /// What it is known by, where that is neither its interval nor its parameters.
+    pub(super) key: Option<RunKey>,
     pub(super) backfill: Option<BackfillId>,
     pub(super) retries: bool,
 }
@@ -134,6 +154,8 @@ pub(super) struct LiveLease {
     pub(super) epoch: i64,
     pub(super) seat: SeatId,
     pub(super) expires: Timestamp,
+    /// When it was given.
+    pub(super) since: Timestamp,
     /// The process of a lease that another server gave: it is ended, if it is on this machine, when the lease has run out.
     pub(super) left_over: Option<ProcessMark>,
     /// When its attempt began.
@@ -148,8 +170,22 @@ pub(super) const ELSEWHERE: SeatId = 0;
 pub(super) enum Timer {
     /// A task is to be tried again.
     Retry(RunId, TaskIndex),
+    /// A call is to be looked at: its time may be over.
+    Call(RunId, TaskIndex),
     /// A lease runs out unless it was renewed.
     Lease(AttemptId),
+    /// Which tables are written is looked up again.
+    Tables,
+    /// What failed in a backfill runs again.
+    Round(BackfillId),
+    /// The time that a run has is over.
+    RunTimeout(RunId),
+    /// A run should have ended.
+    Deadline(RunId),
+    /// A run has begun: how long it usually takes is wanted.
+    Usual(RunId),
+    /// A run takes longer than usual, unless it has ended.
+    Slow(RunId),
     /// A flow's schedule fires.
     Schedule(String),
 }

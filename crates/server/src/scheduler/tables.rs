@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
 use mulgil_flow::{DataInterval, Fire, Schedule, TaskKind};
 use mulgil_history::write::Write;
 use mulgil_history::written::TableWrite;
@@ -14,10 +15,13 @@ use mulgil_sched::id::{RunId, TaskIndex};
 use super::batch::Now;
 use super::error::SchedulerError;
 use super::request::FlowSource;
-use super::state::Scheduler;
+use super::state::{Scheduler, Timer};
 
 /// As many intervals are looked at when a flow that waits for tables is looked at as a whole.
 const INTERVALS_MAX: usize = 1_000;
+/// Between tries to look up which tables are written, while the history cannot be read: at first, and at most.
+const LOOK_AGAIN_FIRST: SignedDuration = SignedDuration::from_millis(500);
+const LOOK_AGAIN_MAX: SignedDuration = SignedDuration::from_secs(60);
 
 impl Scheduler {
     /// A task has succeeded: puts down what it has written.
@@ -32,12 +36,35 @@ impl Scheduler {
         self.batch.record(Write::Table(TableWrite { table, start, end, flow, run: id, task: name, at: now }), None);
     }
 
-    /// Makes the runs that the tables written in this turn were waited for.
+    /// Makes the runs that the tables written in this turn were waited for. Where the history cannot be read just now they are made
+    /// later: what was written is in it, so that a server that starts meanwhile makes them too.
     pub(super) async fn start_on_tables(&mut self, now: Now) -> Result<(), SchedulerError> {
-        let written = std::mem::take(&mut self.written);
-        if written.is_empty() || !self.options.schedules {
+        if self.written.is_empty() || self.tables_again.is_some_and(|(at, _)| at > now) {
             return Ok(());
         }
+        let written = std::mem::take(&mut self.written);
+        if !self.options.schedules {
+            return Ok(());
+        }
+        match self.start_on(&written, now).await {
+            Err(SchedulerError::History(error)) => {
+                let before = self.tables_again.map_or(LOOK_AGAIN_FIRST, |(_, pause)| pause * 2);
+                let pause = before.min(LOOK_AGAIN_MAX);
+                let at = now.saturating_add(pause).unwrap_or(Now::MAX);
+                tracing::warn!(%error, ?pause, "cannot look up which tables are written; flows that wait for them start later");
+                self.written.extend(written);
+                self.tables_again = Some((at, pause));
+                self.timers.insert((at, Timer::Tables));
+                Ok(())
+            }
+            done => {
+                self.tables_again = None;
+                done
+            }
+        }
+    }
+
+    async fn start_on(&mut self, written: &[(String, DataInterval)], now: Now) -> Result<(), SchedulerError> {
         let waits =
             |source: &&FlowSource| source.flow.schedule.as_ref().is_some_and(|schedule| !schedule.on.is_empty());
         let waiting: Vec<String> = self.flows.values().filter(waits).map(|source| source.flow.name.clone()).collect();
@@ -61,7 +88,8 @@ impl Scheduler {
     }
 
     /// The intervals for which all tables have been written, as far as the catch-up policy lets them run: those too that are
-    /// earlier than `since`, when the schedule's latest run was due, because tables are not always written in order.
+    /// earlier than `since`, when the schedule's latest run was due, because tables are not always written in order. Not those that are
+    /// older than runs are kept: they would run again for ever.
     pub(super) async fn missed_on_tables(
         &mut self,
         schedule: &Schedule,
@@ -73,7 +101,14 @@ impl Scheduler {
             return Ok(Vec::new());
         }
         let ended = schedule.latest(now, INTERVALS_MAX);
-        let fires = ended.into_iter().map(|interval| Fire { at: interval.end, interval }).collect();
+        // The runs of older ones may be there no longer: that they are missing says nothing.
+        let retention = self.options.project.retention.runs;
+        let kept_since = retention.and_then(|age| now.checked_sub(age).ok()).unwrap_or(Now::MIN);
+        let fires = ended
+            .into_iter()
+            .filter(|interval| interval.end >= kept_since)
+            .map(|interval| Fire { at: interval.end, interval })
+            .collect();
         let fires = self.whole(schedule, fires).await?;
         Ok(schedule.kept(fires))
     }

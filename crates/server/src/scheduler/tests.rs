@@ -4,13 +4,19 @@
 
 mod backfill;
 mod branches;
+mod calls;
 mod cancel;
 mod disk;
 mod fixture;
 mod items;
+mod keys;
 mod kill;
+mod landing;
 mod python;
+mod retention;
 mod runs;
 mod schedule;
 mod simulation;
+mod telling;
+mod time_limit;
 mod waiting;

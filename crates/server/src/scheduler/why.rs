@@ -82,17 +82,28 @@ impl Scheduler {
         let mut left_out = 0;
         for index in open.state.graph.indices().filter(is_asked) {
             let workforce = self.workforce(open.state.graph.task(index).map(|node| &*node.demand));
-            let Some(reason) = of_task(&open.state, index, &self.admission, workforce) else { continue };
+            let reason = of_task(&open.state, index, &self.admission, workforce);
+            let why = reason.map(|reason| Why::of(&reason, self)).or_else(|| self.why_calls(id, index));
+            let Some(why) = why else { continue };
             if tasks.len() == TASKS_MAX {
                 left_out += 1;
                 continue;
             }
             let status = open.state.task(index).map_or(TaskStatus::Waiting, |state| state.status);
             let task = open.state.graph.task(index).map_or_else(String::new, |node| node.name.to_string());
-            tasks.push(TaskWaits { task, status, why: Why::of(&reason, self) });
+            tasks.push(TaskWaits { task, status, why });
         }
         let why = of_run(&open.state, &self.admission, self.workforce(None)).map(|reason| Why::of(&reason, self));
         Ok(RunWaits { name: open.name.clone(), status: open.state.status, why, tasks, left_out })
+    }
+
+    /// A task that runs another flow runs, and waits all the same: for that run.
+    fn why_calls(&self, run: RunId, task: TaskIndex) -> Option<Why> {
+        let (name, called, status) = self.why_called(run, task)?;
+        let open = self.runs.get(&called)?;
+        let queued = of_run(&open.state, &self.admission, self.workforce(None));
+        let because = queued.map_or_else(String::new, |reason| format!(": {}", reason.sentence(self)));
+        Some(Why::new("call", format!("waits for run {name}, which is {status}{because}")))
     }
 
     /// A run that is not open has ended, or nobody can read its definition any more.
@@ -107,7 +118,18 @@ impl Scheduler {
     pub(super) fn why_flow(&self, name: &str, now: Now) -> Result<Why, SchedulerError> {
         let source = self.flow(name)?;
         let Some(schedule) = &source.flow.schedule else {
-            return Ok(Why::new("no_schedule", "it has no schedule: it runs when somebody asks for it"));
+            let triggers = &source.flow.triggers;
+            let sentence = match (triggers.files.is_empty(), &triggers.webhook) {
+                (false, _) if self.paused.contains(&source.flow.name) => "it is paused: files that have come wait",
+                (true, Some(_)) if self.paused.contains(&source.flow.name) => "it is paused: its webhook refuses",
+                (false, None) => "it runs when a file comes, or when somebody asks for it",
+                (true, Some(_)) => "it runs when its webhook is called, or when somebody asks for it",
+                (false, Some(_)) => {
+                    "it runs when a file comes, when its webhook is called, or when somebody asks for it"
+                }
+                (true, None) => "it has no schedule: it runs when somebody asks for it",
+            };
+            return Ok(Why::new("no_schedule", sentence));
         };
         if self.draining {
             return Ok(Why::of(&Reason::Stopping, self));

@@ -15,6 +15,7 @@ fn ask(from: &str, to: &str) -> BackfillAsk {
         params: Default::default(),
         trial: None,
         retries: false,
+        rounds: Some(0),
         dry_run: false,
         confirm: false,
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_history::History;
 use mulgil_history::sqlite::SqliteHistory;
@@ -18,28 +17,13 @@ use mulgil_server::scheduler::{self, SchedulerHandle, SchedulerOptions, SystemCl
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_server::status::RunStatus;
 use mulgil_serving::views::ViewsOptions;
-use mulgil_worker::data::{DataTasks, SqlTask, TransferTask};
-use mulgil_worker::log::AttemptLog;
 use mulgil_worker::secret::SecretStore;
+use mulgil_worker::tables::TableTasks;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};
 use tempfile::TempDir;
 
 /// Nothing in these tests takes longer, on the slowest machine.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The tests' flows have shell tasks only.
-struct NoDataTasks;
-
-#[async_trait]
-impl DataTasks for NoDataTasks {
-    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
-        Err("these tests run no SQL tasks".to_owned())
-    }
-
-    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<(), String> {
-        Err("these tests run no transfers".to_owned())
-    }
-}
 
 pub(super) struct Fixture {
     pub(super) dir: TempDir,
@@ -72,9 +56,31 @@ impl Fixture {
             log: Some(log.clone()),
             object_storage: Default::default(),
         }));
+        let secrets = SecretStore::new(&folder.project, dir.path().to_owned(), |_| None);
         let options = SchedulerOptions::new(folder.project.clone(), dir.path().to_owned());
         let (scheduler, _) =
             scheduler::start(history.clone(), Arc::new(SystemClock), options, folder.flows.clone()).await.unwrap();
+        let parts = ServerParts {
+            folder,
+            connectors: connectors.clone(),
+            scheduler: scheduler.clone(),
+            history,
+            secrets,
+            log: log.clone(),
+            views: ViewsOptions {
+                checkpoints_dir: Some(dir.path().join(".mulgil/checkpoints")),
+                ..ViewsOptions::default()
+            },
+            standing: Default::default(),
+        };
+        let options = ServerOptions {
+            token: token.map(str::to_owned),
+            address: ([127, 0, 0, 1], 0).into(),
+            ..ServerOptions::default()
+        };
+        let server = Server::start(parts, options).await.unwrap();
+        // With those that keep views fresh.
+        scheduler.reload(server.flows(), None).await.unwrap();
         let options = WorkerOptions {
             name: "test".to_owned(),
             slots: 4,
@@ -82,24 +88,13 @@ impl Fixture {
             guard: None,
             project_dir: dir.path().to_owned(),
             logs_dir: dir.path().to_owned(),
-            data: Arc::new(NoDataTasks),
+            data: Arc::new(TableTasks::new(connectors, server.catalog())),
+            views: server.view_tasks(),
             python: "python3".to_owned(),
             secrets: SecretStore::none(),
             environment: std::env::vars().collect(),
         };
         let worker = worker::start(scheduler.clone(), options).await.unwrap();
-        let parts = ServerParts {
-            folder,
-            connectors,
-            scheduler: scheduler.clone(),
-            history,
-            log: log.clone(),
-            views: ViewsOptions::default(),
-            standing: Default::default(),
-        };
-        let options =
-            ServerOptions { address: ([127, 0, 0, 1], 0).into(), token: token.map(str::to_owned), worker_token: None };
-        let server = Server::start(parts, options).await.unwrap();
         let client = Client::new(server.url(), token);
         Self { dir, client, log, server, scheduler, worker }
     }

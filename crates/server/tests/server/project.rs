@@ -2,6 +2,7 @@
 
 use mulgil_server::client::Client;
 use mulgil_server::events::{Event, EventsQuery};
+use mulgil_server::pools::{PoolInfo, PoolsQuery};
 use mulgil_server::project::ProblemKind;
 
 use super::fixture::{DAILY, Fixture, refusal};
@@ -51,6 +52,21 @@ async fn a_reload_answers_with_what_it_found() {
     assert_eq!((reloaded.flows.as_slice(), reloaded.problems.len()), (&["new".to_owned()][..], 0));
     let (status, _, message) = refusal(fixture.call(|client| client.flow("old")).await);
     assert_eq!((status, message.as_str()), (404, "there is no flow old"));
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_server_takes_pools_over_and_keeps_them_while_their_file_is_broken() {
+    let fixture = Fixture::start(&[]).await;
+    let slots = |pools: Vec<PoolInfo>| -> Vec<(String, u32)> {
+        pools.into_iter().map(|pool| (pool.pool, pool.slots)).collect()
+    };
+    for project in ["name: little\npools: {narrow: 3}\n", "name: little\npools: {narrow: 5, wide: nine}\n"] {
+        fixture.write("mulgil.yaml", project);
+        fixture.call(|client| client.reload()).await.unwrap();
+        let pools = fixture.call(|client| client.pools(&PoolsQuery::default())).await.unwrap();
+        assert_eq!(slots(pools), [("default".to_owned(), 8), ("narrow".to_owned(), 3)], "{project}");
+    }
     fixture.stop().await;
 }
 

@@ -46,7 +46,7 @@ async fn a_task_counts_as_somebody_says_and_what_never_ran_for_it_runs() {
     assert_eq!((run.summary.status, run.tasks[0].status), (RunStatus::Failed, S::Failed));
     let (status, _, message) =
         refusal(fixture.call(move |client| client.mark(id, "lend", &ask(Mark::Failed, false))).await);
-    assert_eq!((status, message.contains("its tasks are land, check, publish")), (409, true), "{message}");
+    assert_eq!((status, message.contains("its tasks are land, check, publish")), (404, true), "{message}");
     fixture.stop().await;
 }
 

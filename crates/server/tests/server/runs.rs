@@ -52,6 +52,38 @@ async fn a_run_is_started_watched_and_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_asks_again_with_the_same_key_is_told_of_the_same_run() {
+    let flow = "flow: f\nparams: {n: 0}\ntasks: {t: {shell: 'true'}}\n";
+    let fixture = Fixture::start(&[("flows/f.yaml", flow)]).await;
+    let url = format!("{}/api/v1/flows/f/runs", fixture.client.url());
+    let post = |key: &'static str, body: &'static str| {
+        let url = url.clone();
+        async move {
+            let sent = tokio::task::spawn_blocking(move || {
+                let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+                let mut answer = agent
+                    .post(&url)
+                    .header("idempotency-key", key)
+                    .content_type("application/json")
+                    .send(body)
+                    .unwrap();
+                (answer.status().as_u16(), answer.body_mut().read_json::<serde_json::Value>().unwrap())
+            });
+            sent.await.unwrap()
+        }
+    };
+    let (status, first) = post("one", r#"{"params": {"n": 1}}"#).await;
+    assert_eq!((status, &first["created"]), (200, &true.into()));
+    let (status, again) = post("one", r#"{"params": {"n": 1}, "key": "one"}"#).await;
+    assert_eq!((status, &again["created"], &again["run"]["id"]), (200, &false.into(), &first["run"]["id"]));
+    let (status, other) = post("one", r#"{"params": {"n": 2}}"#).await;
+    assert_eq!((status, &other["code"]), (409, &"conflict".into()), "{other}");
+    let (status, both) = post("one", r#"{"key": "two"}"#).await;
+    assert_eq!((status, &both["code"]), (400, &"invalid".into()), "{both}");
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_failed_and_what_depends_on_it_runs_again() {
     let fixture = Fixture::start(&[DAILY]).await;
     fixture.write("broken-2013-01-03", "");

@@ -1,20 +1,26 @@
 //! One view's life: its state, its result, its job, and how fast it reads.
 
+mod answer;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use mulgil_connect::definition::TableDefinition;
 use mulgil_dataflow::restart::{Decision, Fault, FaultKind, Restarts, Stop};
 use mulgil_engine::error::JobError;
 use mulgil_engine::job::JobHandle;
 use mulgil_engine::outside::Outside;
-use mulgil_sql::catalog::View;
+use mulgil_engine::pace::Pace;
+use mulgil_sql::catalog::{Catalog, View};
+use mulgil_sql::layers::Layers;
+use mulgil_sql::statement::RefreshMode;
 use tokio::sync::watch;
 
+use super::layers::BatchView;
 use super::now_ms;
-use crate::result::ResultTable;
-
+use crate::result::{ResultTable, Share};
 use crate::status::{RestartStatus, ViewColumn, ViewState, ViewStatus};
 
 /// The time over which rows a second are counted.
@@ -23,9 +29,27 @@ const PACE_WINDOW: Duration = Duration::from_secs(5);
 /// More samples than come within the window.
 const PACE_SAMPLES_MAX: usize = 256;
 
-/// A view, and what has become of it.
+/// How long a job may take for its last checkpoint.
+const FINISH_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Which generation of a view it is, and what it is built from.
+pub(crate) struct Origin {
+    /// Its number.
+    pub(crate) number: u64,
+    /// The catalog that its query is planned over.
+    pub(crate) catalog: Arc<Catalog>,
+    /// From when on its sources are read, in milliseconds since the epoch; from the beginning where nothing is said.
+    pub(crate) from_ms: Option<i64>,
+    /// How fast.
+    pub(crate) pace: Pace,
+    /// The table in the lake that its rows go to, where it is an archive.
+    pub(crate) archive: Option<TableDefinition>,
+}
+
+/// A generation of a view, and what has become of it.
 pub(crate) struct ViewCell {
     pub(crate) view: Arc<View>,
+    pub(crate) origin: Origin,
     /// Held while the view is started, stopped or refreshed.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// How many wait for their turn to stop it: whoever starts it meanwhile gives way.
@@ -53,6 +77,12 @@ struct Life {
     state: ViewState,
     error: Option<String>,
     table: Option<Arc<ResultTable>>,
+    /// What readers see while it is pinned, whatever its job does.
+    pinned: Option<Share>,
+    /// `LAMBDA`: how its rows say of which window they are.
+    layers: Option<Layers>,
+    /// `LAMBDA`: what batch says.
+    batch: Option<Arc<BatchView>>,
     /// Versions of former results.
     version_before: u64,
     job: Option<JobHandle>,
@@ -91,11 +121,14 @@ impl Life {
 }
 
 impl ViewCell {
-    pub(crate) fn new(view: Arc<View>) -> Self {
+    pub(crate) fn new(view: Arc<View>, origin: Origin) -> Self {
         let life = Life {
             state: ViewState::Stopped,
             error: None,
             table: None,
+            pinned: None,
+            layers: None,
+            batch: None,
             version_before: 0,
             job: None,
             outside: Outside::default(),
@@ -108,7 +141,13 @@ impl ViewCell {
             next_try_ms: None,
             failed_ms: None,
         };
-        Self { view, turn: tokio::sync::Mutex::new(()), stoppers: watch::Sender::new(0), life: Mutex::new(life) }
+        Self {
+            view,
+            origin,
+            turn: tokio::sync::Mutex::new(()),
+            stoppers: watch::Sender::new(0),
+            life: Mutex::new(life),
+        }
     }
 
     /// Nothing that happens under this lock can leave a half-changed life behind.
@@ -116,8 +155,30 @@ impl ViewCell {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn table(&self) -> Option<Arc<ResultTable>> {
-        self.life().table.clone()
+    /// Lets readers see what they see now, until it is unpinned; whether there is anything to see.
+    pub(crate) fn pin(&self) -> bool {
+        let mut life = self.life();
+        life.pinned = life.table.as_ref().map(|table| table.share());
+        life.pinned.is_some()
+    }
+
+    pub(crate) fn unpin(&self) {
+        self.life().pinned = None;
+    }
+
+    /// How often the result has changed.
+    pub(crate) fn version(&self) -> u64 {
+        self.life().version()
+    }
+
+    /// Its versions are to come after this one.
+    pub(crate) fn follow_on(&self, version: u64) {
+        self.life().version_before += version + 1;
+    }
+
+    /// Whether a person has to do something about it.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.life().state == ViewState::Failed
     }
 
     pub(crate) fn job(&self) -> Option<JobHandle> {
@@ -182,6 +243,14 @@ impl ViewCell {
         let mut life = self.life();
         (life.state, life.error) = (ViewState::Refreshing, None);
         life.era += 1;
+    }
+
+    /// A refresh was broken off: it is as it was.
+    pub(crate) fn refresh_given_up(&self) {
+        let mut life = self.life();
+        if life.state == ViewState::Refreshing {
+            life.state = if life.table.is_some() { ViewState::Ready } else { ViewState::Stopped };
+        }
     }
 
     pub(crate) fn refreshed(&self, table: Arc<ResultTable>, at_ms: i64) {
@@ -293,8 +362,13 @@ impl ViewCell {
                 _ => None,
             }
         };
-        if let Some(job) = running {
-            job.cancel().await;
+        match running {
+            // What readers have seen of it is seen again when it is started again.
+            Some(job) if self.view.mode != RefreshMode::Continuous || self.origin.archive.is_some() => {
+                job.finish(FINISH_PATIENCE).await
+            }
+            Some(job) => job.cancel().await,
+            None => {}
         }
     }
 
@@ -347,6 +421,10 @@ impl ViewCell {
                 last_error: life.restarts.last_error().map(str::to_owned),
                 failed_ms: life.failed_ms,
             },
+            generation: self.origin.number,
+            building: None,
+            former: None,
+            layers: None,
             guarantee: job.as_ref().map(|job| job.guarantee.clone()),
             checkpoints: job.as_ref().and_then(|job| job.checkpoints.clone()),
             held_back_by: job.as_ref().and_then(|job| job.held_back_by.clone()),

@@ -15,14 +15,6 @@ pub enum ViewError {
         /// What there is.
         remedy: String,
     },
-    /// A later version runs this mode.
-    #[error("view {name}: REFRESH_MODE = {mode} comes later; use CONTINUOUS or FULL")]
-    Later {
-        /// The view.
-        name: String,
-        /// Its mode.
-        mode: String,
-    },
     /// The view's mode does not do this.
     #[error("view {name} is {mode}: {reason}")]
     Mode {

@@ -21,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::cell::{ViewCell, Wait};
+use super::generation::folder_name;
 use super::{COMMIT_INTERVAL, Shared, ViewError, Views};
 use crate::result::ResultTable;
 use crate::run::{side_sinks, sources};
@@ -46,7 +47,23 @@ impl Views {
     /// # Errors
     /// See [`ViewError`]. The view is then `failed`, with the error; or `restarting`, where the fault may pass.
     pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
-        let cell = self.cell(view)?;
+        let slot = self.slot(view)?;
+        let prepared = async {
+            self.prepare(slot).await?;
+            self.prepare_layers(slot).await?;
+            if slot.view.mode == RefreshMode::Lambda { self.start_archives(slot) } else { Ok(()) }
+        };
+        if let Err(error) = prepared.await {
+            slot.live().failed(error.to_string());
+            self.shared.changed.notify_one();
+            return Err(error);
+        }
+        self.go_on_building(slot);
+        self.start_cell(&slot.live()).await
+    }
+
+    /// Starts a generation of a view.
+    pub(super) async fn start_cell(&self, cell: &Arc<ViewCell>) -> Result<(), ViewError> {
         let (told, mut outcome) = oneshot::channel();
         tokio::spawn(self.clone().start_and_keep(Arc::clone(cell), told));
         loop {
@@ -101,70 +118,48 @@ impl Views {
         }
     }
 
-    /// Starts a `CONTINUOUS` view that has failed, or waits to be started again, from its last checkpoint, now.
+    /// Starts a view that has failed, or waits to be started again, from its last checkpoint, now; and what is being built
+    /// beside it.
     ///
     /// # Errors
     /// See [`ViewError`].
     pub async fn resume(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let cell = self.cell(view)?;
-        if cell.view.mode != RefreshMode::Continuous {
-            return Err(cell.wrong_mode("it has no job that could be resumed; refresh it"));
+        let slot = self.slot(view)?;
+        if slot.view.mode == RefreshMode::Full {
+            return Err(slot.live().wrong_mode("it has no job that could be resumed; refresh it"));
         }
         self.start(view).await?;
-        Ok(cell.status())
-    }
-
-    /// Starts a `CONTINUOUS` view again from the beginning of its sources, and forgets its checkpoints: after its query has
-    /// been changed in a way that its state does not fit.
-    ///
-    /// # Errors
-    /// See [`ViewError`].
-    pub async fn replay(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
-        let cell = self.cell(view)?;
-        if cell.view.mode != RefreshMode::Continuous {
-            return Err(cell.wrong_mode("it keeps no state that could be replayed; refresh it"));
-        }
-        self.stop(view).await?;
-        if let Some(checkpoints) = self.checkpoints_of(&cell.view) {
-            let _one_at_a_time = cell.turn.lock().await;
-            checkpoints.forget().await.map_err(|error| cell.forgetting_failed(&checkpoints.folder, &error))?;
-        }
-        self.start(view).await?;
-        Ok(cell.status())
+        Ok(slot.status())
     }
 
     async fn launch(&self, cell: &Arc<ViewCell>) -> Result<Kept, (ViewError, FaultKind)> {
         let view = &cell.view;
         let name = view.name.to_string();
         let lasting = |error: ViewError| (error, FaultKind::Lasting);
-        match view.mode {
-            RefreshMode::Continuous => {}
-            RefreshMode::Full => return Err(lasting(cell.wrong_mode("refresh it instead of starting it"))),
-            RefreshMode::Lambda | RefreshMode::Kappa => {
-                return Err(lasting(ViewError::Later { name, mode: view.mode.to_string() }));
-            }
+        if view.mode == RefreshMode::Full {
+            return Err(lasting(cell.wrong_mode("refresh it instead of starting it")));
         }
         let failed = |source: SqlError| lasting(ViewError::Sql { name: name.clone(), source });
-        let plan = self.session().stream_view(&view.name).map_err(failed)?;
-        let sources = sources(&self.session(), &plan).map_err(failed)?;
-        let mut sinks = side_sinks(&self.session(), &plan).map_err(failed)?;
+        let session = self.session_of(cell);
+        let plan = session.stream_view(&view.name).map_err(failed)?;
+        let sources = sources(&session, &plan).map_err(failed)?;
+        let mut sinks = side_sinks(&session, &plan).map_err(failed)?;
+        let forgetful = sources.iter().find(|(_, source)| !source.replays());
+        if let Some((table, _)) = forgetful.filter(|_| view.mode == RefreshMode::Kappa) {
+            return Err(lasting(cell.wrong_mode(&format!(
+                "{table} cannot be read a second time, so there is nothing to replay; use REFRESH_MODE = CONTINUOUS"
+            ))));
+        }
+        let start_positions = cell.start_positions(&sources).await.map_err(|error| (error, FaultKind::Passing))?;
         let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
+            .and_then(|table| cell.lower(&table).map(|()| Arc::new(table)))
             .map_err(|error| lasting(refused(error.to_string())))?;
-        let table = Arc::new(table);
-        let sink: Arc<dyn Sink> =
-            Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed)));
-        let options = JobOptions {
-            name: name.clone(),
-            parallelism: view.parallelism.unwrap_or(self.shared.options.parallelism),
-            follow: true,
-            commit_interval: Some(COMMIT_INTERVAL),
-            checkpoints: self.checkpoints_of(view),
-            finds_partitions: true,
-            guarantee: view.stream.guarantee,
-            state: self.state_of(view),
-            ..JobOptions::default()
+        let sink: Arc<dyn Sink> = match &cell.origin.archive {
+            Some(archive) => self.shared.connectors.sink(archive).map_err(|error| failed(error.into()))?,
+            None => Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed))),
         };
+        let options = JobOptions { start_positions, ..self.job_options(cell) };
         sinks.insert(name.clone(), sink);
         cell.starting(Outside::of(&sources, &sinks));
         self.shared.changed.notify_one();
@@ -180,11 +175,29 @@ impl Views {
         Ok(Kept::Running(cell.started(table, job.clone()), job))
     }
 
-    pub(super) fn checkpoints_of(&self, view: &View) -> Option<CheckpointOptions> {
+    fn job_options(&self, cell: &ViewCell) -> JobOptions {
+        let view = &cell.view;
+        JobOptions {
+            name: view.name.to_string(),
+            parallelism: view.parallelism.unwrap_or(self.shared.options.parallelism),
+            follow: true,
+            // An archive's rows come with its checkpoints.
+            commit_interval: Some(COMMIT_INTERVAL).filter(|_| cell.origin.archive.is_none()),
+            pace: cell.origin.pace.clone(),
+            checkpoints: self.checkpoints_of(view, cell.origin.number),
+            finds_partitions: true,
+            guarantee: view.stream.guarantee,
+            state: self.state_of(view, cell.origin.number),
+            ..JobOptions::default()
+        }
+    }
+
+    /// Where a generation of a view keeps its checkpoints.
+    pub(super) fn checkpoints_of(&self, view: &View, generation: u64) -> Option<CheckpointOptions> {
         let options = &self.shared.options;
         let all = CheckpointOptions::new(options.checkpoints_dir.clone()?);
         let all = CheckpointOptions { remote: options.checkpoints_remote.clone(), ..all };
-        let options = all.of(&format!("{}.{}", view.name.namespace, view.name.name));
+        let options = all.of(&folder_name(&view.name, generation));
         Some(CheckpointOptions {
             interval: view.checkpoint_interval.unwrap_or(options.interval),
             timeout: view.checkpoint_timeout.unwrap_or(options.timeout),
@@ -192,9 +205,9 @@ impl Views {
         })
     }
 
-    fn state_of(&self, view: &View) -> Option<StateOptions> {
+    fn state_of(&self, view: &View, generation: u64) -> Option<StateOptions> {
         let shared = self.shared.options.state.as_ref()?;
-        let shared = shared.of(&format!("{}.{}", view.name.namespace, view.name.name));
+        let shared = shared.of(&folder_name(&view.name, generation));
         let own = view.stream.state_memory_bytes.map(StateBudget::new);
         Some(StateOptions { budget: own.unwrap_or(shared.budget), ..shared })
     }

@@ -11,7 +11,7 @@ use super::Shared;
 use crate::status::{ViewChange, ViewState};
 
 /// What makes news when it differs.
-type Face = (u64, ViewState, Option<i64>, u64, u64);
+type Face = (u64, ViewState, Option<i64>, u64, u64, Option<(u64, ViewState, u64)>);
 
 /// Waits for changes and tells them, until the views are gone.
 pub(super) async fn tell(views: Weak<Shared>, changed: Arc<Notify>) {
@@ -19,10 +19,11 @@ pub(super) async fn tell(views: Weak<Shared>, changed: Arc<Notify>) {
     loop {
         changed.notified().await;
         let Some(shared) = views.upgrade() else { return };
-        for (name, cell) in &shared.cells {
-            let status = cell.status();
+        for (name, slot) in &shared.slots {
+            let status = slot.status();
+            let building = status.building.map(|build| (build.number, build.state, build.rows_in));
             let attempts = status.checkpoints.map_or(0, |checkpoints| checkpoints.completed + checkpoints.failed);
-            let face = (status.version, status.state, status.watermark_ms, status.rows_in, attempts);
+            let face = (status.version, status.state, status.watermark_ms, status.rows_in, attempts, building);
             if told.get(name) != Some(&face) {
                 told.insert(name.clone(), face);
                 // Nobody may be listening; that is no loss.

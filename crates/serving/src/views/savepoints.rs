@@ -1,4 +1,4 @@
-//! Savepoints of `CONTINUOUS` views: taken while they run, restored also after a compatible change of the query.
+//! Savepoints of views that are kept up to date by a stream: taken while they run, restored also after a compatible change of the query.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use mulgil_engine::savepoint::{self, Savepoint};
 use mulgil_sql::statement::RefreshMode;
 
 use super::cell::ViewCell;
+use super::generation::folder_name;
 use super::{ViewError, Views};
 use crate::status::ViewStatus;
 
@@ -46,7 +47,7 @@ impl Views {
     pub async fn restore(&self, view: &TableName, name: &str) -> Result<ViewStatus, ViewError> {
         let (cell, checkpoints, folder) = self.savepoints_of(view)?;
         let sql_failed = |source| ViewError::Sql { name: view.to_string(), source };
-        let graph = self.session().stream_view(view).map_err(sql_failed)?.graph;
+        let graph = self.session_of(&cell).stream_view(view).map_err(sql_failed)?.graph;
         let was_running = cell.is_running() || cell.is_starting();
         self.stop(view).await?;
         let restored = {
@@ -67,15 +68,16 @@ impl Views {
     }
 
     /// Where a view keeps its checkpoints and savepoints.
-    fn savepoints_of(&self, view: &TableName) -> Result<(&Arc<ViewCell>, CheckpointOptions, PathBuf), ViewError> {
-        let cell = self.cell(view)?;
-        if cell.view.mode != RefreshMode::Continuous {
+    fn savepoints_of(&self, view: &TableName) -> Result<(Arc<ViewCell>, CheckpointOptions, PathBuf), ViewError> {
+        let cell = self.slot(view)?.live();
+        if !matches!(cell.view.mode, RefreshMode::Continuous | RefreshMode::Kappa) {
             return Err(cell.wrong_mode("it keeps no state that could be saved"));
         }
         let reason = || "it makes no checkpoints, so there is nothing to save".to_owned();
         let none = || ViewError::Result { name: view.to_string(), reason: reason() };
-        let checkpoints = self.checkpoints_of(&cell.view).ok_or_else(none)?;
-        let name = checkpoints.folder.file_name().ok_or_else(none)?;
+        let checkpoints = self.checkpoints_of(&cell.view, cell.origin.number).ok_or_else(none)?;
+        // Those of all its generations together.
+        let name = folder_name(view, 1);
         // Beside the checkpoints of all views, so that a replay does not remove them.
         let all = checkpoints.folder.parent().and_then(|all| all.parent()).ok_or_else(none)?;
         let folder = all.join("savepoints").join(name);

@@ -6,7 +6,7 @@ use mulgil_connect::definition::TableName;
 use mulgil_log::Record;
 use mulgil_serving::run::collect;
 use mulgil_serving::status::{ViewState, ViewStatus};
-use mulgil_serving::views::{Views, ViewsOptions};
+use mulgil_serving::views::{ReplayOptions, Views, ViewsOptions};
 
 use crate::fixture::{Project, sorted, text_rows};
 
@@ -20,7 +20,6 @@ GROUP BY k, window_start, window_end;
 CREATE MATERIALIZED TABLE numbers REFRESH_MODE = CONTINUOUS AS SELECT n FROM other WHERE n > 0;
 CREATE MATERIALIZED TABLE small WITH ('rows-max' = '2') REFRESH_MODE = CONTINUOUS AS SELECT n FROM other;
 CREATE MATERIALIZED TABLE total REFRESH_MODE = FULL AS SELECT k, sum(s) AS s FROM per_hour GROUP BY k;
-CREATE MATERIALIZED TABLE future REFRESH_MODE = LAMBDA AS SELECT n FROM other;
 ";
 
 /// Long enough for a slow machine; a view that is right is there in milliseconds.
@@ -92,7 +91,7 @@ async fn a_view_goes_on_from_its_last_checkpoint() {
     assert_eq!(status.state, ViewState::Failed);
     let error = status.error.unwrap();
     assert!(error.contains("aggregate count(1)") && error.contains("mulgil view replay kept"), "{error}");
-    changed.replay(&name("kept")).await.unwrap();
+    changed.replay(&name("kept"), &ReplayOptions::default()).await.unwrap();
     until_rows(&changed, "SELECT m FROM kept", &[&["3"]]).await;
     assert_eq!(changed.status(&name("kept")).unwrap().rows_in, 9);
     changed.shutdown().await;
@@ -255,9 +254,6 @@ async fn a_poisonous_row_fails_its_view_and_no_other() {
     // A result that outgrows its bound fails too, and says what to do.
     let status = until(&views, "small", |status| status.state == ViewState::Failed).await;
     assert!(status.error.unwrap().contains("more than 2 rows; aggregate more, or raise the option 'rows-max'"));
-    let status = views.status(&name("future")).unwrap();
-    assert_eq!(status.state, ViewState::Failed);
-    assert_eq!(status.error.unwrap(), "view future: REFRESH_MODE = LAMBDA comes later; use CONTINUOUS or FULL");
     views.shutdown().await;
 }
 
@@ -288,7 +284,7 @@ async fn mistakes_are_told() {
     let project = Project::new();
     let views = views(&project);
     let unknown = views.status(&name("per_houre")).unwrap_err().to_string();
-    assert_eq!(unknown, "unknown view per_houre; views: future, numbers, per_hour, small, total");
+    assert_eq!(unknown, "unknown view per_houre; views: numbers, per_hour, small, total");
     let wrong = views.refresh(&name("per_hour")).await.unwrap_err().to_string();
     assert!(wrong.starts_with("view per_hour is CONTINUOUS: it is kept up to date by itself"), "{wrong}");
     let wrong = views.start(&name("total")).await.unwrap_err().to_string();

@@ -7,7 +7,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{Column, DataFusionError, ExprSchema, Result, TableReference};
 use datafusion::execution::SessionState;
@@ -34,8 +34,9 @@ use super::table_call::TableCallPlanner;
 use super::watermark::WatermarkNode;
 use super::window_call::WindowCallPlanner;
 use crate::catalog::{Catalog, Table, View};
+use crate::function::Functions;
 use crate::options::StreamOptions;
-use crate::problem::{Mistake, did_you_mean};
+use crate::problem::{Mistake, ProblemKind, did_you_mean};
 use crate::statement::QueryText;
 
 /// Where the rows of tables and the stored results of views come from.
@@ -44,6 +45,10 @@ pub(crate) trait Scans {
     fn table(&self, definition: &TableDefinition) -> Option<Arc<dyn TableSource>>;
     /// The stored result of a view; `None` for its query in its place.
     fn view(&self, view: &View) -> Option<Arc<dyn TableSource>>;
+    /// A table that the program fills itself.
+    fn system(&self, _: &TableName) -> Option<Arc<dyn TableSource>> {
+        None
+    }
 }
 
 /// Plans that read nothing.
@@ -140,6 +145,10 @@ pub(crate) struct Planner<'a> {
     relation_planners: Vec<Arc<dyn RelationPlanner>>,
     /// The tables to one of which rows go that are too late.
     late_tables: Result<Vec<Arc<LateTable>>, Mistake>,
+    /// The types of `$1`, `$2`, …, where somebody has said them.
+    parameters: Vec<Option<FieldRef>>,
+    /// Functions that come before all others.
+    functions: Option<&'a Functions>,
 }
 
 impl<'a> Planner<'a> {
@@ -157,7 +166,20 @@ impl<'a> Planner<'a> {
             Arc::new(WindowCallPlanner { trigger: options.trigger, late_tables: for_windows }),
             Arc::new(TableCallPlanner { functions }),
         ];
-        Self { catalog, state, scans, relation_planners, late_tables }
+        Self { catalog, state, scans, relation_planners, late_tables, parameters: Vec::new(), functions: None }
+    }
+
+    /// With functions that come before all others.
+    pub(crate) fn with_functions(mut self, functions: Option<&'a Functions>) -> Self {
+        self.functions = functions;
+        self
+    }
+
+    /// With the types of `$1`, `$2`, … in the query's text.
+    pub(crate) fn with_parameters(mut self, types: &[Option<DataType>]) -> Self {
+        let field = |data_type: &DataType| Arc::new(Field::new("", data_type.clone(), true));
+        self.parameters = types.iter().map(|data_type| data_type.as_ref().map(field)).collect();
+        self
     }
 
     fn parser_options(&self) -> ParserOptions {
@@ -169,7 +191,10 @@ impl<'a> Planner<'a> {
         let statement = ast::Statement::Query(write_out(query.query.clone())?);
         self.late_rows(at)?;
         SqlToRel::new_with_options(self, self.parser_options())
-            .sql_statement_to_plan(statement)
+            .sql_statement_to_plan_with_context(
+                statement,
+                &mut PlannerContext::new().with_prepare_param_data_types(self.parameters.clone()),
+            )
             .and_then(|plan| resolve_versions(plan, at))
             .and_then(flatten)
             .and_then(number_rows)
@@ -270,6 +295,10 @@ impl<'a> Planner<'a> {
         Ok(inlined(if takes_late_rows { of_a_view(plan)? } else { plan }))
     }
 
+    fn knows(&self, name: &TableName) -> bool {
+        self.catalog.table(name).is_some() || self.catalog.view(name).is_some()
+    }
+
     fn unknown(&self, name: &TableName) -> DataFusionError {
         let nowhere = Location { line: 0, column: 0 };
         if let Some(problem) = self.catalog.problem(name) {
@@ -281,11 +310,9 @@ impl<'a> Planner<'a> {
         }
         let names = self.catalog.names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        outside(Mistake::new(nowhere, format!("unknown table {name}")).remedy(did_you_mean(
-            &name.to_string(),
-            &names,
-            "tables and views",
-        )))
+        let remedy = did_you_mean(&name.to_string(), &names, "tables and views");
+        let mistake = Mistake::new(nowhere, format!("unknown table {name}")).remedy(remedy);
+        outside(mistake.kind(ProblemKind::UnknownTable))
     }
 }
 
@@ -296,6 +323,9 @@ fn outside(mistake: Mistake) -> DataFusionError {
 impl ContextProvider for Planner<'_> {
     fn get_table_source(&self, name: TableReference) -> Result<Arc<dyn TableSource>> {
         let name = table_name_of(&name);
+        if let Some(system) = self.scans.system(&name).filter(|_| !self.knows(&name)) {
+            return Ok(system);
+        }
         if let Some(table) = self.catalog.table(&name) {
             return self.table(table).map(inlined);
         }
@@ -318,6 +348,10 @@ impl ContextProvider for Planner<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        let name = if self.functions.is_some() { name.trim_start_matches("pg_catalog.") } else { name };
+        if let Some(function) = self.functions.and_then(|functions| functions.scalar.get(name)) {
+            return Some(Arc::clone(function));
+        }
         let own = &self.catalog.functions;
         let own = own.scalar.get(name).or_else(|| own.table.get(name));
         own.or_else(|| self.state.scalar_functions().get(name)).cloned()

@@ -193,6 +193,10 @@ impl<D: Dispatcher + Clone> Desk<D> {
     pub async fn finished(&self, worker: &str, finished: Finished) -> Result<(), DeskError> {
         self.session(worker)?.hear();
         let Held { attempt, epoch } = finished.held;
+        if let Some(usage) = finished.usage {
+            // Nothing depends on it, and what is wrong with the lease is told in a moment.
+            let _ = self.dispatcher.measured(attempt, epoch, *usage).await;
+        }
         Ok(self.dispatcher.finished(attempt, epoch, finished.outcome).await?)
     }
 

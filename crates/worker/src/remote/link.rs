@@ -1,6 +1,6 @@
 //! The worker's end: a dispatcher that asks a server over HTTP.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::id::AttemptId;
+use mulgil_sched::usage::Usage;
 use reqwest::{Client, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -63,6 +64,8 @@ pub(super) struct Inner {
     /// Which joining it is that orders are counted from.
     session: AtomicU64,
     shipments: Shipments,
+    /// What attempts used that are about to end: told with their end.
+    used: Mutex<HashMap<Held, Box<Usage>>>,
 }
 
 /// Why a request has no answer.
@@ -100,6 +103,7 @@ impl Link {
             seat: Mutex::new(None),
             session: AtomicU64::new(0),
             shipments: Shipments::default(),
+            used: Mutex::default(),
         })))
     }
 
@@ -276,10 +280,15 @@ impl Inner {
         let _ = orders.send(order.order()).await;
     }
 
+    fn take_used(&self, held: Held) -> Option<Box<Usage>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).remove(&held)
+    }
+
     /// A lease is not this worker's any more.
     fn give_up(&self, lost: Held) {
         self.hand.drop(lost);
         self.shipments.abandon(lost);
+        self.take_used(lost);
     }
 
     /// Drops leases that could not be renewed in time.
@@ -372,11 +381,19 @@ impl Dispatcher for Link {
         Ok(Vec::new())
     }
 
+    /// Kept, and told with the end.
+    async fn measured(&self, attempt: AttemptId, epoch: i64, usage: Usage) -> Result<(), DispatchError> {
+        let mut used = self.0.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(Held { attempt, epoch }, Box::new(usage));
+        Ok(())
+    }
+
     async fn finished(&self, attempt: AttemptId, epoch: i64, outcome: Outcome) -> Result<(), DispatchError> {
         let held = Held { attempt, epoch };
+        let usage = self.0.take_used(held);
         self.0.hand.finish(held);
         self.0.shipments.end(&self.0, held).await;
-        let answered = self.0.insist::<()>("finished", &Finished { held, outcome }).await;
+        let answered = self.0.insist::<()>("finished", &Finished { held, outcome, usage }).await;
         self.0.hand.drop(held);
         match answered {
             Ok(()) => Ok(()),

@@ -8,12 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::{Flow, FlowVersion, Task, Variables};
 use mulgil_history::write::ProcessMark;
 use mulgil_sched::id::AttemptId;
+use mulgil_sched::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 use crate::dispatcher::{Lease, Order, Outcome};
 
 /// What both have to speak. Raised when a message changes its meaning.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// Between a remote worker's name and what tells this start of it from every other.
 const INSTANCE_MARK: char = '@';
@@ -34,7 +35,7 @@ pub fn name_of(owner: &str) -> &str {
 }
 
 /// A lease, by attempt and epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Held {
     /// Which attempt.
     pub attempt: AttemptId,
@@ -176,12 +177,15 @@ pub struct Started {
 }
 
 /// An attempt is over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// Which.
     pub held: Held,
     /// How it ended.
     pub outcome: Outcome,
+    /// What it used, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<Usage>>,
 }
 
 /// How much of a log the server has.

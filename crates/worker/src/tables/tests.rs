@@ -10,8 +10,10 @@ use arrow::util::pretty::pretty_format_batches;
 use futures::TryStreamExt;
 use jiff::tz::TimeZone;
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
-use mulgil_flow::{DataInterval, Variables, Write, WriteTarget};
+use mulgil_connect::writer::Append;
+use mulgil_flow::{CopiedRows, DataInterval, Variables, Write, WriteTarget};
 use mulgil_sql::catalog::Catalog;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use super::TableTasks;
@@ -32,6 +34,13 @@ CREATE TABLE raw.flights (carrier VARCHAR, scheduled TIMESTAMP(3), day DATE) PAR
 CREATE TABLE raw.events (carrier VARCHAR, day DATE) PARTITIONED BY (day) WITH ('connector' = 'delta');
 CREATE TABLE mart.counts (carrier VARCHAR, flights BIGINT, day DATE) PARTITIONED BY (day) WITH ('connector' = 'delta');
 CREATE TABLE untimed (carrier VARCHAR) WITH ('connector' = 'filesystem', 'path' = 'untimed.csv', 'format' = 'csv');
+CREATE TABLE fleet (carrier VARCHAR, planes INT, at TIMESTAMP(3), WATERMARK FOR at AS at)
+  WITH ('connector' = 'filesystem', 'path' = 'fleet.csv', 'format' = 'csv');
+CREATE TABLE mart.fleet (carrier VARCHAR, planes BIGINT, PRIMARY KEY (carrier) NOT ENFORCED) WITH ('connector' = 'delta');
+CREATE TABLE mart.words (carrier VARCHAR, planes VARCHAR) WITH ('connector' = 'delta');
+CREATE TABLE history (carrier VARCHAR, planes BIGINT) WITH ('connector' = 'delta');
+CREATE TABLE reports (carrier VARCHAR, planes BIGINT) WITH ('connector' = 'filesystem', 'path' = 'reports', 'format' = 'json');
+CREATE TABLE report (carrier VARCHAR, planes BIGINT) WITH ('connector' = 'filesystem', 'path' = 'report.csv', 'format' = 'csv');
 CREATE TABLE plain (carrier VARCHAR) WITH ('connector' = 'delta');
 ";
 
@@ -73,7 +82,19 @@ impl Project {
     }
 
     async fn transfer(&self, from: &str, to: &str, day: &str) -> Result<(), String> {
-        let task = TransferTask { from: from.to_owned(), target: replace(to), variables: variables(day) };
+        self.write(from, replace(to), day, 1).await.map(|_| ())
+    }
+
+    /// An attempt at a transfer, whose result it gives.
+    async fn write(&self, from: &str, target: WriteTarget, day: &str, attempt: u64) -> Result<Value, String> {
+        let append = Some(Append { name: format!("f/{day}/land"), attempt });
+        let task = TransferTask {
+            from: from.to_owned(),
+            rows: CopiedRows::Interval,
+            target,
+            append,
+            variables: variables(day),
+        };
         self.tasks.transfer(task, &self.log).await
     }
 
@@ -84,6 +105,15 @@ impl Project {
 
 fn replace(table: &str) -> WriteTarget {
     WriteTarget { table: table.to_owned(), write: Write::ReplacePartition { partition: BTreeMap::new() } }
+}
+
+fn merge(table: &str, key: &[&str]) -> WriteTarget {
+    let key = key.iter().map(|column| (*column).to_owned()).collect();
+    WriteTarget { table: table.to_owned(), write: Write::Merge { key } }
+}
+
+fn append(table: &str) -> WriteTarget {
+    WriteTarget { table: table.to_owned(), write: Write::Append }
 }
 
 fn variables(day: &str) -> Arc<Variables> {
@@ -131,6 +161,7 @@ async fn a_day_is_copied_exactly_and_again_without_doubling() {
         file: Some("sql/counts.sql".to_owned()),
         target: Some(replace("mart.counts")),
         result: None,
+        append: None,
         variables: variables("2013-01-01"),
     };
     project.tasks.sql(task, &project.log).await.unwrap();
@@ -173,8 +204,13 @@ async fn what_cannot_be_copied_is_told_in_a_sentence() {
     let mut hour = (*variables("2013-07-01")).clone();
     let interval = hour.interval.unwrap();
     hour.interval = Some(DataInterval { end: interval.start + jiff::SignedDuration::from_hours(1), ..interval });
-    let task =
-        TransferTask { from: "local_events".to_owned(), target: replace("raw.events"), variables: Arc::new(hour) };
+    let task = TransferTask {
+        from: "local_events".to_owned(),
+        rows: CopiedRows::Interval,
+        target: replace("raw.events"),
+        append: None,
+        variables: Arc::new(hour),
+    };
     let error = project.tasks.transfer(task, &project.log).await.unwrap_err();
     assert!(error.contains("is not the whole day 2013-07-01 in America/New_York"), "{error}");
 }
@@ -187,6 +223,7 @@ async fn a_mistake_in_sql_names_the_file_and_the_place() {
         file: Some("sql/x.sql".to_owned()),
         target: None,
         result: None,
+        append: None,
         variables: variables("2013-01-01"),
     };
     let error = project.tasks.sql(task("SELECT 1;\nSELECT carier FROM plain"), &project.log).await.unwrap_err();
@@ -210,6 +247,7 @@ async fn the_rows_of_the_last_query_are_the_result_where_it_is_asked_for() {
         file: None,
         target: None,
         result,
+        append: None,
         variables: variables("2013-01-01"),
     };
     let query = "SELECT 9; SELECT * FROM (VALUES (1, 'a'), (2, NULL)) AS t(n, word) ORDER BY n";
@@ -230,4 +268,74 @@ async fn the_rows_of_the_last_query_are_the_result_where_it_is_asked_for() {
     project.tasks.sql(task(large, Some(Row)), &project.log).await.unwrap();
     let error = project.tasks.sql(task("INSERT INTO plain SELECT 'UA'", Some(Row)), &project.log).await.unwrap_err();
     assert!(error.contains("its last statement is no query"), "{error}");
+}
+
+#[tokio::test]
+async fn a_merge_puts_the_latest_row_of_a_key_in_place_of_the_one_that_is_there() {
+    let project = project();
+    project.file("fleet.csv", "carrier,planes,at\nUA,9,2013-01-01 20:00:00\nAA,2,2013-01-01 08:00:00\nUA,1,2013-01-01 08:00:00\nUA,5,2013-01-02 01:00:00\nKE,7,2013-01-02 02:00:00\n");
+    let seen = || project.rows("SELECT string_agg(carrier || planes, ' ' ORDER BY carrier) AS seen FROM mart.fleet");
+    // The latest by event time, wherever it stands in the file; twice is the same as once. The key is the table's.
+    for _ in 0..2 {
+        let result = project.write("fleet", merge("mart.fleet", &[]), "2013-01-01", 1).await.unwrap();
+        assert_eq!((&result["rows_read"], &result["rows"]), (&3.into(), &2.into()), "{result}");
+        let seen = seen().await;
+        assert!(seen.contains("| AA2 UA9 |"), "{seen}");
+    }
+    project.write("fleet", merge("mart.fleet", &["carrier"]), "2013-01-02", 2).await.unwrap();
+    let merged = seen().await;
+    assert!(merged.contains("| AA2 KE7 UA5 |"), "{merged}");
+
+    project.file("fleet.csv", "carrier,planes,at\n,9,2013-01-01 20:00:00\n");
+    for (to, key, expected) in [
+        ("mart.fleet", vec!["carrier"], "column \"carrier\" is the key of the merge, but a row has NULL there"),
+        ("mart.fleet", vec!["carier"], "there is no key column \"carier\"; did you mean 'carrier'"),
+        ("mart.words", vec!["carrier"], "column \"planes\" is STRING, the rows have INT"),
+        ("history", vec![], "no key is named; say `key: [COLUMN]`, or declare PRIMARY KEY"),
+        ("reports", vec!["carrier"], "rows of files cannot be merged by key"),
+    ] {
+        let error = project.write("fleet", merge(to, &key), "2013-01-01", 3).await.unwrap_err();
+        assert!(error.contains(expected), "{to} by {key:?}: {error}");
+    }
+    assert_eq!(seen().await, merged);
+}
+
+#[tokio::test]
+async fn what_a_run_appends_is_there_once_however_often_it_is_tried() {
+    let project = project();
+    let (first, corrected) =
+        ("carrier,planes,at\nUA,9,2013-01-01 20:00:00\n", "carrier,planes,at\nUA,8,2013-01-01 20:00:00\n");
+    for table in ["history", "reports"] {
+        let sql = format!("SELECT string_agg(carrier || planes, ' ' ORDER BY planes) AS seen FROM {table}");
+        let seen = || project.rows(&sql);
+        project.file("fleet.csv", first);
+        for attempt in 1..3 {
+            project.write("fleet", append(table), "2013-01-01", attempt).await.unwrap();
+        }
+        project.file("fleet.csv", &first.replace("01-01", "01-02"));
+        project.write("fleet", append(table), "2013-01-02", 3).await.unwrap();
+        assert!(seen().await.contains("| UA9 UA9 |"), "once for each run: {}", seen().await);
+        // The source was corrected, and the run is asked for again.
+        project.file("fleet.csv", corrected);
+        project.write("fleet", append(table), "2013-01-01", 4).await.unwrap();
+        assert!(seen().await.contains("| UA8 UA9 |"), "{}", seen().await);
+    }
+    // Each statement of a task is an append of its own; a task that is not idempotent appends whenever it runs.
+    let text = "INSERT INTO plain SELECT 'KE'; INSERT INTO plain SELECT 'KE'";
+    for (attempt, expected) in [(Some(1), 2), (Some(2), 2), (None, 4)] {
+        let append = attempt.map(|attempt| Append { name: "f/2013-01-01/insert".to_owned(), attempt });
+        let task = SqlTask {
+            text: text.to_owned(),
+            file: None,
+            target: None,
+            result: None,
+            append,
+            variables: variables("2013-01-01"),
+        };
+        project.tasks.sql(task, &project.log).await.unwrap();
+        let counted = project.rows("SELECT count(*) AS n FROM plain").await;
+        assert!(counted.contains(&format!("| {expected} |")), "{attempt:?}: {counted}");
+    }
+    let error = project.write("fleet", append("report"), "2013-01-01", 1).await.unwrap_err();
+    assert!(error.contains("one file, which cannot tell what a run has appended"), "{error}");
 }

@@ -35,12 +35,13 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
   const [concurrency, setConcurrency] = useState(8);
   const [newestFirst, setNewestFirst] = useState(false);
   const [trial, setTrial] = useState("");
+  const [rounds, setRounds] = useState(1);
   const [confirm, setConfirm] = useState(false);
   const risky = which !== "missing" && flow.tasks.some((task) => !task.idempotent);
 
   const ask = useCallback(
-    () => ({ from, to, which, concurrency, order: newestFirst ? "newest_first" as const : "oldest_first" as const, trial: Number(trial) > 0 ? Number(trial) : null }),
-    [from, to, which, concurrency, newestFirst, trial],
+    () => ({ from, to, which, concurrency, order: newestFirst ? "newest_first" as const : "oldest_first" as const, trial: Number(trial) > 0 ? Number(trial) : null, rounds }),
+    [from, to, which, concurrency, newestFirst, trial, rounds],
   );
   const start = useCommand(useCallback(async () => {
     await api.backfill(flow.name, { ...ask(), confirm });
@@ -48,7 +49,8 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
     onClose();
   }, [flow.name, ask, confirm, onClose]));
 
-  const ready = from !== "" && to !== "" && concurrency >= 1;
+  // While one end is being changed, the other may stand before it: nothing to ask about yet.
+  const ready = from !== "" && to !== "" && from <= to && concurrency >= 1;
   const { answer: plan, error: refused } = useAnswer(
     ready ? `${from} ${to} ${which} ${concurrency} ${newestFirst}` : null,
     async () => (await api.backfill(flow.name, { ...ask(), dry_run: true })).plan,
@@ -83,6 +85,7 @@ export function BackfillDialog({ flow, onClose }: { flow: FlowDetail; onClose: (
           <option value="newest">{t("backfill.order.newest")}</option>
         </Choice>
         <Field label={t("backfill.trial")} type="number" min={0} value={trial} onChange={(event) => setTrial(event.target.value)} />
+        <Field label={t("backfill.rounds")} type="number" min={0} max={9} value={rounds} onChange={(event) => setRounds(Math.max(0, Math.trunc(Number(event.target.value))))} />
       </div>
       {risky ? (
         <label className="confirm">

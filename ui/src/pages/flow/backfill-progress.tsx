@@ -63,6 +63,7 @@ function Strip({ backfill }: { backfill: Backfill }) {
           {backfill.remaining_seconds ? <span className="muted"> {t("backfill.progress.left", { span: format.span(backfill.remaining_seconds * 1000) })}</span> : null}
         </p>
         {paused ? <p className="chip">{t("backfill.paused")}</p> : null}
+        {backfill.round > 0 ? <p className="muted">{t("backfill.round", { round: backfill.round, rounds: backfill.rounds })}</p> : null}
         {backfill.pace < backfill.concurrency ? <p className="muted">{t("backfill.pace", { pace: backfill.pace, concurrency: backfill.concurrency })}</p> : null}
         <Button kind="quiet" icon={paused ? "play" : "pause"} busy={turn.busy} onClick={() => void turn.run()}>{t(paused ? "action.resume.backfill" : "action.pause.backfill")}</Button>
         <Button kind="quiet" icon="stop" busy={cancel.busy} onClick={() => void cancel.run()}>{t("action.cancel.backfill")}</Button>

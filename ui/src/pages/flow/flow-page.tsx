@@ -22,6 +22,7 @@ import { GridPanel } from "./grid-panel";
 import { NextRuns } from "./next-runs";
 import { rulesText } from "./rules";
 import { RunNowDialog } from "./run-now-dialog";
+import { Trigger } from "./trigger";
 import { VersionsPanel } from "./versions-panel";
 
 export function FlowPage({ name }: { name: string }) {
@@ -48,6 +49,7 @@ function Flow({ flow }: { flow: FlowDetail }) {
             {flow.description ? <p>{flow.description}</p> : null}
             <p className="lead-facts">
               <Schedule cron={flow.schedule ?? null} zone={flow.timezone} />
+              {(flow.triggers ?? []).map((trigger) => <Trigger key={trigger.place} trigger={trigger} />)}
               {flow.rules ? <span className="muted">{rulesText(flow.rules)}</span> : null}
               {flow.next_fire ? <span>{t("flows.next")}: {format.date(flow.next_fire)} <span className="muted">{format.fromNow(flow.next_fire, now)}</span></span> : null}
             </p>
@@ -55,7 +57,7 @@ function Flow({ flow }: { flow: FlowDetail }) {
         }
         actions={
           <>
-            {flow.schedule ? (
+            {flow.schedule || flow.triggers?.length ? (
               <Button icon={flow.paused ? "play" : "pause"} busy={pause.busy} onClick={() => void pause.run(flow.paused)}>
                 {t(flow.paused ? "action.resume" : "action.pause")}
               </Button>

@@ -10,7 +10,7 @@ import { StatusBadge } from "../../components/status";
 import * as resources from "../../live/resources";
 import { useResource } from "../../live/use-resource";
 import { useReader } from "../../text/context";
-import { AttemptsView } from "./attempts-view";
+import { WorkView } from "./work-view";
 
 const FILTERS = ["all", "failed", "running", "succeeded"] as const;
 type Filter = (typeof FILTERS)[number];
@@ -45,7 +45,8 @@ export function ItemsPanel({ run, task, counts }: Props) {
       {error ? <Fault error={error} /> : null}
       {page?.items.length === 0 ? <p className="panel-note muted">{t("run.items.none")}</p> : null}
       {page && page.items.length > 0 ? <ItemTable items={page.items} label={t("run.items", { task })} chosen={name} onChoose={setName} /> : null}
-      {chosen ? <AttemptsView key={chosen.name} run={run} task={chosen} /> : null}
+      {chosen?.note ? <p className="panel-note">{chosen.note}</p> : null}
+      {chosen ? <WorkView key={chosen.name} run={run} task={chosen} /> : null}
     </div>
   );
 }

@@ -15,9 +15,12 @@ import { TaskGraph } from "../../graph/task-graph";
 import * as resources from "../../live/resources";
 import { store } from "../../live/store";
 import { useResource } from "../../live/use-resource";
+import { Link } from "../../router/link";
 import { address, navigate, useLocation } from "../../router/router";
 import { useReader } from "../../text/context";
+import { Alerts } from "./alerts";
 import { Failure } from "./failure";
+import { Told } from "./told";
 import { RerunDialog } from "./rerun-dialog";
 import { TaskPanel } from "./task-panel";
 import { Timeline } from "./timeline";
@@ -26,6 +29,9 @@ import { Waits } from "./waits";
 export function RunPage({ id }: { id: number }) {
   return <Loaded snapshot={useResource(resources.run(id))}>{(run) => <Run run={run} />}</Loaded>;
 }
+
+/** So many failures are told in full: what failed a thousand times has mostly one reason. */
+const FAILURES_SHOWN_MAX = 5;
 
 /** The task to show first: the one that failed, else the one under way, else the last. */
 function mainTask(tasks: readonly TaskRun[]): TaskRun | undefined {
@@ -65,9 +71,11 @@ function Run({ run }: { run: RunDetail }) {
         }
       />
       <StatusNews run={run} />
+      <Alerts alerts={run.alerts ?? []} />
       <RunFacts run={run} />
       <Waits run={run} />
-      {failed.map((task) => <Failure key={task.name} task={task} blocked={run.tasks.filter((other) => other.status === "upstream_failed").length} />)}
+      {failed.slice(0, FAILURES_SHOWN_MAX).map((task) => <Failure key={task.name} task={task} blocked={run.tasks.filter((other) => other.status === "upstream_failed").length} />)}
+      {failed.length > FAILURES_SHOWN_MAX ? <p className="muted">{t("run.failures.more", { count: failed.length - FAILURES_SHOWN_MAX })}</p> : null}
       <Panel title={t("run.graph")} flush>
         <TaskGraph
           label={t("run.graph.label")} chosen={chosen?.name ?? null} onChoose={choose}
@@ -79,6 +87,7 @@ function Run({ run }: { run: RunDetail }) {
         <Timeline tasks={run.tasks} live={!over} />
       </Panel>
       {chosen ? <TaskPanel key={chosen.name} run={run.id} task={chosen} /> : null}
+      <Told key={run.status} run={run.id} />
       {dialog === "rerun" ? <RerunDialog run={run} task={chosen?.name ?? null} onClose={close} /> : null}
       {dialog === "cancel" ? <CancelDialog run={run} onClose={close} /> : null}
     </>
@@ -108,13 +117,19 @@ function RunFacts({ run }: { run: RunDetail }) {
       facts={[
         ...(run.interval ? [[t("run.interval"), `${format.date(run.interval.start)} – ${format.date(run.interval.end)}`] as const] : []),
         [t("run.origin"), t(`run.origin.${run.origin}`, { backfill: run.backfill ?? "" })],
+        ...(run.parent ? [[t("run.parent"), <Parent key="parent" parent={run.parent} />] as const] : []),
         [t("run.started"), format.date(run.started_at, "precise")],
-        [t("run.took"), format.span(took)],
+        [t("run.took"), run.timed_out ? t("run.timed_out", { span: format.span(took) }) : format.span(took)],
         ...(run.version ? [[t("run.version"), <Version key="version" run={run} />] as const] : []),
         ...(params.length > 0 ? [[t("run.params"), <code key="params">{params.map(([name, value]) => `${name}=${JSON.stringify(value)}`).join(" ")}</code>] as const] : []),
       ]}
     />
   );
+}
+
+function Parent({ parent }: { parent: NonNullable<RunDetail["parent"]> }) {
+  const { t } = useReader();
+  return <>{t("run.parent.task", { task: parent.task })} <Link href={address("/runs/:run", { run: String(parent.id) })}>{parent.name}</Link></>;
 }
 
 function Version({ run }: { run: RunDetail }) {

@@ -6,9 +6,9 @@ import { Panel } from "../../components/panel";
 import { StatusBadge } from "../../components/status";
 import { useNow } from "../../components/use-now";
 import { useReader } from "../../text/context";
-import { AttemptsView } from "./attempts-view";
 import { ItemsPanel } from "./items-panel";
 import { MarkDialog } from "./mark-dialog";
+import { WorkView } from "./work-view";
 
 export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
   const [marking, setMarking] = useState(false);
@@ -28,7 +28,7 @@ export function TaskPanel({ run, task }: { run: number; task: TaskRun }) {
       {marking ? <MarkDialog run={run} task={task} onClose={() => setMarking(false)} /> : null}
       {task.note ? <p className="panel-note">{task.note}</p> : null}
       {task.result === null || task.result === undefined ? null : <ResultView value={task.result} />}
-      {task.items ? <ItemsPanel run={run} task={task.name} counts={task.items} /> : <AttemptsView run={run} task={task} />}
+      {task.items ? <ItemsPanel run={run} task={task.name} counts={task.items} /> : <WorkView run={run} task={task} />}
     </Panel>
   );
 }

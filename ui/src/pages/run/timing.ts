@@ -48,10 +48,17 @@ export function latestPass(tasks: readonly TaskRun[], now: number): Pass | null 
   const stretches = latest(stretchesOf(tasks, now));
   const startMs = stretches[0]?.startMs;
   if (startMs === undefined) return null;
+  const ends = new Map<string, number[]>();
+  for (const stretch of stretches) ends.set(stretch.task, [...(ends.get(stretch.task) ?? []), stretch.endMs]);
   const needs = new Map(tasks.map((task) => [task.name, task.needs]));
-  const ready = stretches.map((stretch) => {
-    const before = stretches.filter((other) => other.endMs <= stretch.startMs && (other.task === stretch.task || needs.get(stretch.task)?.includes(other.task)));
-    return { ...stretch, readyMs: Math.max(startMs, ...before.map((other) => other.endMs)) };
-  });
-  return { startMs, endMs: Math.max(...stretches.map((stretch) => stretch.endMs)), stretches: ready };
+  // The last end before it, of the task's own attempts and of those that it needs.
+  const readyOf = (stretch: Stretch): number =>
+    [stretch.task, ...(needs.get(stretch.task) ?? [])]
+      .flatMap((task) => ends.get(task) ?? [])
+      .reduce((ready, end) => (end <= stretch.startMs ? Math.max(ready, end) : ready), startMs);
+  return {
+    startMs,
+    endMs: stretches.reduce((last, stretch) => Math.max(last, stretch.endMs), startMs),
+    stretches: stretches.map((stretch) => ({ ...stretch, readyMs: readyOf(stretch) })),
+  };
 }

@@ -19,7 +19,9 @@ import { ViewState } from "../views/view-state";
 import { DataflowPanel } from "../../dataflow/dataflow-panel";
 import { BadRows } from "./bad-rows";
 import { ChartPanel } from "./chart-panel";
+import { GenerationsPanel } from "./generations-panel";
 import { LateSample } from "./late-sample";
+import { LayersPanel } from "./layers-panel";
 import { RecoveryPanel } from "./recovery-panel";
 import { SourcePanel } from "./source-panel";
 import { ViewNumbers } from "./view-numbers";
@@ -42,7 +44,7 @@ function View({ view }: { view: ViewDetail }) {
   const resume = useCommand(useCallback(async () => {
     store.put(resources.view(view.name).path, await api.resumeView(view.name));
   }, [view.name]));
-  const waits = view.mode === "continuous" && (view.state === "failed" || view.state === "restarting");
+  const waits = view.mode !== "full" && (view.state === "failed" || view.state === "restarting");
   const next = view.restarts?.next_try_at;
   const time = view.columns.find((column) => kindOf(column.type) === "time");
   const rows = useResource(resources.rows(view.name, time ? `-${time.name}` : null, limit));
@@ -84,6 +86,8 @@ function View({ view }: { view: ViewDetail }) {
               </Panel>
               <div>
                 <SourcePanel view={view} now={now} />
+                {view.layers ? <LayersPanel view={view} layers={view.layers} now={now} /> : null}
+                {view.mode === "kappa" ? <GenerationsPanel view={view} now={now} /> : null}
                 <RecoveryPanel view={view} now={now} />
                 <BadRows rows={view.bad_rows ?? []} now={now} />
                 <LateSample rows={view.late_sample} />

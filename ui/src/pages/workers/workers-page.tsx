@@ -9,6 +9,7 @@ import { store } from "../../live/store";
 import { useResource } from "../../live/use-resource";
 import { Link } from "../../router/link";
 import { useReader } from "../../text/context";
+import { Pools } from "./pools";
 
 // Workers send no events, so they are asked for while shown.
 const LOOK_MS = 2000;
@@ -43,6 +44,7 @@ export function WorkersPage() {
             <Panel title={t("nav.workers")} flush>
               <WorkerTable workers={workers} />
             </Panel>
+            <Pools />
           </>
         )}
       </Loaded>

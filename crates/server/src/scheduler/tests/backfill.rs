@@ -27,6 +27,7 @@ fn request(from: &str, to: &str) -> BackfillRequest {
         params: Default::default(),
         trial: None,
         retries: false,
+        rounds: 0,
         confirmed: false,
     }
 }
@@ -153,5 +154,73 @@ async fn after_its_trial_a_backfill_waits_to_be_looked_at() {
     assert_eq!((done.status, done.runs.succeeded, done.pace), (BackfillStatus::Succeeded, 7, Some(4)));
     let refused = house.handle.pause_backfill(backfill, true).await.unwrap_err();
     assert_eq!(refused.to_string(), SchedulerError::BackfillEnded(backfill).to_string());
+    house.close(PATIENCE).await;
+}
+
+const PATCHY: &str = "
+flow: daily
+schedule: {cron: '0 6 * * *', start: 2013-01-01, end: 2014-01-01, catchup: none}
+tasks:
+  once: {shell: 'echo {{ ds }} >> began', idempotent: false}
+  work:
+    needs: [once]
+    shell: |
+      echo {{ ds }} >> tries
+      case {{ ds }} in
+        2013-01-02) test $(grep -c {{ ds }} tries) -gt 1 ;;
+        2013-01-03) test $(grep -c {{ ds }} tries) -gt 2 ;;
+        2013-01-04) exit 1 ;;
+      esac
+  careful: {shell: 'test {{ ds }} != 2013-01-05', idempotent: false}
+";
+
+/// One day is mended by the first round and one by the second; one is never mended, and one may not run again by itself.
+#[tokio::test]
+async fn what_failed_runs_again_at_the_end_as_long_as_that_mends_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let house = House::open(folder.path(), &[PATCHY]).await;
+    let mut changes = house.handle.subscribe();
+    let request = BackfillRequest { rounds: 9, ..request("2013-01-01", "2013-01-06") };
+    let backfill = house.handle.start_backfill(request).await.unwrap().backfill.unwrap();
+    wait_for(&mut changes, backfill_ended).await;
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((row.status, row.runs.succeeded, row.runs.failed), (BackfillStatus::Failed, 4, 2));
+    assert_eq!((row.rounds, row.round, row.failed_before), (9, 3, 2), "the third round mended nothing");
+    let lines = |file: &str, day: &str| {
+        let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        text.lines().filter(|line| *line == day).count()
+    };
+    let days = ["2013-01-01", "2013-01-02", "2013-01-03", "2013-01-04", "2013-01-05", "2013-01-06"];
+    assert_eq!(days.map(|day| lines("tries", day)), [1, 2, 3, 4, 1, 1]);
+    assert_eq!(days.map(|day| lines("began", day)), [1; 6], "what had succeeded is left alone");
+    house.close(PATIENCE).await;
+}
+
+/// A backfill that is paused when its last run ends goes into its round when it is resumed, also after a restart.
+#[tokio::test]
+async fn a_round_waits_while_its_backfill_is_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = DAILY.replace("test {{ ds }}", "while test ! -e go; do sleep 0.02; done; test {{ ds }}");
+    let house = House::open(folder.path(), &[&slow]).await;
+    let mut changes = house.handle.subscribe();
+    let request = BackfillRequest { rounds: 1, ..request("2013-01-05", "2013-01-05") };
+    let backfill = house.handle.start_backfill(request).await.unwrap().backfill.unwrap();
+    wait_for(&mut changes, super::fixture::task_running("work")).await;
+    house.handle.pause_backfill(backfill, true).await.unwrap();
+    let run = house.history.run_named("daily/2013-01-05").await.unwrap().unwrap();
+    std::fs::write(folder.path().join("go"), "").unwrap();
+    house.ended(run, &mut changes).await;
+    house.close(PATIENCE).await;
+
+    let house = House::open(folder.path(), &[&slow]).await;
+    let mut changes = house.handle.subscribe();
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((row.status, row.runs.failed, row.round), (BackfillStatus::Paused, 1, 0));
+    std::fs::write(folder.path().join("mended"), "").unwrap();
+    house.handle.pause_backfill(backfill, false).await.unwrap();
+    let is_over = |change: &Change| matches!(change, Change::Backfill { status, .. } if status.is_terminal());
+    wait_for(&mut changes, is_over).await;
+    let row = house.history.backfill(backfill).await.unwrap().unwrap();
+    assert_eq!((row.status, row.runs.succeeded, row.round), (BackfillStatus::Succeeded, 1, 1));
     house.close(PATIENCE).await;
 }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::Project;
 use mulgil_history::read::{
-    BackfillRow, EventRow, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery,
-    RunRow, VersionRow,
+    BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
+    RunDetail, RunQuery, RunRow, VersionRow,
 };
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{FlowVersion, Write};
@@ -19,10 +19,11 @@ use mulgil_sched::status::{RunStatus, TaskStatus};
 use super::fixture::{source, statuses, wait_for, worker_options};
 use crate::scheduler::{Change, SchedulerOptions, SystemClock, TriggerRequest, start};
 
-/// Every third commit fails as on a full disk, and stores nothing.
+/// Every third commit fails as on a full disk, and stores nothing; the first looks at written tables fail too.
 struct FullNowAndThen {
     inner: SqliteHistory,
     commits: AtomicU32,
+    blind_looks: AtomicU32,
 }
 
 #[async_trait]
@@ -92,7 +93,15 @@ impl History for FullNowAndThen {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<mulgil_history::written::TableWrite>, HistoryError> {
+        let left = self.blind_looks.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if left.is_ok() {
+            return Err(HistoryError::Full("the file cannot be opened".to_owned()));
+        }
         self.inner.table_writes(tables, from, to).await
+    }
+
+    async fn asked(&self, flow: &str, key: &str) -> Result<Option<mulgil_history::asked::Asked>, HistoryError> {
+        self.inner.asked(flow, key).await
     }
 
     async fn notices(&self, query: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
@@ -103,8 +112,16 @@ impl History for FullNowAndThen {
         self.inner.notice_counts().await
     }
 
+    async fn expired(&self, before: Timestamp, limit: u32) -> Result<Vec<ExpiredRun>, HistoryError> {
+        self.inner.expired(before, limit).await
+    }
+
     async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
         self.inner.durations(flow, limit).await
+    }
+
+    async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<mulgil_history::worked::WorkedRow>, HistoryError> {
+        self.inner.worked(runs, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {
@@ -116,7 +133,7 @@ impl History for FullNowAndThen {
 async fn a_disk_that_is_full_for_a_while_is_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let inner = SqliteHistory::open(&folder.path().join("history.db")).await.unwrap();
-    let history = Arc::new(FullNowAndThen { inner, commits: AtomicU32::new(0) });
+    let history = Arc::new(FullNowAndThen { inner, commits: AtomicU32::new(0), blind_looks: AtomicU32::new(0) });
     let options = SchedulerOptions::new(Arc::new(Project::default()), folder.path().to_owned());
     let flow = "flow: f\ntasks: {a: {shell: 'echo a >> done'}, b: {needs: [a], shell: 'echo b >> done'}}";
     let (handle, _) = start(history.clone(), Arc::new(SystemClock), options, vec![source(flow)]).await.unwrap();
@@ -129,6 +146,36 @@ async fn a_disk_that_is_full_for_a_while_is_waited_for() {
     assert_eq!(std::fs::read_to_string(folder.path().join("done")).unwrap(), "a\nb\n");
     let commits = history.commits.load(Ordering::SeqCst);
     assert!(commits > 3, "some commits failed: {commits}");
+    worker.shutdown(Default::default()).await;
+    handle.shutdown().await;
+}
+
+const MAKES: &str = "
+flow: makes
+schedule: {every: 1d, start: 2026-01-01, end: 2026-01-02, catchup: all}
+tasks: {t: {sql: SELECT 1, to: made}}
+";
+const WAITS: &str = "
+flow: waits
+schedule: {every: 1d, start: 2026-01-01, end: 2026-01-02, on: made, catchup: all}
+tasks: {t: {shell: 'true'}}
+";
+
+#[tokio::test]
+async fn a_history_that_cannot_be_read_for_a_while_only_delays_what_waits_for_tables() {
+    let folder = tempfile::tempdir().unwrap();
+    let inner = SqliteHistory::open(&folder.path().join("history.db")).await.unwrap();
+    let history = Arc::new(FullNowAndThen { inner, commits: AtomicU32::new(0), blind_looks: AtomicU32::new(0) });
+    let options = SchedulerOptions::new(Arc::new(Project::default()), folder.path().to_owned());
+    let flows = vec![source(MAKES), source(WAITS)];
+    let (handle, _) = start(history.clone(), Arc::new(SystemClock), options, flows).await.unwrap();
+    let mut changes = handle.subscribe();
+    history.blind_looks.store(2, Ordering::SeqCst);
+    let worker = mulgil_worker::worker::start(handle.clone(), worker_options(folder.path().to_owned())).await.unwrap();
+    let waited =
+        |change: &Change| matches!(change, Change::Run { flow, status: RunStatus::Succeeded, .. } if flow == "waits");
+    wait_for(&mut changes, waited).await;
+    assert_eq!(history.blind_looks.load(Ordering::SeqCst), 0);
     worker.shutdown(Default::default()).await;
     handle.shutdown().await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use mulgil_flow::{Flow, Project};
+use mulgil_flow::{Flow, Project, SqlResult};
 use mulgil_history::History;
 use mulgil_history::read::{RunDetail, TaskRow};
 use mulgil_history::sqlite::SqliteHistory;
@@ -16,12 +16,14 @@ use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_worker::data::{DataTasks, SqlTask, TransferTask};
 use mulgil_worker::log::AttemptLog;
 use mulgil_worker::secret::SecretStore;
+use mulgil_worker::view::NoViews;
 use mulgil_worker::worker::{WorkerHandle, WorkerOptions};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::task::JoinHandle;
 
 use crate::scheduler::{
-    Change, Clock, FlowSource, SchedulerHandle, SchedulerOptions, SystemClock, TriggerRequest, start,
+    Change, Clock, FlowSource, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock, TriggerRequest, start,
 };
 
 /// Nothing that a test waits for may take longer.
@@ -31,6 +33,7 @@ pub(super) struct House {
     pub(super) handle: SchedulerHandle,
     pub(super) history: Arc<SqliteHistory>,
     pub(super) worker: WorkerHandle,
+    pub(super) ended: JoinHandle<Result<(), SchedulerError>>,
 }
 
 struct NoTables;
@@ -38,11 +41,16 @@ struct NoTables;
 #[async_trait]
 impl DataTasks for NoTables {
     /// What is written is nobody's business here, only that it is.
-    async fn sql(&self, _: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
+    async fn sql(&self, task: SqlTask, _: &AttemptLog) -> Result<Option<serde_json::Value>, String> {
+        // A query for rows: the JSON that it holds.
+        if task.result == Some(SqlResult::Rows) {
+            let rows = task.text.trim_start_matches("ROWS ");
+            return serde_json::from_str(rows).map(Some).map_err(|error| error.to_string());
+        }
         Ok(None)
     }
 
-    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<(), String> {
+    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<serde_json::Value, String> {
         Err("this project has no tables".to_owned())
     }
 }
@@ -63,9 +71,9 @@ impl House {
         let mut options = SchedulerOptions::new(Arc::new(Project::default()), folder.to_owned());
         options.lease_life = lease;
         let flows = flows.iter().map(|text| source(text)).collect();
-        let (handle, _) = start(history.clone(), clock, options, flows).await.unwrap();
+        let (handle, ended) = start(history.clone(), clock, options, flows).await.unwrap();
         let worker = mulgil_worker::worker::start(handle.clone(), worker_options(folder.to_owned())).await.unwrap();
-        House { handle, history, worker }
+        House { handle, history, worker, ended }
     }
 
     /// A clean end.
@@ -73,6 +81,8 @@ impl House {
         self.handle.drain().await;
         self.worker.shutdown(patience).await;
         self.handle.shutdown().await;
+        // Only then is the history nobody's any more.
+        self.ended.await.unwrap().unwrap();
     }
 
     pub(super) async fn trigger(&self, flow: &str) -> RunId {
@@ -104,6 +114,7 @@ pub(super) fn worker_options(project_dir: PathBuf) -> WorkerOptions {
         logs_dir: project_dir.clone(),
         project_dir,
         data: Arc::new(NoTables),
+        views: Arc::new(NoViews),
         python: "python3".to_owned(),
         secrets: SecretStore::none(),
         environment: Default::default(),

@@ -159,3 +159,37 @@ tasks:
     assert_eq!(groups(&house.ended(run, &mut changes).await), [250]);
     house.close(PATIENCE).await;
 }
+
+#[tokio::test]
+async fn the_rows_of_a_query_are_items_and_too_many_or_none_are_told() {
+    const FLOW: &str = r#"
+flow: asked
+tasks:
+  first: {shell: 'cat rows > $MULGIL_RESULT'}
+  each:
+    needs: [first]
+    for_each: {sql: 'ROWS {{ results.first }}', max_items: 2}
+    shell: echo {{ item.n }} >> said
+  after: {needs: [each], shell: 'true'}
+"#;
+    let cases = [
+        (r#"[{"n": 1}, {"n": 2}]"#, RunStatus::Succeeded, None),
+        ("[]", RunStatus::Succeeded, None),
+        ("[1, 2, 3]", RunStatus::Failed, Some("`for_each:` has 3 items, and at most 2 are allowed")),
+    ];
+    for (rows, status, note) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("rows"), rows).unwrap();
+        let house = House::open(folder.path(), &[FLOW]).await;
+        let mut changes = house.handle.subscribe();
+        let run = house.trigger("asked").await;
+        let detail = house.ended(run, &mut changes).await;
+        assert_eq!(detail.run.status, status, "{rows}: {:?}", detail.tasks);
+        let each = detail.tasks.iter().find(|task| task.name == "each").unwrap();
+        assert_eq!(each.attempts, 1, "the query is an attempt of its own");
+        assert!(each.note.as_deref().unwrap_or_default().starts_with(note.unwrap_or_default()), "{:?}", each.note);
+        let said = std::fs::read_to_string(folder.path().join("said")).unwrap_or_default();
+        assert_eq!(said.lines().count(), if rows.contains("\"n\"") { 2 } else { 0 }, "{rows}");
+        house.close(PATIENCE).await;
+    }
+}

@@ -54,6 +54,7 @@ async fn server_process() {
         params: Default::default(),
         trial: None,
         retries: false,
+        rounds: 0,
         confirmed: false,
     };
     // After a restart every interval has its run already, and this begins nothing.

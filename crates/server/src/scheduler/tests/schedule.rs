@@ -179,3 +179,49 @@ async fn a_flow_runs_when_the_tables_that_it_waits_for_are_written_for_its_whole
     assert_eq!(house.history.runs(&query).await.unwrap().len(), 1, "what was written before it came counts");
     house.close(PATIENCE).await;
 }
+
+/// What retention has dropped is not missing: a flow that waits for tables leaves intervals alone that are older than runs are kept.
+#[tokio::test]
+async fn intervals_whose_runs_were_dropped_do_not_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2013-01-04T12:00:00Z");
+    let writes = "flow: writes\nparams: {n: 0}\nschedule: {cron: '@daily', start: 2013-01-01, catchup: none}\n\
+                  tasks: {land: {sql: SELECT 1, to: raw.flights, write: replace_table}}";
+    let daily = "flow: f\nschedule: {cron: '@daily', start: 2013-01-01, on: raw.flights, catchup: all}\ntasks: {t: {shell: 'true'}}";
+    let write = async |house: &House, start: &str, end: &str| {
+        let interval = mulgil_flow::DataInterval { start: start.parse().unwrap(), end: end.parse().unwrap() };
+        let ask = TriggerRequest { flow: "writes".to_owned(), interval: Some(interval), ..TriggerRequest::default() };
+        let mut changes = house.handle.subscribe();
+        let run = house.handle.trigger(ask).await.unwrap().run;
+        house.ended(run, &mut changes).await;
+        wait_for_end_of_all(house).await;
+    };
+    let house = House::open_at(folder.path(), &[writes, daily], clock.clone(), LIFE).await;
+    write(&house, "2013-01-01T00:00:00Z", "2013-01-04T00:00:00Z").await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-01", "2013-01-02", "2013-01-03"]);
+
+    // The write itself is kept: its run is the newest of its flow.
+    clock.set("2014-03-01T12:00:00Z");
+    let (history, retention): (&dyn History, _) = (house.history.as_ref(), mulgil_flow::Retention::default());
+    let dropped = crate::retention::sweep(history, &house.handle, &retention, folder.path(), clock.now()).await;
+    assert_eq!(dropped.unwrap(), 2, "the latest scheduled one stays");
+    house.close(PATIENCE).await;
+    let house = House::open_at(folder.path(), &[writes, daily], clock.clone(), LIFE).await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-03"]);
+    write(&house, "2014-02-28T00:00:00Z", "2014-03-01T00:00:00Z").await;
+    assert_eq!(scheduled_days(&house).await, ["2013-01-03", "2014-02-28"]);
+    house.close(PATIENCE).await;
+
+    let other = daily.replace("flow: f", "flow: g");
+    let house = House::open_at(folder.path(), &[writes, daily, &other], clock, LIFE).await;
+    let query = RunQuery { flow: Some("g".to_owned()), limit: 9, ..RunQuery::default() };
+    assert_eq!(house.history.runs(&query).await.unwrap().len(), 1, "a new flow makes up what is young enough");
+    house.close(PATIENCE).await;
+}
+
+async fn wait_for_end_of_all(house: &House) {
+    let mut changes = house.handle.subscribe();
+    while !statuses_of_runs(house).await.iter().all(|status| status.is_terminal()) {
+        wait_for(&mut changes, |change| matches!(change, Change::Run { .. })).await;
+    }
+}

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::SignedDuration;
-use mulgil_flow::{Flow, Project, RunKey, Variables};
+use mulgil_flow::{Fault, Flow, Project, RunKey, Variables};
 use mulgil_sched::id::{AttemptId, RunId};
 use mulgil_sched::usage::Usage;
 use tokio::sync::{mpsc, watch};
@@ -15,6 +15,7 @@ use super::super::{Bench, Control, run};
 use crate::data::{DataTasks, SqlTask, TransferTask};
 use crate::dispatcher::{DispatchError, Dispatcher, Joining, Lease, Order, Outcome, ProcessMark};
 use crate::log::AttemptLog;
+use crate::memory::MemoryKeeper;
 use crate::secret::SecretStore;
 
 /// Hears how attempts end.
@@ -54,7 +55,7 @@ impl DataTasks for NoTables {
         Err("there are no tables".to_owned())
     }
 
-    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<(), String> {
+    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<serde_json::Value, String> {
         Err("there are no tables".to_owned())
     }
 }
@@ -65,6 +66,7 @@ pub(super) struct House {
     project: Project,
     environment: BTreeMap<String, String>,
     pub(super) data: Arc<dyn DataTasks>,
+    pub(super) memory: MemoryKeeper,
     pub(super) since: jiff::Timestamp,
 }
 
@@ -80,7 +82,15 @@ impl Ended {
     /// Why it failed.
     pub(super) fn error(&self) -> &str {
         match &self.outcome {
-            Outcome::Failed(reason) => reason,
+            Outcome::Failed(failure) => &failure.reason,
+            other => panic!("{other:?}\n{}", self.log),
+        }
+    }
+
+    /// What is known of its failure.
+    pub(super) fn fault(&self) -> Fault {
+        match &self.outcome {
+            Outcome::Failed(failure) => failure.fault,
             other => panic!("{other:?}\n{}", self.log),
         }
     }
@@ -99,7 +109,14 @@ impl House {
     pub(super) fn new(project: &str) -> Self {
         let project = Project::parse("mulgil.yaml", project).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        Self { folder, project, environment: BTreeMap::new(), data: Arc::new(NoTables), since: jiff::Timestamp::now() }
+        Self {
+            folder,
+            project,
+            environment: BTreeMap::new(),
+            data: Arc::new(NoTables),
+            memory: MemoryKeeper::find(),
+            since: jiff::Timestamp::now(),
+        }
     }
 
     /// With this variable in the environment.
@@ -134,10 +151,12 @@ impl House {
             project_dir: self.path().to_owned(),
             logs_dir: self.path().to_owned(),
             data: self.data.clone(),
+            views: Arc::new(crate::view::NoViews),
             environment: self.environment.clone(),
             secrets,
             http: Default::default(),
             guard: None,
+            memory: self.memory.clone(),
             python: "python3".to_owned(),
         });
         let lease = Lease {

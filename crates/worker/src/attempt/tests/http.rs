@@ -143,3 +143,13 @@ async fn an_answer_is_waited_for_through_errors_and_refusals() {
     assert_eq!(ended.result(), json!(null));
     assert!(ended.log.contains("not yet: the answer is 503") && ended.log.contains("it is there"), "{}", ended.log);
 }
+
+#[tokio::test]
+async fn an_answer_is_a_failure_with_its_status_and_silence_one_of_the_connection() {
+    let server = Server::answering(&[&answer("503 Service Unavailable", "", "later")]);
+    let ended = house().run(&format!("{{http: {{url: 'http://{}/'}}}}", server.address)).await;
+    assert_eq!(ended.fault().to_string(), "http 503");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ended = house().run(&format!("{{http: {{url: 'http://127.0.0.1:{port}/'}}}}")).await;
+    assert_eq!(ended.fault().to_string(), "connection");
+}

@@ -46,15 +46,19 @@ async fn a_process_beyond_its_memory_a_full_disk_and_a_closed_port_are_told_apar
     let cases = [
         (
             "ulimit -v 200000; exec python3 -c \"x = b\\\"x\\\" * 900_000_000\"".to_owned(),
-            Bottleneck::Memory,
+            (Bottleneck::Memory, "out_of_memory (exit 1)"),
             "MemoryError",
         ),
-        ("cat /proc/version > /dev/full".to_owned(), Bottleneck::DiskSpace, "No space left on device"),
-        (connect, Bottleneck::Refused, "Connection refused"),
-        ("no-such-command-at-all".to_owned(), Bottleneck::Program, "not found"),
-        ("kill -9 $$".to_owned(), Bottleneck::Memory, "signal 9"),
+        (
+            "cat /proc/version > /dev/full".to_owned(),
+            (Bottleneck::DiskSpace, "disk_full (exit 1)"),
+            "No space left on device",
+        ),
+        (connect, (Bottleneck::Refused, "connection (exit 1)"), "Connection refused"),
+        ("no-such-command-at-all".to_owned(), (Bottleneck::Program, "command_not_found (exit 127)"), "not found"),
+        ("kill -9 $$".to_owned(), (Bottleneck::Memory, "out_of_memory (exit 137)"), "signal 9"),
     ];
-    for (command, bottleneck, said) in cases {
+    for (command, (bottleneck, fault), said) in cases {
         let quoted = command.replace('\'', "''");
         let ended = house.run(&format!("{{shell: '{quoted}'}}")).await;
         let finding = ended.usage.as_ref().and_then(|usage| usage.finding.clone());
@@ -62,6 +66,13 @@ async fn a_process_beyond_its_memory_a_full_disk_and_a_closed_port_are_told_apar
         assert_eq!(finding.bottleneck, bottleneck, "{command}: {finding:?}");
         assert!(finding.sentence.contains(said), "{command}: {finding:?}");
         assert!(ended.log.contains(&finding.remedy), "{}", ended.log);
-        ended.error();
+        assert_eq!(ended.fault().to_string(), fault, "{command}");
     }
+}
+
+#[tokio::test]
+async fn a_failure_that_nothing_explains_is_its_exit_code() {
+    let house = House::new("{}");
+    assert_eq!(house.run("{shell: exit 75}").await.fault().to_string(), "exit 75");
+    assert_eq!(house.run("{sql: SELECT 1}").await.fault().to_string(), "other");
 }

@@ -33,7 +33,7 @@ impl DataTasks for Answers {
         self.next().map(|value| value == json!(true))
     }
 
-    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<(), String> {
+    async fn transfer(&self, _: TransferTask, _: &AttemptLog) -> Result<serde_json::Value, String> {
         Err("not here".to_owned())
     }
 }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use mulgil_flow::Flow;
 use mulgil_history::write::{BackfillStatus, NewLease, RunChange, Write};
-use mulgil_sched::id::{AttemptId, RunId, TaskIndex};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::flows::{SLOTS, project};
 use super::store::{Stored, StoredRun};
-use crate::scheduler::RerunPreview;
+use super::telling::Told;
+use crate::scheduler::{RerunPreview, SchedulerError, Triggered};
 
 /// Watches a world, and puts down what must not be.
 #[derive(Default)]
@@ -19,9 +20,16 @@ pub(super) struct Checker {
     last_epoch: i64,
     /// Work that has begun and that was done, by its lease's epoch.
     begun: BTreeMap<i64, AttemptId>,
+    /// Runs of which somebody has marked a task.
+    pub(super) marked_runs: BTreeSet<RunId>,
+    /// Of each backfill, what had failed before each of its rounds.
+    pub(super) rounds: BTreeMap<BackfillId, Vec<u64>>,
     done: BTreeSet<i64>,
     /// How often a task that is not idempotent may begin: once, and once more for each confirmed re-run.
     allowed: BTreeMap<(RunId, TaskIndex), u32>,
+    /// What came from outside, and the run that was told of.
+    arrivals: BTreeMap<(String, String), RunId>,
+    pub(super) told: Told,
     pub(super) violations: Vec<String>,
     pub(super) tally: Tally,
 }
@@ -35,11 +43,13 @@ pub(super) struct Tally {
     pub(super) lost: u64,
     pub(super) timed_out: u64,
     pub(super) retried: u64,
+    pub(super) overdue: u64,
     pub(super) cancelled: u64,
     pub(super) backfills: u64,
     pub(super) waited: u64,
     pub(super) pauses: u64,
     pub(super) paces: u64,
+    pub(super) rounds: u64,
     pub(super) reruns: u64,
     pub(super) previews: u64,
     pub(super) marked: u64,
@@ -49,13 +59,22 @@ pub(super) struct Tally {
     pub(super) deaths_in_commit: u64,
     pub(super) answers_lost: u64,
     pub(super) fenced: u64,
+    pub(super) notices: u64,
+    pub(super) late: u64,
+    pub(super) slow: u64,
+    pub(super) told_again: u64,
     pub(super) clock_jumps: u64,
     pub(super) reasons: u64,
     pub(super) items: u64,
+    pub(super) calls: u64,
+    pub(super) joined: u64,
+    pub(super) called_again: u64,
+    pub(super) keys_again: u64,
+    pub(super) arrived_again: u64,
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 23] {
+    fn numbers(&mut self) -> [&mut u64; 34] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -63,11 +82,13 @@ impl Tally {
             &mut self.lost,
             &mut self.timed_out,
             &mut self.retried,
+            &mut self.overdue,
             &mut self.cancelled,
             &mut self.backfills,
             &mut self.waited,
             &mut self.pauses,
             &mut self.paces,
+            &mut self.rounds,
             &mut self.reruns,
             &mut self.previews,
             &mut self.marked,
@@ -77,9 +98,18 @@ impl Tally {
             &mut self.deaths_in_commit,
             &mut self.answers_lost,
             &mut self.fenced,
+            &mut self.notices,
+            &mut self.late,
+            &mut self.slow,
+            &mut self.told_again,
             &mut self.clock_jumps,
             &mut self.reasons,
             &mut self.items,
+            &mut self.calls,
+            &mut self.joined,
+            &mut self.called_again,
+            &mut self.keys_again,
+            &mut self.arrived_again,
         ]
     }
 
@@ -96,13 +126,13 @@ impl Tally {
 }
 
 impl Checker {
-    fn fault(&mut self, holds: bool, fault: impl FnOnce() -> String) {
+    pub(super) fn fault(&mut self, holds: bool, fault: impl FnOnce() -> String) {
         if !holds {
             self.violations.push(fault());
         }
     }
 
-    fn flow_of(&mut self, stored: &Stored, run: &StoredRun) -> Option<Arc<Flow>> {
+    pub(super) fn flow_of(&mut self, stored: &Stored, run: &StoredRun) -> Option<Arc<Flow>> {
         let hash = &run.row.version;
         if let Some(flow) = self.flows.get(hash) {
             return Some(flow.clone());
@@ -113,23 +143,50 @@ impl Checker {
         Some(flow)
     }
 
+    /// A run was asked for, perhaps with a key: what the key stood for `before` and `after` that.
+    pub(super) fn asked(
+        &mut self,
+        with_key: bool,
+        before: Option<RunId>,
+        after: Option<RunId>,
+        answer: Option<Result<Triggered, SchedulerError>>,
+    ) {
+        let Some(Ok(told)) = answer.filter(|_| with_key) else { return };
+        self.tally.keys_again += u64::from(before.is_some());
+        let is_same = after == Some(told.run) && before.is_none_or(|before| before == told.run && !told.created);
+        self.fault(is_same, || format!("a key stood for {before:?}, stands for {after:?}, and {told:?} was said"));
+    }
+
+    /// Something has come from outside: whatever has come before has its run already.
+    pub(super) fn arrived(&mut self, flow: String, id: String, told: &Triggered) {
+        let what = (flow, id);
+        let before = self.arrivals.insert(what.clone(), told.run);
+        self.tally.arrived_again += u64::from(before.is_some());
+        let is_same = before.is_none_or(|before| before == told.run && !told.created);
+        self.fault(is_same, || format!("{what:?} had run {before:?}, and now {told:?}"));
+    }
+
     /// A commit: `stored` is what there is after it.
     pub(super) fn committed(&mut self, stored: &Stored, writes: &[Write]) {
         self.tally.commits += 1;
-        for write in writes {
+        for (number, write) in writes.iter().enumerate() {
             match write {
                 Write::Run(run) => {
                     self.tally.runs += 1;
                     self.fault(stored.versions.contains_key(&run.version), || format!("run {} has no version", run.id));
                 }
                 Write::Lease(lease) => self.leased(stored, lease),
-                Write::RunStatus(change) => self.run_changed(stored, change),
+                Write::RunStatus(change) => self.run_changed(stored, change, &writes[number..]),
                 Write::Task(change) => {
-                    self.tally.retried += u64::from(change.to == TaskStatus::Retrying);
+                    if change.to == TaskStatus::Retrying {
+                        self.retried(stored, change);
+                    }
                     self.tally.cancelled += u64::from(change.to == TaskStatus::Cancelled);
                     let marked = change.note.as_ref().is_some_and(|note| note.contains("somebody"));
                     self.tally.marked += u64::from(marked);
+                    self.call_ended(stored, writes, change);
                 }
+                Write::Call(change) => self.called(stored, change),
                 Write::Items(new) => {
                     self.tally.items += new.items.len() as u64;
                 }
@@ -145,12 +202,31 @@ impl Checker {
                 Write::Backfill(_) => self.tally.backfills += 1,
                 Write::BackfillStatus { to: BackfillStatus::Paused, .. } => self.tally.pauses += 1,
                 Write::BackfillPace { .. } => self.tally.paces += 1,
+                Write::BackfillRound { backfill, round, failed, .. } => {
+                    self.round(stored, writes, *backfill, *round, *failed)
+                }
                 _ => {}
             }
         }
         if writes.iter().any(|write| matches!(write, Write::Lease(_))) {
             self.limits(stored);
         }
+        self.telling(stored, writes);
+    }
+
+    fn telling(&mut self, stored: &Stored, writes: &[Write]) {
+        let ended = writes.iter().filter_map(|write| match write {
+            Write::RunStatus(change) if change.to.is_terminal() => stored.runs.get(&change.run),
+            _ => None,
+        });
+        let flows: BTreeMap<RunId, _> = ended
+            .filter_map(|run| Some((run.row.id, (self.flow_of(stored, run)?, run.row.backfill.is_some()))))
+            .collect();
+        let faults = self.told.committed(writes, &|run| flows.get(&run).cloned());
+        self.violations.extend(faults);
+        let Told { notices, late, slow, again, .. } = self.told;
+        let tally = &mut self.tally;
+        (tally.notices, tally.late, tally.slow, tally.told_again) = (notices, late, slow, again);
     }
 
     fn leased(&mut self, stored: &Stored, lease: &NewLease) {
@@ -170,8 +246,11 @@ impl Checker {
         self.fault(task.is_some(), || format!("{} is a task that its definition has not", lease.attempt));
         let Some(task) = task else { return };
         let (has_items, is_item) = (task.for_each.is_some(), of.is_some());
-        self.fault(has_items == is_item, || format!("{} was leased in place of its items", lease.attempt));
-        if let Some(limit) = task.for_each.as_ref().and_then(|each| each.max_parallel) {
+        let asks = task.for_each.as_ref().is_some_and(|each| each.query().is_some());
+        let queries = asks && !is_item;
+        self.fault(!task.kind.is_call() || queries, || format!("{} was leased, and calls", lease.attempt));
+        self.fault(has_items == is_item || asks, || format!("{} was leased in place of its items", lease.attempt));
+        if let Some(limit) = task.for_each.as_ref().and_then(|each| each.max_parallel).filter(|_| is_item) {
             let live = run.attempts.values().filter(|attempt| !attempt.row.status.is_terminal());
             let item_of = |index: TaskIndex| run.tasks.get(index as usize).and_then(|row| row.item_of);
             let live = live.filter(|attempt| item_of(attempt.row.task_index) == of.map(|of| of.index)).count();
@@ -183,7 +262,7 @@ impl Checker {
         }
     }
 
-    fn run_changed(&mut self, stored: &Stored, change: &RunChange) {
+    fn run_changed(&mut self, stored: &Stored, change: &RunChange, after: &[Write]) {
         let Some(run) = stored.runs.get(&change.run) else { return };
         if change.to.is_terminal() {
             let open = run.tasks.iter().find(|task| !task.status.is_terminal());
@@ -201,6 +280,7 @@ impl Checker {
             let right = (change.to == RunStatus::Succeeded) == all;
             self.fault(right, || format!("run {} is {}, its tasks are {:?}", change.run, change.to, run.tasks));
         }
+        self.overdue(stored, run, change);
         if change.to != RunStatus::Running {
             return;
         }
@@ -214,11 +294,21 @@ impl Checker {
             let of_backfill = active.filter(|other| other.row.backfill == Some(backfill.id)).count();
             let fits = of_backfill <= backfill.concurrency as usize;
             self.fault(fits, || format!("{of_backfill} runs of backfill {} are active", backfill.id));
-            let paused = backfill.status == BackfillStatus::Paused;
-            // A person may let one run again meanwhile.
-            let asked = self.allowed.keys().any(|(run, _)| *run == change.run);
+            // A trial of runs with nothing to do may begin, end and pause its backfill in one commit.
+            let pauses =
+                |write: &Write| matches!(write, Write::BackfillStatus { backfill: id, .. } if *id == backfill.id);
+            let paused = backfill.status == BackfillStatus::Paused && !after.iter().any(pauses);
+            // A person may let one run again meanwhile, also by a mark.
+            let again = self.allowed.keys().any(|(run, _)| *run == change.run);
+            // So may a task that calls it.
+            let called = stored.runs.values().flat_map(|caller| caller.calls.values());
+            let called = called.into_iter().any(|(child, starts)| *starts && *child == change.run);
+            let asked = again || called || self.marked_runs.contains(&change.run);
             self.fault(!paused || asked, || {
-                format!("run {} began while backfill {} was paused", change.run, backfill.id)
+                format!(
+                    "run {} ({}) began at {} while backfill {} was paused",
+                    change.run, change.from, change.at, backfill.id
+                )
             });
         }
     }
@@ -233,7 +323,7 @@ impl Checker {
                 let index = attempt.row.task_index;
                 let of = run.tasks.get(index as usize).and_then(|row| row.item_of).unwrap_or(index);
                 let of = run.tasks.get(of as usize);
-                if let Some(task) = of.and_then(|of| flow.task(&of.name)).filter(|task| !task.kind.only_waits()) {
+                if let Some(task) = of.and_then(|of| flow.task(&of.name)).filter(|task| !task.kind.is_slotless()) {
                     *used.entry(task.pool.clone()).or_default() += 1;
                     if let Some(limit) = task.concurrency {
                         of_task.entry((flow.name.clone(), task.name.clone())).or_insert((0, limit)).0 += 1;
@@ -296,6 +386,10 @@ impl Checker {
                 self.fault(done, || format!("run {id}: {} succeeded and did nothing", attempt.row.task));
             }
         }
+        let flows: BTreeMap<RunId, _> =
+            stored.runs.iter().filter_map(|(id, run)| Some((*id, self.flow_of(stored, run)?))).collect();
+        let faults = self.told.end(stored, &|run| flows.get(&run.row.id).cloned());
+        self.violations.extend(faults);
         for (id, backfill) in &stored.backfills {
             let open = !backfill.status.is_terminal();
             self.fault(!open, || format!("backfill {id} runs for ever"));

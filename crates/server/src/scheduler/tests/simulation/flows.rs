@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mulgil_flow::{Flow, Project};
 
+use super::again;
 use super::random::Random;
 use crate::scheduler::FlowSource;
 
@@ -13,7 +14,9 @@ pub(super) const BEGINNING: &str = "2026-01-01T00:00:00Z";
 /// Slots of each schedule: half an hour each.
 pub(super) const SLOTS: usize = 6;
 
-const PROJECT: &str = "pools: {default: 3, narrow: 1}";
+const PROJECT: &str = "pools: {default: 3, narrow: 1}
+\
+    notify: {ops: {webhook: http://ops}, all: {webhook: http://all, on: [failure, success, retry, deadline, slow]}}";
 
 /// The project of every world.
 pub(super) fn project() -> Project {
@@ -38,33 +41,47 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
     if random.chance(40) {
         writeln!(text, "concurrency: {}", random.between(1, 2)).unwrap();
     }
+    if random.chance(30) {
+        writeln!(text, "run_timeout: {}s", random.between(60, 900)).unwrap();
+    }
+    if random.chance(60) {
+        writeln!(text, "deadline: 0{}:{:02}", random.below(5), random.below(60)).unwrap();
+    }
+    if random.chance(30) {
+        text.push_str("on_failure: [ops]\non_success: []\n");
+    }
     text.push_str("tasks:\n");
     for task in 0..random.between(1, 6) {
         let needs: Vec<String> = (0..task).filter(|_| random.chance(35)).map(|need| format!("t{need}")).collect();
-        let waits = random.chance(20);
+        let calls = number > 0 && random.chance(20);
+        let waits = !calls && random.chance(20);
         let does = match (number, task) {
-            (0, 0) => "sql: SELECT 1, to: made, write: replace_table",
-            _ if waits => "wait: {file: x, on_timeout: skip}",
-            _ => "shell: 'true'",
+            (0, 0) => "sql: SELECT 1, to: made, write: replace_table".to_owned(),
+            _ if calls => call(number, random),
+            _ if waits => "wait: {file: x, on_timeout: skip}".to_owned(),
+            _ => "shell: 'true'".to_owned(),
         };
         write!(text, "  t{task}: {{{does}, needs: [{}]", needs.join(", ")).unwrap();
-        if random.chance(25) {
+        if calls {
+            // What it calls says the rest.
+        } else if random.chance(25) {
             text.push_str(", idempotent: false");
         } else if random.chance(50) {
-            write!(text, ", retries: {{limit: {}, delay: {}s}}", random.between(1, 3), random.between(1, 200)).unwrap();
+            write!(text, ", {}", again::retries(random)).unwrap();
         }
         if random.chance(30) {
             write!(text, ", timeout: {}s", random.between(20, 300)).unwrap();
         }
-        if random.chance(30) {
+        if !calls && random.chance(30) {
             text.push_str(", pool: narrow");
         }
-        // A task that waits holds no slot, so it takes no limit.
-        if random.chance(30) && (!waits || (number, task) == (0, 0)) {
+        // A task that waits or calls holds no slot, so it takes no limit.
+        if !calls && random.chance(30) && (!waits || (number, task) == (0, 0)) {
             write!(text, ", concurrency: {}", random.between(1, 2)).unwrap();
         }
         if random.chance(30) {
-            write!(text, ", group: g, priority: {}", random.below(3)).unwrap();
+            let priority = if calls { String::new() } else { format!(", priority: {}", random.below(3)) };
+            write!(text, ", group: g{priority}").unwrap();
         }
         if random.chance(30) {
             let items = match needs.first() {
@@ -73,11 +90,24 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
             };
             let limit =
                 if random.chance(50) { format!(", max_parallel: {}", random.between(1, 2)) } else { String::new() };
-            write!(text, ", for_each: {{items: {items}{limit}}}").unwrap();
+            let items = if random.chance(30) { "sql: SELECT 1".to_owned() } else { format!("items: {items}") };
+            write!(text, ", for_each: {{{items}{limit}}}").unwrap();
         }
         text.push_str("}\n");
     }
     text
+}
+
+/// Calls one of the flows before: the very run that its schedule makes, one for each run that calls, or one among a few.
+fn call(number: i64, random: &mut Random) -> String {
+    let called = random.below(number as u64);
+    let params = match random.below(3) {
+        0 => String::new(),
+        1 => ", params: {n: '{{ params.n }}'}".to_owned(),
+        _ => format!(", params: {{n: {}}}", random.between(100, 103)),
+    };
+    let rerun_on = ["", ", rerun_on: none", ", rerun_on: all"][random.below(3) as usize];
+    format!("flow: f{called}{params}{rerun_on}")
 }
 
 /// A text as the scheduler takes it, in one of its versions: tasks come and go.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use mulgil_flow::backfill::{Order, Which};
 use mulgil_history::read::BackfillRow;
+use mulgil_history::write::Trigger as HistoryTrigger;
 use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::step::Mark;
@@ -13,7 +14,7 @@ use super::flows;
 use super::store::Trouble;
 use super::world::{Happening, SECOND, World};
 use crate::scheduler::event::{Command, Event, Reply};
-use crate::scheduler::{BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
+use crate::scheduler::{Arrival, BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
 
 const MINUTE: i64 = 60 * SECOND;
 
@@ -24,7 +25,8 @@ impl World {
             return self.mend();
         }
         match self.random.below(28) {
-            0..=5 => self.trigger(),
+            0..=4 => self.trigger(),
+            5 => self.arrive(),
             6 | 7 => self.cancel(),
             8..=10 => self.rerun(),
             11 | 12 => self.backfill(),
@@ -86,8 +88,31 @@ impl World {
         let flow = self.some_flow();
         let number = self.random.below(40);
         let params = BTreeMap::from([("n".to_owned(), number.into())]);
-        self.tell(format_args!("trigger {flow} with {number}"));
-        self.ask_for(|reply| Command::Trigger(TriggerRequest { flow, params, ..TriggerRequest::default() }, reply));
+        // Some come with a key, and some of those again, with the same or with something else.
+        let key = self.random.chance(50).then(|| format!("k{}", self.random.below(20)));
+        self.tell(format_args!("trigger {flow} with {number}, key {key:?}"));
+        let request = TriggerRequest { flow: flow.clone(), params, key: key.clone(), ..TriggerRequest::default() };
+        let before = self.asked(&flow, key.as_deref());
+        let answer = self.ask_for(|reply| Command::Trigger(request, reply));
+        let after = self.asked(&flow, key.as_deref());
+        self.history.look(|_, checker| checker.asked(key.is_some(), before, after, answer));
+    }
+
+    /// Something comes from outside, perhaps not for the first time.
+    fn arrive(&mut self) {
+        let (flow, id) = (self.some_flow(), format!("a{}", self.random.below(6)));
+        self.tell(format_args!("{id} arrives for {flow}"));
+        let arrival = Some(Arrival { trigger: HistoryTrigger::File, id: Some(id.clone()) });
+        let request = TriggerRequest { flow: flow.clone(), arrival, ..TriggerRequest::default() };
+        if let Some(Ok(told)) = self.ask_for(|reply| Command::Trigger(request, reply)) {
+            self.history.look(|_, checker| checker.arrived(flow, id, &told));
+        }
+    }
+
+    /// The run that a key stands for.
+    fn asked(&self, flow: &str, key: Option<&str>) -> Option<RunId> {
+        let key = (flow.to_owned(), key?.to_owned());
+        self.history.look(|stored, _| stored.asked.get(&key).map(|asked| asked.run))
     }
 
     fn some_run(&mut self, ended: bool) -> Option<RunId> {
@@ -142,6 +167,7 @@ impl World {
         let task = self.some_task(run);
         let mark = if self.random.chance(70) { Mark::Succeeded } else { Mark::Failed };
         self.tell(format_args!("mark {task} of run {run}: {mark:?}"));
+        self.history.look(|_, checker| checker.marked_runs.insert(run));
         let request = MarkRequest { run, task, mark, who: "somebody".to_owned(), why: String::new() };
         self.ask_for(|reply| Command::Mark(request, reply));
     }
@@ -169,6 +195,7 @@ impl World {
             params: BTreeMap::new(),
             trial: if self.random.chance(40) { Some(self.random.between(1, 4) as u32) } else { None },
             retries: self.random.chance(50),
+            rounds: self.random.below(4) as u32,
             confirmed: self.random.chance(50),
         };
         self.tell(format_args!("backfill {flow}: {which:?}"));
@@ -207,7 +234,7 @@ impl World {
         let version = self.version;
         self.tell(format_args!("version {version} of the definitions"));
         let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
-        self.ask_for(|reply| Command::Reload(sources, reply));
+        self.ask_for(|reply| Command::Reload(sources, None, reply));
     }
 
     fn cut_off(&mut self) {

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use mulgil_history::asked::Asked;
 use mulgil_history::outbox::NoticeStatus;
 use mulgil_history::read::{
-    AlertRow, AttemptRow, BackfillRow, EventRow, FlowSummary, Grid, LiveLease, Memory, NoticeCount, NoticeQuery,
-    NoticeRow, Outbox, RunCounts, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
+    AlertRow, AttemptRow, BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, LiveLease, Memory, NoticeCount,
+    NoticeQuery, NoticeRow, Outbox, RunDetail, RunQuery, RunRow, TaskRow, VersionRow,
 };
 use mulgil_history::write::{
-    BackfillStatus, FlowVersion, NewBackfill, NewItems, NewLease, NewRun, Trigger, VersionChange, Write,
+    BackfillStatus, FlowVersion, NewItems, NewLease, NewRun, RunChange, Trigger, VersionChange, Write,
 };
 use mulgil_history::written::TableWrite;
 use mulgil_history::{History, HistoryError};
@@ -57,6 +58,8 @@ pub(super) struct Stored {
     pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
     paused: BTreeSet<String>,
     pub(super) writes: BTreeMap<(String, Timestamp, Timestamp), TableWrite>,
+    /// What was asked for with keys, by flow and key.
+    pub(super) asked: BTreeMap<(String, String), Asked>,
     /// Notices by their keys, in the order of those.
     pub(super) notices: BTreeMap<String, NoticeRow>,
     pub(super) alerts: BTreeMap<(RunId, String), AlertRow>,
@@ -67,6 +70,8 @@ pub(super) struct StoredRun {
     pub(super) row: RunRow,
     pub(super) tasks: Vec<TaskRow>,
     pub(super) attempts: BTreeMap<(TaskIndex, u32), StoredAttempt>,
+    /// What its tasks have called, and whether they have started it.
+    pub(super) calls: BTreeMap<TaskIndex, (RunId, bool)>,
 }
 
 #[derive(Clone)]
@@ -103,6 +108,19 @@ impl Inner {
 }
 
 impl StoredRun {
+    fn turn(&mut self, change: &RunChange) -> Result<(), HistoryError> {
+        let row = &mut self.row;
+        if row.status != change.from {
+            return Err(conflict(change.run, change.from));
+        }
+        (row.status, row.timed_out) = (change.to, change.timed_out);
+        if change.to == RunStatus::Running {
+            row.started_at = Some(change.at);
+        }
+        row.ended_at = change.to.is_terminal().then_some(change.at);
+        Ok(())
+    }
+
     fn follow(&mut self, change: &VersionChange) -> Result<(), HistoryError> {
         if self.row.version != change.from {
             return Err(conflict(change.run, &change.from));
@@ -118,7 +136,7 @@ impl StoredRun {
     }
 }
 
-fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
+pub(super) fn conflict(what: impl ToString, expected: impl ToString) -> HistoryError {
     HistoryError::Conflict { what: what.to_string(), expected: expected.to_string() }
 }
 
@@ -140,7 +158,7 @@ fn new_task(index: TaskIndex, name: &str) -> TaskRow {
 }
 
 impl Stored {
-    fn run(&mut self, run: RunId) -> Result<&mut StoredRun, HistoryError> {
+    pub(super) fn run(&mut self, run: RunId) -> Result<&mut StoredRun, HistoryError> {
         let stored = self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))?;
         Ok(Arc::make_mut(stored))
     }
@@ -155,17 +173,7 @@ impl Stored {
                 self.versions.entry(version.hash.clone()).or_insert_with(|| Arc::new(version.clone()));
             }
             Write::Run(run) => self.new_run(run)?,
-            Write::RunStatus(change) => {
-                let row = &mut self.run(change.run)?.row;
-                if row.status != change.from {
-                    return Err(conflict(change.run, change.from));
-                }
-                row.status = change.to;
-                if change.to == RunStatus::Running {
-                    row.started_at = Some(change.at);
-                }
-                row.ended_at = change.to.is_terminal().then_some(change.at);
-            }
+            Write::RunStatus(change) => self.run(change.run)?.turn(change)?,
             Write::RunVersion(change) => self.run(change.run)?.follow(change)?,
             Write::Task(change) => {
                 let tasks = &mut self.run(change.run)?.tasks;
@@ -178,6 +186,7 @@ impl Stored {
                 (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
             Write::Items(new) => self.new_items(new)?,
+            Write::Call(change) => self.call(change)?,
             Write::Lease(lease) => self.new_lease(lease)?,
             Write::Attempt(change) => {
                 let attempt = self.attempt(change.attempt)?;
@@ -209,9 +218,20 @@ impl Stored {
             Write::BackfillPace { backfill, pace, .. } => {
                 self.backfills.get_mut(backfill).ok_or_else(|| conflict(backfill, "there"))?.pace = Some(*pace);
             }
+            Write::BackfillRound { backfill, round, failed, .. } => {
+                let row = self.backfills.get_mut(backfill).ok_or_else(|| conflict(backfill, "there"))?;
+                (row.round, row.failed_before) = (*round, *failed);
+            }
             Write::Table(write) => {
                 self.writes.insert((write.table.clone(), write.start, write.end), write.clone());
             }
+            Write::Asked(asked) => {
+                let key = (asked.flow.clone(), asked.key.clone());
+                if self.asked.insert(key, asked.clone()).is_some() {
+                    return Err(conflict(&asked.key, "new"));
+                }
+            }
+            Write::Drop { .. } | Write::DropRest { .. } => {}
             Write::Notice(_) | Write::NoticeStatus(_) | Write::Alert(_) => self.tell(write)?,
             Write::Paused { flow, paused, .. } => {
                 let _ = if *paused { self.paused.insert(flow.clone()) } else { self.paused.remove(flow) };
@@ -256,30 +276,6 @@ impl Stored {
         Ok(())
     }
 
-    fn new_backfill(&mut self, backfill: &NewBackfill) -> Result<(), HistoryError> {
-        let row = BackfillRow {
-            id: backfill.id,
-            flow: backfill.flow.clone(),
-            from: backfill.from,
-            to: backfill.to,
-            concurrency: backfill.concurrency,
-            which: backfill.which.clone(),
-            newest_first: backfill.newest_first,
-            status: BackfillStatus::Running,
-            planned: backfill.planned,
-            trial: backfill.trial,
-            pace: None,
-            mean_run_us: None,
-            runs: RunCounts::default(),
-            created_at: backfill.at,
-            ended_at: None,
-        };
-        if self.backfills.insert(backfill.id, row).is_some() {
-            return Err(conflict(backfill.id, "new"));
-        }
-        Ok(())
-    }
-
     fn new_run(&mut self, run: &NewRun) -> Result<(), HistoryError> {
         let row = RunRow {
             id: run.id,
@@ -294,6 +290,7 @@ impl Stored {
             trigger: run.trigger,
             backfill: run.backfill,
             retries: run.retries,
+            timed_out: false,
             created_at: run.at,
             started_at: None,
             ended_at: None,
@@ -301,25 +298,11 @@ impl Stored {
         let tasks = run.tasks.iter().enumerate();
         let tasks = tasks.map(|(index, name)| new_task(index as TaskIndex, name)).collect();
         let same = self.keys.insert((run.flow.clone(), run.key.clone()), run.id);
-        let stored = StoredRun { row, tasks, attempts: BTreeMap::new() };
+        let stored = StoredRun { row, tasks, attempts: BTreeMap::new(), calls: BTreeMap::new() };
         match (same, self.runs.insert(run.id, Arc::new(stored))) {
             (None, None) => Ok(()),
             _ => Err(conflict(format!("run {} of {}", run.key, run.flow), "new")),
         }
-    }
-
-    fn counted(&self, backfill: &BackfillRow) -> BackfillRow {
-        let mut row = backfill.clone();
-        for run in self.runs.values().filter(|run| run.row.backfill == Some(row.id)) {
-            match run.row.status {
-                RunStatus::Queued => row.runs.queued += 1,
-                RunStatus::Running | RunStatus::Cancelling => row.runs.running += 1,
-                RunStatus::Succeeded => row.runs.succeeded += 1,
-                RunStatus::Failed => row.runs.failed += 1,
-                RunStatus::Cancelled => row.runs.cancelled += 1,
-            }
-        }
-        row
     }
 
     fn memory(&self) -> Memory {
@@ -341,8 +324,10 @@ impl Stored {
         Memory {
             runs: open.map(|run| (run.row.clone(), run.tasks.clone())).collect(),
             leases: self.runs.iter().flat_map(live).collect(),
+            calls: self.calls(),
             backfills: running.map(|backfill| self.counted(backfill)).collect(),
             paused: self.paused.iter().cloned().collect(),
+            alerts: self.alerts_of_open_runs(),
             notices_waiting: self.notices.values().filter(|row| row.status == NoticeStatus::Waiting).count() as u64,
             last_run: self.runs.keys().next_back().map_or(0, |run| run.0),
             last_backfill: self.backfills.keys().next_back().map_or(0, |backfill| backfill.0),
@@ -391,18 +376,22 @@ impl History for MemoryHistory {
         not_asked()
     }
 
-    async fn runs(&self, _: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
-        not_asked()
+    async fn runs(&self, query: &RunQuery) -> Result<Vec<RunRow>, HistoryError> {
+        let wanted =
+            |row: &&RunRow| row.backfill == query.backfill && query.status.is_none_or(|status| row.status == status);
+        Ok(self.read(|stored| stored.runs.values().rev().map(|run| &run.row).filter(wanted).cloned().collect()))
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError> {
-        let detail = |found: &Arc<StoredRun>| RunDetail {
+        let detail = |stored: &Stored, found: &Arc<StoredRun>| RunDetail {
             run: found.row.clone(),
             tasks: found.tasks.clone(),
-            alerts: Vec::new(),
+            alerts: stored.alerts_of(run),
+            parent: None,
+            children: Vec::new(),
             attempts: found.attempts.values().map(|attempt| attempt.row.clone()).collect(),
         };
-        Ok(self.read(|stored| stored.runs.get(&run).map(detail)))
+        Ok(self.read(|stored| stored.runs.get(&run).map(|found| detail(stored, found))))
     }
 
     async fn run_named(&self, _: &str) -> Result<Option<RunId>, HistoryError> {
@@ -453,6 +442,10 @@ impl History for MemoryHistory {
         Ok(self.read(|stored| stored.writes.values().filter(wanted).cloned().collect()))
     }
 
+    async fn asked(&self, flow: &str, key: &str) -> Result<Option<Asked>, HistoryError> {
+        Ok(self.read(|stored| stored.asked.get(&(flow.to_owned(), key.to_owned())).cloned()))
+    }
+
     async fn notices(&self, _: &NoticeQuery) -> Result<Vec<NoticeRow>, HistoryError> {
         not_asked()
     }
@@ -461,8 +454,16 @@ impl History for MemoryHistory {
         not_asked()
     }
 
+    async fn expired(&self, _: Timestamp, _: u32) -> Result<Vec<ExpiredRun>, HistoryError> {
+        not_asked()
+    }
+
     async fn durations(&self, flow: &str, limit: u32) -> Result<Vec<SignedDuration>, HistoryError> {
         Ok(self.read(|stored| stored.durations(flow, limit)))
+    }
+
+    async fn worked(&self, _: u32, _: u32) -> Result<Vec<mulgil_history::worked::WorkedRow>, HistoryError> {
+        not_asked()
     }
 
     async fn events(&self, _: i64, _: u32) -> Result<Vec<EventRow>, HistoryError> {

@@ -1,0 +1,128 @@
+//! Running again, marking by hand, versions and advice, by the commands that people type.
+
+use std::process::Stdio;
+
+use crate::program::Folder;
+
+const FLOW: &str = "
+flow: report
+params: {city: Seoul}
+tasks:
+  land: {shell: 'test -e landed', retries: {limit: 3, delay: 1ms, never: exit 1}}
+  sum: {needs: [land], shell: 'echo sum >> done'}
+  publish: {needs: [sum], shell: 'echo publish >> done', idempotent: false}
+";
+
+struct House {
+    folder: Folder,
+    server: std::process::Child,
+}
+
+impl House {
+    fn new() -> Self {
+        let folder = Folder::new();
+        folder.write("mulgil.yaml", "");
+        folder.write("flows/report.yaml", FLOW);
+        let mut server = folder.command(&["server", "--listen", "127.0.0.1:0"]).stderr(Stdio::null()).spawn().unwrap();
+        folder.wait_for_server(&mut server);
+        Self { folder, server }
+    }
+
+    /// Runs a command; what it says to programs and to people, and whether it ended well.
+    fn say(&self, arguments: &[&str]) -> (String, String, bool) {
+        let output = self.folder.command(arguments).output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr), output.status.success())
+    }
+
+    fn done(&self) -> String {
+        std::fs::read_to_string(self.folder.path("done")).unwrap_or_default()
+    }
+
+    /// Makes the one run, which fails, and gives its name.
+    fn failed_run(&self) -> String {
+        let (_, said, well) = self.say(&["flow", "run", "report"]);
+        assert!(!well && said.contains("not tried again: its `retries:` say `never: exit 1`"), "{said}");
+        let (found, ..) = self.say(&["flow", "usage", "1", "--format", "csv"]);
+        assert_eq!(found.lines().filter(|line| line.starts_with("land,")).count(), 1, "{found}");
+        "1".to_owned()
+    }
+}
+
+impl Drop for House {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+#[test]
+fn a_rerun_says_what_it_would_run_and_runs_exactly_that() {
+    let house = House::new();
+    let run = house.failed_run();
+    let (planned, ..) = house.say(&["flow", "rerun", &run, "--dry-run", "--format", "csv"]);
+    let tasks: Vec<&str> = planned.lines().skip(1).filter_map(|line| line.split(',').nth(1)).collect();
+    assert_eq!(tasks, ["land", "sum", "publish"], "{planned}");
+    let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "lend"]);
+    assert!(!well && said.contains("has no task lend; its tasks are land, sum, publish"), "{said}");
+
+    house.folder.write("landed", "");
+    let (_, said, well) = house.say(&["flow", "rerun", "report", "--failed"]);
+    assert!(well && said.contains("succeeded  publish"), "{said}");
+    assert_eq!(house.done(), "sum\npublish\n");
+    let (_, said, well) = house.say(&["flow", "rerun", &run]);
+    assert!(!well && said.contains("nothing of run 1 failed"), "{said}");
+    let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "sum"]);
+    assert!(!well && said.contains("idempotent: false"), "it has run before: {said}");
+    let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "sum", "--confirm"]);
+    assert!(well, "{said}");
+    assert_eq!(house.done(), "sum\npublish\nsum\npublish\n");
+}
+
+#[test]
+fn a_task_that_is_marked_lets_what_needs_it_run_and_nobody_marks_what_is_not_there() {
+    let house = House::new();
+    let run = house.failed_run();
+    let (_, said, well) = house.say(&["flow", "mark", &run, "lend", "--succeeded"]);
+    assert!(!well && said.contains("has no task lend"), "{said}");
+    let (_, _, well) = house.say(&["flow", "mark", &run, "land"]);
+    assert!(!well, "as what?");
+    let (planned, ..) = house.say(&["flow", "mark", &run, "land", "--succeeded", "--dry-run", "--format", "csv"]);
+    assert_eq!(planned.lines().count(), 3, "{planned}");
+    assert_eq!(house.done(), "", "only shown");
+    let (_, said, well) = house.say(&["flow", "mark", &run, "land", "--succeeded", "--why", "loaded by hand"]);
+    assert!(well && said.contains("land of") && said.contains("counts as succeeded"), "{said}");
+    assert!(said.contains("what never ran for it runs now: sum, publish"), "{said}");
+}
+
+#[test]
+fn versions_and_their_difference_are_listed_and_pools_are_advised_on() {
+    let house = House::new();
+    house.failed_run();
+    let (before, ..) = house.say(&["flow", "versions", "report", "--format", "csv"]);
+    assert_eq!(before.lines().count(), 2, "{before}");
+    let version = before.lines().nth(1).unwrap().split(',').next().unwrap().to_owned();
+    assert_eq!(version.len(), 32, "{before}");
+    let (_, said, well) = house.say(&["flow", "diff", "report", &version]);
+    assert!(well && said.contains("the two are the same"), "{said}");
+
+    house.folder.write("flows/report.yaml", &FLOW.replace("echo sum", "echo total"));
+    let changed = || house.say(&["flow", "diff", "report", &version[..6]]).0;
+    let began = std::time::Instant::now();
+    // The server reads the file by itself.
+    while !changed().contains("+ ") {
+        assert!(began.elapsed().as_secs() < 60, "{}", changed());
+        std::thread::yield_now();
+    }
+    let shown = changed();
+    assert!(shown.lines().any(|line| line.starts_with('-') && line.contains("echo sum")), "{shown}");
+    assert!(shown.lines().any(|line| line.starts_with('+') && line.contains("echo total")), "{shown}");
+    let (_, said, well) = house.say(&["flow", "diff", "report", "ffffffffffff"]);
+    assert!(!well && !said.is_empty(), "{said}");
+
+    let (pools, said, well) = house.say(&["flow", "advice", "--format", "csv"]);
+    assert!(well && pools.contains("default,8,0,0,1,"), "{pools}{said}");
+    assert!(said.contains("pool default: only 1 attempts so far, which says nothing yet"), "{said}");
+    let (_, said, well) = house.say(&["flow", "advice", "nothing"]);
+    assert!(!well && said.contains("there is no flow nothing"), "{said}");
+}

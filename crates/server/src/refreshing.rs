@@ -1,0 +1,131 @@
+//! Refreshing and replaying views as tasks: by the server itself, since only its process keeps views.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mulgil_connect::definition::TableName;
+use mulgil_serving::status::ViewState;
+use mulgil_serving::views::{ReplayOptions, Views};
+use mulgil_worker::log::AttemptLog;
+use mulgil_worker::threads::DataThreads;
+use mulgil_worker::view::ViewTasks;
+use serde_json::{Value, json};
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+/// How often a refresh is begun again because the project's files have changed under it.
+const TRIES_MAX: usize = 5;
+
+/// How long to wait for news of a build at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// How tasks do things to these views, asked for anew each time.
+pub fn view_tasks(views: impl Fn() -> Views + Send + Sync + 'static) -> Arc<dyn ViewTasks> {
+    Arc::new(Refreshing::new(views))
+}
+
+/// Refreshes the views of a server: as many at once as the machine has cores, each once at a time.
+struct Refreshing {
+    views: Box<dyn Fn() -> Views + Send + Sync>,
+    turns: Arc<Semaphore>,
+    threads: DataThreads,
+}
+
+impl Refreshing {
+    fn new(views: impl Fn() -> Views + Send + Sync + 'static) -> Self {
+        let turns = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            views: Box::new(views),
+            turns: Arc::new(Semaphore::new(turns)),
+            threads: DataThreads::new("mulgil-view"),
+        }
+    }
+}
+
+#[async_trait]
+impl ViewTasks for Refreshing {
+    async fn refresh(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
+        let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
+        let name = TableName::parse(view);
+        for _ in 0..TRIES_MAX {
+            let (views, name) = ((self.views)(), name.clone());
+            let refreshed = {
+                let views = views.clone();
+                self.threads.run(async move { views.refresh(&name).await }).await?
+            };
+            if !(self.views)().are(&views) {
+                log.note("the project's files have changed: the view is computed once more");
+                continue;
+            }
+            let status = refreshed.map_err(|error| error.to_string())?;
+            log.note(&format!("view {view} has {} rows", status.rows));
+            return Ok(json!({"rows": status.rows}));
+        }
+        Err(format!("the project's files changed {TRIES_MAX} times while view {view} was computed"))
+    }
+
+    async fn replay(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
+        let (views, name) = ((self.views)(), TableName::parse(view));
+        let before = views.status(&name).map_err(|error| error.to_string())?;
+        // A server that was killed goes on building by itself, and the task is begun again.
+        let number = match &before.building {
+            Some(build) => build.number,
+            None => {
+                let begun = views.replay(&name, &ReplayOptions::default()).await.map_err(|error| error.to_string())?;
+                let Some(build) = begun.building else { return Ok(json!({"generation": begun.generation})) };
+                build.number
+            }
+        };
+        log.note(&format!("generation {number} of view {view} is being built beside generation {}", before.generation));
+        let mut given_up = GivenUp { views: Some(views), name: name.clone() };
+        let generation = self.built(&name, number).await;
+        given_up.views = None;
+        log.note(&format!(
+            "generation {} of view {view} answers now",
+            generation.as_ref().map_or(before.generation, |new| *new)
+        ));
+        Ok(json!({"generation": generation?}))
+    }
+}
+
+impl Refreshing {
+    /// Waits until a generation has taken over, or never will.
+    async fn built(&self, name: &TableName, number: u64) -> Result<u64, String> {
+        loop {
+            // Asked for anew: the project's files may have changed, and its views are others then, which go on with the build.
+            let views = (self.views)();
+            let mut news = views.subscribe();
+            let status = views.status(name).map_err(|error| error.to_string())?;
+            match status.building.filter(|build| build.number == number) {
+                Some(build) if build.state == ViewState::Failed => {
+                    return Err(build.error.unwrap_or_else(|| format!("generation {number} has failed")));
+                }
+                Some(_) => {}
+                None if status.generation == number => return Ok(number),
+                None => return Err(format!("generation {number} was given up")),
+            }
+            // News may be missed when there are too many, and others' views tell of theirs: looking costs nothing.
+            let _ = tokio::time::timeout(LOOK_AGAIN, news.recv()).await;
+        }
+    }
+}
+
+/// Gives up what is being built when nobody waits for it any more: the task was stopped, or took too long.
+struct GivenUp {
+    views: Option<Views>,
+    name: TableName,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        if let (Some(views), Ok(runtime)) = (self.views.take(), Handle::try_current()) {
+            let name = self.name.clone();
+            runtime.spawn(async move {
+                if let Err(error) = views.cancel_replay(&name).await {
+                    tracing::debug!(view = %name, %error, "nothing to give up");
+                }
+            });
+        }
+    }
+}

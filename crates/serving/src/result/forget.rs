@@ -1,0 +1,76 @@
+//! Lets a result forget rows, and take no notice of what still comes of them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{RecordBatch, UInt32Array};
+use arrow::compute::take_record_batch;
+use arrow::error::ArrowError;
+use mulgil_dataflow::batch::Batch;
+
+use super::{Contents, Place, ResultError, ResultTable, row_number};
+
+/// Says of each row whether it is forgotten. Rows that are equal are forgotten together.
+type IsForgotten = dyn Fn(&RecordBatch) -> Result<Vec<bool>, ArrowError> + Send + Sync;
+
+/// See [`IsForgotten`].
+#[derive(Clone)]
+pub(super) struct Floor(Arc<IsForgotten>);
+
+impl fmt::Debug for Floor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Floor")
+    }
+}
+
+impl Floor {
+    /// What is left of a change.
+    pub(super) fn above(&self, change: &Batch) -> Result<Batch, ArrowError> {
+        let forgotten = (self.0)(&change.rows)?;
+        if forgotten.iter().all(|is_forgotten| !is_forgotten) {
+            return Ok(change.clone());
+        }
+        let kept = forgotten.iter().enumerate().filter(|(_, is_forgotten)| !**is_forgotten);
+        change.take(&kept.map(|(row, _)| row_number(row)).collect::<UInt32Array>())
+    }
+}
+
+impl ResultTable {
+    /// Forgets the rows of which `is_forgotten` says so, which has to say the same of equal rows; and what changes of them from
+    /// now on.
+    ///
+    /// # Errors
+    /// Arrow refused.
+    pub fn forget(
+        &self,
+        is_forgotten: impl Fn(&RecordBatch) -> Result<Vec<bool>, ArrowError> + Send + Sync + 'static,
+    ) -> Result<(), ResultError> {
+        let mut contents = self.lock();
+        contents.forget(Floor(Arc::new(is_forgotten)))?;
+        contents.version += 1;
+        Ok(())
+    }
+}
+
+impl Contents {
+    fn forget(&mut self, floor: Floor) -> Result<(), ResultError> {
+        let mut fallen = Vec::new();
+        for segment in &self.segments {
+            let forgotten = (floor.0)(&segment.rows)?;
+            let stands = |row: &usize| segment.standing.get_bit(*row);
+            let rows = forgotten.iter().enumerate().filter(|(_, is_forgotten)| **is_forgotten).map(|(row, _)| row);
+            let rows: Vec<u32> = rows.filter(stands).map(row_number).collect();
+            if let Some(index) = &mut self.index {
+                let keys = index.keys(&take_record_batch(&segment.rows, &UInt32Array::from(rows.clone()))?)?;
+                // Of equal rows any may be taken out: all of them are.
+                for key in &keys {
+                    index.remove(key);
+                }
+            }
+            fallen.extend(rows.into_iter().map(|row| Place { segment: segment.id, row }));
+        }
+        fallen.into_iter().for_each(|place| self.clear(place));
+        self.floor = Some(floor);
+        self.merge()
+    }
+}

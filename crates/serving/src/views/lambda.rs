@@ -1,0 +1,279 @@
+//! Keeps the two layers of `LAMBDA` views: the archives, in which every row of their sources is kept, and the batch views
+//! that are computed from those.
+
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+use arrow::array::RecordBatch;
+use futures::TryStreamExt;
+use mulgil_connect::definition::TableName;
+use mulgil_engine::crash;
+use mulgil_engine::pace::Pace;
+use mulgil_sql::layers::Layers;
+use mulgil_sql::problem::SqlError;
+use mulgil_sql::session::Session;
+use mulgil_sql::statement::RefreshMode;
+
+use super::cell::{Origin, ViewCell};
+use super::generation::folder_name;
+use super::layers::{BatchNote, BatchView, WindowDrift, drift, rows_where};
+use super::slot::Slot;
+use super::{ViewError, Views, now_ms, stored};
+use crate::status::{ArchiveStatus, LayersStatus};
+
+/// The ending of the note of a batch view.
+const NOTE: &str = "layers";
+
+impl Views {
+    /// How far the realtime view of a `LAMBDA` view had been off, window by window, the latest last.
+    ///
+    /// # Errors
+    /// The view is unknown, or has no layers.
+    pub fn drift(&self, view: &TableName) -> Result<Vec<WindowDrift>, ViewError> {
+        let cell = self.slot(view)?.live();
+        if cell.view.mode != RefreshMode::Lambda {
+            return Err(cell.wrong_mode("it has one layer only; use REFRESH_MODE = LAMBDA"));
+        }
+        Ok(cell.batch().map(|batch| batch.note.drift.clone()).unwrap_or_default())
+    }
+
+    /// Finds the batch view of a view, before its stream is started. A state that a batch view of another definition, or
+    /// another mode, has left behind is forgotten: the stream begins again.
+    pub(super) async fn prepare_layers(&self, slot: &Slot) -> Result<(), ViewError> {
+        let (view, Some(notes)) = (&slot.view, self.notes()) else { return Ok(()) };
+        let cell = slot.live();
+        if view.mode == RefreshMode::Full || cell.is_running() {
+            return Ok(());
+        }
+        let not_noted = |error| slot.not_noted("read", error);
+        let found: Option<BatchNote> = notes.read_as(&view.name, NOTE).await.map_err(not_noted)?;
+        let meaning = self.shared.catalog.meaning_of(&view.name);
+        if view.mode == RefreshMode::Lambda {
+            let layers = self.shared.catalog.layers(&view.name);
+            cell.set_layers(layers.map_err(|source| ViewError::Sql { name: view.name.to_string(), source })?);
+        }
+        match found {
+            None => Ok(()),
+            Some(note) if view.mode == RefreshMode::Lambda && note.meaning == meaning => {
+                let path = self.batch_path(&view.name, &note)?;
+                let read = stored::read(view.name.to_string(), path.clone()).await?;
+                let Some((rows, _)) = read else {
+                    let reason = "it is gone; `mulgil view refresh` computes it again from the archive".to_owned();
+                    return Err(ViewError::Store { name: view.name.to_string(), action: "read", path, reason });
+                };
+                cell.set_batch(Arc::new(BatchView { note, rows }));
+                Ok(())
+            }
+            Some(note) => {
+                if let Some(checkpoints) = self.checkpoints_of(view, cell.origin.number) {
+                    let failed = |error| cell.forgetting_failed(&checkpoints.folder, &error);
+                    checkpoints.forget().await.map_err(failed)?;
+                }
+                self.remove_batch(&view.name, &note);
+                notes.remove(&view.name, NOTE).await.map_err(|error| slot.not_noted("remove", error))
+            }
+        }
+    }
+
+    /// Where a batch view lies. The boundary is in its name: a server that hands its views over while it computes writes no file that
+    /// another's note names with another boundary.
+    fn batch_path(&self, view: &TableName, note: &BatchNote) -> Result<PathBuf, ViewError> {
+        let options = &self.shared.options;
+        let dir = options.results_dir.as_ref().or(options.checkpoints_dir.as_ref());
+        let reason = || "there is no folder for its batch view; open the project with one".to_owned();
+        let dir = dir.ok_or_else(|| ViewError::Result { name: view.to_string(), reason: reason() })?;
+        let (version, boundary_ms) = (note.version, note.boundary_ms);
+        Ok(dir.join(format!("{}.batch-{version}-{boundary_ms}.parquet", folder_name(view, 1))))
+    }
+
+    /// A version that nobody names any more. One that stays takes room, and nothing else.
+    fn remove_batch(&self, view: &TableName, note: &BatchNote) {
+        if let Ok(path) = self.batch_path(view, note)
+            && let Err(error) = std::fs::remove_file(&path)
+        {
+            tracing::debug!(%view, path = %path.display(), %error, "an old batch view stays");
+        }
+    }
+
+    /// Starts the archives of a view's unbounded tables, where they do not run yet.
+    pub(super) fn start_archives(&self, slot: &Slot) -> Result<(), ViewError> {
+        for cell in self.archives_of(slot)? {
+            let views = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = views.start_cell(&cell).await {
+                    tracing::warn!(archive = %cell.view.name, %error, "not archived");
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// The archives that a view's batch layer reads: one for each unbounded table, shared by all views.
+    fn archives_of(&self, slot: &Slot) -> Result<Vec<Arc<ViewCell>>, ViewError> {
+        let catalog = &self.shared.catalog;
+        let failed = |source: SqlError| ViewError::Sql { name: slot.view.name.to_string(), source };
+        let mut cells = Vec::new();
+        for table in catalog.tables_of(&slot.view.name) {
+            let source = self.shared.connectors.source(&table.definition).map_err(|error| failed(error.into()))?;
+            if source.is_bounded() {
+                continue;
+            }
+            let name = &table.definition.name;
+            let mut archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(cell) = archives.get(name) {
+                cells.push(Arc::clone(cell));
+                continue;
+            }
+            let archive = catalog.archive_of(name).map_err(failed)?;
+            let Some(view) = archive.filled_by.view(&archive.definition.name).cloned() else { continue };
+            let origin = Origin {
+                number: 1,
+                catalog: archive.filled_by,
+                from_ms: None,
+                pace: Pace::default(),
+                archive: Some(archive.definition),
+            };
+            let cell = Arc::new(ViewCell::new(view, origin));
+            archives.insert(name.clone(), Arc::clone(&cell));
+            cells.push(cell);
+        }
+        Ok(cells)
+    }
+
+    /// All archives, as they run.
+    pub(super) fn archives(&self) -> Vec<Arc<ViewCell>> {
+        self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
+    }
+
+    /// Computes the next batch view of a `LAMBDA` view, up to where its archives are complete, and moves the boundary there.
+    pub(super) async fn refresh_batch(&self, slot: &Arc<Slot>) -> Result<(), ViewError> {
+        let name = &slot.view.name;
+        let refused = |reason: &str| ViewError::Result { name: name.to_string(), reason: reason.to_owned() };
+        let notes = self.notes().ok_or_else(|| refused("it makes no checkpoints, so it keeps no archive"))?;
+        let _one_at_a_time = slot.turn.lock().await;
+        let cell = slot.live();
+        let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
+        let layers = self.shared.catalog.layers(name).map_err(failed)?;
+        let complete_ms = self.archived_until(slot).await?;
+        let former = cell.batch();
+        let boundary_ms = layers.aligned(complete_ms);
+        let meaning = self.shared.catalog.meaning_of(name);
+        let mut note = BatchNote::after(former.as_ref().map(|former| &former.note), boundary_ms, meaning, now_ms());
+        let rows = self.compute_batch(slot, layers, note.boundary_ms).await?;
+        crash::point("the batch view is computed");
+        let off = self.drift_of(&cell, layers, &rows, &note).map_err(|error| refused(&error.to_string()))?;
+        note.add_drift(off);
+        let retention_ms =
+            slot.view.speed_retention.map_or(0, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+        note.floor_ms = note.floor_ms.max(note.boundary_ms.saturating_sub(retention_ms));
+        let path = self.batch_path(name, &note)?;
+        stored::write(name.to_string(), path, Arc::clone(&slot.view.schema), rows.clone()).await?;
+        crash::point("before the boundary moves");
+        if self.shared.closing.load(Ordering::Acquire) {
+            self.remove_batch(name, &note);
+            return Err(ViewError::ShutDown);
+        }
+        notes.write_as(name, NOTE, &note).await.map_err(|error| slot.not_noted("write", error))?;
+        crash::point("after the boundary has moved");
+        cell.set_layers(layers);
+        cell.set_batch(Arc::new(BatchView { note, rows }));
+        cell.forget().map_err(|error| cell.refused(&error))?;
+        if let Some(former) = former {
+            self.remove_batch(name, &former.note);
+        }
+        Ok(())
+    }
+
+    /// Up to when the archives hold all rows, late ones left out, in milliseconds since the epoch.
+    async fn archived_until(&self, slot: &Slot) -> Result<i64, ViewError> {
+        let refused = |reason: String| ViewError::Result { name: slot.view.name.to_string(), reason };
+        let mut complete_ms = i64::MAX;
+        for archive in self.archives_of(slot)? {
+            let job = archive.job().filter(|_| archive.is_running());
+            let job = job.ok_or_else(|| {
+                let error = archive.status().error.map_or_else(String::new, |error| format!(": {error}"));
+                refused(format!("{} is not running{error}", archive.view.name))
+            })?;
+            // What the watermark has passed is before the checkpoint, and so in the lake when that stands.
+            let watermark_ms = job.status().watermark_ms;
+            let watermark_ms = watermark_ms.ok_or_else(|| {
+                refused(format!("no window of {} has ended yet: there is no watermark", archive.view.name))
+            })?;
+            job.make_checkpoint().await.map_err(|error| refused(format!("{}: {error}", archive.view.name)))?;
+            complete_ms = complete_ms.min(watermark_ms.saturating_add(1));
+        }
+        Ok(complete_ms)
+    }
+
+    async fn compute_batch(
+        &self,
+        slot: &Slot,
+        layers: Layers,
+        boundary_ms: i64,
+    ) -> Result<Vec<RecordBatch>, ViewError> {
+        let name = &slot.view.name;
+        let archived: Vec<TableName> = {
+            let archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
+            archives.keys().cloned().collect()
+        };
+        let catalog = Arc::new(self.shared.catalog.reading_archives(&archived));
+        let session =
+            Session::new(catalog, Arc::clone(&self.shared.connectors)).with_options(self.shared.options.session);
+        let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
+        let mut computed = session.run_view(name).await.map_err(failed)?;
+        let mut rows = Vec::new();
+        while let Some(batch) = computed.stream.try_next().await.map_err(|error| failed(error.into()))? {
+            let refused = |error: arrow::error::ArrowError| ViewError::Result {
+                name: name.to_string(),
+                reason: error.to_string(),
+            };
+            let batch = rows_where(layers, &batch, |end| end.is_some_and(|end| end <= boundary_ms)).map_err(refused)?;
+            let batch =
+                RecordBatch::try_new(Arc::clone(&slot.view.schema), batch.columns().to_vec()).map_err(refused)?;
+            rows.push(batch);
+        }
+        Ok(rows)
+    }
+
+    /// How far the stream had been off, in the windows that it has given and still holds.
+    fn drift_of(
+        &self,
+        cell: &ViewCell,
+        layers: Layers,
+        batch: &[RecordBatch],
+        note: &BatchNote,
+    ) -> Result<Vec<WindowDrift>, crate::result::ResultError> {
+        let Some(answer) = cell.answer() else { return Ok(Vec::new()) };
+        // What its own time has not passed it has not given yet.
+        let given_ms = cell.job().and_then(|job| job.status().watermark_ms).map_or(i64::MIN, |ms| ms.saturating_add(1));
+        let realtime = answer.share.rows()?.batches;
+        let span = (note.floor_ms, note.boundary_ms.min(given_ms));
+        Ok(drift(layers, (batch, &realtime), span, note.version)?)
+    }
+
+    /// The layers of a view, for people.
+    pub(super) fn layers_status(&self, slot: &Slot) -> Option<LayersStatus> {
+        if slot.view.mode != RefreshMode::Lambda {
+            return None;
+        }
+        let batch = slot.live().batch();
+        let archives = self.archives_of(slot).unwrap_or_default().into_iter().map(|cell| {
+            let status = cell.status();
+            ArchiveStatus {
+                table: status.name,
+                state: status.state,
+                error: status.error,
+                watermark_ms: status.watermark_ms,
+                rows_in: status.rows_in,
+            }
+        });
+        Some(LayersStatus {
+            boundary_ms: batch.as_ref().map(|batch| batch.note.boundary_ms),
+            batch_version: batch.as_ref().map_or(0, |batch| batch.note.version),
+            batch_rows: batch.as_ref().map_or(0, |batch| batch.rows.iter().map(|rows| rows.num_rows() as u64).sum()),
+            batch_made_ms: batch.as_ref().map(|batch| batch.note.made_ms),
+            archives: archives.collect(),
+        })
+    }
+}

@@ -1,0 +1,309 @@
+//! The extended query protocol: statements that are prepared, described, bound to parameters, and executed, all rows or some at a
+//! time.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use futures::{Sink, SinkExt};
+use pgwire::api::portal::{Format, Portal, PortalExecutionState};
+use pgwire::api::query::{ExtendedQueryHandler, send_ready_for_query};
+use pgwire::api::results::{
+    DescribePortalResponse, DescribeStatementResponse, FieldInfo, QueryResponse, Response, Tag,
+};
+use pgwire::api::stmt::{QueryParser, StoredStatement};
+use pgwire::api::store::{Entry, PortalStore};
+use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
+use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::extendedquery::{Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync};
+use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+
+use crate::command::Command;
+use crate::front::{Front, check_transaction, columns_of, looks, obey, send_rows, send_tag};
+use crate::parameter;
+use crate::rows::{self, fields, text_schema};
+use crate::service::{QueryError, QueryService};
+use crate::session::{Limits, Session};
+use crate::statements::split;
+use crate::types::{data_type, wire_type};
+
+/// A prepared statement.
+pub(crate) struct Parsed {
+    text: String,
+    /// How many characters stood before it.
+    begins_after: usize,
+    command: Command,
+    /// The columns of its rows; none where it has no rows.
+    schema: SchemaRef,
+    /// By parameter: its type on the wire.
+    parameters: Vec<Type>,
+}
+
+/// Prepares statements.
+pub(crate) struct Parser {
+    service: Arc<dyn QueryService>,
+}
+
+#[async_trait]
+impl QueryParser for Parser {
+    type Statement = Arc<Parsed>;
+
+    async fn parse_sql<C>(&self, client: &C, sql: &str, types: &[Option<Type>]) -> PgWireResult<Option<Arc<Parsed>>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        let mut pieces = split(sql)?.into_iter();
+        let Some(piece) = pieces.next() else { return Ok(None) };
+        if let Some(second) = pieces.next() {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(QueryError::new(QueryError::SYNTAX, message).at(second.begins_after + 1).into());
+        }
+        let command = Command::parse(&piece.text).map_err(|error| error.shifted(piece.begins_after))?;
+        check_transaction(client, &command)?;
+        let known = |kind: &Option<Type>| kind.clone().filter(|kind| *kind != Type::UNKNOWN);
+        let types: Vec<Option<Type>> = types.iter().map(known).collect();
+        let (schema, inferred) = if command == Command::Query {
+            let told: Vec<_> = types.iter().map(|kind| kind.as_ref().and_then(data_type)).collect();
+            let caller = Session::of(client)?.caller(client);
+            let prepared = self.service.prepare(&caller, &piece.text, &told).await;
+            let prepared = prepared.map_err(|error| error.shifted(piece.begins_after))?;
+            (prepared.schema, prepared.parameters)
+        } else {
+            (text_schema(&columns_of(&command)), Vec::new())
+        };
+        let kind = |at: usize| {
+            let told = types.get(at).cloned().flatten();
+            let shown = || inferred.get(at).map(|shown| wire_type(shown).kind);
+            told.or_else(shown).unwrap_or(Type::TEXT)
+        };
+        let parameters = (0..types.len().max(inferred.len())).map(kind).collect();
+        Ok(Some(Arc::new(Parsed { text: piece.text, begins_after: piece.begins_after, command, schema, parameters })))
+    }
+
+    fn get_parameter_types(&self, statement: &Arc<Parsed>) -> PgWireResult<Vec<Type>> {
+        Ok(statement.parameters.clone())
+    }
+
+    fn get_result_schema(&self, statement: &Arc<Parsed>, format: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        Ok(fields(&statement.schema, |at| format.is_some_and(|format| is_binary(format, at))))
+    }
+}
+
+/// Whether a value comes or goes as binary. A format for too few values leaves the others as text.
+fn is_binary(format: &Format, at: usize) -> bool {
+    match format {
+        Format::UnifiedText => false,
+        Format::UnifiedBinary => true,
+        Format::Individual(codes) => codes.get(at) == Some(&1),
+    }
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Front {
+    type Statement = Arc<Parsed>;
+    type QueryParser = Parser;
+
+    fn query_parser(&self) -> Arc<Parser> {
+        Arc::new(Parser { service: Arc::clone(&self.service) })
+    }
+
+    async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let session = Session::of(client)?;
+        let name = message.name.clone().unwrap_or_else(|| DEFAULT_NAME.to_owned());
+        if name != DEFAULT_NAME && session.statements().contains(&name) {
+            return Err(QueryError::new("42P05", format!("prepared statement \"{name}\" already exists")).into());
+        }
+        let mut limits = Limits::begin(client, &session).await;
+        let parsing = StoredStatement::parse(&*client, &message, self.query_parser());
+        match limits.bound(parsing).await? {
+            Some(statement) => client.portal_store().put_statement(Arc::new(statement)),
+            None => client.portal_store().put_empty_statement(&name),
+        }
+        session.statements().insert(name);
+        client.feed(PgWireBackendMessage::ParseComplete(ParseComplete::new())).await?;
+        Ok(())
+    }
+
+    async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().unwrap_or(DEFAULT_NAME);
+        let portal = match client.portal_store().get_portal(name) {
+            Some(Entry::Value(portal)) => portal,
+            Some(Entry::Empty) => {
+                client.feed(PgWireBackendMessage::EmptyQueryResponse(EmptyQueryResponse::new())).await?;
+                return Ok(());
+            }
+            None => return Err(QueryError::new("34000", format!("portal \"{name}\" does not exist")).into()),
+        };
+        let session = Session::of(client)?;
+        check_transaction(client, &portal.statement.statement.command)?;
+        client.set_state(PgWireConnectionState::QueryInProgress);
+        let most = usize::try_from(message.max_rows).ok().filter(|most| *most > 0);
+        self.go_on(client, &session, &portal, most).await?;
+        client.set_state(PgWireConnectionState::ReadyForQuery);
+        Ok(())
+    }
+
+    /// Outside of a transaction nothing outlives the sync.
+    async fn on_sync<C>(&self, client: &mut C, _: PgSync) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let status = client.transaction_status();
+        if status != TransactionStatus::Transaction {
+            client.portal_store().clear_portals();
+        }
+        send_ready_for_query(client, status).await
+    }
+
+    async fn do_describe_statement<C>(
+        &self,
+        _: &mut C,
+        target: &StoredStatement<Arc<Parsed>>,
+    ) -> PgWireResult<DescribeStatementResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let statement = &target.statement;
+        Ok(DescribeStatementResponse::new(statement.parameters.clone(), fields(&statement.schema, |_| false)))
+    }
+
+    async fn do_describe_portal<C>(
+        &self,
+        _: &mut C,
+        target: &Portal<Arc<Parsed>>,
+    ) -> PgWireResult<DescribePortalResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let schema = &target.statement.statement.schema;
+        Ok(DescribePortalResponse::new(fields(schema, |at| is_binary(&target.result_column_format, at))))
+    }
+
+    /// Not called: see [`ExtendedQueryHandler::on_execute`] above.
+    async fn do_query<C>(&self, _: &mut C, _: &Portal<Arc<Parsed>>, _: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        Err(PgWireError::NotReadyForQuery)
+    }
+}
+
+/// The values of a portal's parameters.
+fn values(portal: &Portal<Arc<Parsed>>) -> Result<Vec<ArrayRef>, QueryError> {
+    let kinds = &portal.statement.statement.parameters;
+    if portal.parameters.len() != kinds.len() {
+        let (given, wanted) = (portal.parameters.len(), kinds.len());
+        let message = format!("bind message supplies {given} parameters, but the prepared statement requires {wanted}");
+        return Err(QueryError::new("08P01", message));
+    }
+    let value = |(at, (kind, bytes)): (usize, (&Type, &Option<_>))| {
+        let bytes: &Option<bytes::Bytes> = bytes;
+        parameter::value(kind, bytes.as_deref(), is_binary(&portal.parameter_format, at))
+    };
+    kinds.iter().zip(&portal.parameters).enumerate().map(value).collect()
+}
+
+impl Front {
+    /// Begins a portal, or goes on where it stopped.
+    async fn go_on<C>(
+        &self,
+        client: &mut C,
+        session: &Session,
+        portal: &Portal<Arc<Parsed>>,
+        most: Option<usize>,
+    ) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Parsed>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let parsed = &portal.statement.statement;
+        let state = portal.state();
+        let mut state = state.lock().await;
+        let mut limits = Limits::begin(client, session).await;
+        // What fails on its way is finished too.
+        let mut rows = match std::mem::replace(&mut *state, PortalExecutionState::Finished) {
+            PortalExecutionState::Suspended(rows) => rows,
+            PortalExecutionState::Finished => {
+                return send_tag(client, Tag::new(parsed.command.tag()).with_rows(0)).await;
+            }
+            PortalExecutionState::Initial => match self.begin(client, session, portal, &mut limits).await? {
+                Ok(rows) => rows,
+                Err(tag) => return send_tag(client, tag).await,
+            },
+        };
+        if limits.bound(send_rows(client, &mut rows, most)).await? {
+            *state = PortalExecutionState::Suspended(rows);
+            client.feed(PgWireBackendMessage::PortalSuspended(PortalSuspended::new())).await?;
+        }
+        Ok(())
+    }
+
+    /// The rows of a portal, or the tag of a statement without any.
+    async fn begin<C>(
+        &self,
+        client: &mut C,
+        session: &Session,
+        portal: &Portal<Arc<Parsed>>,
+        limits: &mut Limits,
+    ) -> PgWireResult<Result<QueryResponse, Tag>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Parsed>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let parsed = &portal.statement.statement;
+        let answer = if parsed.command == Command::Query {
+            let caller = Arc::new(session.caller(client));
+            let running = rows::run(
+                Arc::clone(&self.service),
+                self.computing.clone(),
+                caller,
+                parsed.text.clone(),
+                values(portal)?,
+            );
+            let placed = async { Ok(running.await.map_err(|error| error.shifted(parsed.begins_after))?) };
+            limits.bound(placed).await?
+        } else {
+            match obey(client, session, &parsed.command).await? {
+                Ok(answer) => answer,
+                Err(tag) => return Ok(Err(tag)),
+            }
+        };
+        if answer.schema.fields().len() != parsed.schema.fields().len() {
+            return Err(QueryError::new(QueryError::UNSUPPORTED, "cached plan must not change result type").into());
+        }
+        let count = parsed.schema.fields().len();
+        let looks = looks(session, count, |at| is_binary(&portal.result_column_format, at));
+        Ok(Ok(rows::response(answer, Arc::clone(&parsed.schema), looks, parsed.command.tag())))
+    }
+}
