@@ -11,6 +11,7 @@ mod keyed_part;
 mod late;
 mod merged_slices;
 pub mod over;
+pub mod pane_aggregate;
 mod partition;
 mod partitions;
 pub mod pre_aggregate;

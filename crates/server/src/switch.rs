@@ -56,7 +56,12 @@ pub(crate) async fn switch_view(
         if let Some(own) = statements.last_mut() {
             own.text.clone_from(&changed);
         }
-        loaded.catalog.past(&statements).map_err(|problem| ApiError::conflict(problem.to_string()))?;
+        let changed_catalog = loaded.catalog.past(&statements);
+        let changed_catalog = changed_catalog.map_err(|problem| ApiError::conflict(problem.to_string()))?;
+        if mode == Mode::Lambda && matches!(changed_catalog.layers(&name), Ok((_, Some(_)))) {
+            let reason = "without windows its layers hold states, and its stream has results";
+            return Err(without_gap(&name, view.mode, mode, reason));
+        }
         let (before, after) = (view.text.clone(), changed);
         let replaced = tokio::task::spawn_blocking(move || replace_in(&file, &before, &after)).await;
         replaced.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::conflict)?;
@@ -73,8 +78,12 @@ fn refuse(name: &TableName, from: Mode, to: Mode) -> Result<(), ApiError> {
         (Mode::Full, _) => "there is no stream yet, and it would begin with an empty result",
         (_, Mode::Full) => "a result that is computed as a whole is there after its first refresh only",
     };
-    Err(ApiError::conflict(format!("view {name} does not go from {from} to {to} without a gap: {reason}"))
-        .with_hint(format!("where a gap may be, write REFRESH_MODE = {to} into its file")))
+    Err(without_gap(name, from, to, reason))
+}
+
+fn without_gap(name: &TableName, from: Mode, to: Mode, reason: &str) -> ApiError {
+    ApiError::conflict(format!("view {name} does not go from {from} to {to} without a gap: {reason}"))
+        .with_hint(format!("where a gap may be, write REFRESH_MODE = {to} into its file"))
 }
 
 /// Puts a text in place of another that is there once, the file as a whole.

@@ -83,7 +83,12 @@ struct Contents {
     version: u64,
     /// What is not held any more.
     floor: Option<forget::Floor>,
+    /// What segments are merged by, where their rows add up.
+    combine: Option<Box<Combine>>,
 }
+
+/// Makes one row of those that say the same of different parts of the input.
+type Combine = dyn Fn(&RecordBatch) -> Result<RecordBatch, ArrowError> + Send + Sync;
 
 /// A view's result.
 pub struct ResultTable {
@@ -143,8 +148,27 @@ impl ResultTable {
             Some(columns) => Some(Index::new(&schema, columns, true)?),
             None => Some(Index::new(&schema, (0..schema.fields().len()).collect(), false)?),
         };
-        let contents = Contents { segments: Vec::new(), index, next_segment: 0, row_count: 0, version: 0, floor: None };
+        let contents = Contents {
+            segments: Vec::new(),
+            index,
+            next_segment: 0,
+            row_count: 0,
+            version: 0,
+            floor: None,
+            combine: None,
+        };
         Ok(Self { schema, rows_max, contents: Mutex::new(contents) })
+    }
+
+    /// A result of inserts whose rows add up: `combine` makes fewer rows of a batch, which mean the same. It is used when segments are
+    /// merged, so a reader finds rows that are not added up yet.
+    #[must_use]
+    pub fn combining(
+        mut self,
+        combine: impl Fn(&RecordBatch) -> Result<RecordBatch, ArrowError> + Send + Sync + 'static,
+    ) -> Self {
+        self.contents.get_mut().unwrap_or_else(PoisonError::into_inner).combine = Some(Box::new(combine));
+        self
     }
 
     /// The columns.
@@ -388,7 +412,12 @@ impl Contents {
             places.extend(standing.set_indices().map(|row| Place { segment: segment.id, row: row_number(row) }));
             parts.push(filter_record_batch(&segment.rows, &BooleanArray::new(standing, None))?);
         }
-        let rows = concat_batches(&schema, &parts)?;
+        let mut rows = concat_batches(&schema, &parts)?;
+        if let Some(combine) = &self.combine {
+            let before = rows.num_rows();
+            rows = combine(&rows)?;
+            self.row_count = self.row_count.saturating_sub(before) + rows.num_rows();
+        }
         if let Some(index) = &mut self.index {
             for (row, (key, from)) in index.keys(&rows)?.into_iter().zip(places).enumerate() {
                 index.relocate(&key, from, Place { segment: id, row: row_number(row) });

@@ -380,16 +380,15 @@ impl Drop for BrokenOff<'_> {
 impl ViewSnapshots for Views {
     fn snapshot(&self, view: &TableName) -> Option<Arc<dyn TableProvider>> {
         let answer = self.shared.slots.get(view)?.live().answer()?;
-        let table = Arc::clone(&answer.table);
-        let schema = table.schema();
+        let schema = Arc::clone(&answer.schema);
         // The engine's batches may say less about nulls than the plan does.
         let batches = answer
             .rows()
             .ok()?
             .into_iter()
-            .map(|batch| RecordBatch::try_new(Arc::clone(schema), batch.columns().to_vec()));
+            .map(|batch| RecordBatch::try_new(Arc::clone(&schema), batch.columns().to_vec()));
         let batches = batches.collect::<Result<Vec<RecordBatch>, _>>().ok()?;
-        let table = MemTable::try_new(Arc::clone(schema), vec![batches]).ok()?;
+        let table = MemTable::try_new(schema, vec![batches]).ok()?;
         Some(Arc::new(table))
     }
 }

@@ -72,6 +72,8 @@ mod scalar_functions;
 mod scripted;
 #[path = "serving/slt.rs"]
 mod slt;
+#[path = "serving/unwindowed.rs"]
+mod unwindowed;
 #[path = "serving/views.rs"]
 mod views;
 #[path = "serving/webhooks.rs"]

@@ -52,6 +52,9 @@ pub struct View {
     pub parallelism: Option<usize>,
     /// `LAMBDA`: how long the speed layer keeps windows that batch has spoken of: option `speed-retention`.
     pub speed_retention: Option<Duration>,
+    /// `LAMBDA` without windows: how long the pieces of event time are that its layers are cut into: option `pane`; a minute where
+    /// nothing is said.
+    pub pane: Option<Duration>,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
     /// Its columns.
@@ -69,7 +72,15 @@ pub struct View {
     pub(crate) query: QueryText,
 }
 
+/// How long a pane is where nothing is said, in milliseconds.
+const PANE_MS: i64 = 60_000;
+
 impl View {
+    /// How long a pane is, in milliseconds.
+    pub(crate) fn pane_ms(&self) -> i64 {
+        self.pane.map_or(PANE_MS, |pane| i64::try_from(pane.as_millis()).unwrap_or(i64::MAX).max(1))
+    }
+
     /// The same view, kept up to date in another way.
     #[must_use]
     pub fn in_mode(&self, mode: RefreshMode) -> Self {

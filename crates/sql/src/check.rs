@@ -16,6 +16,7 @@ use mulgil_dataflow::key::KEY_GROUP_COUNT;
 
 use crate::catalog::{Catalog, Table, View};
 use crate::duration::duration_of_text;
+use crate::layers::{Layers, is_unwindowed, states_of};
 use crate::options::{STREAM_OPTIONS, StreamOptions};
 use crate::plan::processing_time::PROCTIME;
 use crate::plan::{Planner, Unscanned, expand::expand, planning_state, reference_of, unread, window_call_input};
@@ -209,7 +210,15 @@ pub(crate) fn view(
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
     let known: Vec<&str> = STREAM_OPTIONS
         .into_iter()
-        .chain(["checkpoint-interval", "checkpoint-timeout", "parallelism", "rows-max", "speed-retention"])
+        .chain([
+            "checkpoint-interval",
+            "checkpoint-timeout",
+            "pane",
+            "parallelism",
+            "rows-max",
+            "session-max",
+            "speed-retention",
+        ])
         .collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
@@ -224,6 +233,7 @@ pub(crate) fn view(
         checkpoint_interval: length_of_time(declaration, "checkpoint-interval")?,
         checkpoint_timeout: length_of_time(declaration, "checkpoint-timeout")?,
         speed_retention: length_of_time(declaration, "speed-retention")?,
+        pane: length_of_time(declaration, "pane")?,
         parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
         schema: Arc::new(Schema::empty()),
@@ -248,9 +258,10 @@ pub(crate) fn view(
         return Err(Mistake::new(option_at("late-rows"), "a replay would write the late rows of the past again")
             .remedy("leave the option 'late-rows' out, or use REFRESH_MODE = CONTINUOUS"));
     }
-    if view.mode == RefreshMode::Lambda {
-        crate::layers::Layers::of(&plan, declaration.name_at)?;
-    }
+    let plan = match view.mode {
+        RefreshMode::Lambda => lambda(catalog, &view, plan, &option_at)?,
+        _ => plan,
+    };
     if view.mode != RefreshMode::Full {
         let late_rows = planner.late_rows(declaration.name_at)?;
         let sink = Some(declaration.name.to_string());
@@ -262,6 +273,27 @@ pub(crate) fn view(
         }
     }
     Ok(view)
+}
+
+/// What the speed layer computes.
+fn lambda(
+    catalog: &Catalog,
+    view: &View,
+    plan: LogicalPlan,
+    option_at: &dyn Fn(&str) -> Location,
+) -> Result<LogicalPlan, Mistake> {
+    let at = option_at("");
+    if !is_unwindowed(&plan) {
+        return Layers::of(&plan, at).map(|_| plan);
+    }
+    if view.stream.time_to_live.is_some() {
+        return Err(Mistake::new(
+            option_at("state-ttl"),
+            "the batch layer forgets no key, so the speed layer must not",
+        )
+        .remedy("leave the option 'state-ttl' out, or use REFRESH_MODE = CONTINUOUS"));
+    }
+    states_of(&plan, view, &catalog.functions, at)
 }
 
 fn stream_mistake(error: SqlError, at: Location) -> Mistake {

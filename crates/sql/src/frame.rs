@@ -197,7 +197,7 @@ impl Frame {
             }
             WindowKind::Session { gap, keys } => {
                 let keys = datafusion::logical_expr::expr_rewriter::normalize_cols(keys, &self.plan)?;
-                CallWindow::Session { gap_ms: ms(gap), keys }
+                CallWindow::Session { gap_ms: ms(gap), keys, max_ms: None }
             }
         };
         if let CallWindow::Aligned(window) = &window {

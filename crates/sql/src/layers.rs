@@ -2,6 +2,8 @@
 //! batch layer, the rest from the speed layer; so every row has to say of which window it is. And where the batch layer
 //! reads: in the archives of the unbounded tables.
 
+mod unwindowed;
+
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
@@ -9,8 +11,9 @@ use mulgil_dataflow::graph::Window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use self::unwindowed::Unwindowed;
+pub(crate) use self::unwindowed::{is_unwindowed, states_of};
 use crate::catalog::{Catalog, Table};
-use crate::options::StreamOptions;
 use crate::plan::window::{CallWindow, WindowAssignNode};
 use crate::plan::{Planner, Unscanned, planning_state};
 use crate::problem::{Mistake, SqlError};
@@ -27,7 +30,11 @@ pub struct Layers {
     /// The column that says it.
     pub column: usize,
     /// What is between the column's value and the end of the window.
-    pub to_end_ms: i64,
+    to_end_ms: i64,
+    /// Whether that is a moment within a piece of time that ends later: sessions leave no such piece.
+    in_pieces: bool,
+    /// How long after that a stream gives its rows at the latest, by event time.
+    pub given_after_ms: i64,
     /// From the end of a window to that of the next.
     step_ms: i64,
     offset_ms: i64,
@@ -36,7 +43,13 @@ pub struct Layers {
 impl Layers {
     /// A column that is the end of the window, and any end may be the last.
     pub const fn by_end(column: usize) -> Self {
-        Self { column, to_end_ms: 0, step_ms: 1, offset_ms: 0 }
+        Self { column, to_end_ms: 0, in_pieces: false, given_after_ms: 0, step_ms: 1, offset_ms: 0 }
+    }
+
+    /// When the window of a row has ended, by the value of its column; both in milliseconds since the epoch.
+    pub fn end_of(&self, value_ms: i64) -> i64 {
+        let time_ms = value_ms.saturating_add(self.to_end_ms);
+        if self.in_pieces { self.aligned(time_ms).saturating_add(self.step_ms) } else { time_ms }
     }
 
     /// The last end of a window that is not after `time_ms`, in milliseconds since the epoch.
@@ -62,15 +75,26 @@ impl Layers {
         let Some((node, column, is_end)) = found else {
             return refused(
                 "LAMBDA cuts a view at the ends of its windows, and no column of this one is window_start or window_end of a \
-                 TUMBLE, HOP or CUMULATE beneath aggregations alone; views without windows come later",
+                 TUMBLE, HOP or CUMULATE beneath aggregations alone",
                 "select window_end, or use REFRESH_MODE = CONTINUOUS or KAPPA",
             );
         };
-        let CallWindow::Aligned(window) = &node.window else {
-            return refused(
-                "a session may grow without bound, so no batch can say that it has ended",
-                "use TUMBLE, HOP or CUMULATE, or REFRESH_MODE = CONTINUOUS or KAPPA",
-            );
+        let window = match &node.window {
+            CallWindow::Aligned(window) => window,
+            // Its first row is in its piece of time, and so is its last, a gap before its end.
+            CallWindow::Session { gap_ms, max_ms: Some(max_ms), .. } => {
+                let to_end_ms = if is_end { -gap_ms } else { 0 };
+                // A row at a session's end would belong to it.
+                let given_after_ms = gap_ms + 1;
+                return Ok(Self { column, to_end_ms, in_pieces: true, given_after_ms, step_ms: *max_ms, offset_ms: 0 });
+            }
+            CallWindow::Session { max_ms: None, .. } => {
+                return refused(
+                    "a session may grow without bound, so no batch can say that it has ended",
+                    "bound it with the option 'session-max' = '1 d': no session goes across a multiple of that length; or use \
+                     REFRESH_MODE = CONTINUOUS or KAPPA",
+                );
+            }
         };
         let (step_ms, size_ms, offset_ms) = match *window {
             Window::Tumbling { size_ms, offset_ms } => (size_ms, Some(size_ms), offset_ms),
@@ -88,7 +112,7 @@ impl Layers {
                 );
             }
         };
-        Ok(Self { column, to_end_ms, step_ms: step_ms.max(1), offset_ms })
+        Ok(Self { column, to_end_ms, in_pieces: false, given_after_ms: 0, step_ms: step_ms.max(1), offset_ms })
     }
 }
 
@@ -129,18 +153,24 @@ pub struct Archive {
 }
 
 impl Catalog {
-    /// How the rows of a view say of which window they are.
+    /// How the rows of a view say of which window they are; of a view without windows, how its states say of which pane.
     ///
     /// # Errors
     /// They do not.
-    pub fn layers(&self, view: &TableName) -> Result<Layers, SqlError> {
+    pub fn layers(&self, view: &TableName) -> Result<(Layers, Option<Arc<Unwindowed>>), SqlError> {
         let Some(view) = self.view(view) else {
             let mistake = Mistake::new(Location { line: 1, column: 1 }, format!("unknown view {view}"));
             return Err(mistake.in_file(std::path::Path::new(crate::session::QUERY_FILE)).into());
         };
         let at = Location { line: view.line, column: 1 };
-        let planner = Planner::new(self, planning_state(), &Unscanned, &StreamOptions::default());
-        let layers = planner.query(&view.query, at).and_then(|plan| Layers::of(&plan, at));
+        let planner = Planner::new(self, planning_state(), &Unscanned, &view.stream);
+        let layers = planner.query(&view.query, at).and_then(|plan| {
+            if !is_unwindowed(&plan) {
+                return Ok((Layers::of(&plan, at)?, None));
+            }
+            let unwindowed = Unwindowed::of(plan, view, &self.functions, at)?;
+            Ok((Unwindowed::layers_of(view.pane_ms()), Some(Arc::new(unwindowed))))
+        });
         layers.map_err(|mistake| mistake.in_file(&view.file).into())
     }
 

@@ -46,6 +46,8 @@ pub struct StreamOptions {
     /// How long state that nothing else bounds is kept: option `state-ttl`, by event time, or by the machine's clock with
     /// `state-ttl-clock` = `processing`.
     pub time_to_live: Option<TimeToLive>,
+    /// How long a piece of event time is that no session leaves: option `session-max` of views.
+    pub session_max_ms: Option<i64>,
     /// The tables to which rows go that are too late, each to the first of which it has all columns: option `late-rows`,
     /// names with commas between.
     pub late_rows: Vec<TableName>,
@@ -108,13 +110,14 @@ impl StreamOptions {
             (None, _) => None,
         };
         let allowed_lateness_ms = options.length_of_time("allowed-lateness", 0)?.map_or(0, i64::unsigned_abs);
+        let session_max_ms = options.length_of_time("session-max", 1)?;
         let late_rows = written.get("late-rows").map_or("", String::as_str).split(',').map(str::trim);
         let late_rows = late_rows.filter(|table| !table.is_empty()).map(TableName::parse).collect();
         let guarantee = options.guarantee()?;
         let restart = options.restart_strategy()?;
         let state_memory_bytes = options.size("state-memory")?;
         let trigger = Trigger { early, allowed_lateness_ms };
-        Ok(Self { trigger, time_to_live, late_rows, guarantee, restart, state_memory_bytes })
+        Ok(Self { trigger, time_to_live, session_max_ms, late_rows, guarantee, restart, state_memory_bytes })
     }
 }
 
@@ -233,6 +236,7 @@ mod tests {
                 Ok(StreamOptions {
                     trigger: Trigger::allowing(2_000),
                     time_to_live: Some(TimeToLive::EventTime(1_000)),
+                    session_max_ms: None,
                     late_rows: vec![TableName::parse("raw.late"), TableName::parse("later")],
                     guarantee: None,
                     restart: RestartStrategy::default(),

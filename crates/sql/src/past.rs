@@ -23,8 +23,8 @@ pub struct PastStatement {
 }
 
 /// The options of a view that decide what its rows are; others say how it runs.
-const OPTIONS_OF_ROWS: [&str; 5] =
-    ["allowed-lateness", "early-fire", "early-fire-clock", "state-ttl", "state-ttl-clock"];
+const OPTIONS_OF_ROWS: [&str; 7] =
+    ["allowed-lateness", "early-fire", "early-fire-clock", "pane", "session-max", "state-ttl", "state-ttl-clock"];
 
 impl Catalog {
     /// The statements that a view is made of, each behind those that it needs: its own is the last. None where there is no

@@ -25,12 +25,13 @@ use mulgil_dataflow::trigger::EarlyFire;
 use crate::catalog::{Catalog, Table, View};
 use crate::frame::Frame;
 use crate::insert;
+use crate::layers::{is_unwindowed, states_of};
 use crate::options::StreamOptions;
 use crate::plan::expand::expand;
 use crate::plan::ties::{break_ties, has_ties};
 use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, session_state, table_name_of};
 use crate::problem::{Mistake, SqlError};
-use crate::statement::{InsertDeclaration, QueryText, Statement, StatementKind, parse_all};
+use crate::statement::{InsertDeclaration, QueryText, RefreshMode, Statement, StatementKind, parse_all};
 use crate::stream::{self, StreamPlan};
 use crate::system::System;
 
@@ -69,6 +70,7 @@ pub struct QueryResult {
 }
 
 /// A catalog, its connectors, and the limits under which statements run. Cheap to make, one for each request.
+#[derive(Clone)]
 pub struct Session {
     catalog: Arc<Catalog>,
     connectors: Arc<Connectors>,
@@ -203,7 +205,8 @@ impl Session {
     pub async fn run_view(&self, view: &TableName) -> Result<QueryResult, SqlError> {
         let view = self.known_view(view)?;
         let state = self.state()?;
-        let plan = self.batch_plan(&state, &view.query, Location { line: view.line, column: 1 }).await?;
+        let own = Self { stream: view.stream.clone(), ..self.clone() };
+        let plan = own.batch_plan(&state, &view.query, Location { line: view.line, column: 1 }).await?;
         self.run(state, &plan).await
     }
 
@@ -215,8 +218,12 @@ impl Session {
         let view = self.known_view(view)?;
         let at = Location { line: view.line, column: 1 };
         let planner = Planner::new(&self.catalog, planning_state(), &Unscanned, &view.stream);
-        let plan = planner.query(&view.query, at).map_err(|mistake| mistake.in_file(&view.file))?;
-        let late_rows = planner.late_rows(at).map_err(|mistake| mistake.in_file(&view.file))?;
+        let in_file = |mistake: Mistake| mistake.in_file(&view.file);
+        let mut plan = planner.query(&view.query, at).map_err(in_file)?;
+        if view.mode == RefreshMode::Lambda && is_unwindowed(&plan) {
+            plan = states_of(&plan, view, &self.catalog.functions, at).map_err(in_file)?;
+        }
+        let late_rows = planner.late_rows(at).map_err(in_file)?;
         stream::plan(plan, Some(view.name.to_string()), view.stream.time_to_live, Some(&late_rows))
     }
 
@@ -353,7 +360,8 @@ impl Session {
     /// Plans queries in batch, with what the session brings along.
     pub(crate) fn batch_planner<'a>(&'a self, state: &'a SessionState, scans: &'a OpenedScans) -> Planner<'a> {
         let functions = self.system.as_deref().map(System::functions);
-        Planner::new(&self.catalog, state, scans, &StreamOptions::default()).with_functions(functions)
+        let options = StreamOptions { session_max_ms: self.stream.session_max_ms, ..StreamOptions::default() };
+        Planner::new(&self.catalog, state, scans, &options).with_functions(functions)
     }
 
     async fn batch_plan(&self, state: &SessionState, query: &QueryText, at: Location) -> Result<LogicalPlan, SqlError> {

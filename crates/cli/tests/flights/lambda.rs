@@ -180,7 +180,7 @@ fn a_view_changes_its_mode_and_answers_all_the_time() {
 
     let refused = [
         ("sums", "KAPPA", "its stream has forgotten the windows that batch speaks of"),
-        ("counted", "LAMBDA", "views without windows come later"),
+        ("counted", "LAMBDA", "without windows its layers hold states"),
         ("counted", "FULL", "is there after its first refresh only"),
     ];
     for (view, mode, reason) in refused {

@@ -2,6 +2,8 @@
 
 mod answer;
 
+pub(crate) use self::answer::rows_of;
+
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,7 @@ use mulgil_engine::job::JobHandle;
 use mulgil_engine::outside::Outside;
 use mulgil_engine::pace::Pace;
 use mulgil_sql::catalog::{Catalog, View};
-use mulgil_sql::layers::Layers;
+use mulgil_sql::layers::{Layers, Unwindowed};
 use mulgil_sql::statement::RefreshMode;
 use tokio::sync::watch;
 
@@ -81,6 +83,8 @@ struct Life {
     pinned: Option<Share>,
     /// `LAMBDA`: how its rows say of which window they are.
     layers: Option<Layers>,
+    /// `LAMBDA` without windows: how its rows come of the states that its layers hold.
+    unwindowed: Option<Arc<Unwindowed>>,
     /// `LAMBDA`: what batch says.
     batch: Option<Arc<BatchView>>,
     /// Versions of former results.
@@ -128,6 +132,7 @@ impl ViewCell {
             table: None,
             pinned: None,
             layers: None,
+            unwindowed: None,
             batch: None,
             version_before: 0,
             job: None,

@@ -153,7 +153,7 @@ impl Views {
         let start_positions = cell.start_positions(&sources).await.map_err(|error| (error, FaultKind::Passing))?;
         let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
-            .and_then(|table| cell.lower(&table).map(|()| Arc::new(table)))
+            .and_then(|table| cell.in_layers(table).map(Arc::new))
             .map_err(|error| lasting(refused(error.to_string())))?;
         let sink: Arc<dyn Sink> = match &cell.origin.archive {
             Some(archive) => self.shared.connectors.sink(archive).map_err(|error| failed(error.into()))?,

@@ -10,14 +10,14 @@ use futures::TryStreamExt;
 use mulgil_connect::definition::TableName;
 use mulgil_engine::crash;
 use mulgil_engine::pace::Pace;
-use mulgil_sql::layers::Layers;
+use mulgil_sql::layers::{Layers, Unwindowed};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::Session;
 use mulgil_sql::statement::RefreshMode;
 
-use super::cell::{Origin, ViewCell};
+use super::cell::{Origin, ViewCell, rows_of};
 use super::generation::folder_name;
-use super::layers::{BatchNote, BatchView, WindowDrift, drift, rows_where};
+use super::layers::{BatchNote, BatchView, WindowDrift, drift, drift_at, rows_where};
 use super::slot::Slot;
 use super::{ViewError, Views, now_ms, stored};
 use crate::status::{ArchiveStatus, LayersStatus};
@@ -41,18 +41,20 @@ impl Views {
     /// Finds the batch view of a view, before its stream is started. A state that a batch view of another definition, or
     /// another mode, has left behind is forgotten: the stream begins again.
     pub(super) async fn prepare_layers(&self, slot: &Slot) -> Result<(), ViewError> {
-        let (view, Some(notes)) = (&slot.view, self.notes()) else { return Ok(()) };
-        let cell = slot.live();
+        let (view, cell) = (&slot.view, slot.live());
         if view.mode == RefreshMode::Full || cell.is_running() {
             return Ok(());
         }
+        if view.mode == RefreshMode::Lambda {
+            let layers = self.shared.catalog.layers(&view.name);
+            let failed = |source| ViewError::Sql { name: view.name.to_string(), source };
+            let (layers, unwindowed) = layers.map_err(failed)?;
+            cell.set_layers(layers, unwindowed);
+        }
+        let Some(notes) = self.notes() else { return Ok(()) };
         let not_noted = |error| slot.not_noted("read", error);
         let found: Option<BatchNote> = notes.read_as(&view.name, NOTE).await.map_err(not_noted)?;
         let meaning = self.shared.catalog.meaning_of(&view.name);
-        if view.mode == RefreshMode::Lambda {
-            let layers = self.shared.catalog.layers(&view.name);
-            cell.set_layers(layers.map_err(|source| ViewError::Sql { name: view.name.to_string(), source })?);
-        }
         match found {
             None => Ok(()),
             Some(note) if view.mode == RefreshMode::Lambda && note.meaning == meaning => {
@@ -154,21 +156,27 @@ impl Views {
         let _one_at_a_time = slot.turn.lock().await;
         let cell = slot.live();
         let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
-        let layers = self.shared.catalog.layers(name).map_err(failed)?;
+        let (layers, unwindowed) = self.shared.catalog.layers(name).map_err(failed)?;
         let complete_ms = self.archived_until(slot).await?;
         let former = cell.batch();
         let boundary_ms = layers.aligned(complete_ms);
         let meaning = self.shared.catalog.meaning_of(name);
         let mut note = BatchNote::after(former.as_ref().map(|former| &former.note), boundary_ms, meaning, now_ms());
-        let rows = self.compute_batch(slot, layers, note.boundary_ms).await?;
+        let rows = match unwindowed {
+            Some(_) => self.compute_states(slot, note.boundary_ms).await?,
+            None => self.compute_batch(slot, layers, note.boundary_ms).await?,
+        };
         crash::point("the batch view is computed");
-        let off = self.drift_of(&cell, layers, &rows, &note).map_err(|error| refused(&error.to_string()))?;
+        let off = self
+            .drift_of(&cell, (layers, unwindowed.as_deref()), &rows, &note)
+            .map_err(|error| refused(&error.to_string()))?;
         note.add_drift(off);
         let retention_ms =
             slot.view.speed_retention.map_or(0, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
         note.floor_ms = note.floor_ms.max(note.boundary_ms.saturating_sub(retention_ms));
         let path = self.batch_path(name, &note)?;
-        stored::write(name.to_string(), path, Arc::clone(&slot.view.schema), rows.clone()).await?;
+        let schema = unwindowed.as_ref().map_or_else(|| Arc::clone(&slot.view.schema), |held| held.state_schema());
+        stored::write(name.to_string(), path, schema, rows.clone()).await?;
         crash::point("before the boundary moves");
         if self.shared.closing.load(Ordering::Acquire) {
             self.remove_batch(name, &note);
@@ -176,7 +184,7 @@ impl Views {
         }
         notes.write_as(name, NOTE, &note).await.map_err(|error| slot.not_noted("write", error))?;
         crash::point("after the boundary has moved");
-        cell.set_layers(layers);
+        cell.set_layers(layers, unwindowed);
         cell.set_batch(Arc::new(BatchView { note, rows }));
         cell.forget().map_err(|error| cell.refused(&error))?;
         if let Some(former) = former {
@@ -201,9 +209,26 @@ impl Views {
                 refused(format!("no window of {} has ended yet: there is no watermark", archive.view.name))
             })?;
             job.make_checkpoint().await.map_err(|error| refused(format!("{}: {error}", archive.view.name)))?;
-            complete_ms = complete_ms.min(watermark_ms.saturating_add(1));
+            complete_ms = complete_ms.min(watermark_ms);
         }
         Ok(complete_ms)
+    }
+
+    /// A session in which archives stand in place of their tables.
+    fn archive_session(&self) -> Session {
+        let archived: Vec<TableName> = {
+            let archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
+            archives.keys().cloned().collect()
+        };
+        let catalog = Arc::new(self.shared.catalog.reading_archives(&archived));
+        Session::new(catalog, Arc::clone(&self.shared.connectors)).with_options(self.shared.options.session)
+    }
+
+    /// The states of all that happened before the boundary.
+    async fn compute_states(&self, slot: &Slot, boundary_ms: i64) -> Result<Vec<RecordBatch>, ViewError> {
+        let name = &slot.view.name;
+        let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
+        Ok(vec![self.archive_session().view_states(name, boundary_ms).await.map_err(failed)?])
     }
 
     async fn compute_batch(
@@ -213,13 +238,7 @@ impl Views {
         boundary_ms: i64,
     ) -> Result<Vec<RecordBatch>, ViewError> {
         let name = &slot.view.name;
-        let archived: Vec<TableName> = {
-            let archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
-            archives.keys().cloned().collect()
-        };
-        let catalog = Arc::new(self.shared.catalog.reading_archives(&archived));
-        let session =
-            Session::new(catalog, Arc::clone(&self.shared.connectors)).with_options(self.shared.options.session);
+        let session = self.archive_session();
         let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
         let mut computed = session.run_view(name).await.map_err(failed)?;
         let mut rows = Vec::new();
@@ -236,19 +255,29 @@ impl Views {
         Ok(rows)
     }
 
-    /// How far the stream had been off, in the windows that it has given and still holds.
+    /// How far the stream had been off, in the windows that it has given and still holds; without windows, how far readers had
+    /// been, about all that happened before the boundary.
     fn drift_of(
         &self,
         cell: &ViewCell,
-        layers: Layers,
+        (layers, unwindowed): (Layers, Option<&Unwindowed>),
         batch: &[RecordBatch],
         note: &BatchNote,
     ) -> Result<Vec<WindowDrift>, crate::result::ResultError> {
         let Some(answer) = cell.answer() else { return Ok(Vec::new()) };
         // What its own time has not passed it has not given yet.
-        let given_ms = cell.job().and_then(|job| job.status().watermark_ms).map_or(i64::MIN, |ms| ms.saturating_add(1));
+        let given_ms = cell.job().and_then(|job| job.status().watermark_ms).unwrap_or(i64::MIN);
+        if let Some(unwindowed) = unwindowed {
+            if given_ms < note.boundary_ms {
+                return Ok(Vec::new());
+            }
+            let told = answer.held_until(layers, note.boundary_ms)?;
+            let rows = [rows_of(unwindowed, batch)?, rows_of(unwindowed, &told)?];
+            let [batch, told] = rows.each_ref().map(std::slice::from_ref);
+            return Ok(drift_at(note.boundary_ms, (batch, told), note.version)?);
+        }
         let realtime = answer.share.rows()?.batches;
-        let span = (note.floor_ms, note.boundary_ms.min(given_ms));
+        let span = (note.floor_ms, note.boundary_ms.min(given_ms.saturating_sub(layers.given_after_ms)));
         Ok(drift(layers, (batch, &realtime), span, note.version)?)
     }
 

@@ -96,7 +96,7 @@ pub(crate) fn window_ends(layers: Layers, rows: &RecordBatch) -> Result<Vec<Opti
     let column = rows.columns().get(layers.column).ok_or_else(missing)?;
     let times = cast(column, &DataType::Timestamp(TimeUnit::Millisecond, None))?;
     let times = times.as_primitive::<TimestampMillisecondType>();
-    Ok(times.iter().map(|time| time.map(|ms| ms.saturating_add(layers.to_end_ms))).collect())
+    Ok(times.iter().map(|time| time.map(|ms| layers.end_of(ms))).collect())
 }
 
 /// The rows of windows for which `is_wanted`, by their end.
@@ -128,19 +128,40 @@ pub(crate) fn merged(
 /// How far the stream had been off in the windows that ended in `(after_ms, until_ms]`.
 pub(crate) fn drift(
     layers: Layers,
-    (batch, realtime): (&[RecordBatch], &[RecordBatch]),
+    layers_of_rows: (&[RecordBatch], &[RecordBatch]),
     (after_ms, until_ms): (i64, i64),
     version: u64,
+) -> Result<Vec<WindowDrift>, ArrowError> {
+    let end_within = |end: i64| end > after_ms && end <= until_ms;
+    let ends = |rows: &RecordBatch| -> Result<Vec<Option<i64>>, ArrowError> {
+        let ends = window_ends(layers, rows)?.into_iter();
+        Ok(ends.map(|end| end.filter(|end| end_within(*end))).collect())
+    };
+    differences(layers_of_rows, version, ends)
+}
+
+/// How far readers had been off about all that happened before a boundary, where rows have no windows.
+pub(crate) fn drift_at(
+    boundary_ms: i64,
+    layers_of_rows: (&[RecordBatch], &[RecordBatch]),
+    version: u64,
+) -> Result<Vec<WindowDrift>, ArrowError> {
+    differences(layers_of_rows, version, |rows| Ok(vec![Some(boundary_ms); rows.num_rows()]))
+}
+
+/// How the rows of the two layers differ, by what `ends` says of each; rows of which it says nothing are left out.
+fn differences(
+    (batch, realtime): (&[RecordBatch], &[RecordBatch]),
+    version: u64,
+    ends: impl Fn(&RecordBatch) -> Result<Vec<Option<i64>>, ArrowError>,
 ) -> Result<Vec<WindowDrift>, ArrowError> {
     /// By window: how often each row is there in batch, less how often in the stream.
     type Rows = HashMap<Box<[u8]>, i64>;
     let mut windows: BTreeMap<i64, (WindowDrift, Rows)> = BTreeMap::new();
     for (parts, sign) in [(batch, 1_i64), (realtime, -1)] {
         for rows in parts {
-            let ends = window_ends(layers, rows)?;
             let keys = keys_of(rows)?;
-            let within = ends.into_iter().zip(keys).filter_map(|(end, key)| Some((end?, key)));
-            for (end, key) in within.filter(|(end, _)| *end > after_ms && *end <= until_ms) {
+            for (end, key) in ends(rows)?.into_iter().zip(keys).filter_map(|(end, key)| Some((end?, key))) {
                 let (window, rows) = windows.entry(end).or_default();
                 if sign > 0 {
                     window.batch_rows += 1

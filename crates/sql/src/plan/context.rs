@@ -163,7 +163,11 @@ impl<'a> Planner<'a> {
         let for_windows = late_tables.clone().unwrap_or_default();
         let relation_planners: Vec<Arc<dyn RelationPlanner>> = vec![
             Arc::new(AsOfPlanner { primary_keys: catalog.primary_keys() }),
-            Arc::new(WindowCallPlanner { trigger: options.trigger, late_tables: for_windows }),
+            Arc::new(WindowCallPlanner {
+                trigger: options.trigger,
+                session_max_ms: options.session_max_ms,
+                late_tables: for_windows,
+            }),
             Arc::new(TableCallPlanner { functions }),
         ];
         Self { catalog, state, scans, relation_planners, late_tables, parameters: Vec::new(), functions: None }

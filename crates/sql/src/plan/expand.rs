@@ -47,7 +47,7 @@ fn expand_window(node: &WindowAssignNode) -> Result<LogicalPlan> {
     let (size_ms, offset_ms) = match &node.window {
         CallWindow::Aligned(Window::Tumbling { size_ms, offset_ms }) => (*size_ms, *offset_ms),
         CallWindow::Aligned(window) => return window_ends::expand(node.input.clone(), &node.time, *window),
-        CallWindow::Session { gap_ms, keys } => {
+        CallWindow::Session { gap_ms, keys, .. } => {
             return session_islands::expand(node.input.clone(), &node.time, keys, *gap_ms);
         }
     };
@@ -56,6 +56,11 @@ fn expand_window(node: &WindowAssignNode) -> Result<LogicalPlan> {
         columns.push(tumbling_bound(node.time.clone(), size_ms, offset_ms, shift_ms).alias(*name));
     }
     LogicalPlanBuilder::from(node.input.clone()).filter(node.time.clone().is_not_null())?.project(columns)?.build()
+}
+
+/// The beginning of the tumbling window of a time.
+pub(crate) fn tumbling_start(time: Expr, size_ms: i64) -> Expr {
+    tumbling_bound(time, size_ms, 0, 0)
 }
 
 fn tumbling_bound(time: Expr, size_ms: i64, offset_ms: i64, shift_ms: i64) -> Expr {

@@ -15,6 +15,7 @@ pub(crate) mod late_input;
 pub(crate) mod late_rows;
 mod lateral;
 mod membership;
+pub(crate) mod pane_states;
 pub(crate) mod processing_time;
 pub(crate) mod session_islands;
 pub(crate) mod stamp;

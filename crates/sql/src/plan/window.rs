@@ -27,8 +27,10 @@ pub(crate) enum CallWindow {
     Session {
         /// The longest time between two rows of a session.
         gap_ms: i64,
-        /// `PARTITION BY`.
+        /// `PARTITION BY`; where sessions are bounded, the piece of event time that they may not leave too.
         keys: Vec<Expr>,
+        /// How long such a piece is, in milliseconds.
+        max_ms: Option<i64>,
     },
 }
 
@@ -150,8 +152,8 @@ impl UserDefinedLogicalNodeCore for WindowAssignNode {
         match (exprs.next(), inputs.into_iter().next()) {
             (Some(Expr::Column(time)), Some(input)) => {
                 let window = match &self.window {
-                    CallWindow::Session { gap_ms, .. } => {
-                        CallWindow::Session { gap_ms: *gap_ms, keys: exprs.collect() }
+                    CallWindow::Session { gap_ms, max_ms, .. } => {
+                        CallWindow::Session { gap_ms: *gap_ms, keys: exprs.collect(), max_ms: *max_ms }
                     }
                     aligned => aligned.clone(),
                 };

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use datafusion::common::{Column, DataFusionError, Result};
 use datafusion::logical_expr::planner::{PlannedRelation, RelationPlanner, RelationPlannerContext, RelationPlanning};
-use datafusion::logical_expr::{Extension, LogicalPlan};
+use datafusion::logical_expr::{Expr as LogicalExpr, Extension, LogicalPlan};
 use datafusion::sql::sqlparser::ast::{
     Expr, FunctionArg, FunctionArgExpr, FunctionArguments, ObjectName, Spanned, TableAlias, TableFactor, Value,
 };
@@ -15,6 +15,7 @@ use mulgil_dataflow::trigger::Trigger;
 use std::sync::Arc;
 
 use super::count_windows;
+use super::expand::tumbling_start;
 use super::late_rows::LateTable;
 use super::window::{CallWindow, WindowAssignNode, WindowPolicy};
 use crate::ddl::{fold, last_part};
@@ -27,6 +28,8 @@ use crate::text::{PARTITION_BY, WINDOW_FUNCTIONS};
 pub(crate) struct WindowCallPlanner {
     /// When the windows of the view that is planned give results.
     pub(crate) trigger: Trigger,
+    /// No session of that view goes across a multiple of this length.
+    pub(crate) session_max_ms: Option<i64>,
     /// The tables to one of which rows go that are too late for them.
     pub(crate) late_tables: Vec<Arc<LateTable>>,
 }
@@ -52,7 +55,12 @@ impl RelationPlanner for WindowCallPlanner {
             let plan = count_windows::plan(input, time, keys, slide, size)?;
             return Ok(RelationPlanning::Planned(Box::new(PlannedRelation::new(plan, alias))));
         }
-        let window = call.window(&arguments, keys).map_err(wrap)?;
+        let mut window = call.window(&arguments, keys).map_err(wrap)?;
+        if let (CallWindow::Session { keys, max_ms, .. }, Some(bound_ms)) = (&mut window, self.session_max_ms) {
+            // As if the piece of time were one more key.
+            keys.push(tumbling_start(LogicalExpr::Column(time.clone()), bound_ms));
+            *max_ms = Some(bound_ms);
+        }
         let is_concerned =
             input.schema().maybe_index_of_column(&time).is_some_and(|time| LateTable::concerns(&input, time));
         let late_rows = if is_concerned && !self.late_tables.is_empty() {
@@ -264,7 +272,7 @@ impl Call {
         Ok(found)
     }
 
-    fn window(&self, arguments: &Arguments, keys: Vec<datafusion::logical_expr::Expr>) -> Result<CallWindow, Mistake> {
+    fn window(&self, arguments: &Arguments, keys: Vec<LogicalExpr>) -> Result<CallWindow, Mistake> {
         if let Some(key) = arguments.keys.first().filter(|_| self.name != "session") {
             return Err(self.wrong(key.span().start, format!("{} takes no PARTITION BY", self.name.to_uppercase())));
         }
@@ -272,7 +280,7 @@ impl Call {
         let ms = |index: usize| intervals.get(index).copied().flatten().map_or(0, |(ms, _)| ms);
         let window = match self.name.as_str() {
             "tumble" => Window::Tumbling { size_ms: ms(0), offset_ms: ms(1) },
-            "session" => return Ok(CallWindow::Session { gap_ms: ms(0), keys }),
+            "session" => return Ok(CallWindow::Session { gap_ms: ms(0), keys, max_ms: None }),
             "hop" => Window::Hopping { slide_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
             _ => Window::Cumulating { step_ms: ms(0), size_ms: ms(1), offset_ms: ms(2) },
         };

@@ -56,7 +56,7 @@ impl Translation {
     /// The rows of sessions that rows may leave again, with their bounds: as batch makes them, by what stands before and
     /// after each row.
     pub(super) fn changing_sessions(&mut self, call: &WindowAssignNode) -> Result<Rows, SqlError> {
-        let CallWindow::Session { gap_ms, keys } = &call.window else {
+        let CallWindow::Session { gap_ms, keys, .. } = &call.window else {
             return Err(SqlError::not_in_stream("a session without a gap"));
         };
         let islands = session_islands::expand(call.input.clone(), &call.time, keys, *gap_ms)?;

@@ -19,6 +19,7 @@ use super::expression::{BoundExpression, text_of};
 use super::key::Key;
 use super::processing_time::is_processing_time;
 use crate::plan::late_input::LateInputNode;
+use crate::plan::pane_states::PaneStatesNode;
 use crate::plan::temporal::TemporalJoinNode;
 use crate::plan::watermark::WatermarkNode;
 use crate::plan::window::{CallWindow, WindowAssignNode};
@@ -252,6 +253,9 @@ impl Translation {
         if let Some(join) = node.as_any().downcast_ref::<TemporalJoinNode>() {
             return self.temporal_join(join);
         }
+        if let Some(states) = node.as_any().downcast_ref::<PaneStatesNode>() {
+            return self.pane_states(states);
+        }
         Err(SqlError::not_in_stream(node.name()))
     }
 
@@ -275,7 +279,7 @@ impl Translation {
         let column = column_index(&call.time, &input.schema)?;
         let window = match &call.window {
             CallWindow::Aligned(window) => *window,
-            CallWindow::Session { gap_ms, keys } => return self.session_assign(input, call, (*gap_ms, keys)),
+            CallWindow::Session { gap_ms, keys, .. } => return self.session_assign(input, call, (*gap_ms, keys)),
         };
         let operator = LogicalOperator::WindowAssign { column, window };
         // A tumbling window gives each row once, so its key stays. Others give it once for each end.

@@ -3,31 +3,62 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use mulgil_sql::layers::Layers;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use mulgil_sql::layers::{Layers, Unwindowed};
 
 use super::ViewCell;
 use crate::result::{ResultError, ResultTable, Share};
-use crate::views::layers::{BatchView, merged, window_ends};
+use crate::views::layers::{BatchView, merged, rows_where, window_ends};
 
 /// What a reader has taken of a view: all of one moment.
 pub(crate) struct Answer {
     /// The columns.
-    pub(crate) table: Arc<ResultTable>,
+    pub(crate) schema: SchemaRef,
     /// The stream's result.
     pub(crate) share: Share,
     /// What batch says, and of which windows.
     batch: Option<(Layers, Arc<BatchView>)>,
+    /// How the rows come of what both say, where that is states.
+    unwindowed: Option<Arc<Unwindowed>>,
 }
 
 impl Answer {
     /// The rows.
     pub(crate) fn rows(self) -> Result<Vec<RecordBatch>, ResultError> {
+        let unwindowed = self.unwindowed.clone();
+        let held = self.held()?;
+        match unwindowed {
+            Some(unwindowed) => Ok(vec![rows_of(&unwindowed, &held)?]),
+            None => Ok(held),
+        }
+    }
+
+    /// What the layers hold: the rows, or their states.
+    fn held(self) -> Result<Vec<RecordBatch>, ResultError> {
         let realtime = self.share.rows()?.batches;
         match self.batch {
             Some((layers, batch)) => Ok(merged(layers, &batch, realtime)?),
             None => Ok(realtime),
         }
     }
+
+    /// The states of what happened before a boundary.
+    pub(crate) fn held_until(self, layers: Layers, boundary_ms: i64) -> Result<Vec<RecordBatch>, ResultError> {
+        let mut realtime = self.share.rows()?.batches;
+        for states in &mut realtime {
+            *states = rows_where(layers, states, |end| end.is_some_and(|end| end <= boundary_ms))?;
+        }
+        match self.batch {
+            Some((layers, batch)) => Ok(merged(layers, &batch, realtime)?),
+            None => Ok(realtime),
+        }
+    }
+}
+
+/// The rows of a view, of the states that its layers hold.
+pub(crate) fn rows_of(unwindowed: &Unwindowed, states: &[RecordBatch]) -> Result<RecordBatch, ResultError> {
+    Ok(unwindowed.rows(states).map_err(|error| ArrowError::ExternalError(Box::new(error)))?)
 }
 
 impl ViewCell {
@@ -37,7 +68,9 @@ impl ViewCell {
         let table = Arc::clone(life.table.as_ref()?);
         // Under the lock: who comes before the pin has seen no more than it holds; and batch and stream meet at the boundary.
         let share = life.pinned.clone().unwrap_or_else(|| table.share());
-        Some(Answer { table, share, batch: life.layers.zip(life.batch.clone()) })
+        let unwindowed = life.unwindowed.clone();
+        let schema = Arc::clone(if unwindowed.is_some() { &self.view.schema } else { table.schema() });
+        Some(Answer { schema, share, batch: life.layers.zip(life.batch.clone()), unwindowed })
     }
 
     /// What batch says.
@@ -45,9 +78,22 @@ impl ViewCell {
         self.life().batch.clone()
     }
 
-    /// How its rows say of which window they are.
-    pub(crate) fn set_layers(&self, layers: Layers) {
-        self.life().layers = Some(layers);
+    /// How its rows say of which window they are; or its states, of which pane.
+    pub(crate) fn set_layers(&self, layers: Layers, unwindowed: Option<Arc<Unwindowed>>) {
+        let mut life = self.life();
+        (life.layers, life.unwindowed) = (Some(layers), unwindowed);
+    }
+
+    /// A result of its stream, as it is in this mode: one of states adds them up, and none holds a window that had ended at its
+    /// floor.
+    pub(crate) fn in_layers(&self, mut table: ResultTable) -> Result<ResultTable, ResultError> {
+        if let Some(unwindowed) = self.life().unwindowed.clone() {
+            table = table.combining(move |states| {
+                unwindowed.combined(states).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+            });
+        }
+        self.lower(&table)?;
+        Ok(table)
     }
 
     /// Batch says something else from now on.
@@ -59,7 +105,7 @@ impl ViewCell {
     }
 
     /// Lets a result of its stream hold no window that had ended at its floor.
-    pub(crate) fn lower(&self, table: &ResultTable) -> Result<(), ResultError> {
+    fn lower(&self, table: &ResultTable) -> Result<(), ResultError> {
         let lowered = {
             let life = self.life();
             life.layers.zip(life.batch.as_ref().map(|batch| batch.note.floor_ms))
