@@ -4,6 +4,9 @@
 //! In version 2 a group that has processes of its own cannot give memory to groups below it, so the worker first moves into one
 //! of its own. Where anything of that is refused there are no groups, and limits are kept in another way (see [`crate::memory`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{fs, io};
@@ -25,35 +28,42 @@ const PREFIX: &str = "mulgil-lease-";
 /// The group into which a worker moves in version 2.
 const WORKER: &str = "mulgil-worker";
 
+/// Writes to a file of the tree, which is a request to the kernel; tests have one of their own.
+type Ask = fn(&Path, &str) -> io::Result<()>;
+
 /// The control group of this process.
 #[derive(Debug)]
 pub(crate) struct OwnGroup {
     folder: PathBuf,
     files: &'static Files,
+    ask: Ask,
 }
 
 impl OwnGroup {
     /// Found once; `None` where the system has none that counts memory.
     pub(crate) fn of_this_process() -> Option<&'static Self> {
         static FOUND: OnceLock<Option<OwnGroup>> = OnceLock::new();
-        FOUND.get_or_init(Self::find).as_ref()
+        let find = || {
+            let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+            Self::find(&own, Path::new("/sys/fs/cgroup"), |file, text| fs::write(file, text))
+        };
+        FOUND.get_or_init(find).as_ref()
     }
 
-    fn find() -> Option<Self> {
-        let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    /// The group that `/proc/self/cgroup` names, in the tree that is mounted at `root`.
+    fn find(own: &str, root: &Path, ask: Ask) -> Option<Self> {
         let path_of = |line: &str| line.splitn(3, ':').nth(2).map(|path| path.trim_start_matches('/').to_owned());
-        let v1 = text
+        let v1 = own
             .lines()
             .find(|line| line.split(':').nth(1).is_some_and(|kinds| kinds.split(',').any(|kind| kind == "memory")));
-        let v2 = text.lines().find(|line| line.starts_with("0::"));
-        let place = |root: &str, line: Option<&str>, files: &'static Files| {
-            let root = Path::new(root);
+        let v2 = own.lines().find(|line| line.starts_with("0::"));
+        let place = |root: &Path, line: Option<&str>, files: &'static Files| {
             // In a container the path may be the host's, and what is mounted the container's own.
             let folders = [root.join(path_of(line?)?), root.to_owned()];
             let folder = folders.into_iter().find(|folder| folder.join(files.events).exists())?;
-            Some(Self { folder, files })
+            Some(Self { folder, files, ask })
         };
-        place("/sys/fs/cgroup/memory", v1, &V1).or_else(|| place("/sys/fs/cgroup", v2, &V2))
+        place(&root.join("memory"), v1, &V1).or_else(|| place(root, v2, &V2))
     }
 
     /// Removes the groups of leases whose worker was killed, as far as nothing is in them any more.
@@ -66,9 +76,11 @@ impl OwnGroup {
         }
     }
 
-    /// How many processes the kernel has killed in it so far for want of memory.
+    /// How often the kernel has killed so far because this very group was at its limit. Version 2 counts in `memory.events` what was
+    /// killed in the groups below too, at their own limits; a kernel before 5.2 has nothing better.
     pub(crate) fn oom_kills(&self) -> u64 {
-        oom_kills(&self.folder, self.files)
+        let local = (self.files.limit == V2.limit).then(|| counted(&self.folder.join("memory.events.local"), "oom "));
+        local.flatten().or_else(|| counted(&self.folder.join(self.files.events), "oom_kill ")).unwrap_or(0)
     }
 
     /// How much memory it may have, where that is less than everything.
@@ -86,12 +98,13 @@ impl OwnGroup {
         let folder = self.folder.join(format!("{PREFIX}{}-{epoch}", std::process::id()));
         fs::create_dir(&folder)?;
         let group = Group { folder, files: self.files };
-        fs::write(group.folder.join(self.files.limit), bytes.to_string())?;
+        let ask = |file: &str, text: &str| (self.ask)(&group.folder.join(file), text);
+        ask(self.files.limit, &bytes.to_string())?;
         // One process is killed alone otherwise, and the rest goes on without it. Version 1 cannot do better.
-        let _ = fs::write(group.folder.join("memory.oom.group"), "1");
+        let _ = ask("memory.oom.group", "1");
         // Without it, what is too much would go to swap.
-        let _ = fs::write(group.folder.join("memory.swap.max"), "0");
-        fs::write(group.folder.join("cgroup.procs"), pid.to_string())?;
+        let _ = ask("memory.swap.max", "0");
+        ask("cgroup.procs", &pid.to_string())?;
         Ok(group)
     }
 
@@ -101,16 +114,16 @@ impl OwnGroup {
         if fs::read_to_string(&control)?.split_whitespace().any(|kind| kind == "memory") {
             return Ok(());
         }
-        if fs::write(&control, "+memory").is_ok() {
+        if (self.ask)(&control, "+memory").is_ok() {
             return Ok(());
         }
         let (here, own) = (self.folder.join("cgroup.procs"), self.folder.join(WORKER));
         let _ = fs::create_dir(&own);
         let me = std::process::id().to_string();
-        fs::write(own.join("cgroup.procs"), &me)?;
-        fs::write(&control, "+memory").inspect_err(|_| {
-            // Others are in it too: back to them.
-            let _ = fs::write(&here, &me);
+        let moved = (self.ask)(&own.join("cgroup.procs"), &me).and_then(|()| (self.ask)(&control, "+memory"));
+        moved.inspect_err(|_| {
+            // Others are in it too, or nobody may move: back to where it was.
+            let _ = (self.ask)(&here, &me);
             let _ = fs::remove_dir(&own);
         })
     }
@@ -126,7 +139,7 @@ pub(crate) struct Group {
 impl Group {
     /// Whether the kernel has killed something in it.
     pub(crate) fn has_killed(&self) -> bool {
-        oom_kills(&self.folder, self.files) > 0
+        counted(&self.folder.join(self.files.events), "oom_kill ").is_some_and(|kills| kills > 0)
     }
 
     /// The most memory that it had at one moment, with what the kernel kept of files for it.
@@ -142,8 +155,7 @@ impl Drop for Group {
     }
 }
 
-fn oom_kills(folder: &Path, files: &Files) -> u64 {
-    let text = fs::read_to_string(folder.join(files.events)).unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
-    line.and_then(|count| count.trim().parse().ok()).unwrap_or(0)
+fn counted(events: &Path, what: &str) -> Option<u64> {
+    let text = fs::read_to_string(events).ok()?;
+    text.lines().find_map(|line| line.strip_prefix(what))?.trim().parse().ok()
 }
