@@ -26,7 +26,7 @@ const SLOTS: i32 = 40;
 /// What the webhook is signed with.
 const SECRET: &str = "a secret of the sender";
 /// Longer than anything here takes, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_secs(600);
 
 struct House {
     folder: Folder,

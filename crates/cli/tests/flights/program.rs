@@ -118,7 +118,7 @@ impl Folder {
         let says_so = || std::fs::read_to_string(self.0.path().join(".mulgil/server.json")).unwrap_or_default();
         let began = std::time::Instant::now();
         while !says_so().contains(&pid) {
-            assert!(began.elapsed().as_secs() < 120, "the server does not start");
+            assert!(began.elapsed().as_secs() < 300, "the server does not start");
             assert!(server.try_wait().expect("a child").is_none(), "the server has ended");
             std::thread::sleep(std::time::Duration::from_millis(20));
         }

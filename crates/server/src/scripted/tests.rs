@@ -188,9 +188,9 @@ fn a_flow_whose_script_breaks_is_known_as_broken_by_its_name() {
     assert_eq!((folder.flows.len(), folder.broken_flows()[0].name.as_str()), (0, "nightly"));
 }
 
-fn read(dir: &Path, file: &str, python: &str) -> Script {
+fn read(dir: &Path, file: &str, python: &str, seconds: u64) -> Script {
     let text = std::fs::read_to_string(dir.join(file)).unwrap();
-    let scripts = Scripts { dir, python, limits: Limits { time: Duration::from_secs(2), bytes: 1 << 20 } };
+    let scripts = Scripts { dir, python, limits: Limits { time: Duration::from_secs(seconds), bytes: 1 << 20 } };
     scripts.read(vec![(file.to_owned(), text)]).remove(0)
 }
 
@@ -201,13 +201,13 @@ fn a_script_that_runs_for_ever_or_takes_all_memory_is_ended() {
         ("flows/greedy.py", "x = bytearray(1 << 40)\n"),
         ("flows/kills.py", "import os\nos.kill(os.getpid(), 9)\n"),
     ]);
-    let message = |file: &str| read(dir.path(), file, "python3").fault.unwrap().message;
-    assert_eq!(message("flows/waits.py"), "reading the file took longer than 2 seconds and was ended");
+    let message = |file: &str, seconds| read(dir.path(), file, "python3", seconds).fault.unwrap().message;
+    assert_eq!(message("flows/waits.py", 2), "reading the file took longer than 2 seconds and was ended");
     assert_eq!(
-        message("flows/greedy.py"),
+        message("flows/greedy.py", 60),
         "the file takes too much memory while it is read: build the graph only, and do the work in tasks"
     );
-    assert!(message("flows/kills.py").starts_with("the interpreter ended while it read the file"));
-    let missing = read(dir.path(), "flows/kills.py", "/no/such/python").fault.unwrap();
+    assert!(message("flows/kills.py", 60).starts_with("the interpreter ended while it read the file"));
+    let missing = read(dir.path(), "flows/kills.py", "/no/such/python", 60).fault.unwrap();
     assert!(missing.message.starts_with("cannot start /no/such/python"), "{missing}");
 }

@@ -14,7 +14,7 @@ if os.fork() == 0:
     for _ in range(30):
         held.append(b'x' * 10_000_000)
         time.sleep(0.02)
-    time.sleep(60)
+    time.sleep(600)
     os._exit(0)
 os.wait()
 ";
@@ -30,7 +30,7 @@ fn check(ended: &Ended) {
     let finding = usage.finding.as_ref().unwrap();
     assert_eq!(finding.bottleneck, Bottleneck::Memory);
     assert_eq!(finding.remedy, "raise `memory:` of the task, or work on smaller pieces");
-    assert!(usage.wall_ms < 30_000, "it does not wait for its end: {usage:?}");
+    assert!(usage.wall_ms < 300_000, "it does not wait for its end: {usage:?}");
 }
 
 fn house(memory: MemoryKeeper) -> House {
