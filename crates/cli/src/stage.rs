@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use mulgil_history::postgres::leading::{Leader, Standing};
 use mulgil_outbox::{OutboxOptions, Postman};
-use mulgil_server::landing::{self, Landing};
-use mulgil_server::retention;
 use mulgil_server::scheduler::{
     self, Inbox, Predecessors, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock,
+    landing::{self, Landing},
+    retention,
 };
 use mulgil_server::server::ServerHandle;
 use mulgil_worker::worker::{self, WorkerHandle, WorkerOptions};

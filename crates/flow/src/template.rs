@@ -24,6 +24,7 @@ mod quote;
 mod secret;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
 use jiff::tz::TimeZone;
 use minijinja::value::{Serde, ValueKind};
@@ -311,8 +312,10 @@ pub(crate) fn errors_in(
     params: &BTreeMap<String, Param>,
     quote: Quote,
 ) -> Vec<TemplateError> {
-    let environment = environment(quote);
-    let compiled = match environment.template_from_str(template) {
+    if !template.contains('{') {
+        return Vec::new();
+    }
+    let compiled = match environment(quote).template_from_str(template) {
         Ok(compiled) => compiled,
         Err(error) => return vec![located(template, &error)],
     };
@@ -332,7 +335,17 @@ fn is_about_names(kind: ErrorKind) -> bool {
     matches!(kind, UnknownFilter | UnknownFunction | UnknownMethod | UnknownTest | TemplateNotFound)
 }
 
-fn environment(quote: Quote) -> Environment<'static> {
+/// The language, with values written in this way. Made once: it holds a map of every filter and function.
+fn environment(quote: Quote) -> &'static Environment<'static> {
+    static PLAIN: LazyLock<Environment<'static>> = LazyLock::new(|| new_environment(Quote::None));
+    static SHELL: LazyLock<Environment<'static>> = LazyLock::new(|| new_environment(Quote::Shell));
+    match quote {
+        Quote::None => &PLAIN,
+        Quote::Shell => &SHELL,
+    }
+}
+
+fn new_environment(quote: Quote) -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_debug(true);

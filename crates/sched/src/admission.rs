@@ -260,27 +260,27 @@ impl Admission {
 
     /// The runs whose turn has come; they count as active from now on.
     pub fn admit_runs(&mut self) -> Vec<RunId> {
-        let mut active_of_flow: HashMap<Arc<str>, usize> = HashMap::new();
-        for ((flow, _), group) in &self.groups {
-            *active_of_flow.entry(flow.clone()).or_default() += group.active.len();
-        }
+        let waits = |(key, group): (&GroupKey, &Group)| (!group.queued.is_empty()).then(|| key.clone());
+        let waiting: Vec<GroupKey> = self.groups.iter().filter_map(waits).collect();
         let mut admitted = Vec::new();
         // Within a flow `None`, its own runs, sorts before every backfill.
-        for ((flow, backfill), group) in &mut self.groups {
-            let flow_limit = self.flow_limits.get(flow).copied().unwrap_or(usize::MAX);
-            let limit = match backfill {
+        for (flow, backfill) in waiting {
+            let of_flow = self.groups.range((flow.clone(), None)..).take_while(|((of, _), _)| *of == flow);
+            let mut active: usize = of_flow.map(|(_, group)| group.active.len()).sum();
+            let flow_limit = self.flow_limits.get(&flow).copied().unwrap_or(usize::MAX);
+            let limit = match &backfill {
                 Some(id) => self.backfill_limits.get(id),
-                None => self.own_limits.get(flow),
+                None => self.own_limits.get(&flow),
             };
             let limit = limit.copied().unwrap_or(usize::MAX);
             let mut unlimited = usize::MAX;
             let allowance = backfill.and_then(|id| self.allowances.get_mut(&id)).unwrap_or(&mut unlimited);
-            let active = active_of_flow.entry(flow.clone()).or_default();
-            while *active < flow_limit && group.active.len() < limit {
+            let Some(group) = self.groups.get_mut(&(flow, backfill)) else { continue };
+            while active < flow_limit && group.active.len() < limit {
                 let Some(run) = group.next(*allowance > 0, &self.exempt) else { break };
                 *allowance -= usize::from(!self.exempt.remove(&run));
                 group.active.insert(run);
-                *active += 1;
+                active += 1;
                 admitted.push(run);
             }
         }

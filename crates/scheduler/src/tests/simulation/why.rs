@@ -12,7 +12,7 @@ use mulgil_sched::why::{Reason, of_run, of_task};
 use super::flows::project;
 use super::store::{Stored, StoredRun};
 use super::world::{SLOTS, World};
-use crate::scheduler::state::Scheduler;
+use crate::state::Scheduler;
 
 /// Of so many turns, after one it is asked: asking after each would take longer than everything else together.
 const ASKED_EVERY: u64 = 16;
@@ -83,7 +83,7 @@ struct Facts<'a> {
 impl<'a> Facts<'a> {
     fn of(stored: &'a Stored, scheduler: &Scheduler) -> Self {
         let open = stored.runs.iter().filter(|(_, run)| !run.row.status.is_terminal());
-        let open: Vec<(RunId, &StoredRun)> = open.map(|(id, run)| (*id, &**run)).collect();
+        let open: Vec<(RunId, &StoredRun)> = open.map(|(id, run)| (*id, run)).collect();
         let attempts = open.iter().flat_map(|(id, run)| run.attempts.iter().map(move |attempt| (*id, attempt)));
         let live = attempts.filter(|(_, (_, attempt))| !attempt.row.status.is_terminal());
         let live = live.map(|(run, ((task, attempt), _))| AttemptId { run, task: *task, attempt: *attempt }).collect();

@@ -17,7 +17,7 @@ use mulgil_history::History;
 use mulgil_history::write::Trigger;
 use tokio::task::JoinHandle;
 
-use crate::scheduler::{Arrival, SchedulerError, SchedulerHandle, TriggerRequest};
+use crate::{Arrival, SchedulerError, SchedulerHandle, TriggerRequest};
 
 /// The pause between two looks, where nothing else is said.
 pub const EVERY: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use mulgil_history::write::BackfillStatus;
 use mulgil_sched::status::RunStatus;
 
 use super::fixture::{House, PATIENCE, wait_for};
-use crate::scheduler::{BackfillRequest, Change, RerunRequest, SchedulerError};
+use crate::{BackfillRequest, Change, RerunRequest, SchedulerError};
 
 const DAILY: &str = "
 flow: daily

@@ -25,6 +25,7 @@ mod event;
 mod handle;
 mod items;
 mod key;
+pub mod landing;
 mod lineage;
 mod mark;
 mod open_backfill;
@@ -33,6 +34,7 @@ mod report;
 mod request;
 mod rerun;
 mod results;
+pub mod retention;
 mod round;
 mod runs;
 mod schedule;
@@ -58,7 +60,7 @@ pub use request::{
     RerunRequest, RerunTask, SchedulerOptions, TriggerRequest, Triggered,
 };
 pub use staff::{Seated, Staff, Unmet};
-pub(crate) use tables::written_by;
+pub use tables::written_by;
 pub use tally::{Ends, Gauges, Tally};
 pub use why::{RunWaits, TaskWaits, Why};
 

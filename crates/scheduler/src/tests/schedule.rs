@@ -10,7 +10,7 @@ use mulgil_history::write::Trigger;
 use mulgil_sched::status::RunStatus;
 
 use super::fixture::{House, PATIENCE, task_running, wait_for};
-use crate::scheduler::{Change, Clock, TriggerRequest};
+use crate::{Change, Clock, TriggerRequest};
 
 /// A clock that tests move.
 struct TestClock(AtomicI64);

@@ -22,7 +22,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
-use crate::scheduler::{
+use crate::{
     Change, Clock, FlowSource, SchedulerError, SchedulerHandle, SchedulerOptions, SystemClock, TriggerRequest, start,
 };
 

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use tokio::sync::oneshot;
 
-use super::flows::{BEGINNING, project};
+use super::flows::project;
 use super::store::{Stored, StoredRun};
 use super::world::{Happening, SECOND, World};
-use crate::scheduler::event::{Event, Report};
+use crate::event::{Event, Report};
 
 /// How often the postman goes round.
 const ROUND: i64 = 300 * SECOND;
@@ -105,8 +105,7 @@ fn row(notice: &NewNotice, seq: i64) -> NoticeRow {
 impl World {
     /// Delivers some of what is due. Now and then nobody takes it, and now and then what was said of it is lost.
     pub(super) fn post(&mut self) {
-        let beginning: Timestamp = BEGINNING.parse().unwrap();
-        let now = beginning + SignedDuration::from_micros(self.time());
+        let now = self.today();
         // The scheduler's clock may be ahead: what it wrote is due when it says so.
         let due = self.history.look(|stored, _| stored.outbox(now, 20).due);
         let mut changes = Vec::new();

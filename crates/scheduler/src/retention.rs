@@ -15,7 +15,7 @@ use mulgil_history::retention::{EXPIRED_MAX, RUNS_MAX};
 use mulgil_sched::id::RunId;
 use tokio::task::JoinHandle;
 
-use crate::scheduler::{Dropping, SchedulerError, SchedulerHandle};
+use crate::{Dropping, SchedulerError, SchedulerHandle};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(3600);

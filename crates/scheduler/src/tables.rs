@@ -130,7 +130,7 @@ impl Scheduler {
 }
 
 /// The table that a task writes.
-pub(crate) fn written_by(kind: &TaskKind) -> Option<&str> {
+pub fn written_by(kind: &TaskKind) -> Option<&str> {
     match kind {
         TaskKind::Sql { target: Some(target), .. } | TaskKind::Transfer { target, .. } => Some(&target.table),
         _ => None,

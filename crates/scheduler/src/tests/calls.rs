@@ -11,7 +11,7 @@ use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::fixture::{House, statuses, task_running, wait_for};
-use crate::scheduler::{Change, RerunRequest, SchedulerError};
+use crate::{Change, RerunRequest, SchedulerError};
 
 const PARENT: &str = "
 flow: parent

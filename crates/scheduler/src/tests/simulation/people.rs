@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 use super::flows;
 use super::store::Trouble;
 use super::world::{Happening, SECOND, World};
-use crate::scheduler::event::{Command, Event, Reply};
-use crate::scheduler::{Arrival, BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
+use crate::event::{Command, Event, Reply};
+use crate::{Arrival, BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
 
 const MINUTE: i64 = 60 * SECOND;
 
@@ -69,6 +69,7 @@ impl World {
         if self.nodes.is_empty() || !open.is_empty() {
             self.plan(MINUTE, Happening::Act);
         } else {
+            self.mended = true;
             self.turn(None);
         }
     }
@@ -233,7 +234,8 @@ impl World {
         self.version += 1;
         let version = self.version;
         self.tell(format_args!("version {version} of the definitions"));
-        let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
+        self.sources = self.texts.iter().map(|text| flows::source(text, version)).collect();
+        let sources = self.sources.clone();
         self.ask_for(|reply| Command::Reload(sources, None, reply));
     }
 

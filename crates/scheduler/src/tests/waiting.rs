@@ -5,7 +5,7 @@ use std::time::Duration;
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::fixture::{House, statuses, wait_for};
-use crate::scheduler::Change;
+use crate::Change;
 
 #[tokio::test]
 async fn tasks_that_wait_hold_no_slot() {

@@ -1,7 +1,7 @@
 //! A caller's key: whoever asks again with it, also after a restart, is told of the same run.
 
 use super::fixture::{House, PATIENCE};
-use crate::scheduler::{SchedulerError, TriggerRequest};
+use crate::{SchedulerError, TriggerRequest};
 
 const FLOW: &str = "flow: f\nschedule: {every: 1h, start: 2013-01-01, end: 2013-01-02, catchup: none}\nparams: {n: 0}\n\
                     tasks: {t: {shell: 'true'}}";

@@ -4,7 +4,7 @@ use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::fixture::{House, PATIENCE, statuses};
-use crate::scheduler::RerunRequest;
+use crate::RerunRequest;
 
 const BRANCHES: &str = r#"
 flow: branches

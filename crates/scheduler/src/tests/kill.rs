@@ -19,7 +19,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use mulgil_worker::process::members_of;
 
 use super::fixture::{House, wait_for};
-use crate::scheduler::{BackfillRequest, Change};
+use crate::{BackfillRequest, Change};
 
 const KILLS: u32 = 5;
 /// The server is killed within this time after its start.

@@ -4,7 +4,7 @@ use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::fixture::{House, PATIENCE, statuses};
-use crate::scheduler::RerunRequest;
+use crate::RerunRequest;
 
 const CITIES: &str = r#"
 flow: cities
@@ -137,7 +137,7 @@ params: {n: 0}
 tasks:
   each: {for_each: {items: '{{ range(250) | list }}', group: auto}, shell: 'true'}";
     let folder = tempfile::tempdir().unwrap();
-    let started = |params: i64| crate::scheduler::TriggerRequest {
+    let started = |params: i64| crate::TriggerRequest {
         flow: "f".to_owned(),
         params: [("n".to_owned(), params.into())].into(),
         ..Default::default()

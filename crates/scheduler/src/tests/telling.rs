@@ -5,7 +5,7 @@ use mulgil_history::outbox::NoticeStatus;
 use mulgil_history::read::{NoticeQuery, NoticeRow};
 
 use super::fixture::House;
-use crate::scheduler::TriggerRequest;
+use crate::TriggerRequest;
 
 async fn notices(house: &House) -> Vec<NoticeRow> {
     let mut rows = house.history.notices(&NoticeQuery { limit: 100, ..NoticeQuery::default() }).await.unwrap();
@@ -28,9 +28,10 @@ async fn a_run_is_told_of_once_with_all_its_failed_tasks() {
     let mut changes = house.handle.subscribe();
     let mut ended = async |n| {
         let id = house.handle.trigger(run(n)).await.unwrap().run;
-        super::fixture::wait_for(&mut changes, |change| {
-            matches!(change, crate::scheduler::Change::Run { run, status, .. } if *run == id && status.is_terminal())
-        })
+        super::fixture::wait_for(
+            &mut changes,
+            |change| matches!(change, crate::Change::Run { run, status, .. } if *run == id && status.is_terminal()),
+        )
         .await;
         id
     };

@@ -44,16 +44,17 @@ pub(super) struct MemoryHistory {
 #[derive(Default)]
 struct Inner {
     stored: Stored,
+    /// Every write that was stored.
+    writes: Vec<Write>,
     trouble: Trouble,
     checker: Checker,
 }
 
 /// Everything stored.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(super) struct Stored {
     pub(super) versions: BTreeMap<String, Arc<FlowVersion>>,
-    // A commit copies what it changes only.
-    pub(super) runs: BTreeMap<RunId, Arc<StoredRun>>,
+    pub(super) runs: BTreeMap<RunId, StoredRun>,
     keys: BTreeMap<(String, String), RunId>,
     pub(super) backfills: BTreeMap<BackfillId, BackfillRow>,
     paused: BTreeSet<String>,
@@ -99,9 +100,13 @@ impl MemoryHistory {
 
 impl Inner {
     fn store(&mut self, writes: &[Write]) -> Result<(), HistoryError> {
-        let mut after = self.stored.clone();
-        writes.iter().try_for_each(|write| after.apply(write))?;
-        self.stored = after;
+        if let Err(conflict) = writes.iter().try_for_each(|write| self.stored.apply(write)) {
+            // All of a batch or nothing: what was stored before is made again, which is seldom, and cheaper than a copy for each batch.
+            self.stored = Stored::default();
+            self.writes.iter().try_for_each(|write| self.stored.apply(write))?;
+            return Err(conflict);
+        }
+        self.writes.extend_from_slice(writes);
         self.checker.committed(&self.stored, writes);
         Ok(())
     }
@@ -159,8 +164,7 @@ fn new_task(index: TaskIndex, name: &str) -> TaskRow {
 
 impl Stored {
     pub(super) fn run(&mut self, run: RunId) -> Result<&mut StoredRun, HistoryError> {
-        let stored = self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))?;
-        Ok(Arc::make_mut(stored))
+        self.runs.get_mut(&run).ok_or_else(|| conflict(format!("run {run}"), "there"))
     }
 
     fn attempt(&mut self, id: AttemptId) -> Result<&mut StoredAttempt, HistoryError> {
@@ -299,7 +303,7 @@ impl Stored {
         let tasks = tasks.map(|(index, name)| new_task(index as TaskIndex, name)).collect();
         let same = self.keys.insert((run.flow.clone(), run.key.clone()), run.id);
         let stored = StoredRun { row, tasks, attempts: BTreeMap::new(), calls: BTreeMap::new() };
-        match (same, self.runs.insert(run.id, Arc::new(stored))) {
+        match (same, self.runs.insert(run.id, stored)) {
             (None, None) => Ok(()),
             _ => Err(conflict(format!("run {} of {}", run.key, run.flow), "new")),
         }
@@ -307,7 +311,7 @@ impl Stored {
 
     fn memory(&self) -> Memory {
         let open = self.runs.values().filter(|run| !run.row.status.is_terminal());
-        let live = |(id, run): (&RunId, &Arc<StoredRun>)| -> Vec<LiveLease> {
+        let live = |(id, run): (&RunId, &StoredRun)| -> Vec<LiveLease> {
             let live = run.attempts.iter().filter(|(_, attempt)| !attempt.row.status.is_terminal());
             live.map(|((task, number), attempt)| LiveLease {
                 attempt: AttemptId { run: *id, task: *task, attempt: *number },
@@ -383,7 +387,7 @@ impl History for MemoryHistory {
     }
 
     async fn run(&self, run: RunId) -> Result<Option<RunDetail>, HistoryError> {
-        let detail = |stored: &Stored, found: &Arc<StoredRun>| RunDetail {
+        let detail = |stored: &Stored, found: &StoredRun| RunDetail {
             run: found.row.clone(),
             tasks: found.tasks.clone(),
             alerts: stored.alerts_of(run),

@@ -11,7 +11,7 @@ use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 use super::flows::{SLOTS, project};
 use super::store::{Stored, StoredRun};
 use super::telling::Told;
-use crate::scheduler::{RerunPreview, SchedulerError, Triggered};
+use crate::{RerunPreview, SchedulerError, Triggered};
 
 /// Watches a world, and puts down what must not be.
 #[derive(Default)]
@@ -138,7 +138,7 @@ impl Checker {
             return Some(flow.clone());
         }
         let text = &stored.versions.get(hash)?.definition;
-        let flow = Arc::new(Flow::parse("flows/stored.yaml", text, &project()).ok()?);
+        let flow = Arc::new(Flow::parse("flows/stored.yaml", text, project()).ok()?);
         self.flows.insert(hash.clone(), flow.clone());
         Some(flow)
     }

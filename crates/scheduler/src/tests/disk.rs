@@ -17,7 +17,7 @@ use mulgil_sched::id::{BackfillId, RunId};
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::fixture::{source, statuses, wait_for, worker_options};
-use crate::scheduler::{Change, SchedulerOptions, SystemClock, TriggerRequest, start};
+use crate::{Change, SchedulerOptions, SystemClock, TriggerRequest, start};
 
 /// Every third commit fails as on a full disk, and stores nothing; the first looks at written tables fail too.
 struct FullNowAndThen {

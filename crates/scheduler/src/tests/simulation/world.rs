@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use mulgil_history::outbox::NoticeStatus;
 use mulgil_sched::id::AttemptId;
 use mulgil_worker::dispatcher::{DispatchError, Joining, Order, Outcome};
 use tokio::sync::{broadcast, mpsc, oneshot};
@@ -20,9 +21,9 @@ use super::flows::{self, BEGINNING};
 use super::node::{Answer, Deed, Message, Node};
 use super::random::Random;
 use super::store::{MemoryHistory, Trouble};
-use crate::scheduler::event::{Event, Report};
-use crate::scheduler::state::Scheduler;
-use crate::scheduler::{Clock, SchedulerError, SchedulerOptions};
+use crate::event::{Event, Report};
+use crate::state::Scheduler;
+use crate::{Clock, FlowSource, SchedulerError, SchedulerOptions};
 
 pub(super) const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -87,12 +88,18 @@ pub(super) struct World {
     clock: Arc<WorldClock>,
     pub(super) history: Arc<MemoryHistory>,
     pub(super) texts: Vec<String>,
+    /// The definitions, in their version of now.
+    pub(super) sources: Vec<FlowSource>,
     pub(super) version: u64,
     pub(super) life: u64,
     pub(super) scheduler: Option<Scheduler>,
     events: Option<mpsc::Receiver<Event>>,
+    /// When the next timer is due, of those that are planned.
+    timer: Option<i64>,
     pub(super) nodes: Vec<Node>,
     pending: Vec<(usize, Message, Pending)>,
+    /// Whether nothing breaks any more, and nothing is held back.
+    pub(super) mended: bool,
     story: String,
 }
 
@@ -107,13 +114,16 @@ impl World {
             happened: 0,
             clock: Arc::default(),
             history: Arc::default(),
+            sources: texts.iter().map(|text| flows::source(text, 0)).collect(),
             texts,
             version: 0,
             life: 0,
             scheduler: None,
             events: None,
+            timer: None,
             nodes: Vec::new(),
             pending: Vec::new(),
+            mended: false,
             story: String::new(),
         };
         world.plan(0, Happening::Start);
@@ -129,12 +139,25 @@ impl World {
             }
             self.now = at;
             self.clock.micros.store(at, Ordering::Relaxed);
+            let looks = matches!(happening, Happening::Post { .. });
             self.happen(happening);
+            if looks && self.mended && self.is_over() {
+                break;
+            }
         }
-        let sources = self.texts.iter().map(|text| flows::source(text, 0).flow);
-        let slots =
-            sources.filter_map(|flow| Some((flow.name.clone(), flow.schedule.as_ref()?.on.is_empty()))).collect();
+        let flows = self.sources.iter().map(|source| &source.flow);
+        let slots = flows.filter_map(|flow| Some((flow.name.clone(), flow.schedule.as_ref()?.on.is_empty()))).collect();
         self.history.look(|stored, checker| checker.end(stored, &slots));
+    }
+
+    /// Whether everything has come to its end.
+    fn is_over(&self) -> bool {
+        self.scheduler.is_some()
+            && self.history.look(|stored, _| {
+                stored.runs.values().all(|run| run.row.status.is_terminal())
+                    && stored.backfills.values().all(|row| row.status.is_terminal())
+                    && stored.notices.values().all(|notice| notice.status != NoticeStatus::Waiting)
+            })
     }
 
     pub(super) fn violations(&self) -> Vec<String> {
@@ -164,6 +187,11 @@ impl World {
         self.now
     }
 
+    /// The world's time, by a clock that is right.
+    pub(super) fn today(&self) -> Timestamp {
+        *BEGAN + SignedDuration::from_micros(self.now)
+    }
+
     /// Whether people and faults are still about.
     pub(super) fn troubled(&self) -> bool {
         self.now < TROUBLED
@@ -179,7 +207,7 @@ impl World {
         match happening {
             Happening::Act => self.act(),
             Happening::Start => self.start(),
-            Happening::Timer { life: of } if of == life => self.turn(None),
+            Happening::Timer { life: of } if of == life && self.timer == Some(self.now) => self.turn(None),
             Happening::Post { life: of } if of == life => self.post(),
             Happening::Ordered { life: of, node, order } if of == life => {
                 let deed = self.nodes[node].take(order);
@@ -285,12 +313,11 @@ impl World {
 
     fn start(&mut self) {
         self.life += 1;
-        let mut options = SchedulerOptions::new(Arc::new(flows::project()), PathBuf::from("/nowhere"));
+        let mut options = SchedulerOptions::new(flows::project().clone(), PathBuf::from("/nowhere"));
         options.lease_life = SignedDuration::from_micros(LEASE);
         let (changes, _) = broadcast::channel(1);
         let mut scheduler = Scheduler::new(self.history.clone(), self.clock.clone(), options, changes);
-        let sources = self.texts.iter().map(|text| flows::source(text, self.version)).collect();
-        let recovered = now(scheduler.recover(sources));
+        let recovered = now(scheduler.recover(self.sources.clone()));
         self.scheduler = Some(scheduler);
         // Nobody sends through it: events are handed over one by one.
         self.events = Some(mpsc::channel(1).1);
@@ -317,6 +344,7 @@ impl World {
         self.tell(format_args!("life {life} ends: {why}"));
         self.life += 1;
         self.scheduler = None;
+        self.timer = None;
         self.nodes.clear();
         self.pending.clear();
         self.history.trouble(Trouble::None);
@@ -342,7 +370,12 @@ impl World {
         if let Some(next) = next {
             // A clock that is set back makes timers late, one that is set forward early: it is looked at now and then.
             let next = (next.as_micros() as i64).clamp(1, 10 * MINUTE);
-            self.plan(next, Happening::Timer { life: self.life });
+            let at = self.now + next;
+            // One at a time: were there one for each turn, there would be more of them with each.
+            if self.timer.is_none_or(|planned| planned <= self.now || planned > at) {
+                self.timer = Some(at);
+                self.plan(next, Happening::Timer { life: self.life });
+            }
         }
         self.ask_why(self.happened);
         self.deliver();

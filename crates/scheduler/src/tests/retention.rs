@@ -6,7 +6,7 @@ use mulgil_history::History;
 
 use super::fixture::{House, wait_for};
 use crate::retention::sweep;
-use crate::scheduler::{Change, TriggerRequest};
+use crate::{Change, TriggerRequest};
 
 #[tokio::test]
 async fn old_runs_and_logs_are_dropped_and_open_ones_are_not() {

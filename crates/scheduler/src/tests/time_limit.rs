@@ -4,11 +4,11 @@ use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::fixture::{House, PATIENCE, statuses};
-use crate::scheduler::RerunRequest;
+use crate::RerunRequest;
 
 const LONG: &str = "
 flow: long
-run_timeout: 1s
+run_timeout: 5s
 tasks:
   sleep: {shell: 'test -e quick && exit; sleep 1000 & echo $! > grandchild; wait', retries: {limit: 3}}
   after: {needs: [sleep], shell: 'true'}
@@ -23,7 +23,7 @@ async fn a_run_that_takes_too_long_fails_with_all_that_it_started_and_its_rerun_
     let detail = house.ended(run, &mut changes).await;
     assert_eq!(statuses(&detail), (RunStatus::Failed, vec![TaskStatus::Failed, TaskStatus::Cancelled]));
     assert!(detail.run.timed_out);
-    let why = "the run took longer than its `run_timeout` of 1s and was ended; raise it if runs may";
+    let why = "the run took longer than its `run_timeout` of 5s and was ended; raise it if runs may";
     assert_eq!(detail.attempts.len(), 1, "it is not tried again");
     assert_eq!((detail.attempts[0].status, detail.attempts[0].error.as_deref()), (AttemptStatus::TimedOut, Some(why)));
     assert_eq!(detail.tasks[1].note.as_deref(), Some(why));

@@ -1,13 +1,13 @@
 //! The flows of a world: a few small graphs, some with a schedule, limits, retries, tasks that must not run twice.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use mulgil_flow::{Flow, Project};
 
 use super::again;
 use super::random::Random;
-use crate::scheduler::FlowSource;
+use crate::FlowSource;
 
 /// When a world begins.
 pub(super) const BEGINNING: &str = "2026-01-01T00:00:00Z";
@@ -18,9 +18,10 @@ const PROJECT: &str = "pools: {default: 3, narrow: 1}
 \
     notify: {ops: {webhook: http://ops}, all: {webhook: http://all, on: [failure, success, retry, deadline, slow]}}";
 
-/// The project of every world.
-pub(super) fn project() -> Project {
-    Project::parse("mulgil.yaml", PROJECT).unwrap()
+/// The project of every world. It is asked for at every commit, so it is read once.
+pub(super) fn project() -> &'static Arc<Project> {
+    static READ: LazyLock<Arc<Project>> = LazyLock::new(|| Arc::new(Project::parse("mulgil.yaml", PROJECT).unwrap()));
+    &READ
 }
 
 /// The texts of a world's flows. Each has a marker, `MARK`, which another version replaces.
@@ -118,7 +119,7 @@ pub(super) fn source(text: &str, version: u64) -> FlowSource {
             writeln!(text, "  {task}").unwrap();
         }
     }
-    let flow = Flow::parse("flows/simulated.yaml", &text, &project());
+    let flow = Flow::parse("flows/simulated.yaml", &text, project());
     let flow = flow.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
     FlowSource { flow: Arc::new(flow), text }
 }

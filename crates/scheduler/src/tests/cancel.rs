@@ -3,7 +3,7 @@
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::fixture::{House, PATIENCE, statuses, wait_for};
-use crate::scheduler::Change;
+use crate::Change;
 
 const FAMILY: &str = "
 flow: family
