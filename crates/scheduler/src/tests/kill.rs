@@ -73,7 +73,7 @@ async fn server_process() {
 fn start_server(folder: &Path) -> Child {
     let program = std::env::current_exe().unwrap();
     let mut command = Command::new(program);
-    command.args(["scheduler::tests::kill::server_process", "--exact", "--ignored", "--nocapture"]);
+    command.args(["tests::kill::server_process", "--exact", "--ignored", "--nocapture"]);
     command.env(FOLDER, folder).stdout(Stdio::null()).spawn().unwrap()
 }
 
@@ -179,7 +179,7 @@ async fn server_process_with_a_long_task() {
 async fn what_a_killed_server_left_running_is_killed_and_not_started_twice() {
     let folder = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["scheduler::tests::kill::server_process_with_a_long_task", "--exact", "--ignored", "--nocapture"]);
+    command.args(["tests::kill::server_process_with_a_long_task", "--exact", "--ignored", "--nocapture"]);
     let mut server = command.env(FOLDER, folder.path()).stdout(Stdio::null()).spawn().unwrap();
     let until = Instant::now() + super::fixture::PATIENCE;
     let group: i32 = loop {

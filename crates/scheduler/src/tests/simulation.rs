@@ -24,8 +24,8 @@ use std::time::Instant;
 
 use world::World;
 
-/// Worlds of a usual run: some twenty seconds of a debug build.
-const SEEDS: u64 = 100;
+/// Worlds of a usual run: some ten seconds of two cores.
+const SEEDS: u64 = 1_000;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap())
