@@ -48,7 +48,7 @@ export interface Look {
   language?: "en" | "ko";
 }
 
-/** A fresh page at `path`, with nothing remembered but the look. */
+/** A fresh page at `path`, or at a whole address, with nothing remembered but the look. */
 export async function open(path: string, { theme = "light", language = "en" }: Look = {}): Promise<Page> {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, colorScheme: theme, locale: language === "ko" ? "ko-KR" : "en-US" });
   const page = await context.newPage();
@@ -56,7 +56,7 @@ export async function open(path: string, { theme = "light", language = "en" }: L
   page.on("console", (message) => {
     if (message.type() === "error") faults.push(message.text());
   });
-  await page.goto(base + path);
+  await page.goto(new URL(path, base).href);
   await page.locator("main h1").first().waitFor();
   return page;
 }

@@ -11,7 +11,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const LOOKS: readonly (readonly [string, Look])[] = [
   ["light", { theme: "light" }], ["dark", { theme: "dark" }], ["korean", { theme: "light", language: "ko" }],
 ];
-const PAGES = ["/flows", `/flows/${FLOW}`, "run", "/views", `/views/${VIEW}`, "/topics", "/sql", "/nowhere"];
+const PAGES = ["/flows", `/flows/${FLOW}`, "run", "/views", `/views/${VIEW}`, "/dashboards", "/dashboards/delays", "/topics", "/sql", "/nowhere"];
 
 async function pathOf(page: string): Promise<string> {
   if (page !== "run") return page;
@@ -21,6 +21,7 @@ async function pathOf(page: string): Promise<string> {
 }
 
 const TOLD_MAX = 5;
+const LOADED_MS = 30_000;
 
 interface Violation {
   id: string;
@@ -40,7 +41,8 @@ async function violations(page: Page): Promise<string[]> {
 it.each(LOOKS.flatMap(([name, look]) => PAGES.map((page) => [page, name, look] as const)))("%s in %s", async (path, name, look) => {
   const page = await open(await pathOf(path), look);
   await page.waitForLoadState("load");
-  await page.locator(".loading").waitFor({ state: "detached" });
+  // A page may load several things.
+  await expect.poll(() => page.locator(".loading").count(), { timeout: LOADED_MS }).toBe(0);
   if (path === "/sql") {
     await page.keyboard.press("Tab");
     await page.getByRole("textbox").press("Control+Enter");

@@ -12,6 +12,13 @@ const TYPES = { ".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 const SSE = { "content-type": "text/event-stream", "cache-control": "no-store" };
 const CSP = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
+const DASHBOARD = {
+  name: "delays", title: "Delays from New York", description: "By scheduled hour of departure, as aircraft leave.", file: "dashboards/delays.yaml",
+  panels: [
+    { title: "Mean delay in minutes", view: "delays_per_hour", sql: "SELECT origin, window_start, mean_delay FROM delays_per_hour" },
+  ],
+};
+
 class NotFound extends Error {}
 
 function routes(world, stream) {
@@ -53,6 +60,7 @@ function routes(world, stream) {
     ["GET", /^\/views$/, () => [stream.summary()]],
     ["GET", /^\/views\/([^/]+)$/, (_, name) => view(name)],
     ["GET", /^\/views\/([^/]+)\/rows$/, ({ query }, name) => (view(name), stream.rows(Number(query.get("limit") ?? 100)))],
+    ["GET", /^\/dashboards$/, () => [DASHBOARD]],
     ["GET", /^\/topics$/, () => stream.topics()],
     ["GET", /^\/topics\/([^/]+)\/records$/, ({ query }) => stream.records(Number(query.get("offset") ?? 0), Number(query.get("limit") ?? 100))],
     ["POST", /^\/sql$/, ({ body }) => answer(body.sql)],

@@ -3,6 +3,8 @@ import { useEffect, useRef, type ReactNode } from "react";
 import { Shell } from "./components/shell";
 import * as resources from "./live/resources";
 import { useResource } from "./live/use-resource";
+import { DashboardPage } from "./pages/dashboard/dashboard-page";
+import { DashboardsPage } from "./pages/dashboards/dashboards-page";
 import { FlowPage } from "./pages/flow/flow-page";
 import { FlowsPage } from "./pages/flows/flows-page";
 import { NotFoundPage } from "./pages/not-found-page";
@@ -23,6 +25,8 @@ const ROUTES: readonly (readonly [string, (params: Params) => ReactNode])[] = [
   ["/runs/:run", ({ run = "" }) => (/^\d+$/.test(run) ? <RunPage key={run} id={Number(run)} /> : <NotFoundPage />)],
   ["/views", () => <ViewsPage />],
   ["/views/:view", ({ view = "" }) => <ViewPage key={view} name={view} />],
+  ["/dashboards", () => <DashboardsPage />],
+  ["/dashboards/:dashboard", ({ dashboard = "" }) => <DashboardPage key={dashboard} name={dashboard} />],
   ["/tables", () => <TablesPage />],
   ["/topics", () => <TopicsPage />],
   ["/workers", () => <WorkersPage />],

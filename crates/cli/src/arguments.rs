@@ -99,6 +99,8 @@ pub(crate) enum Command {
 pub(crate) enum Example {
     /// A year of departures from New York: what `mulgil demo` shows
     Flights,
+    /// Three days of an access log, and an A/B test over it in two layers, or in one
+    AbTest,
 }
 
 /// `mulgil demo`

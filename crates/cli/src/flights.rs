@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use flate2::read::GzDecoder;
 use rust_embed::RustEmbed;
 
+use crate::bundle;
+
 #[derive(RustEmbed)]
 #[folder = "../../examples/flights"]
 #[exclude = "data/landing/*"]
@@ -34,26 +36,11 @@ pub(crate) fn lay_out(folder: &Path) -> Result<bool> {
         return Ok(false);
     }
     for name in Bundle::iter().filter(|name| name != "mulgil.yaml") {
-        write_bundled(folder, &name)?;
+        bundle::write::<Bundle>(folder, &name)?;
     }
     land(folder)?;
-    write_bundled(folder, "mulgil.yaml")?;
+    bundle::write::<Bundle>(folder, "mulgil.yaml")?;
     Ok(true)
-}
-
-fn write_bundled(folder: &Path, name: &str) -> Result<()> {
-    let file = Bundle::get(name).with_context(|| format!("the program was built without {name}"))?;
-    let path = folder.join(name);
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
-    }
-    std::fs::write(&path, &file.data).with_context(|| format!("failed to write {}", path.display()))?;
-    if name.ends_with(".sh") {
-        use std::os::unix::fs::PermissionsExt;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
-            .with_context(|| format!("failed to make {} executable", path.display()))?;
-    }
-    Ok(())
 }
 
 /// Cuts the year into `data/landing/departures/flight_date=YYYY-MM-DD/departures.csv`, line by line as it is.

@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::arguments::Example;
-use crate::flights;
 use crate::output::remark;
+use crate::{bundle, flights};
 
 const FILES: [(&str, &str); 6] = [
     ("mulgil.yaml", include_str!("../templates/mulgil.yaml")),
@@ -21,9 +21,14 @@ const FILES: [(&str, &str); 6] = [
 pub(crate) fn execute(folder: &Path, example: Option<Example>) -> Result<()> {
     let is_taken = folder.read_dir().is_ok_and(|mut entries| entries.next().is_some());
     ensure!(!is_taken, "{} is not empty: name a new folder", folder.display());
-    if let Some(Example::Flights) = example {
-        flights::lay_out(folder)?;
-        return Ok(());
+    match example {
+        Some(Example::Flights) => return flights::lay_out(folder).map(drop),
+        Some(Example::AbTest) => {
+            bundle::write_all::<bundle::AbTest>(folder)?;
+            remark(&format!("{} is a project now; its README.md says what to do with it", folder.display()));
+            return Ok(());
+        }
+        None => {}
     }
     for (name, text) in FILES {
         let path = folder.join(name);

@@ -2,6 +2,7 @@
 //! while the server below it is still on the way to machine code; `main.rs` only calls it.
 
 mod arguments;
+mod bundle;
 mod connection;
 mod demo;
 mod exit;

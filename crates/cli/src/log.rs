@@ -34,7 +34,10 @@ pub(crate) async fn execute(arguments: &Arguments, command: &LogCommand) -> Resu
             };
             create(arguments, &topic, options).await
         }
-        LogCommand::Produce { topic, file, partitions } => produce::execute(arguments, topic, file, partitions).await,
+        LogCommand::Produce { topic, file, raw, partitions } => {
+            let lines = produce::Source { file, is_raw: raw };
+            produce::execute(arguments, topic, lines, partitions).await
+        }
         LogCommand::Consume { topic, offset, since, limit, partition } => {
             consume::execute(arguments, &topic, &consume::Which { offset, since, limit, partition })
         }

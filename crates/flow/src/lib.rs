@@ -17,6 +17,7 @@ mod canonical;
 mod check;
 mod clock;
 mod cron;
+mod dashboard;
 mod deadline;
 mod definition;
 mod diagnostic;
@@ -54,6 +55,7 @@ pub use calls::check_calls;
 pub use canonical::canonical_lines;
 pub use check::blamed;
 pub use cron::{Cron, CronError};
+pub use dashboard::{Dashboard, Panel};
 pub use definition::{
     Flow, FlowVersion, Interpreter, PythonArgs, PythonEntry, PythonTask, SqlResult, SqlText, Task, TaskKind,
     TriggerRule, Write, WriteTarget,

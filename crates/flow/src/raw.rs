@@ -1,5 +1,6 @@
 //! The form of flow and project files: every key, in the words that an editor shows. Nothing here is checked yet.
 
+pub(crate) mod dashboard;
 pub(crate) mod for_each;
 pub(crate) mod http;
 mod notify;

@@ -5,7 +5,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::node::Node;
 use crate::{
-    attempts, backfills, coming, events, flows, grid, hooks, metrics, project, runs, sql, topics, views, why, workers,
+    attempts, backfills, coming, dashboards, events, flows, grid, hooks, metrics, project, runs, sql, topics, views,
+    why, workers,
 };
 
 /// Where the API begins.
@@ -37,6 +38,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .merge(attempts::routes())
         .merge(backfills::routes())
         .merge(views::routes())
+        .merge(dashboards::routes())
         .merge(sql::routes())
         .merge(topics::routes())
         .merge(crate::pools::routes())

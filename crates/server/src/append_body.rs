@@ -1,5 +1,5 @@
-//! The body of an append: records as JSON lines, as JSON or as CSV. Each becomes one JSON object, with the very letters in which it
-//! came where it came as one.
+//! The body of an append: records as JSON lines, as JSON, as CSV or as lines of text. Each becomes one JSON object, with the very letters
+//! in which it came where it came as one; a line of text is a record as it is.
 
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
@@ -18,6 +18,8 @@ pub(crate) enum BodyFormat {
     Json,
     /// A line with the fields' names, then a record a line.
     Csv,
+    /// A record a line, whatever it says.
+    Text,
 }
 
 impl BodyFormat {
@@ -27,6 +29,7 @@ impl BodyFormat {
         match content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
             "application/json" => Self::Json,
             "text/csv" => Self::Csv,
+            "text/plain" => Self::Text,
             _ => Self::Lines,
         }
     }
@@ -41,12 +44,14 @@ impl BodyFormat {
             Self::Lines => lines(body, text)?,
             Self::Json => json(body, text)?,
             Self::Csv => csv(text)?,
+            Self::Text => text_lines(body, text),
         };
         if values.is_empty() {
             let hint = match self {
                 Self::Lines => "send one JSON object a line",
                 Self::Json => "send a JSON object, or an array of them",
                 Self::Csv => "send a line with the fields' names and one or more with their values",
+                Self::Text => "send a record a line",
             };
             return Err(ApiError::invalid("the body has no line").with_hint(hint));
         }
@@ -63,6 +68,12 @@ fn refuse(line: usize, why: String) -> ApiError {
     ApiError::invalid(format!("line {line} is not a JSON object"))
         .with_detail(why)
         .with_hint("send JSON objects; nothing of this body was appended")
+}
+
+/// Its lines as they are, blank ones left out.
+fn text_lines(body: &Bytes, text: &str) -> Vec<Bytes> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    lines.map(|line| body.slice_ref(line.as_bytes())).collect()
 }
 
 /// Its lines, blank ones left out.

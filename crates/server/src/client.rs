@@ -19,6 +19,7 @@ pub use self::stream::{EventStream, LogStream};
 use crate::api::PREFIX;
 use crate::attempts::{LogChunk, LogQuery};
 use crate::backfills::{Backfill, BackfillAnswer, BackfillAsk};
+use crate::dashboards::Dashboard;
 use crate::error::ErrorBody;
 use crate::events::EventsQuery;
 use crate::flows::{FlowDetail, FlowSummary, StartRun, StartedRun};
@@ -137,6 +138,11 @@ impl Client {
     /// The broken files of the project.
     pub fn problems(&self) -> Answer<Vec<Problem>> {
         self.get("/problems")
+    }
+
+    /// The pages of panels.
+    pub fn dashboards(&self) -> Answer<Vec<Dashboard>> {
+        self.get("/dashboards")
     }
 
     /// Reads the project's files again.

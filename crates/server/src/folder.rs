@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use mulgil_connect::connectors::Connectors;
-use mulgil_flow::{Diagnostic, Flow, Project, blamed, check_calls};
+use mulgil_flow::{Dashboard, Diagnostic, Flow, Project, blamed, check_calls};
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::problem::SqlProblem;
 
 use crate::project::{Problem, ProblemKind};
 use crate::scheduler::FlowSource;
 use crate::scripted::{Script, Scripts};
-use crate::view_flows;
+use crate::{dashboards, view_flows};
 
 /// The project's file. A folder without one is no project.
 pub const PROJECT_FILE: &str = "mulgil.yaml";
@@ -26,6 +26,8 @@ pub struct Folder {
     pub project: Arc<Project>,
     /// The flows that are whole.
     pub flows: Vec<FlowSource>,
+    /// The dashboards that are whole.
+    pub dashboards: Vec<Dashboard>,
     /// The SQL files of `sources/` and `views/` with their texts, paths relative to the folder.
     pub sql: Vec<(PathBuf, String)>,
     /// What is wrong with `mulgil.yaml` and the flows.
@@ -87,6 +89,7 @@ impl Folder {
             dir: dir.to_owned(),
             project: Arc::new(project),
             flows: Vec::new(),
+            dashboards: Vec::new(),
             sql: Vec::new(),
             problems,
             mistakes,
@@ -104,6 +107,9 @@ impl Folder {
         for kind in ["sources", "views"] {
             let found = files(dir, kind, &["sql"])?;
             folder.sql.extend(found.into_iter().map(|(file, text)| (PathBuf::from(file), text)));
+        }
+        for (file, text) in files(dir, "dashboards", &["yaml", "yml"])? {
+            folder.add_dashboard(&file, &text);
         }
         folder.refuse_wrong_calls();
         folder.flows.sort_by(|a, b| a.flow.name.cmp(&b.flow.name));
@@ -140,6 +146,12 @@ impl Folder {
         self.flows.sort_by(|a, b| a.flow.name.cmp(&b.flow.name));
     }
 
+    /// Says which panels of dashboards follow views that are not there.
+    pub(crate) fn check_dashboards(&mut self, catalog: &Catalog) {
+        let found = dashboards::wrong_views(&self.dashboards, catalog);
+        self.problems.extend(found.into_iter().map(|one| from_diagnostic(ProblemKind::Dashboard, None, one, "")));
+    }
+
     /// The flows whose files are broken.
     pub fn broken_flows(&self) -> &[BrokenFlow] {
         &self.broken_flows
@@ -170,6 +182,25 @@ impl Folder {
         let problem = |one| from_diagnostic(ProblemKind::Flow, Some(name.clone()), one, text);
         self.problems.extend(found.into_iter().map(problem));
         self.broken_flows.push(BrokenFlow { name, file: file.to_owned(), text: text.to_owned() });
+    }
+
+    /// Adds a dashboard that is whole.
+    fn add_dashboard(&mut self, file: &str, text: &str) {
+        let found = match Dashboard::parse(file, text) {
+            Ok(dashboard) => match self.dashboards.iter().find(|other| other.name == dashboard.name) {
+                None => return self.dashboards.push(dashboard),
+                Some(other) => vec![Diagnostic {
+                    file: file.to_owned(),
+                    line: 1,
+                    column: 1,
+                    message: format!("dashboard {} is already defined in {}", dashboard.name, other.file),
+                    remedy: Some("rename one of the two".to_owned()),
+                }],
+            },
+            Err(found) => found,
+        };
+        let problem = |one| from_diagnostic(ProblemKind::Dashboard, None, one, text);
+        self.problems.extend(found.into_iter().map(problem));
     }
 
     /// Adds the flows of a script: each is checked like one in YAML, and what is broken stops only itself.

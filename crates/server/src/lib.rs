@@ -10,6 +10,7 @@ pub mod backfills;
 pub mod calls;
 pub mod client;
 pub mod coming;
+pub mod dashboards;
 pub mod error;
 pub mod events;
 mod extract;

@@ -49,6 +49,8 @@ pub enum ProblemKind {
     Source,
     /// A file in `views/`.
     View,
+    /// A file in `dashboards/`.
+    Dashboard,
 }
 
 /// One mistake in a file of the project. It stops only the flow or view that it stands in.

@@ -20,7 +20,7 @@ use crate::scheduler::SchedulerHandle;
 /// An editor writes a file in several steps; reading waits until nothing has changed for this long.
 const SETTLE: Duration = Duration::from_millis(200);
 /// The folders whose files are read; those of calendars may lie anywhere, and are watched only in theirs and at the top.
-const FOLDERS: [&str; 4] = ["flows", "sources", "views", "calendars"];
+const FOLDERS: [&str; 5] = ["flows", "sources", "views", "dashboards", "calendars"];
 /// Asks that may wait; whoever asks beyond that waits for room.
 const ASKS_MAX: usize = 16;
 
@@ -48,6 +48,7 @@ impl Checked {
     pub(crate) fn new(mut folder: Folder, connectors: &Connectors) -> Self {
         let (catalog, problems) = folder.catalog(connectors);
         folder.add_view_flows(&catalog);
+        folder.check_dashboards(&catalog);
         Self { folder, catalog, problems }
     }
 }

@@ -109,10 +109,11 @@ pub(crate) async fn list_topics(State(node): State<Node>) -> Result<Json<Vec<Top
     node.log.topics().iter().map(Topic::of).collect::<Result<_, _>>().map(Json)
 }
 
-/// Appends records: JSON lines, JSON or CSV.
+/// Appends records: JSON lines, JSON, CSV or lines of text.
 ///
 /// `application/x-ndjson`, and whatever is not one of the others: one JSON object a line. `application/json`: one object or an array of
 /// them. `text/csv`: a header line with the fields' names; a cell is a string, `true` and `false` are booleans, an empty one is null. A record is a JSON object.
+/// `text/plain`: each line is a record as it is, for tables of the format `raw`; blank lines are left out.
 /// One that cannot be read is told with its line, and then nothing of the body is appended. The answer comes when all of it is on disk. A topic that is not there yet is
 /// created with one partition. A body has at most 16 MiB.
 ///
@@ -121,7 +122,7 @@ pub(crate) async fn list_topics(State(node): State<Node>) -> Result<Json<Vec<Top
 #[utoipa::path(post, path = "/topics/{topic}", tag = "topics",
     params(("topic" = String, Path, description = "The topic's name."), AppendQuery,
         ("Idempotency-Key" = Option<String>, Header, description = "What tells this append from all others.")),
-    request_body(content((String = "application/x-ndjson"), (String = "application/json"), (String = "text/csv"))),
+    request_body(content((String = "application/x-ndjson"), (String = "application/json"), (String = "text/csv"), (String = "text/plain"))),
     responses((status = 200, body = Appended), (status = "default", body = ErrorBody)))]
 pub(crate) async fn append_records(
     State(node): State<Node>,

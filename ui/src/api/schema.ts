@@ -109,6 +109,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/dashboards": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * All dashboards, in the order of their files.
+         * @description The ones whose files are broken are among the project's problems.
+         */
+        get: operations["list_dashboards"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/events": {
         parameters: {
             query?: never;
@@ -752,9 +772,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Appends records: JSON lines, JSON or CSV.
+         * Appends records: JSON lines, JSON, CSV or lines of text.
          * @description `application/x-ndjson`, and whatever is not one of the others: one JSON object a line. `application/json`: one object or an array of
          *     them. `text/csv`: a header line with the fields' names; a cell is a string, `true` and `false` are booleans, an empty one is null. A record is a JSON object.
+         *     `text/plain`: each line is a record as it is, for tables of the format `raw`; blank lines are left out.
          *     One that cannot be read is told with its line, and then nothing of the body is appended. The answer comes when all of it is on disk. A topic that is not there yet is
          *     created with one partition. A body has at most 16 MiB.
          *
@@ -1456,6 +1477,19 @@ export interface components {
             /** @description Its SQL type, such as `BIGINT` or `TIMESTAMP(3)`. */
             type: string;
         };
+        /** @description A page of panels. */
+        Dashboard: {
+            /** @description What the page tells. */
+            description?: string | null;
+            /** @description The file that it stands in, relative to the project's folder. */
+            file: string;
+            /** @description Its name, unique in the project. */
+            name: string;
+            /** @description Its panels, from top to bottom. */
+            panels: components["schemas"]["Panel"][];
+            /** @description The page's heading. */
+            title: string;
+        };
         /** @description The parts of a running view. */
         Dataflow: {
             /** @description The queues between sources, stages and the view. */
@@ -2153,6 +2187,15 @@ export interface components {
          * @enum {string}
          */
         Origin: "schedule" | "manual" | "webhook" | "file" | "backfill" | "flow";
+        /** @description A query that is drawn: as lines where its rows have a time, as a table otherwise. */
+        Panel: {
+            /** @description The query, for `POST /sql`. */
+            sql: string;
+            /** @description Its heading. */
+            title: string;
+            /** @description The view that it follows: the query is to be asked again when that changes. */
+            view: string;
+        };
         /** @description A parameter of a flow. */
         Param: {
             /** @description The only values that are allowed, as texts. */
@@ -2297,7 +2340,7 @@ export interface components {
          * @description What kind of file a problem is in.
          * @enum {string}
          */
-        ProblemKind: "project" | "flow" | "source" | "view";
+        ProblemKind: "project" | "flow" | "source" | "view" | "dashboard";
         /** @description The project's files were read again. */
         ProjectChange: {
             /**
@@ -3456,6 +3499,33 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Backfill"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    list_dashboards: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Dashboard"][];
                 };
             };
             default: {
@@ -4632,6 +4702,7 @@ export interface operations {
                 "application/json": string;
                 "application/x-ndjson": string;
                 "text/csv": string;
+                "text/plain": string;
             };
         };
         responses: {

@@ -3,6 +3,7 @@
 // watermark is hatched: those windows may still change.
 import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState, type KeyboardEvent, type PointerEvent } from "react";
 import { useReader } from "../text/context";
+import { LayerShades } from "./layers";
 import { linear, linePath, numberTicks, thin, timeTicks } from "./scale";
 import type { Series } from "./series";
 import { Reading } from "./reading";
@@ -13,6 +14,8 @@ interface Props {
   xKind: "time" | "number";
   /** Event time up to which the result is settled. */
   settled?: number | null;
+  /** Event time up to which batch has spoken; behind it the stream has. */
+  boundary?: number | null;
   unit?: string;
 }
 
@@ -46,7 +49,7 @@ function spread(wished: readonly number[], gap: number): number[] {
   return out;
 }
 
-export function LineChart({ label, series, xKind, settled = null, unit }: Props) {
+export function LineChart({ label, series, xKind, settled = null, boundary = null, unit }: Props) {
   const { format } = useReader();
   const [box, width] = useWidth();
   const hatch = useId();
@@ -104,6 +107,7 @@ export function LineChart({ label, series, xKind, settled = null, unit }: Props)
             <line x1="0" y1="0" x2="0" y2="6" className="chart-hatch" />
           </pattern>
         </defs>
+        {boundary === null ? null : <LayerShades boundary={x(boundary)} frame={{ left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: HEIGHT - MARGIN.bottom }} />}
         {yTicks.map((tick) => (
           <g key={tick}>
             <line className={tick === 0 ? "chart-zero" : "chart-rule"} x1={MARGIN.left} x2={width - MARGIN.right} y1={y(tick)} y2={y(tick)} />

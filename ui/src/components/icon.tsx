@@ -4,6 +4,7 @@ const PATHS = {
   flow: "M2 4.5h3.5c3 0 2 7 5 7H14M2 11.5h3.5c1.2 0 1.8-1.2 2.2-2.5M10.5 4.5H14",
   table: "M2.5 3h11v10h-11zM2.5 6.5h11M2.5 10h11M6.5 3v10",
   view: "M2 12.5V9.5l3-3.5 3 2.5L14 3M2 14h12",
+  dashboard: "M2.5 2.5h4.5v6H2.5zM9 2.5h4.5v3.5H9zM9 8h4.5v5.5H9zM2.5 10.5H7v3H2.5z",
   topic: "M2.5 4h11M2.5 8h11M2.5 12h7",
   worker: "M3 3h10v4H3zM3 9h10v4H3zM5 5h.1M5 11h.1",
   sql: "M3 4l3.5 4L3 12M8.5 12H13",

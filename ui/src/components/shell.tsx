@@ -9,10 +9,11 @@ import { LANGUAGE_NAMES, type Language } from "../text/catalogue";
 import { useReader } from "../text/context";
 import { Icon, type IconName } from "./icon";
 
-const PLACES: readonly { href: string; icon: IconName; text: "nav.flows" | "nav.tables" | "nav.views" | "nav.topics" | "nav.workers" | "nav.sql"; roots: readonly string[] }[] = [
+const PLACES: readonly { href: string; icon: IconName; text: "nav.flows" | "nav.tables" | "nav.views" | "nav.dashboards" | "nav.topics" | "nav.workers" | "nav.sql"; roots: readonly string[] }[] = [
   { href: "/flows", icon: "flow", text: "nav.flows", roots: ["", "flows", "runs"] },
   { href: "/tables", icon: "table", text: "nav.tables", roots: ["tables"] },
   { href: "/views", icon: "view", text: "nav.views", roots: ["views"] },
+  { href: "/dashboards", icon: "dashboard", text: "nav.dashboards", roots: ["dashboards"] },
   { href: "/topics", icon: "topic", text: "nav.topics", roots: ["topics"] },
   { href: "/workers", icon: "worker", text: "nav.workers", roots: ["workers"] },
   { href: "/sql", icon: "sql", text: "nav.sql", roots: ["sql"] },

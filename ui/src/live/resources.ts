@@ -1,6 +1,6 @@
 // Everything that pages ask for: the address and how events change it.
 import type {
-  Backfill, Drift, FlowDetail, FlowMatrix, FlowSummary, FlowVersion, Grid, ItemPage, Notice, PoolInfo, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
+  Backfill, Dashboard, Drift, FlowDetail, FlowMatrix, FlowSummary, FlowVersion, Grid, ItemPage, Notice, PoolInfo, Problem, ProjectInfo, Records, Rows, RunDetail, RunWaits, Topic, ViewDetail, ViewSummary, Workers,
 } from "../api/types";
 import {
   reduceBackfills, reduceFlow, reduceFlows, reduceGrid, reduceItems, reduceRows, reduceRun, reduceView, reduceViews, reduceWaits, refetchOnProject, refetchOnRuns,
@@ -18,6 +18,7 @@ export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFl
 export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
 export const matrix: Resource<FlowMatrix[]> = { path: "/matrix", reduce: refetchOnRuns };
 export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
+export const dashboards: Resource<Dashboard[]> = { path: "/dashboards", reduce: refetchOnProject };
 export const pools: Resource<PoolInfo[]> = { path: "/pools", reduce: refetchOnRuns };
 export const workers: Resource<Workers> = { path: "/workers", reduce: unchanged };
 export const topics: Resource<Topic[]> = { path: "/topics", reduce: unchanged };

@@ -35,6 +35,9 @@ pub(crate) enum LogCommand {
         /// A file of JSON lines (default: standard input)
         #[arg(long)]
         file: Option<PathBuf>,
+        /// Each line is a record as it is, in place of a JSON object: for tables of the format raw
+        #[arg(long)]
+        raw: bool,
         /// How many partitions a new topic gets
         #[arg(long, default_value_t = 1)]
         partitions: u32,

@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod ab_test;
+mod access;
 mod again;
 mod backfill;
 #[expect(dead_code, reason = "the tests of connect need more of it")]

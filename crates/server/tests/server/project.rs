@@ -35,6 +35,33 @@ async fn a_broken_file_shows_where_and_stops_only_its_flow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dashboards_are_read_and_what_is_wrong_with_them_is_told_with_its_place() {
+    let panel = "panels:\n  - title: One\n    view: things\n    sql: SELECT 1 AS one\n";
+    let fixture = Fixture::start(&[
+        ("dashboards/a.yaml", &format!("dashboard: a\n{panel}")),
+        ("dashboards/again.yaml", &format!("dashboard: a\n{panel}")),
+        ("dashboards/broken.yaml", "dashboard: broken\npanels: 7\n"),
+    ])
+    .await;
+    let found = fixture.call(|client| client.dashboards()).await.unwrap();
+    assert_eq!(found.iter().map(|dashboard| dashboard.file.as_str()).collect::<Vec<_>>(), ["dashboards/a.yaml"]);
+    assert_eq!((found[0].title.as_str(), found[0].panels[0].sql.as_str()), ("a", "SELECT 1 AS one"));
+    let problems = fixture.call(|client| client.problems()).await.unwrap();
+    assert!(problems.iter().all(|problem| problem.kind == ProblemKind::Dashboard), "{problems:?}");
+    let told: Vec<(&str, Option<u32>, &str)> =
+        problems.iter().map(|problem| (problem.file.as_str(), problem.line, problem.message.as_str())).collect();
+    assert_eq!(
+        told,
+        [
+            ("dashboards/a.yaml", Some(4), "there is no view things"),
+            ("dashboards/again.yaml", Some(1), "dashboard a is already defined in dashboards/a.yaml"),
+            ("dashboards/broken.yaml", Some(2), "expected a list, found 7"),
+        ]
+    );
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_flow_of_a_new_folder_is_seen() {
     let fixture = Fixture::start(&[]).await;
     let seen = fixture.listen(|event| matches!(event, Event::Project(_)).then_some(())).await;

@@ -73,9 +73,9 @@ async fn a_body_beyond_the_limit_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn json_and_csv_are_records_too() {
+async fn json_csv_and_plain_lines_are_records_too() {
     let fixture = Fixture::start(&[]).await;
-    let cases: [(&str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &[&str]); 7] = [
         ("application/json", " {\"a\":\n 1.10}\n", &["{\"a\":\n 1.10}"]),
         (
             "application/json; charset=utf-8",
@@ -90,6 +90,7 @@ async fn json_and_csv_are_records_too() {
         ),
         ("text/csv; header=present", "물\r\n길\r\n", &["{\"물\":\"길\"}"]),
         ("text/plain", "{\"a\": 1}\n{}", &["{\"a\": 1}", "{}"]),
+        ("text/plain; charset=utf-8", "GET /a HTTP/1.1\r\n\n  물 길 \n", &["GET /a HTTP/1.1", "  물 길 "]),
     ];
     for (number, (content_type, body, expected)) in cases.into_iter().enumerate() {
         let topic = format!("case-{number}");

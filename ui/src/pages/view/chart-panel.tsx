@@ -2,6 +2,7 @@
 import { useMemo, useState } from "react";
 import type { Rows } from "../../api/types";
 import { chartColumns } from "../../chart/columns";
+import { LayerNote } from "../../chart/layers";
 import { LineChart } from "../../chart/line-chart";
 import { readColumns, seriesOf } from "../../chart/series";
 import { Panel } from "../../components/panel";
@@ -12,12 +13,14 @@ import { isEnd } from "../views/watermark";
 interface Props {
   answer: Rows;
   watermark: string | null;
+  /** Up to which event time batch has spoken, where it does. */
+  boundary: string | null;
   limit: number;
   limits: readonly number[];
   onLimit: (limit: number) => void;
 }
 
-export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props) {
+export function ChartPanel({ answer, watermark, boundary, limit, limits, onLimit }: Props) {
   const { t, format } = useReader();
   const [chosen, setChosen] = useState<string | null>(null);
   const { columns, rows } = answer;
@@ -31,6 +34,7 @@ export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props)
   const words = { measure: columns[measure]?.name ?? "", x: columns[reading.x]?.name ?? "", key: columns[reading.key ?? -1]?.name ?? "" };
   const label = t(reading.key === null ? "view.chart.label.single" : "view.chart.label", words);
   const settled = watermark && !isEnd(watermark) ? instant(watermark) : null;
+  const spoken = boundary ? instant(boundary) : null;
   const open = settled !== null && series.some((line) => (line.points.at(-1)?.x ?? settled) > settled);
   return (
     <Panel
@@ -43,7 +47,8 @@ export function ChartPanel({ answer, watermark, limit, limits, onLimit }: Props)
         </>
       }
     >
-      <LineChart label={`${label}. ${t("view.chart.help")}`} series={series} xKind={reading.xKind} settled={settled} />
+      <LineChart label={`${label}. ${t("view.chart.help")}`} series={series} xKind={reading.xKind} settled={settled} boundary={spoken} />
+      {spoken === null ? null : <LayerNote boundary={spoken} />}
       {open ? <p className="chart-note"><span className="chart-note-hatch" aria-hidden="true" />{t("view.chart.open")}</p> : null}
     </Panel>
   );

@@ -79,7 +79,7 @@ function View({ view }: { view: ViewDetail }) {
       <Loaded snapshot={{ data: rows.data ?? last, error: rows.error }}>
         {(answer) => (
           <>
-            <ChartPanel answer={answer} watermark={view.watermark ?? null} limit={limit} limits={LIMITS} onLimit={setLimit} />
+            <ChartPanel answer={answer} watermark={view.watermark ?? null} boundary={view.layers?.boundary ?? null} limit={limit} limits={LIMITS} onLimit={setLimit} />
             <div className="columns">
               <Panel title={t("view.table")} flush>
                 {answer.rows.length === 0 ? <Empty title={t("view.table.none")} /> : <RowTable label={t("view.table")} columns={answer.columns} rows={answer.rows.slice(0, TABLE_ROWS)} />}

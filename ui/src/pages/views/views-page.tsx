@@ -17,7 +17,7 @@ export function ViewsPage() {
   return (
     <>
       <PageHead title={t("nav.views")} />
-      <Problems problems={problems.filter((problem) => problem.kind !== "flow")} />
+      <Problems problems={problems.filter((problem) => problem.kind !== "flow" && problem.kind !== "dashboard")} />
       <Loaded snapshot={views}>
         {(list) => (list.length === 0 ? <Empty title={t("views.none")}>{t("views.none.help")}</Empty> : <ViewTable views={list} />)}
       </Loaded>
