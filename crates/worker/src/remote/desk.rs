@@ -3,6 +3,9 @@
 //! Nothing here is authoritative: leases are the scheduler's, and a server that starts anew has an empty desk, to which its workers
 //! come again with the leases that they hold.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,11 +59,15 @@ pub struct Guest {
 pub struct Desk<D> {
     dispatcher: D,
     sessions: Arc<Mutex<BTreeMap<String, Arc<Session>>>>,
+    // One joins after the other, so that the later one is the one that counts.
+    joining: Arc<tokio::sync::Mutex<()>>,
     last: Arc<AtomicU64>,
 }
 
 struct Session {
     number: u64,
+    /// Which of the worker's joinings it is; 0 where the worker does not count them.
+    joining: u64,
     version: String,
     joined: Timestamp,
     // One poll at a time: a second one waits for the first, which ends when its worker is gone.
@@ -116,7 +123,7 @@ impl<D: Dispatcher + Clone> Desk<D> {
     pub fn new(dispatcher: D) -> Self {
         // Numbers of joinings are told from those of the server before by the time.
         let first = u64::try_from(Timestamp::now().as_microsecond()).unwrap_or_default();
-        Self { dispatcher, sessions: Arc::default(), last: Arc::new(AtomicU64::new(first)) }
+        Self { dispatcher, sessions: Arc::default(), joining: Arc::default(), last: Arc::new(AtomicU64::new(first)) }
     }
 
     fn sessions(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Session>>> {
@@ -131,6 +138,12 @@ impl<D: Dispatcher + Clone> Desk<D> {
     pub async fn join(&self, join: Join) -> Result<Joined, DeskError> {
         check(&join)?;
         let name = owner(&join.name, &join.instance);
+        let _alone = self.joining.lock().await;
+        let before = self.session(&name).ok();
+        // A request that was long on the way, or came twice, says what was held then: the leases since would count as lost.
+        if before.as_ref().is_some_and(|before| join.joining > 0 && before.joining >= join.joining) {
+            return Err(DeskError::Unknown(name));
+        }
         let offer = Offer { tags: join.tags, untagged: join.untagged, project: join.project, own: false, any: false };
         let held = join.held.iter().map(|held| (held.attempt, held.epoch)).collect();
         let joining = Joining { name: name.clone(), slots: join.slots, offer, held };
@@ -140,8 +153,9 @@ impl<D: Dispatcher + Clone> Desk<D> {
         let orders = Orders { queue, given: VecDeque::new(), last: 0 };
         let session = Session {
             number,
+            joining: join.joining,
             version: join.version,
-            joined: self.session(&name).map_or(now, |before| before.joined),
+            joined: before.map_or(now, |before| before.joined),
             orders: tokio::sync::Mutex::new(orders),
             heard: Mutex::new(heard),
         };

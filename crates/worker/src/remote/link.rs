@@ -63,6 +63,8 @@ pub(super) struct Inner {
     seat: Mutex<Option<(String, Join)>>,
     /// Which joining it is that orders are counted from.
     session: AtomicU64,
+    /// How often it has joined, or tried to.
+    joinings: AtomicU64,
     shipments: Shipments,
     /// What attempts used that are about to end: told with their end.
     used: Mutex<HashMap<Held, Box<Usage>>>,
@@ -102,6 +104,7 @@ impl Link {
             hand: Hand::default(),
             seat: Mutex::new(None),
             session: AtomicU64::new(0),
+            joinings: AtomicU64::new(0),
             shipments: Shipments::default(),
             used: Mutex::default(),
         })))
@@ -131,6 +134,8 @@ impl Inner {
     /// Joins, again where it had joined before.
     async fn join(&self) -> Result<(), Silence> {
         let Some((_, mut join)) = self.lock().clone() else { return Err(Silence::Unknown) };
+        // The number first: what a later one says is held is what was held later.
+        join.joining = self.joinings.fetch_add(1, Ordering::SeqCst) + 1;
         join.held = self.hand.all();
         let joined: Joined = self.ask("/workers", &join, ANSWER_MAX).await?;
         if let Some((name, _)) = self.lock().as_mut() {
@@ -335,6 +340,7 @@ impl Dispatcher for Link {
             untagged: joining.offer.untagged,
             project: joining.offer.project,
             held: Vec::new(),
+            joining: 0,
         };
         *self.0.lock() = Some((name, join));
         let mut pause = AGAIN_FIRST;

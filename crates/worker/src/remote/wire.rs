@@ -64,6 +64,9 @@ pub struct Join {
     pub project: bool,
     /// The leases that it holds.
     pub held: Vec<Held>,
+    /// Which of its joinings this is, from 1: one that comes late says what was held then. 0 from one that does not count them.
+    #[serde(default)]
+    pub joining: u64,
 }
 
 /// The answer to one that has joined.
