@@ -87,8 +87,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// The intervals for which all tables have been written, as far as the catch-up policy lets them run: those too that are
-    /// earlier than `since`, when the schedule's latest run was due, because tables are not always written in order. Not those that are
+    /// The intervals for which all tables have been written, as far as the catch-up policy lets them run: those too that have not ended
+    /// yet, and those that are earlier than `since`, when the schedule's latest run was due, because tables are not always written in order. Not those that are
     /// older than runs are kept: they would run again for ever.
     pub(super) async fn missed_on_tables(
         &mut self,
@@ -101,11 +101,17 @@ impl Scheduler {
             return Ok(Vec::new());
         }
         let ended = schedule.latest(now, INTERVALS_MAX);
+        // A table may be written ahead of time: who waits for it does not wait for the end of the interval.
+        let ahead = self.history.table_writes(&schedule.on, now, Now::MAX).await?;
+        let until = ahead.iter().map(|write| write.end).max().unwrap_or(now);
+        let later = schedule.fires(now).map(|fire| fire.interval).filter(|interval| interval.end > now);
+        let later = later.take_while(|interval| interval.start < until);
         // The runs of older ones may be there no longer: that they are missing says nothing.
         let retention = self.options.project.retention.runs;
         let kept_since = retention.and_then(|age| now.checked_sub(age).ok()).unwrap_or(Now::MIN);
         let fires = ended
             .into_iter()
+            .chain(later.take(INTERVALS_MAX))
             .filter(|interval| interval.end >= kept_since)
             .map(|interval| Fire { at: interval.end, interval })
             .collect();

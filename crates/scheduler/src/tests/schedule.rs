@@ -180,6 +180,31 @@ async fn a_flow_runs_when_the_tables_that_it_waits_for_are_written_for_its_whole
     house.close(PATIENCE).await;
 }
 
+/// A backfill may write a table ahead of time: a flow that is paused then runs when it is resumed, not only when the day is over.
+/// (The simulation found that it never did.)
+#[tokio::test]
+async fn what_was_written_ahead_of_time_during_a_pause_is_made_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = TestClock::at("2013-01-01T12:00:00Z");
+    let writes = "flow: writes\nschedule: {cron: '@daily', start: 2013-01-01, catchup: none}\n\
+                  tasks: {land: {sql: SELECT 1, to: raw.flights, write: replace_table}}";
+    let daily = "flow: f\nschedule: {cron: '@daily', start: 2013-01-01, on: raw.flights, catchup: all}\ntasks: {t: {shell: 'true'}}";
+    let house = House::open_at(folder.path(), &[writes, daily], clock, LIFE).await;
+    house.handle.set_paused("f", true).await.unwrap();
+    let mut changes = house.handle.subscribe();
+    for (start, end) in [("01", "02"), ("03", "04")] {
+        let at = |day: &str| format!("2013-01-{day}T00:00:00Z").parse().unwrap();
+        let interval = mulgil_flow::DataInterval { start: at(start), end: at(end) };
+        let ask = TriggerRequest { flow: "writes".to_owned(), interval: Some(interval), ..TriggerRequest::default() };
+        let run = house.handle.trigger(ask).await.unwrap().run;
+        house.ended(run, &mut changes).await;
+    }
+    assert_eq!(scheduled_days(&house).await, Vec::<String>::new());
+    house.handle.set_paused("f", false).await.unwrap();
+    assert_eq!(scheduled_days(&house).await, ["2013-01-01", "2013-01-03"]);
+    house.close(PATIENCE).await;
+}
+
 /// What retention has dropped is not missing: a flow that waits for tables leaves intervals alone that are older than runs are kept.
 #[tokio::test]
 async fn intervals_whose_runs_were_dropped_do_not_run_again() {

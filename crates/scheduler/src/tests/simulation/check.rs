@@ -71,10 +71,15 @@ pub(super) struct Tally {
     pub(super) called_again: u64,
     pub(super) keys_again: u64,
     pub(super) arrived_again: u64,
+    pub(super) far_began: u64,
+    pub(super) far_came_back: u64,
+    pub(super) far_silent: u64,
+    pub(super) orders_again: u64,
+    pub(super) views: u64,
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 34] {
+    fn numbers(&mut self) -> [&mut u64; 39] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -110,6 +115,11 @@ impl Tally {
             &mut self.called_again,
             &mut self.keys_again,
             &mut self.arrived_again,
+            &mut self.far_began,
+            &mut self.far_came_back,
+            &mut self.far_silent,
+            &mut self.orders_again,
+            &mut self.views,
         ]
     }
 

@@ -56,10 +56,12 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
         let needs: Vec<String> = (0..task).filter(|_| random.chance(35)).map(|need| format!("t{need}")).collect();
         let calls = number > 0 && random.chance(20);
         let waits = !calls && random.chance(20);
+        let views = !calls && !waits && (number, task) != (0, 0) && random.chance(10);
         let does = match (number, task) {
             (0, 0) => "sql: SELECT 1, to: made, write: replace_table".to_owned(),
             _ if calls => call(number, random),
             _ if waits => "wait: {file: x, on_timeout: skip}".to_owned(),
+            _ if views => ["view: {refresh: v}", "view: {replay: v}"][random.below(2) as usize].to_owned(),
             _ => "shell: 'true'".to_owned(),
         };
         write!(text, "  t{task}: {{{does}, needs: [{}]", needs.join(", ")).unwrap();
@@ -73,15 +75,15 @@ fn text(number: i64, last: bool, random: &mut Random) -> String {
         if random.chance(30) {
             write!(text, ", timeout: {}s", random.between(20, 300)).unwrap();
         }
-        if !calls && random.chance(30) {
+        if !calls && !views && random.chance(30) {
             text.push_str(", pool: narrow");
         }
-        // A task that waits or calls holds no slot, so it takes no limit.
-        if !calls && random.chance(30) && (!waits || (number, task) == (0, 0)) {
+        // A task that waits, calls or does something to a view holds no slot, so it takes no limit.
+        if !calls && !views && random.chance(30) && (!waits || (number, task) == (0, 0)) {
             write!(text, ", concurrency: {}", random.between(1, 2)).unwrap();
         }
         if random.chance(30) {
-            let priority = if calls { String::new() } else { format!(", priority: {}", random.below(3)) };
+            let priority = if calls || views { String::new() } else { format!(", priority: {}", random.below(3)) };
             write!(text, ", group: g{priority}").unwrap();
         }
         if random.chance(30) {

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use mulgil_sched::id::AttemptId;
 use mulgil_worker::dispatcher::{Lease, Order, Outcome};
-use tokio::sync::mpsc;
 
 /// What a worker tells the scheduler.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,10 +35,11 @@ pub(super) enum Deed {
 
 /// A worker.
 pub(super) struct Node {
-    pub(super) orders: mpsc::Receiver<Order>,
     pub(super) jobs: BTreeMap<AttemptId, Job>,
     /// Until when nothing goes in or out.
     pub(super) cut_off_until: i64,
+    /// Whether it tells everything until it is answered, as those on other machines do.
+    insists: bool,
 }
 
 /// An attempt that it has in hand.
@@ -63,8 +63,15 @@ pub(super) enum Phase {
 const TELL_AGAIN: u32 = 3;
 
 impl Node {
-    pub(super) fn new(orders: mpsc::Receiver<Order>) -> Self {
-        Self { orders, jobs: BTreeMap::new(), cut_off_until: i64::MIN }
+    pub(super) fn new(insists: bool) -> Self {
+        Self { jobs: BTreeMap::new(), cut_off_until: i64::MIN, insists }
+    }
+
+    /// A lease is its own no more: what runs for it is ended, and nothing is said.
+    pub(super) fn drop(&mut self, attempt: AttemptId, epoch: i64) {
+        if self.jobs.get(&attempt).is_some_and(|job| job.lease.epoch == epoch) {
+            self.jobs.remove(&attempt);
+        }
     }
 
     /// Leases in hand, for a renewal.
@@ -110,8 +117,8 @@ impl Node {
             (Message::Finished { attempt, epoch, .. }, answer) => {
                 let job = self.jobs.get_mut(attempt).filter(|job| job.lease.epoch == *epoch)?;
                 match (&mut job.phase, answer) {
-                    (Phase::Telling(outcome, left), Answer::Silence) if *left > 0 => {
-                        *left -= 1;
+                    (Phase::Telling(outcome, left), Answer::Silence) if self.insists || *left > 0 => {
+                        *left = left.saturating_sub(1);
                         let (attempt, epoch, outcome) = (*attempt, *epoch, outcome.clone());
                         Some(Deed::Send(Message::Finished { attempt, epoch, outcome }))
                     }
@@ -136,6 +143,7 @@ impl Node {
             }
             // A doubled message was taken once and refused once: the second answer changes nothing.
             _ if job.phase != Phase::Starting => None,
+            Answer::Silence if self.insists => Some(Deed::Send(Message::Started { attempt, epoch })),
             _ => {
                 self.jobs.remove(&attempt);
                 None

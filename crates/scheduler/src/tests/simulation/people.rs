@@ -24,7 +24,7 @@ impl World {
         if !self.troubled() {
             return self.mend();
         }
-        match self.random.below(28) {
+        match self.random.below(30) {
             0..=4 => self.trigger(),
             5 => self.arrive(),
             6 | 7 => self.cancel(),
@@ -34,7 +34,8 @@ impl World {
             25 | 26 => self.pause_backfill(),
             14 | 15 => self.pause(),
             16 => self.reload(),
-            17 => self.cut_off(),
+            17 | 29 => self.cut_off(),
+            28 => self.kill_elsewhere(),
             18 => self.jump(),
             19 => self.die("killed"),
             20 => {
@@ -242,10 +243,19 @@ impl World {
     fn cut_off(&mut self) {
         let lasts = self.random.between(SECOND, 3 * MINUTE);
         let until = self.time() + lasts;
-        let number = self.random.below(self.nodes.len().max(1) as u64) as usize;
-        if let Some(node) = self.nodes.get_mut(number) {
+        let own = self.nodes.len();
+        let number = self.random.below((own + self.fars.len()).max(1) as u64) as usize;
+        let far = self.fars.get_mut(number.wrapping_sub(own)).map(|far| &mut far.node);
+        if let Some(node) = self.nodes.get_mut(number).or(far) {
             node.cut_off_until = until;
             self.tell(format_args!("worker {number} is cut off for {} s", lasts / SECOND));
+        }
+    }
+
+    fn kill_elsewhere(&mut self) {
+        let number = self.random.below(self.fars.len().max(1) as u64) as usize;
+        if number < self.fars.len() {
+            self.far_dies(number);
         }
     }
 

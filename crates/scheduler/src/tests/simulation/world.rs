@@ -10,6 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
+use mulgil_flow::TaskKind;
 use mulgil_history::outbox::NoticeStatus;
 use mulgil_sched::id::AttemptId;
 use mulgil_worker::dispatcher::{DispatchError, Joining, Order, Outcome};
@@ -17,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::again;
 use super::check::Tally;
+use super::far::{Ask, FARS, Far, Heard, Letter, Session};
 use super::flows::{self, BEGINNING};
 use super::node::{Answer, Deed, Message, Node};
 use super::random::Random;
@@ -27,7 +29,7 @@ use crate::{Clock, FlowSource, SchedulerError, SchedulerOptions};
 
 pub(super) const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
-const LEASE: i64 = 60 * SECOND;
+pub(super) const LEASE: i64 = 60 * SECOND;
 /// Until when people and faults are about; the last schedule has ended by then.
 const TROUBLED: i64 = 4 * 60 * MINUTE;
 /// By when every run has to have ended.
@@ -66,9 +68,19 @@ pub(super) enum Happening {
     /// An answer, or the end of patience, arrives at a worker.
     Answered { life: u64, node: usize, message: Message, answer: Answer },
     /// The work of an attempt is over.
-    Done { life: u64, node: usize, attempt: AttemptId, epoch: i64, outcome: Outcome },
+    Done { place: Place, attempt: AttemptId, epoch: i64, outcome: Outcome },
     /// A worker renews its leases.
     Renew { life: u64, node: usize },
+    /// A worker elsewhere joins, or asks for orders.
+    FarPolls { far: usize, start: u32 },
+    /// Its request arrives at the desk.
+    FarAsked { letter: Box<Letter> },
+    /// An answer, or the end of patience, arrives at a worker elsewhere.
+    FarHeard { letter: Box<Letter>, heard: Heard },
+    /// A worker elsewhere may have a lease no longer, by its own clock.
+    FarLoses { far: usize, start: u32, attempt: AttemptId, epoch: i64 },
+    /// The desk looks whether something was heard of a worker.
+    Silent { life: u64, worker: String, session: u64 },
     /// The postman goes round.
     Post { life: u64 },
     /// The scheduler's next timer is due.
@@ -77,7 +89,12 @@ pub(super) enum Happening {
     Start,
 }
 
-type Pending = Box<dyn FnMut() -> Option<Answer>>;
+/// Where work is done, in one life of the process, or between two starts of a worker elsewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Place {
+    Own { life: u64, node: usize },
+    Far { far: usize, start: u32 },
+}
 
 /// One world.
 pub(super) struct World {
@@ -97,7 +114,11 @@ pub(super) struct World {
     /// When the next timer is due, of those that are planned.
     timer: Option<i64>,
     pub(super) nodes: Vec<Node>,
-    pending: Vec<(usize, Message, Pending)>,
+    /// What the workers of this life are told.
+    orders: Vec<mpsc::Receiver<Order>>,
+    pub(super) fars: Vec<Far>,
+    /// The workers elsewhere that have joined in this life.
+    pub(super) desk: BTreeMap<String, Session>,
     /// Whether nothing breaks any more, and nothing is held back.
     pub(super) mended: bool,
     story: String,
@@ -107,6 +128,7 @@ impl World {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let texts = flows::texts(&mut random);
+        let fars = (0..random.between(0, FARS as i64)).map(|_| Far::new()).collect();
         let mut world = Self {
             random,
             now: 0,
@@ -122,12 +144,15 @@ impl World {
             events: None,
             timer: None,
             nodes: Vec::new(),
-            pending: Vec::new(),
+            orders: Vec::new(),
+            fars,
+            desk: BTreeMap::new(),
             mended: false,
             story: String::new(),
         };
         world.plan(0, Happening::Start);
         world.plan(SECOND, Happening::Act);
+        (0..world.fars.len()).for_each(|far| world.plan(far as i64 * MINUTE, Happening::FarPolls { far, start: 0 }));
         world
     }
 
@@ -178,8 +203,14 @@ impl World {
     }
 
     pub(super) fn plan(&mut self, after: i64, happening: Happening) {
+        let number = self.next_number();
+        self.queue.insert((self.now + after, number), happening);
+    }
+
+    /// A number that there was not before.
+    pub(super) fn next_number(&mut self) -> u64 {
         self.happened += 1;
-        self.queue.insert((self.now + after, self.happened), happening);
+        self.happened
     }
 
     /// The world's time, in microseconds.
@@ -211,22 +242,23 @@ impl World {
             Happening::Post { life: of } if of == life => self.post(),
             Happening::Ordered { life: of, node, order } if of == life => {
                 let deed = self.nodes[node].take(order);
-                self.do_deed(node, deed);
+                self.do_deed(Place::Own { life, node }, deed);
             }
             Happening::Asked { life: of, node, message } if of == life => self.ask(node, message),
             Happening::Answered { life: of, node, message, answer } if of == life => {
                 let fenced = answer == Answer::Fenced || matches!(&answer, Answer::Lost(lost) if !lost.is_empty());
                 self.history.look(|_, checker| checker.tally.fenced += u64::from(fenced));
                 let deed = self.nodes[node].hear(&message, answer);
-                self.do_deed(node, deed);
+                self.do_deed(Place::Own { life, node }, deed);
             }
-            Happening::Done { life: of, node, attempt, epoch, outcome } if of == life => {
-                let deed = self.nodes[node].done(attempt, epoch, outcome.clone());
-                if deed.is_some() && matches!(outcome, Outcome::Succeeded(_)) {
-                    self.history.look(|_, checker| checker.work_ends(epoch));
-                }
-                self.do_deed(node, deed);
+            Happening::Done { place, attempt, epoch, outcome } => self.done(place, attempt, epoch, outcome),
+            Happening::FarPolls { far, start } if self.fars[far].start == start => self.far_polls(far),
+            Happening::FarAsked { letter } => self.desk_hears(*letter),
+            Happening::FarHeard { letter, heard } => self.far_hears(*letter, heard),
+            Happening::FarLoses { far, start, attempt, epoch } if self.fars[far].start == start => {
+                self.far_loses(far, start, attempt, epoch);
             }
+            Happening::Silent { life: of, worker, session } if of == life => self.desk_looks(worker, session),
             Happening::Renew { life: of, node } if of == life => {
                 let leases = self.nodes[node].leases();
                 if !leases.is_empty() {
@@ -239,36 +271,66 @@ impl World {
         }
     }
 
-    fn do_deed(&mut self, node: usize, deed: Option<Deed>) {
-        match deed {
-            None => {}
-            Some(Deed::Send(message)) => self.send(node, message),
-            Some(Deed::Work { attempt, epoch }) => {
-                let lease = &self.nodes[node].jobs[&attempt].lease;
-                let task = lease.task().unwrap();
-                let (idempotent, timeout, waits) = (task.idempotent, task.timeout, task.kind.is_slotless());
-                self.history.look(|_, checker| checker.work_begins(attempt, epoch, idempotent));
-                let mut lasts = self.random.between(0, 3 * MINUTE);
-                let mut outcome = match self.random.below(10) {
-                    0 | 1 => again::failure(&mut self.random),
-                    _ => Outcome::Succeeded(Some((0..self.random.between(0, 3)).collect())),
-                };
-                if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts)
-                {
-                    let late = "it took too long".to_owned();
-                    (lasts, outcome) = (timeout, if waits { Outcome::Skipped(late) } else { Outcome::TimedOut(late) });
-                }
-                self.plan(lasts, Happening::Done { life: self.life, node, attempt, epoch, outcome });
+    /// The worker at a place, if it is still the same.
+    fn node(&mut self, place: Place) -> Option<&mut Node> {
+        match place {
+            Place::Own { life, node } if life == self.life => self.nodes.get_mut(node),
+            Place::Far { far, start } => {
+                Some(&mut self.fars[far]).filter(|far| far.start == start).map(|far| &mut far.node)
             }
+            Place::Own { .. } => None,
         }
     }
 
+    fn done(&mut self, place: Place, attempt: AttemptId, epoch: i64, outcome: Outcome) {
+        let succeeded = matches!(outcome, Outcome::Succeeded(_));
+        let deed = self.node(place).and_then(|node| node.done(attempt, epoch, outcome));
+        if deed.is_some() && succeeded {
+            self.history.look(|_, checker| checker.work_ends(epoch));
+        }
+        self.do_deed(place, deed);
+    }
+
+    pub(super) fn do_deed(&mut self, place: Place, deed: Option<Deed>) {
+        match (deed, place) {
+            (None, _) => {}
+            (Some(Deed::Send(message)), Place::Own { node, .. }) => self.send(node, message),
+            (Some(Deed::Send(message)), Place::Far { far, .. }) => self.far_asks(far, Ask::Report(message)),
+            (Some(Deed::Work { attempt, epoch }), _) => self.work(place, attempt, epoch),
+        }
+    }
+
+    /// The work of an attempt begins.
+    fn work(&mut self, place: Place, attempt: AttemptId, epoch: i64) {
+        let twice = self.is_at_work_elsewhere(attempt, epoch);
+        let Some(node) = self.node(place) else { return };
+        let task = node.jobs[&attempt].lease.task().unwrap();
+        let (idempotent, timeout, kind) = (task.idempotent, task.timeout, &task.kind);
+        let (waits, is_view) = (matches!(kind, TaskKind::Wait(_)), matches!(kind, TaskKind::View(_)));
+        self.history.look(|_, checker| {
+            checker.tally.views += u64::from(is_view);
+            checker.tally.far_began += u64::from(matches!(place, Place::Far { .. }));
+            checker.fault(!twice, || format!("{attempt} began while a worker elsewhere was at work for its task"));
+            checker.work_begins(attempt, epoch, idempotent);
+        });
+        let mut lasts = self.random.between(0, 3 * MINUTE);
+        let mut outcome = match self.random.below(10) {
+            0 | 1 => again::failure(&mut self.random),
+            _ => Outcome::Succeeded(Some((0..self.random.between(0, 3)).collect())),
+        };
+        if let Some(timeout) = timeout.map(|timeout| timeout.as_micros() as i64).filter(|limit| *limit < lasts) {
+            let late = "it took too long".to_owned();
+            (lasts, outcome) = (timeout, if waits { Outcome::Skipped(late) } else { Outcome::TimedOut(late) });
+        }
+        self.plan(lasts, Happening::Done { place, attempt, epoch, outcome });
+    }
+
     /// How long something takes on the network; `None` when it is lost.
-    fn delay(&mut self, node: usize) -> Option<i64> {
+    pub(super) fn delay(&mut self, cut_off_until: i64) -> Option<i64> {
         if !self.troubled() {
             return Some(self.random.between(1, 2_000));
         }
-        if self.now < self.nodes[node].cut_off_until || self.random.chance(2) {
+        if self.now < cut_off_until || self.random.chance(2) {
             return None;
         }
         Some(if self.random.chance(3) { self.random.between(0, 2 * MINUTE) } else { self.random.between(100, 50_000) })
@@ -276,7 +338,7 @@ impl World {
 
     fn send(&mut self, node: usize, message: Message) {
         let life = self.life;
-        match self.delay(node) {
+        match self.delay(self.nodes[node].cut_off_until) {
             Some(delay) => self.plan(delay, Happening::Asked { life, node, message: message.clone() }),
             None => {
                 let (message, answer) = (message.clone(), Answer::Silence);
@@ -290,25 +352,37 @@ impl World {
     }
 
     fn ask(&mut self, node: usize, message: Message) {
-        let report = match message.clone() {
+        let life = self.life;
+        let Some(answer) = self.report(message.clone()) else { return };
+        if self.life != life {
+            return;
+        }
+        let (after, answer) = match self.delay(self.nodes[node].cut_off_until) {
+            Some(delay) => (delay, answer),
+            None => (10 * SECOND, Answer::Silence),
+        };
+        self.plan(after, Happening::Answered { life, node, message, answer });
+    }
+
+    /// Tells the scheduler; the answer, unless the process dies of it.
+    pub(super) fn report(&mut self, message: Message) -> Option<Answer> {
+        match message {
             Message::Started { attempt, epoch } => {
                 let (reply, mut answer) = oneshot::channel();
-                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(taken))));
-                Report::Started { attempt, epoch, process: None, reply }
+                self.turn(Some(Event::Report(Report::Started { attempt, epoch, process: None, reply })));
+                answer.try_recv().ok().map(taken)
             }
             Message::Finished { attempt, epoch, outcome } => {
                 let (reply, mut answer) = oneshot::channel();
-                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(taken))));
-                Report::Finished { attempt, epoch, outcome, reply }
+                self.turn(Some(Event::Report(Report::Finished { attempt, epoch, outcome, reply })));
+                answer.try_recv().ok().map(taken)
             }
             Message::Renew { leases } => {
                 let (reply, mut answer) = oneshot::channel();
-                let lost = |answer: Result<Vec<AttemptId>, _>| Answer::Lost(answer.unwrap_or_default());
-                self.pending.push((node, message, Box::new(move || answer.try_recv().ok().map(lost))));
-                Report::Renew { leases, reply }
+                self.turn(Some(Event::Report(Report::Renew { leases, reply })));
+                answer.try_recv().ok().map(|answer| Answer::Lost(answer.unwrap_or_default()))
             }
-        };
-        self.turn(Some(Event::Report(report)));
+        }
     }
 
     fn start(&mut self) {
@@ -331,7 +405,8 @@ impl World {
             let worker = format!("w{node}");
             self.turn(Some(Event::Report(Report::Attach { joining: Joining::own(&worker, SLOTS), reply })));
             let Ok(Ok(orders)) = answer.try_recv() else { return };
-            self.nodes.push(Node::new(orders));
+            self.nodes.push(Node::new(false));
+            self.orders.push(orders);
             let first = self.random.between(0, LEASE / 3);
             self.plan(first, Happening::Renew { life: self.life, node });
         }
@@ -340,13 +415,17 @@ impl World {
 
     /// The process is gone, with its workers and their work; another comes.
     pub(super) fn die(&mut self, why: &str) {
+        // What is dead already does not die again: it would be started twice.
+        if self.scheduler.take().is_none() {
+            return;
+        }
         let life = self.life;
         self.tell(format_args!("life {life} ends: {why}"));
         self.life += 1;
-        self.scheduler = None;
         self.timer = None;
         self.nodes.clear();
-        self.pending.clear();
+        self.orders.clear();
+        self.desk.clear();
         self.history.trouble(Trouble::None);
         self.history.look(|_, checker| checker.tally.deaths += 1);
         let after = self.random.between(SECOND / 10, 10 * MINUTE);
@@ -385,8 +464,8 @@ impl World {
     fn deliver(&mut self) {
         let life = self.life;
         for node in 0..self.nodes.len() {
-            while let Ok(order) = self.nodes[node].orders.try_recv() {
-                if let Some(delay) = self.delay(node) {
+            while let Ok(order) = self.orders[node].try_recv() {
+                if let Some(delay) = self.delay(self.nodes[node].cut_off_until) {
                     if self.troubled() && self.random.chance(3) {
                         let late = self.random.between(0, 2 * MINUTE);
                         self.plan(late, Happening::Ordered { life, node, order: order.clone() });
@@ -394,17 +473,6 @@ impl World {
                     self.plan(delay, Happening::Ordered { life, node, order });
                 }
             }
-        }
-        for (node, message, mut answer) in std::mem::take(&mut self.pending) {
-            let Some(answer) = answer() else {
-                self.pending.push((node, message, answer));
-                continue;
-            };
-            let (after, answer) = match self.delay(node) {
-                Some(delay) => (delay, answer),
-                None => (10 * SECOND, Answer::Silence),
-            };
-            self.plan(after, Happening::Answered { life, node, message, answer });
         }
     }
 }
