@@ -313,6 +313,20 @@ pub(crate) enum ViewCommand {
         /// The view
         view: String,
     },
+    /// Print what changes of a view, as it changes: first its rows, then +I, -U, +U and -D
+    Subscribe {
+        /// The view
+        view: String,
+        /// Begin without the rows that are there now
+        #[arg(long)]
+        no_snapshot: bool,
+        /// Go on after this cursor: the last one that was printed
+        #[arg(long, value_name = "CURSOR")]
+        after: Option<String>,
+        /// End after so many cuts
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+        cuts: Option<u64>,
+    },
     /// Compute a FULL view anew and replace its result; or the batch layer of a LAMBDA view, up to where its archive is complete
     Refresh {
         /// The view

@@ -35,6 +35,11 @@ impl Listing {
         }
     }
 
+    /// Prints the rows as CSV, without a header.
+    pub(crate) fn print_rows(&self) -> Result<()> {
+        write_out(&self.rows.iter().map(|row| csv_line(row.iter().map(as_text))).collect::<String>())
+    }
+
     fn as_table(&self) -> String {
         let mut table = Table::new();
         table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);

@@ -2,14 +2,16 @@
 
 mod build;
 mod drift;
+mod subscribe;
 
 use anyhow::{Context, Result};
 use mulgil_connect::definition::TableName;
+use mulgil_server::changes::ChangesQuery;
 use mulgil_server::client::Client;
 use mulgil_server::progress::Latency;
 use mulgil_server::views::{
-    ArchiveOfTable, BadRow, Build, Checkpoints, HeldBackBy, LayersOfView, ReplayAsk, Restarts, Savepoint, SavepointAsk,
-    SwitchAsk, SystemWait, ViewDetail,
+    ArchiveOfTable, BadRow, Build, Checkpoints, ExportOfView, HeldBackBy, LayersOfView, ReplayAsk, Restarts, Savepoint,
+    SavepointAsk, SwitchAsk, SystemWait, ViewDetail,
 };
 use mulgil_serving::run::guarantee_of_view;
 use serde_json::json;
@@ -35,6 +37,10 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
     let (client, format, command) = (connection.client().clone(), arguments.format, command.clone());
     let exit = tokio::task::spawn_blocking(move || match command {
         ViewCommand::Show { view } => show(&client, format, &view),
+        ViewCommand::Subscribe { view, no_snapshot, after, cuts } => {
+            let from = ChangesQuery { after, snapshot: no_snapshot.then_some(false), ..ChangesQuery::default() };
+            subscribe::follow(&client, format, &view, from, cuts)
+        }
         ViewCommand::Refresh { view } => refresh(&client, format, &view),
         ViewCommand::Replay { view, cancel: true, .. } => build::cancel(&client, format, &view),
         ViewCommand::Replay { view, from, rows_per_second, no_wait, .. } => {
@@ -192,6 +198,13 @@ fn held_back(by: &HeldBackBy) -> String {
     format!("{} {}, {at}{since}", by.source, by.partition)
 }
 
+/// `to mart.daily: 1200 rows at 2026-11-21T12:00:03Z`.
+fn exported(export: &ExportOfView) -> String {
+    let made = export.made_at.map_or_else(|| "not yet".to_owned(), |at| format!("{} rows at {at}", export.rows));
+    let error = export.error.as_ref().map_or_else(String::new, |error| format!("; the last try failed: {error}"));
+    format!("to {}: {made}{error}", export.table)
+}
+
 /// `version 3, 1200 rows, made at 2026-11-21T12:00:03Z`.
 fn batch_view(layers: &LayersOfView) -> String {
     let Some(made_at) = layers.batch_made_at else { return "none yet: mulgil view refresh makes one".to_owned() };
@@ -250,6 +263,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("boundary", json!(detail.layers.as_ref().and_then(|layers| layers.boundary))),
         ("batch view", json!(detail.layers.as_ref().map(batch_view))),
         ("archives", json!(detail.layers.as_ref().map(archives))),
+        ("exported", json!(detail.export.as_ref().map(exported))),
         ("generation", json!(detail.generation)),
         ("being built", json!(detail.building.as_ref().map(being_built))),
         ("can be rolled back to", json!(detail.former.as_ref().map(|former| former.number))),

@@ -39,6 +39,10 @@ pub const SWAP_POINTS: [&str; 6] = [
 pub const BOUNDARY_POINTS: [&str; 3] =
     ["the batch view is computed", "before the boundary moves", "after the boundary has moved"];
 
+/// Those of a view that is exported, in their order.
+pub const EXPORT_POINTS: [&str; 3] =
+    ["while a mart is written", "before a mart is replaced", "after a mart is replaced"];
+
 /// The point at which the process dies, and how often it may still pass it.
 static POINT: OnceLock<(String, AtomicU64)> = OnceLock::new();
 
@@ -49,7 +53,7 @@ pub fn at(name: &str, nth: u64) {
 
 /// Here is the point `name`.
 pub fn point(name: &str) {
-    let all = POINTS.iter().chain(&SWAP_POINTS).chain(&BOUNDARY_POINTS);
+    let all = POINTS.iter().chain(&SWAP_POINTS).chain(&BOUNDARY_POINTS).chain(&EXPORT_POINTS);
     debug_assert!(all.into_iter().any(|known| *known == name), "{name} is not in the list of points");
     let Some((chosen, left)) = POINT.get() else { return };
     if chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {

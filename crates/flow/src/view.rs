@@ -20,6 +20,8 @@ pub enum ViewDeed {
     Refresh,
     /// Builds a `KAPPA` view anew from its sources' past, beside the one that answers, until it has taken over.
     Replay,
+    /// Puts the rows that a view has now in place of those of the table that it is exported to.
+    Export,
 }
 
 impl ViewDeed {
@@ -29,6 +31,7 @@ impl ViewDeed {
         match self {
             Self::Refresh => "refresh",
             Self::Replay => "replay",
+            Self::Export => "export",
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use ureq::Agent;
 use ureq::http::Response;
 
-pub use self::stream::{EventStream, LogStream};
+pub use self::stream::{EventStream, LogStream, StepStream};
 use crate::api::PREFIX;
 use crate::attempts::{LogChunk, LogQuery};
 use crate::backfills::{Backfill, BackfillAnswer, BackfillAsk};

@@ -186,7 +186,7 @@ impl From<ViewError> for ApiError {
             ViewError::Unknown { .. } => Self::new(StatusCode::NOT_FOUND, "not_found", message),
             ViewError::Sql { .. } => Self::invalid(message),
             ViewError::Mode { .. } => Self::conflict(message),
-            ViewError::ShutDown | ViewError::Store { .. } => Self::unavailable(message),
+            ViewError::ShutDown | ViewError::Store { .. } | ViewError::Export { .. } => Self::unavailable(message),
             ViewError::Result { .. } => Self::internal(message),
         }
     }

@@ -138,6 +138,7 @@ impl Folder {
     /// that has the name of one goes first.
     pub(crate) fn add_view_flows(&mut self, catalog: &Catalog) {
         self.problems.extend(view_flows::wrong_views(&self.flows, catalog));
+        self.problems.extend(view_flows::wrong_exports(catalog));
         for source in view_flows::flows(catalog, &self.project) {
             if self.flows.iter().all(|other| other.flow.name != source.flow.name) {
                 self.flows.push(source);

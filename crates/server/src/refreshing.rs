@@ -1,4 +1,4 @@
-//! Refreshing and replaying views as tasks: by the server itself, since only its process keeps views.
+//! Refreshing, replaying and exporting views as tasks: by the server itself, since only its process keeps views.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +60,9 @@ impl ViewTasks for Refreshing {
             }
             let status = refreshed.map_err(|error| error.to_string())?;
             log.note(&format!("view {view} has {} rows", status.rows));
+            if let Some(export) = status.export {
+                log.note(&format!("they are in {} now", export.table));
+            }
             return Ok(json!({"rows": status.rows}));
         }
         Err(format!("the project's files changed {TRIES_MAX} times while view {view} was computed"))
@@ -86,6 +89,14 @@ impl ViewTasks for Refreshing {
             generation.as_ref().map_or(before.generation, |new| *new)
         ));
         Ok(json!({"generation": generation?}))
+    }
+
+    async fn export(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
+        let (views, name) = ((self.views)(), TableName::parse(view));
+        let exported = self.threads.run(async move { views.export(&name).await }).await?;
+        let rows = exported.map_err(|error| error.to_string())?;
+        log.note(&format!("view {view} is exported: {rows} rows"));
+        Ok(json!({"rows": rows}))
     }
 }
 

@@ -9,6 +9,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::Value;
 
+use crate::error::ApiError;
 use crate::sql::Column;
 
 /// Integers beyond this lose digits in JavaScript, so they go out as text.
@@ -129,6 +130,26 @@ impl<'a> Cell<'a> {
             Self::Text(text) => Value::String(text.value(index).to_string()),
         }
     }
+}
+
+/// An identifier as SQL writes it, whatever is in it.
+pub(crate) fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// `-window_start,origin` as an `ORDER BY`.
+pub(crate) fn order_by(order: &str, known: &[Column]) -> Result<String, ApiError> {
+    let mut terms = Vec::new();
+    for term in order.split(',').map(str::trim).filter(|term| !term.is_empty()) {
+        let name = term.strip_prefix('-').unwrap_or(term);
+        if !known.iter().any(|column| column.name == name) {
+            let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
+            return Err(ApiError::invalid(format!("there is no column {name} to order by"))
+                .with_hint(format!("the columns are: {}", names.join(", "))));
+        }
+        terms.push(format!("{}{}", quoted(name), if term.starts_with('-') { " DESC" } else { "" }));
+    }
+    Ok(if terms.is_empty() { String::new() } else { format!("ORDER BY {}", terms.join(", ")) })
 }
 
 /// A batch as CSV lines; `header` begins with the line of names.

@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::error::{ApiError, ErrorBody};
+pub use crate::export::ExportOfView;
 use crate::extract::{Json, Path, Query};
 pub use crate::generations::{Build, BuildReason, Former, ReplayAsk};
 pub use crate::layers::{ArchiveOfTable, Drift, LayersOfView};
@@ -24,7 +25,7 @@ use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
 pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts, Savepoint, SavepointAsk};
 use crate::reload::Loaded;
-use crate::rows::columns;
+use crate::rows::{columns, order_by, quoted};
 use crate::sql::{Column, Rows};
 pub use crate::switch::SwitchAsk;
 
@@ -133,6 +134,9 @@ pub struct ViewDetail {
     /// The generation that it can be rolled back to. Absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Former>,
+    /// How it was last exported. Absent: it was not, since the server started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub export: Option<ExportOfView>,
     /// Its layers, where its mode is `lambda`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<LayersOfView>,
@@ -306,25 +310,6 @@ fn broken_names(loaded: &Loaded) -> BTreeSet<String> {
     names.filter(|name| loaded.catalog.view(&TableName::parse(name)).is_none()).collect()
 }
 
-fn quoted(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-/// `-window_start,origin` as an `ORDER BY`.
-fn order_by(order: &str, known: &[Column]) -> Result<String, ApiError> {
-    let mut terms = Vec::new();
-    for term in order.split(',').map(str::trim).filter(|term| !term.is_empty()) {
-        let name = term.strip_prefix('-').unwrap_or(term);
-        if !known.iter().any(|column| column.name == name) {
-            let names: Vec<&str> = known.iter().map(|column| column.name.as_str()).collect();
-            return Err(ApiError::invalid(format!("there is no column {name} to order by"))
-                .with_hint(format!("the columns are: {}", names.join(", "))));
-        }
-        terms.push(format!("{}{}", quoted(name), if term.starts_with('-') { " DESC" } else { "" }));
-    }
-    Ok(if terms.is_empty() { String::new() } else { format!("ORDER BY {}", terms.join(", ")) })
-}
-
 /// Milliseconds since the epoch as a time; none beyond what a time can say.
 pub(crate) fn time(milliseconds: Option<i64>) -> Option<Timestamp> {
     Timestamp::from_millisecond(milliseconds?).ok()
@@ -393,6 +378,7 @@ impl ViewDetail {
             generation: status.generation,
             building: status.building.clone().map(Build::from),
             former: status.former.clone().map(Former::from),
+            export: status.export.clone().map(ExportOfView::from),
             layers: status.layers.clone().map(LayersOfView::from),
             guarantee: status.guarantee.clone().map(Guarantee::from),
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
@@ -422,6 +408,7 @@ impl ViewDetail {
             generation: 0,
             building: None,
             former: None,
+            export: None,
             layers: None,
             guarantee: None,
             checkpoints: None,
@@ -488,6 +475,7 @@ pub(crate) fn routes() -> OpenApiRouter<Node> {
         .routes(routes!(read_view))
         .routes(routes!(refresh_view))
         .routes(routes!(resume_view))
+        .merge(crate::changes::routes())
         .merge(crate::generations::routes())
         .merge(crate::layers::routes())
         .merge(crate::switch::routes())

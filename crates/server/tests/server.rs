@@ -5,6 +5,8 @@ mod server {
     mod access;
     mod assets;
     mod backfills;
+    mod changes;
+    mod exports;
     mod fixture;
     mod hooks;
     mod items;

@@ -9,6 +9,7 @@
 //! has come so far, under a lock that readers take only to copy a list of segments. A result holds at most `rows_max`
 //! rows; the view whose result grows beyond fails, and says so.
 
+mod beside;
 mod forget;
 
 use std::collections::HashMap;
@@ -97,10 +98,28 @@ pub struct ResultTable {
     contents: Mutex<Contents>,
 }
 
+/// A segment as a reader has taken it.
+#[derive(Clone, Debug)]
+struct SharedSegment {
+    id: u64,
+    rows: RecordBatch,
+    /// Which rows stood; `None` for all.
+    standing: Option<BooleanBuffer>,
+}
+
+impl SharedSegment {
+    fn rows(self) -> Result<RecordBatch, ArrowError> {
+        match self.standing {
+            None => Ok(self.rows),
+            Some(standing) => filter_record_batch(&self.rows, &BooleanArray::new(standing, None)),
+        }
+    }
+}
+
 /// What a result holds as of one cut, taken in no time: the rows are picked out when somebody wants them.
 #[derive(Clone, Debug)]
 pub struct Share {
-    segments: Vec<(RecordBatch, Option<BooleanBuffer>)>,
+    segments: Vec<SharedSegment>,
     version: u64,
 }
 
@@ -111,11 +130,8 @@ impl Share {
     /// Arrow refused.
     pub fn rows(self) -> Result<Snapshot, ResultError> {
         let mut batches = Vec::with_capacity(self.segments.len());
-        for (rows, standing) in self.segments {
-            batches.push(match standing {
-                None => rows,
-                Some(standing) => filter_record_batch(&rows, &BooleanArray::new(standing, None))?,
-            });
+        for segment in self.segments {
+            batches.push(segment.rows()?);
         }
         batches.retain(|batch| batch.num_rows() > 0);
         Ok(Snapshot { batches, version: self.version })
@@ -174,6 +190,12 @@ impl ResultTable {
     /// The columns.
     pub fn schema(&self) -> &SchemaRef {
         &self.schema
+    }
+
+    /// The columns that name a row; `None` where equal rows may stand beside each other, or none is ever taken back.
+    pub fn key(&self) -> Option<Vec<usize>> {
+        let contents = self.lock();
+        contents.index.as_ref().filter(|index| index.is_unique).map(|index| index.columns.clone())
     }
 
     /// Applies changes, all of them before any reader sees one.
@@ -309,14 +331,14 @@ impl Segment {
         self.shared = None;
     }
 
-    /// The rows, and which of them stand; `None` for all.
-    fn share(&mut self) -> (RecordBatch, Option<BooleanBuffer>) {
-        if self.standing_count == self.rows.num_rows() {
-            return (self.rows.clone(), None);
-        }
-        let standing = &self.standing;
-        let shared = self.shared.get_or_insert_with(|| standing.finish_cloned());
-        (self.rows.clone(), Some(shared.clone()))
+    fn share(&mut self) -> SharedSegment {
+        let standing = if self.standing_count == self.rows.num_rows() {
+            None
+        } else {
+            let standing = &self.standing;
+            Some(self.shared.get_or_insert_with(|| standing.finish_cloned()).clone())
+        };
+        SharedSegment { id: self.id, rows: self.rows.clone(), standing }
     }
 }
 

@@ -6,6 +6,19 @@ use serde::Serialize;
 
 use crate::views::Why;
 
+/// How a view was last exported.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ExportStatus {
+    /// The table.
+    pub table: String,
+    /// How many rows it has since.
+    pub rows: u64,
+    /// When it was last replaced, in milliseconds since the epoch; `None` where it was not yet.
+    pub made_ms: Option<i64>,
+    /// Why the last try has failed.
+    pub error: Option<String>,
+}
+
 /// A view at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ViewStatus {
@@ -57,6 +70,8 @@ pub struct ViewStatus {
     pub building: Option<BuildStatus>,
     /// `KAPPA`: the generation that it can be rolled back to.
     pub former: Option<FormerStatus>,
+    /// How it was last exported; `None` where it never was since the program started.
+    pub export: Option<ExportStatus>,
     /// `LAMBDA`: its layers.
     pub layers: Option<LayersStatus>,
     /// What is promised of its rows, and why; `None` before its job has been started.

@@ -6,7 +6,11 @@
 
 mod catch_up;
 mod cell;
+pub mod changes;
+mod difference;
 mod error;
+mod export;
+mod feed;
 mod generation;
 mod keep;
 mod lambda;
@@ -21,7 +25,7 @@ mod stored;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow::array::RecordBatch;
@@ -44,6 +48,7 @@ use tokio::sync::{Notify, broadcast};
 
 use self::cell::{Origin, ViewCell};
 pub use self::error::ViewError;
+use self::feed::Feed;
 pub use self::generation::Why;
 pub use self::layers::WindowDrift;
 pub use self::replay::ReplayOptions;
@@ -108,9 +113,18 @@ struct Shared {
     /// The archives of unbounded tables, as far as a view needs them.
     archives: Mutex<BTreeMap<TableName, Arc<ViewCell>>>,
     news: broadcast::Sender<ViewChange>,
+    /// What has lately changed of the views that somebody listens to.
+    feeds: Mutex<BTreeMap<TableName, Arc<Feed>>>,
     /// Something of some view has changed.
     changed: Arc<Notify>,
     closing: AtomicBool,
+}
+
+impl Shared {
+    /// Nothing that happens under this lock can leave it half changed.
+    fn feeds(&self) -> MutexGuard<'_, BTreeMap<TableName, Arc<Feed>>> {
+        self.feeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Drop for Shared {
@@ -144,6 +158,7 @@ impl Views {
             slots,
             archives: Mutex::default(),
             news,
+            feeds: Mutex::default(),
             changed: Arc::clone(&changed),
             closing: AtomicBool::new(false),
         });
@@ -178,16 +193,19 @@ impl Views {
         Ok(())
     }
 
-    /// Computes a `FULL` view anew and replaces its result; of a `LAMBDA` view, the batch view, and moves its boundary.
+    /// Computes a `FULL` view anew and replaces its result; of a `LAMBDA` view, the batch view, and moves its boundary. A view with
+    /// an `export` is exported then.
     ///
     /// # Errors
-    /// See [`ViewError`]; the former result stays.
+    /// See [`ViewError`]; the former result stays, unless it was only the export that has failed.
     pub async fn refresh(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
         let slot = self.slot(view)?;
         if slot.view.mode == RefreshMode::Lambda {
             let refreshed = self.refresh_batch(slot).await;
             self.shared.changed.notify_one();
-            return refreshed.map(|()| self.status_of(slot));
+            refreshed?;
+            self.export_refreshed(slot).await?;
+            return Ok(self.status_of(slot));
         }
         let cell = &slot.live();
         if cell.view.mode != RefreshMode::Full {
@@ -208,7 +226,8 @@ impl Views {
             }
         }
         self.shared.changed.notify_one();
-        Ok(cell.status())
+        self.export_refreshed(slot).await?;
+        Ok(self.status_of(slot))
     }
 
     async fn compute(&self, cell: &ViewCell) -> Result<Arc<ResultTable>, ViewError> {

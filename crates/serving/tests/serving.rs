@@ -8,6 +8,9 @@ mod beyond_memory;
 #[path = "../../connect/tests/connect/broker.rs"]
 #[allow(dead_code, reason = "passwords and pauses are for the tests of `connect`")]
 mod broker;
+#[path = "../../connect/tests/connect/bucket.rs"]
+#[allow(dead_code, reason = "kills are for the tests of `engine`")]
+mod bucket;
 #[path = "serving/changelog.rs"]
 mod changelog;
 #[path = "serving/changes.rs"]
@@ -19,6 +22,8 @@ mod cluster;
 mod early;
 #[path = "serving/events.rs"]
 mod events;
+#[path = "serving/exports.rs"]
+mod exports;
 #[path = "serving/fixture.rs"]
 mod fixture;
 #[path = "serving/flights.rs"]
@@ -62,6 +67,8 @@ mod ranks;
 #[path = "../../connect/tests/connect/receiver.rs"]
 #[allow(dead_code, reason = "some of it is for the tests of `connect`")]
 mod receiver;
+#[path = "serving/remote_notes.rs"]
+mod remote_notes;
 #[path = "serving/restarts.rs"]
 mod restarts;
 #[path = "serving/rolling.rs"]
@@ -72,6 +79,8 @@ mod scalar_functions;
 mod scripted;
 #[path = "serving/slt.rs"]
 mod slt;
+#[path = "serving/subscriptions.rs"]
+mod subscriptions;
 #[path = "serving/unwindowed.rs"]
 mod unwindowed;
 #[path = "serving/views.rs"]

@@ -57,6 +57,8 @@ pub struct View {
     pub pane: Option<Duration>,
     /// The most rows that its result may hold in memory: option `rows-max`.
     pub rows_max: usize,
+    /// The table that is replaced by its rows with every refresh, or as often as its freshness says: option `export`.
+    pub export: Option<TableName>,
     /// Its columns.
     pub schema: SchemaRef,
     /// Tables and views that it reads directly.

@@ -200,6 +200,18 @@ pub(crate) fn names_read(query: Option<&QueryText>) -> Vec<TableName> {
     relations.0
 }
 
+/// The options of a view that say nothing about its stream's rows.
+const OPTIONS: [&str; 8] = [
+    "checkpoint-interval",
+    "checkpoint-timeout",
+    "export",
+    "pane",
+    "parallelism",
+    "rows-max",
+    "session-max",
+    "speed-retention",
+];
+
 /// Checks a view against the tables and views that are there.
 pub(crate) fn view(
     catalog: &Catalog,
@@ -208,18 +220,7 @@ pub(crate) fn view(
     file: &Path,
 ) -> Result<View, Mistake> {
     let option_at = |key: &str| declaration.option_places.get(key).copied().unwrap_or(declaration.name_at);
-    let known: Vec<&str> = STREAM_OPTIONS
-        .into_iter()
-        .chain([
-            "checkpoint-interval",
-            "checkpoint-timeout",
-            "pane",
-            "parallelism",
-            "rows-max",
-            "session-max",
-            "speed-retention",
-        ])
-        .collect();
+    let known: Vec<&str> = STREAM_OPTIONS.into_iter().chain(OPTIONS).collect();
     if let Some(key) = declaration.options.keys().find(|key| !known.contains(&key.as_str())) {
         return Err(Mistake::new(option_at(key), format!("unknown option '{key}' of a view"))
             .remedy(did_you_mean(key, &known, "options")));
@@ -236,6 +237,7 @@ pub(crate) fn view(
         pane: length_of_time(declaration, "pane")?,
         parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
+        export: export(declaration)?,
         schema: Arc::new(Schema::empty()),
         reads: Vec::new(),
         file: file.to_owned(),
@@ -254,6 +256,10 @@ pub(crate) fn view(
         .into_iter()
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
         .collect();
+    if let Some(table) = view.export.as_ref().filter(|table| view.reads.contains(table)) {
+        return Err(Mistake::new(option_at("export"), format!("the view reads {table}, and would replace it"))
+            .remedy("export into another table"));
+    }
     if view.mode == RefreshMode::Kappa && !view.stream.late_rows.is_empty() {
         return Err(Mistake::new(option_at("late-rows"), "a replay would write the late rows of the past again")
             .remedy("leave the option 'late-rows' out, or use REFRESH_MODE = CONTINUOUS"));
@@ -344,6 +350,20 @@ fn rows_max(declaration: &ViewDeclaration) -> Result<usize, Mistake> {
         let at = declaration.option_places.get("rows-max").copied().unwrap_or(declaration.name_at);
         Mistake::new(at, format!("'{text}' is not a number of rows")).remedy("write for example '1000000'")
     })
+}
+
+/// A stream says by its freshness how often it is exported.
+fn export(declaration: &ViewDeclaration) -> Result<Option<TableName>, Mistake> {
+    let Some(text) = declaration.options.get("export") else { return Ok(None) };
+    let at = declaration.option_places.get("export").copied().unwrap_or(declaration.name_at);
+    if text.trim().is_empty() {
+        return Err(Mistake::new(at, "'export' names no table").remedy("write for example 'mart.daily'"));
+    }
+    if declaration.mode != RefreshMode::Full && declaration.freshness.is_none() {
+        return Err(Mistake::new(at, "nothing says how often the view is exported")
+            .remedy("write FRESHNESS = INTERVAL '5' MINUTE before REFRESH_MODE"));
+    }
+    Ok(Some(TableName::parse(text)))
 }
 
 /// Refuses functions whose value changes while a stream runs.

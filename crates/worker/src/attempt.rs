@@ -399,6 +399,7 @@ async fn data_task<D>(
         }
         TaskKind::View(ViewTask { deed: ViewDeed::Refresh, view }) => Ok(Some(bench.views.refresh(view, log).await?)),
         TaskKind::View(ViewTask { deed: ViewDeed::Replay, view }) => Ok(Some(bench.views.replay(view, log).await?)),
+        TaskKind::View(ViewTask { deed: ViewDeed::Export, view }) => Ok(Some(bench.views.export(view, log).await?)),
         TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Flow(_) | TaskKind::Wait(_) => {
             Err(format!("a {} task is no data task", task.kind.word()).into())
         }

@@ -17,6 +17,9 @@ pub trait ViewTasks: Send + Sync + 'static {
     /// Builds a `KAPPA` view anew beside the one that answers, and waits until it has taken over; gives its number. One that is being
     /// built already is waited for.
     async fn replay(&self, view: &str, log: &AttemptLog) -> Result<Value, String>;
+
+    /// Puts the rows that a view has now in place of those of the table that it is exported to; gives how many there are.
+    async fn export(&self, view: &str, log: &AttemptLog) -> Result<Value, String>;
 }
 
 /// Where no views are kept.
@@ -31,5 +34,9 @@ impl ViewTasks for NoViews {
 
     async fn replay(&self, view: &str, _: &AttemptLog) -> Result<Value, String> {
         Err(format!("view {view} cannot be replayed here: only a server keeps views; run the flow there"))
+    }
+
+    async fn export(&self, view: &str, _: &AttemptLog) -> Result<Value, String> {
+        Err(format!("view {view} cannot be exported here: only a server keeps views; run the flow there"))
     }
 }

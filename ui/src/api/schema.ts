@@ -840,6 +840,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/views/{view}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What changes of a view, from a snapshot on.
+         * @description With `Accept: text/event-stream` as server-sent events, whose data is a `ViewStep` each, without end; a comment line is sent
+         *     every 15 seconds. Otherwise one page as JSON, with a cursor for the next.
+         *
+         *     Nothing is lost or told twice between a cursor and the next steps. Where the server does not know a cursor any more, it says `begin`
+         *     and tells all rows again. Several changes of a row between two cuts may be told as one.
+         */
+        get: operations["read_changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/views/{view}/drift": {
         parameters: {
             query?: never;
@@ -1351,6 +1375,11 @@ export interface components {
             /** @description The source table. */
             source: string;
         };
+        /**
+         * @description Why a reader begins anew.
+         * @enum {string}
+         */
+        BeginReason: "asked" | "unknown_cursor" | "too_far_behind" | "other_columns";
         /** @description A generation of a view that is being built, and takes over when it has caught up. */
         Build: {
             /**
@@ -1409,6 +1438,20 @@ export interface components {
          * @enum {string}
          */
         BuildReason: "first" | "replay" | "changed" | "roll_back";
+        /** @description What becomes of one row. */
+        ChangedRow: {
+            /** @description What becomes of it. */
+            op: components["schemas"]["Operation"];
+            /** @description The row: one value a column, as in `Rows`. */
+            row: unknown[];
+        };
+        /** @description A page of a view's changes. */
+        ChangesPage: {
+            /** @description What to give as `after` next. Absent: the view has no result yet. */
+            cursor?: string | null;
+            /** @description What has happened, whole cuts. Empty: nothing has. */
+            steps: components["schemas"]["ViewStep"][];
+        };
         /** @description How the checkpoints of a view go. */
         Checkpoints: {
             /**
@@ -1644,6 +1687,23 @@ export interface components {
             /** @enum {string} */
             type: "lagged";
         });
+        /** @description How a view was last exported. */
+        ExportOfView: {
+            /** @description Why the last try has failed; the table is as it was. */
+            error?: string | null;
+            /**
+             * Format: date-time
+             * @description When it was last replaced. Absent: it was not yet.
+             */
+            made_at?: string | null;
+            /**
+             * Format: int64
+             * @description How many rows that has since.
+             */
+            rows: number;
+            /** @description The table that its rows replace. */
+            table: string;
+        };
         /** @description What broke an attempt or held it up. */
         Finding: {
             /** @description One word: `cpu`, `memory`, `disk_space`, `disk`, `network`, `timeout`, `refused`, `name`, `open_files`, `program`, `waiting`. */
@@ -2177,6 +2237,11 @@ export interface components {
          * @enum {string}
          */
         NoticeStatus: "waiting" | "delivered" | "given_up";
+        /**
+         * @description What becomes of a row.
+         * @enum {string}
+         */
+        Operation: "+I" | "-U" | "+U" | "-D";
         /**
          * @description In which order the intervals run.
          * @enum {string}
@@ -3162,6 +3227,32 @@ export interface components {
              */
             network_bytes_per_s: number;
         };
+        /** @description The reader forgets what it holds of the view. */
+        ViewBegin: {
+            /** @description The columns. */
+            columns: components["schemas"]["Column"][];
+            /** @description The columns that name a row. Empty: equal rows may stand beside each other. */
+            key: string[];
+            /** @description Why. */
+            reason: components["schemas"]["BeginReason"];
+            /** @description Whether the rows up to the next `cut` are all rows of the view. */
+            snapshot: boolean;
+        };
+        /** @description A moment of the view. */
+        ViewCut: {
+            /**
+             * Format: date-time
+             * @description When the view was seen like this.
+             */
+            at?: string | null;
+            /** @description Where to go on: the event's id too. */
+            cursor: string;
+            /**
+             * Format: int64
+             * @description The view's version: see `ViewSummary`.
+             */
+            version: number;
+        };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
             /** @description The last few rows that could not be decoded, the latest last. */
@@ -3173,6 +3264,7 @@ export interface components {
             dataflow?: components["schemas"]["Dataflow"] | null;
             /** @description The statement that defines it. */
             definition: string;
+            export?: components["schemas"]["ExportOfView"] | null;
             /** @description Its file, relative to the project's folder. */
             file: string;
             former?: components["schemas"]["Former"] | null;
@@ -3208,11 +3300,27 @@ export interface components {
             /** @description What it waits for that should be there and is not, such as a broker or a database. */
             waits?: components["schemas"]["SystemWait"][];
         };
+        /** @description Some changed rows. */
+        ViewRows: {
+            /** @description The rows, in the order in which they can be applied. */
+            rows: components["schemas"]["ChangedRow"][];
+        };
         /**
          * @description What a view is doing.
          * @enum {string}
          */
         ViewState: "stopped" | "starting" | "running" | "refreshing" | "ready" | "restarting" | "failed" | "broken";
+        /** @description A step in the changes of a view. The name of its server-sent event is the same word as `type`. */
+        ViewStep: (components["schemas"]["ViewBegin"] & {
+            /** @enum {string} */
+            type: "begin";
+        }) | (components["schemas"]["ViewRows"] & {
+            /** @enum {string} */
+            type: "rows";
+        }) | (components["schemas"]["ViewCut"] & {
+            /** @enum {string} */
+            type: "cut";
+        });
         /** @description A view in one line of a list. */
         ViewSummary: {
             /** @description Why it failed. */
@@ -4808,6 +4916,49 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ViewDetail"];
+                };
+            };
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    read_changes: {
+        parameters: {
+            query?: {
+                /** @description Go on after this cursor. `Last-Event-ID` says the same, and more lately. */
+                after?: string;
+                /** @description `false`: begin without the rows that are there now. What is too far behind gets them all the same. */
+                snapshot?: boolean;
+                /** @description Of a page: enough when so many changed rows are together; 1000 unless told. A cut, and a snapshot, come whole. */
+                limit?: number;
+                /** @description Of a page: wait so long for a change when there is none, in milliseconds; 0 unless told, 60000 at most. */
+                wait_ms?: number;
+            };
+            header?: {
+                /** @description The cursor of the last `cut`. */
+                "Last-Event-ID"?: string | null;
+            };
+            path: {
+                /** @description The view's name. */
+                view: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ChangesPage"];
+                    "text/event-stream": components["schemas"]["ViewStep"];
                 };
             };
             default: {

@@ -9,12 +9,12 @@ use crate::{ViewDeed, ViewTask};
 
 impl Tasks<'_> {
     pub(super) fn view(&self, key: &Key, raw: RawView, findings: &mut Findings) -> ViewTask {
-        let deeds = [(ViewDeed::Refresh, raw.refresh), (ViewDeed::Replay, raw.replay)];
+        let deeds = [(ViewDeed::Refresh, raw.refresh), (ViewDeed::Replay, raw.replay), (ViewDeed::Export, raw.export)];
         let mut given = deeds.into_iter().filter_map(|(deed, text)| Some((deed, text?)));
         let (deed, text) = given.next().map_or((ViewDeed::Refresh, None), |(deed, text)| (deed, Some(text)));
         if let Some((_, other)) = given.next() {
             let remedy = "leave one of them out: a task does one thing".to_owned();
-            findings.add(other.at, format!("task {} refreshes a view and replays one", key.text), Some(remedy));
+            findings.add(other.at, format!("task {} does several things to views", key.text), Some(remedy));
         }
         let view = text.map(|text| {
             let is_name = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -25,7 +25,7 @@ impl Tasks<'_> {
             text.value
         });
         if view.is_none() && !raw.broken {
-            let remedy = "write view: {refresh: NAME} or view: {replay: NAME}".to_owned();
+            let remedy = "write view: {refresh: NAME}, view: {replay: NAME} or view: {export: NAME}".to_owned();
             findings.add(raw.at, format!("task {} does nothing to a view", key.text), Some(remedy));
         }
         ViewTask { deed, view: view.unwrap_or_default() }

@@ -9,5 +9,7 @@ raw_map! {
         "refresh" refresh: Text,
         /// A KAPPA view, which is built anew from its sources' past beside the one that answers, and then takes over.
         "replay" replay: Text,
+        /// A view with the option `export`, whose rows replace those of that table.
+        "export" export: Text,
     }
 }

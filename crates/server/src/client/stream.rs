@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::ClientError;
 use crate::attempts::LogChunk;
+use crate::changes::ViewStep;
 use crate::events::Event;
 
 /// What changes, event by event.
@@ -13,6 +14,9 @@ pub struct EventStream(ServerSent);
 
 /// A log, piece by piece, until its attempt is over.
 pub struct LogStream(ServerSent);
+
+/// The changes of a view, step by step.
+pub struct StepStream(ServerSent);
 
 /// One event as it was sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,6 +63,24 @@ impl Iterator for LogStream {
             Ok(sent) => Some(self.0.parse(&sent)),
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+impl StepStream {
+    pub(super) fn new(reader: Box<dyn Read + Send>, url: &str) -> Self {
+        Self(ServerSent::new(reader, url))
+    }
+}
+
+impl Iterator for StepStream {
+    type Item = Result<ViewStep, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let sent = match self.0.next()? {
+            Ok(sent) => sent,
+            Err(error) => return Some(Err(error)),
+        };
+        Some(self.0.parse(&sent))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the client asks about views.
 
-use super::{Answer, Client, query, segment};
+use super::{Answer, Client, StepStream, query, segment};
+use crate::changes::{ChangesPage, ChangesQuery};
 use crate::sql::Rows;
 use crate::views::{Drift, ReplayAsk, RowsQuery, Savepoint, SavepointAsk, SwitchAsk, ViewDetail, ViewSummary};
 
@@ -18,6 +19,26 @@ impl Client {
     /// The rows of a view.
     pub fn view_rows(&self, view: &str, page: &RowsQuery) -> Answer<Rows> {
         self.get(&format!("/views/{}/rows{}", segment(view), query(page)))
+    }
+
+    /// The changes of a view, a page.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn view_changes(&self, view: &str, page: &ChangesQuery) -> Answer<ChangesPage> {
+        self.get(&format!("/views/{}/changes{}", segment(view), query(page)))
+    }
+
+    /// The changes of a view, as they come. Ends when the server stops.
+    ///
+    /// # Errors
+    /// As all of them.
+    pub fn follow_view(&self, view: &str, from: &ChangesQuery) -> Answer<StepStream> {
+        let path = format!("/views/{}/changes{}", segment(view), query(from));
+        let request = self.agent.get(self.route(&path)).header("Accept", "text/event-stream");
+        let response = self.checked(self.with_token(request).call())?;
+        let reader = response.into_body().into_with_config().limit(u64::MAX).reader();
+        Ok(StepStream::new(Box::new(reader), &self.url))
     }
 
     /// Builds a view anew, or starts it again from the beginning of its sources.

@@ -20,6 +20,7 @@ use mulgil_sql::layers::{Layers, Unwindowed};
 use mulgil_sql::statement::RefreshMode;
 use tokio::sync::watch;
 
+pub(crate) use self::answer::Answer;
 use super::layers::BatchView;
 use super::now_ms;
 use crate::result::{ResultTable, Share};
@@ -430,6 +431,7 @@ impl ViewCell {
             building: None,
             former: None,
             layers: None,
+            export: None,
             guarantee: job.as_ref().map(|job| job.guarantee.clone()),
             checkpoints: job.as_ref().and_then(|job| job.checkpoints.clone()),
             held_back_by: job.as_ref().and_then(|job| job.held_back_by.clone()),

@@ -53,6 +53,16 @@ pub enum ViewError {
         /// The operating system's or Parquet's word.
         reason: String,
     },
+    /// The table that it is exported to could not be replaced, and is as it was.
+    #[error("view {name} could not be exported to {table}, which is as it was: {reason}")]
+    Export {
+        /// The view.
+        name: String,
+        /// The table.
+        table: String,
+        /// Why.
+        reason: String,
+    },
     /// The views have been shut down.
     #[error("views are shutting down; ask again after the restart")]
     ShutDown,

@@ -115,14 +115,21 @@ pub(crate) fn merged(
     batch: &BatchView,
     realtime: Vec<RecordBatch>,
 ) -> Result<Vec<RecordBatch>, ArrowError> {
-    let boundary_ms = batch.note.boundary_ms;
     let mut rows = batch.rows.clone();
-    for of_stream in realtime {
-        // A row that does not say of which window it is has been computed by nobody else.
-        rows.push(rows_where(layers, &of_stream, |end| end.is_none_or(|end| end > boundary_ms))?);
-    }
+    rows.extend(after_boundary(layers, batch.note.boundary_ms, realtime)?);
     rows.retain(|batch| batch.num_rows() > 0);
     Ok(rows)
+}
+
+/// What a query sees of the realtime view.
+pub(crate) fn after_boundary(
+    layers: Layers,
+    boundary_ms: i64,
+    realtime: Vec<RecordBatch>,
+) -> Result<Vec<RecordBatch>, ArrowError> {
+    // A row that does not say of which window it is has been computed by nobody else.
+    let is_wanted = |end: Option<i64>| end.is_none_or(|end| end > boundary_ms);
+    realtime.iter().map(|rows| rows_where(layers, rows, is_wanted)).collect()
 }
 
 /// How far the stream had been off in the windows that ended in `(after_ms, until_ms]`.

@@ -9,6 +9,7 @@ use mulgil_engine::status::{JobStatus, PartitionStatus};
 use mulgil_sql::catalog::View;
 
 use super::cell::ViewCell;
+use super::export::Exports;
 use super::generation::{Generation, Generations};
 use crate::status::{BuildStatus, FormerStatus, ViewStatus};
 
@@ -21,6 +22,8 @@ pub(crate) struct Slot {
     pub(crate) view: Arc<View>,
     /// Held while the generations of the view are changed.
     pub(crate) turn: tokio::sync::Mutex<()>,
+    /// How it is exported.
+    pub(crate) exports: Exports,
     held: Mutex<Held>,
 }
 
@@ -56,7 +59,7 @@ impl Slot {
     pub(crate) fn new(live: ViewCell) -> Self {
         let view = Arc::clone(&live.view);
         let held = Held { live: Arc::new(live), building: None, noted: None };
-        Self { view, turn: tokio::sync::Mutex::new(()), held: Mutex::new(held) }
+        Self { view, turn: tokio::sync::Mutex::new(()), exports: Exports::default(), held: Mutex::new(held) }
     }
 
     /// Nothing that happens under this lock can leave it half changed.
@@ -122,7 +125,7 @@ impl Slot {
             definition: former.statements.last().map(|view| view.text.clone()).unwrap_or_default(),
         });
         let building = building.map(|build| build.status(live.job().map(|job| job.status()).as_ref()));
-        ViewStatus { mode: self.view.mode, former, building, ..live.status() }
+        ViewStatus { mode: self.view.mode, former, building, export: self.exports.status(), ..live.status() }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mulgil_connect::definition::TableName;
 use mulgil_serving::run::{Mode, RunOptions, collect};
-use mulgil_serving::views::{Views, ViewsOptions};
+use mulgil_serving::views::{ReplayOptions, Views, ViewsOptions};
 
 use crate::broker::Broker;
 use crate::fixture::{Project, sorted, text_rows};
@@ -91,6 +91,50 @@ async fn a_topic_gives_the_same_rows_in_batch_and_stream() {
     let options = RunOptions { mode: Mode::Stream, ..RunOptions::default() };
     let error = project.run(&catalog, "INSERT INTO clicks (id, part) SELECT n, 1 FROM numbers", &options).await;
     assert!(error.unwrap_err().to_string().contains("table clicks has no column part to write"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_from_a_time_on_reads_the_records_that_kafka_says_are_no_older() {
+    let project = project(0..1_000);
+    Broker::shared().topic("replayed", 3);
+    let declared = tables(&Broker::shared().servers()).replace("'topic' = 'clicks'", "'topic' = 'replayed'")
+        + "CREATE MATERIALIZED TABLE totals WITH ('checkpoint-interval' = '20 ms') REFRESH_MODE = KAPPA
+           AS SELECT count(*) AS c, min(id) AS low, max(id) AS high FROM clicks;";
+    let catalog = project.catalog(&declared);
+    let options = ViewsOptions {
+        checkpoints_dir: Some(project.dir.path().join("checkpoints")),
+        news_interval: Duration::from_millis(10),
+        ..ViewsOptions::default()
+    };
+    let views = Views::new(catalog.clone(), project.connectors.clone(), options);
+    let totals = TableName::parse("totals");
+    // Number `n` was written, as its record says, at second `n + 5`.
+    project.batch(&catalog, &insert("n < 900")).await;
+    views.start(&totals).await.unwrap();
+    let until = async |wanted: [&str; 3]| {
+        let waiting = async {
+            loop {
+                let rows = views.query("SELECT c, low, high FROM totals").await.unwrap();
+                let rows = text_rows(&collect(rows).await.unwrap().1);
+                if rows == [wanted] {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("not {wanted:?}: {:#?}", views.status(&totals));
+        }
+    };
+    until(["900", "0", "899"]).await;
+    let recent = ReplayOptions { from_ms: Some(805_000), ..ReplayOptions::default() };
+    views.replay(&totals, &recent).await.unwrap();
+    // In all three partitions it begins with what is no older than that, and it goes on with what comes.
+    until(["100", "800", "899"]).await;
+    assert_eq!(views.status(&totals).unwrap().generation, 2);
+    project.batch(&catalog, &insert("n >= 900")).await;
+    until(["200", "800", "999"]).await;
+    views.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

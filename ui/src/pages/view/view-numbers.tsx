@@ -50,6 +50,15 @@ export function ViewNumbers({ view, now }: { view: ViewDetail; now: number }) {
           t("view.late.updated", { count: view.late_rows - view.late_rows_dropped }), t("view.late.dropped", { count: view.late_rows_dropped }),
         ].join(" · ")}
       </Number>
+      {view.export ? (
+        <Number term={t("view.export")} value={format.number(view.export.rows)} tone={view.export.error ? "failed" : undefined}>
+          {[
+            t("view.export.to", { table: view.export.table }),
+            view.export.made_at ? format.fromNow(Math.min(instant(view.export.made_at), now), now) : "",
+            view.export.error ? t("view.export.failed", { error: view.export.error }) : "",
+          ].filter(Boolean).join(" · ")}
+        </Number>
+      ) : null}
     </dl>
   );
 }

@@ -9,14 +9,19 @@ use mulgil_sql::layers::{Layers, Unwindowed};
 
 use super::ViewCell;
 use crate::result::{ResultError, ResultTable, Share};
-use crate::views::layers::{BatchView, merged, rows_where, window_ends};
+use crate::views::layers::{BatchView, after_boundary, merged, rows_where, window_ends};
 
 /// What a reader has taken of a view: all of one moment.
+#[derive(Clone)]
 pub(crate) struct Answer {
     /// The columns.
     pub(crate) schema: SchemaRef,
     /// The stream's result.
     pub(crate) share: Share,
+    /// The columns that name a row, where some do.
+    pub(crate) key: Option<Vec<usize>>,
+    /// How often the view had changed.
+    pub(crate) version: u64,
     /// What batch says, and of which windows.
     batch: Option<(Layers, Arc<BatchView>)>,
     /// How the rows come of what both say, where that is states.
@@ -54,6 +59,25 @@ impl Answer {
             None => Ok(realtime),
         }
     }
+
+    /// Rows of this answer that need not be in another: all but those that both hold in the same place.
+    pub(crate) fn beside(&self, other: &Self) -> Result<Vec<RecordBatch>, ResultError> {
+        if self.unwindowed.is_some() || other.unwindowed.is_some() {
+            // A row comes of many states.
+            return self.clone().rows();
+        }
+        match (&self.batch, &other.batch) {
+            (None, None) => self.share.beside(&other.share),
+            (Some((layers, batch)), Some((other_layers, other_batch)))
+                if layers == other_layers && Arc::ptr_eq(batch, other_batch) =>
+            {
+                let realtime = self.share.beside(&other.share)?;
+                Ok(after_boundary(*layers, batch.note.boundary_ms, realtime)?)
+            }
+            // The boundary has moved: a row may be in both by two ways.
+            _ => self.clone().rows(),
+        }
+    }
 }
 
 /// The rows of a view, of the states that its layers hold.
@@ -68,9 +92,14 @@ impl ViewCell {
         let table = Arc::clone(life.table.as_ref()?);
         // Under the lock: who comes before the pin has seen no more than it holds; and batch and stream meet at the boundary.
         let share = life.pinned.clone().unwrap_or_else(|| table.share());
+        let version = life.version_before + share.version();
         let unwindowed = life.unwindowed.clone();
-        let schema = Arc::clone(if unwindowed.is_some() { &self.view.schema } else { table.schema() });
-        Some(Answer { schema, share, batch: life.layers.zip(life.batch.clone()), unwindowed })
+        let (schema, key) = match &unwindowed {
+            Some(_) => (&self.view.schema, None),
+            None => (table.schema(), table.key()),
+        };
+        let (schema, batch) = (Arc::clone(schema), life.layers.zip(life.batch.clone()));
+        Some(Answer { schema, key, share, version, batch, unwindowed })
     }
 
     /// What batch says.
