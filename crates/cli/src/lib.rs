@@ -18,6 +18,7 @@ mod node;
 mod offline;
 mod output;
 mod place;
+mod raw_files;
 mod replay;
 mod rows;
 mod server;

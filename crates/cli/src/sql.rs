@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -23,6 +24,7 @@ use crate::memory;
 use crate::offline::Offline;
 use crate::output::{remark, write_out};
 use crate::place::CheckpointPlace;
+use crate::raw_files::RawFiles;
 use crate::rows::print_rows;
 
 /// Rows that a table for people shows at most; CSV and JSON have no such limit.
@@ -39,6 +41,8 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
         // Clap asks for one of the two.
         (None, None) => return Ok(Exit::Failed),
     };
+    let files = RawFiles::of(&text).await?;
+    let text = files.as_ref().map_or(text, |files| files.text.clone());
     // A long query says that it is at work; a short one is done before anybody sees it.
     let spinner = ProgressBar::new_spinner().with_message("running");
     spinner.enable_steady_tick(std::time::Duration::from_millis(200));
@@ -50,10 +54,11 @@ pub(crate) async fn execute(arguments: &Arguments, sql: &SqlArguments) -> Result
             "--follow, --checkpoints, --guarantee, --parallelism and --state-memory are for streams: add --mode stream"
         );
     }
-    let server = if is_own { None } else { running(&arguments.project).await? };
+    // Files are this machine's, and a path is relative to where one is.
+    let server = if is_own || files.is_some() { None } else { running(&arguments.project).await? };
     let result = match server {
         Some(client) => by_server(client, text, sql.mode, arguments.format, spinner.clone()).await,
-        None => by_myself(arguments, sql, (&file, &text), &spinner).await,
+        None => by_myself(arguments, sql, (&file, &text), files.as_ref(), &spinner).await,
     };
     spinner.finish_and_clear();
     result?;
@@ -94,12 +99,16 @@ async fn by_myself(
     arguments: &Arguments,
     sql: &SqlArguments,
     (file, text): (&Path, &str),
+    files: Option<&RawFiles>,
     spinner: &ProgressBar,
 ) -> Result<()> {
     let format = arguments.format;
     let mut offline = Offline::open(&arguments.project)?;
     if writes_topic(&offline, file, text) {
         offline = Offline::open_to_write(&arguments.project)?;
+    }
+    if let Some(files) = files {
+        files.declare(Arc::make_mut(&mut offline.catalog), &offline.connectors)?;
     }
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let place = sql.checkpoints.as_ref().map(|place| {
