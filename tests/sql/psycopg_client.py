@@ -70,6 +70,24 @@ def prepared(connection):
         assert (first.fetchone(), second.fetchone()) == ((1,), (4,))
 
 
+def point_queries(connection):
+    """Answers from a view's index are those of a query that reads the whole view."""
+    deadline = time.monotonic() + 60
+    while connection.execute("SELECT count(*) FROM by_name").fetchone() != (4,):
+        assert time.monotonic() < deadline, "the view is not filled"
+    for name in ["Seoul", "Busan", "Oslo", "Bern", "Rome", "", "물", None]:
+        for binary in (False, True):
+            found, whole = (
+                connection.execute(f"SELECT people, c AS times, name FROM by_name WHERE {name_is} = %s", [name],
+                                   prepare=True, binary=binary)
+                for name_is in ("name", "name || ''")
+            )
+            names = [[(column.name, column.type_code) for column in cursor.description] for cursor in (found, whole)]
+            assert names[0] == names[1], names
+            rows = found.fetchall()
+            assert rows == whole.fetchall() and len(rows) == (name in ("Seoul", "Busan", "Oslo", "Bern")), (name, rows)
+
+
 def failures(connection):
     cases = [
         ("SELECT nmae FROM cities", errors.UndefinedColumn, 8),
@@ -165,13 +183,65 @@ def streaming(host, port):
         rows.close()
 
 
+def cursors(connection):
+    """Named cursors live on the server; psycopg fetches from them, and describes them as portals."""
+    query = "SELECT value, 'n' || value AS name FROM (SELECT unnest(range(1, 10001)) AS value) AS n WHERE value > %s ORDER BY value"
+    for binary in (False, True):
+        with connection.cursor("numbers") as cursor:
+            cursor.itersize = 1000
+            cursor.execute(query, [1], binary=binary)
+            assert [column.name for column in cursor.description] == ["value", "name"]
+            assert cursor.fetchone() == (2, "n2"), binary
+            assert cursor.fetchmany(2) == [(3, "n3"), (4, "n4")], binary
+            assert sum(value for (value, _) in cursor) == sum(range(5, 10001)), binary
+            assert cursor.fetchone() is None
+    connection.commit()
+    with connection.cursor("held", withhold=True) as cursor:
+        cursor.execute("SELECT name FROM cities ORDER BY name")
+        connection.commit()
+        assert cursor.fetchall() == [("Bern",), ("Busan",), ("Oslo",), ("Seoul",)]
+    connection.commit()
+    for text, kind in [
+        ("FETCH 1 FROM nowhere", errors.InvalidCursorName),
+        ("CLOSE nowhere", errors.InvalidCursorName),
+        ("DECLARE a SCROLL CURSOR FOR SELECT 1", errors.FeatureNotSupported),
+        ("DECLARE a CURSOR FOR SELECT nmae FROM cities", errors.UndefinedColumn),
+    ]:
+        try:
+            connection.execute(text)
+        except kind:
+            connection.rollback()
+        else:
+            raise AssertionError(f"{text} was done")
+
+
+def copies(connection):
+    with connection.cursor().copy("COPY (SELECT name, people FROM cities ORDER BY name LIMIT 2) TO STDOUT (FORMAT csv, HEADER)") as copy:
+        assert b"".join(bytes(piece) for piece in copy) == b"name,people\nBern,134794\nBusan,3300000\n"
+    with connection.cursor().copy("COPY (SELECT people, name FROM cities ORDER BY name) TO STDOUT") as copy:
+        copy.set_types(["int8", "text"])
+        assert list(copy.rows()) == [(134794, "Bern"), (3300000, "Busan"), (717710, "Oslo"), (9400000, "Seoul")]
+    with connection.cursor().copy("COPY (SELECT unnest(range(1, 100001)) AS value) TO STDOUT") as copy:
+        assert sum(int(row[0]) for row in copy.rows()) == 100000 * 100001 // 2
+    try:
+        with connection.cursor().copy("COPY (SELECT 1 / (people - people) FROM cities) TO STDOUT") as copy:
+            list(copy)
+    except errors.DivisionByZero:
+        connection.rollback()
+    else:
+        raise AssertionError("a division by zero was copied")
+
+
 def main(host, port):
     with connect(host, port) as connection:
         about_the_server(connection)
         types(connection)
         parameters(connection)
         prepared(connection)
+        point_queries(connection)
         failures(connection)
+        cursors(connection)
+        copies(connection)
     cancelling(host, port)
     streaming(host, port)
 

@@ -357,6 +357,9 @@ pub(crate) enum ViewCommand {
         /// The mode
         #[arg(long, value_name = "MODE", ignore_case = true, value_parser = ["FULL", "CONTINUOUS", "LAMBDA", "KAPPA"])]
         to: String,
+        /// Do not wait until what is to keep it has taken over
+        #[arg(long)]
+        no_wait: bool,
     },
     /// How far the speed layer of a LAMBDA view had been off, once batch has spoken
     Drift {

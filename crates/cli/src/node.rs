@@ -174,6 +174,7 @@ impl Node {
 fn views_options(project_dir: &Path, settings: &Project) -> Result<ViewsOptions> {
     let checkpoints = CheckpointPlace::new(project_dir, &settings.checkpoints)?;
     Ok(ViewsOptions {
+        results_dir: Some(project_dir.join(".mulgil/views")),
         checkpoints_dir: Some(checkpoints.folder),
         checkpoints_remote: checkpoints.remote,
         state: memory::of_views(project_dir, settings.state_memory.as_deref())?,

@@ -47,7 +47,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &ViewCommand) -> Res
             let ask = ReplayAsk { from, rows_per_second_max: rows_per_second };
             build::replay(&client, format, &view, &ask, !no_wait)
         }
-        ViewCommand::Switch { view, to } => switch(&client, format, &view, &to),
+        ViewCommand::Switch { view, to, no_wait } => switch(&client, format, &view, &to, !no_wait),
         ViewCommand::Drift { view, all } => drift::show(&client, format, &view, all),
         ViewCommand::Rollback { view, no_wait } => build::roll_back(&client, format, &view, !no_wait),
         ViewCommand::Savepoint { view, name } => savepoint(&client, format, &view, name),
@@ -109,13 +109,17 @@ fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn switch(client: &Client, format: Format, view: &str, to: &str) -> Result<Exit> {
+fn switch(client: &Client, format: Format, view: &str, to: &str, waits: bool) -> Result<Exit> {
     let ask = SwitchAsk { to: serde_json::from_value(json!(to.to_lowercase()))? };
     let detail = client.switch_view(view, ask).with_context(|| format!("failed to switch the view {view}"))?;
+    if format != Format::Json {
+        remark(&format!("{view} is {} now; {} says so", to.to_uppercase(), detail.file));
+    }
+    if detail.building.is_some() {
+        return build::follow(client, format, view, detail, waits);
+    }
     if format == Format::Json {
         print_json(&detail)?;
-    } else {
-        remark(&format!("{view} is {} now; {} says so", to.to_uppercase(), detail.file));
     }
     Ok(Exit::Done)
 }

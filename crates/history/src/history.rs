@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 
 use crate::asked::Asked;
 use crate::error::HistoryError;
+use crate::listing::{ListedAttempt, ListedTask, Page, Selection};
 use crate::read::{
     BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
     RunDetail, RunQuery, RunRow, VersionRow,
@@ -92,6 +93,15 @@ pub trait History: Send + Sync + 'static {
 
     /// The attempts of the newest `runs` that have ended, at most `limit`, the newest runs first.
     async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<WorkedRow>, HistoryError>;
+
+    /// Runs, newest first, below one in that order.
+    async fn listed_runs(&self, of: &Selection, before: Option<RunId>, limit: u32) -> Page<RunRow>;
+
+    /// Tasks, those of the newest run first, below one in that order.
+    async fn listed_tasks(&self, of: &Selection, before: Option<(RunId, TaskIndex)>, limit: u32) -> Page<ListedTask>;
+
+    /// Attempts, those of the newest run first, below one in that order.
+    async fn listed_attempts(&self, of: &Selection, before: Option<AttemptId>, limit: u32) -> Page<ListedAttempt>;
 
     /// Events after a place in the history, oldest first.
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError>;

@@ -11,6 +11,7 @@ pub mod call;
 mod error;
 mod event;
 mod history;
+pub mod listing;
 pub mod outbox;
 pub mod postgres;
 mod question;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{Connection, SqlStr, SqliteConnection};
@@ -19,6 +19,7 @@ use tokio::sync::Mutex;
 use crate::asked::Asked;
 use crate::error::HistoryError;
 use crate::history::History;
+use crate::listing::{self, ListedAttempt, ListedTask, Page, Selection};
 use crate::outbox;
 use crate::read::{
     BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
@@ -192,6 +193,18 @@ impl History for SqliteHistory {
 
     async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<WorkedRow>, HistoryError> {
         crate::worked::worked(&self.readers, runs, limit).await
+    }
+
+    async fn listed_runs(&self, of: &Selection, before: Option<RunId>, limit: u32) -> Page<RunRow> {
+        listing::runs(&self.readers, of, before, limit).await
+    }
+
+    async fn listed_tasks(&self, of: &Selection, before: Option<(RunId, TaskIndex)>, limit: u32) -> Page<ListedTask> {
+        listing::tasks(&self.readers, of, before, limit).await
+    }
+
+    async fn listed_attempts(&self, of: &Selection, before: Option<AttemptId>, limit: u32) -> Page<ListedAttempt> {
+        listing::attempts(&self.readers, of, before, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {

@@ -377,7 +377,8 @@ async fn summarise(
     })
 }
 
-fn schedule_text(schedule: &Schedule) -> String {
+/// The schedule as a person wrote it.
+pub(crate) fn schedule_text(schedule: &Schedule) -> String {
     match &schedule.rule {
         Rule::Cron(cron) => cron.text().to_owned(),
         Rule::Every(duration) => format!("every {duration:#}"),

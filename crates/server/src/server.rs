@@ -31,10 +31,10 @@ use crate::hooks::Deliveries;
 use crate::hub::{Hub, HubParts};
 use crate::node::{Node, NodeParts};
 use crate::place::Place;
-use crate::refreshing::view_tasks;
 use crate::reload::{Checked, Loaded, ReloadParts, Reloader};
 use crate::scheduler::{FlowSource, SchedulerHandle};
 use crate::sql_port::{self, ProjectQueries, SqlPortOptions};
+use crate::view_tasks::view_tasks;
 use crate::{api, assets};
 
 /// How long a shutdown waits for answers that are under way.

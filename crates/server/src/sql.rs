@@ -12,7 +12,6 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
-use mulgil_connect::connectors::Connectors;
 use mulgil_serving::run::{Mode, RunOptions, StatementResult, run_statements};
 use mulgil_sql::session::{QUERY_FILE, QueryResult};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
@@ -24,6 +23,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 use crate::extract::Json;
 use crate::node::Node;
+use crate::own_tables::OwnTables;
 use crate::reload::Loaded;
 use crate::rows::{columns, csv, json_lines, json_rows};
 
@@ -140,9 +140,10 @@ impl Answer {
         let (statements, _) = parse_statements(Path::new(QUERY_FILE), &ask.sql);
         // The usual case by the shortest way: one SELECT, over the views as they are now.
         if let ([Statement { kind: StatementKind::Query(_), .. }], SqlMode::Batch) = (statements.as_slice(), ask.mode) {
-            return Ok(Self::of_query(loaded.views.query(&ask.sql).await?));
+            let session = loaded.views.session().with_system(OwnTables::system(node.clone()));
+            return Ok(Self::of_query(session.query(&ask.sql).await?));
         }
-        let last = run_script(node.connectors.clone(), &loaded, ask).await?;
+        let last = run_script(node, &loaded, ask).await?;
         match last {
             None => Err(ApiError::invalid("there is no statement")),
             Some(StatementResult::Rows(result)) => Ok(Self::of_query(result)),
@@ -171,16 +172,14 @@ impl Answer {
 }
 
 /// Runs all statements and keeps what the last one gave. The rows of those before it are not read.
-async fn run_script(
-    connectors: Arc<Connectors>,
-    loaded: &Loaded,
-    ask: &SqlAsk,
-) -> Result<Option<StatementResult>, ApiError> {
+async fn run_script(node: &Node, loaded: &Loaded, ask: &SqlAsk) -> Result<Option<StatementResult>, ApiError> {
     let mode = match ask.mode {
         SqlMode::Batch => Mode::Batch,
         SqlMode::Stream => Mode::Stream,
     };
-    let options = RunOptions { mode, snapshots: Some(loaded.views.snapshots()), ..RunOptions::default() };
+    let system = Some(OwnTables::system(node.clone()));
+    let options = RunOptions { mode, snapshots: Some(loaded.views.snapshots()), system, ..RunOptions::default() };
+    let connectors = node.connectors.clone();
     let (catalog, text) = (loaded.catalog.clone(), ask.sql.clone());
     let runtime = tokio::runtime::Handle::current();
     // A thread of its own: the compiler cannot see that a callback's future may move between threads.

@@ -2,6 +2,7 @@
 
 mod catalog;
 mod functions;
+mod point;
 mod tables;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -23,8 +24,10 @@ use mulgil_sqlport::{Answer, Caller, PortError, Prepared, QueryError, QueryServi
 
 pub use mulgil_sqlport::TlsFiles;
 
+use self::point::PointAnswers;
 use self::tables::Tables;
 use crate::node::Node;
+use crate::own_tables::OwnTables;
 
 /// The SQL port of a server.
 #[derive(Clone, Debug)]
@@ -89,8 +92,10 @@ impl ProjectQueries {
         let mut options = views.session_options();
         options.memory_limit_bytes = self.memory_limit_bytes.unwrap_or(options.memory_limit_bytes);
         let session = views.session();
-        let functions = functions::all(&caller);
-        let system = System::new(Arc::new(Tables { loaded, caller }), functions);
+        let own = OwnTables::new(self.node.clone());
+        let tables = Arc::new(Tables::new(loaded, Arc::clone(&caller), own));
+        let functions = functions::all(&caller, &tables);
+        let system = System::new(tables, functions);
         session.with_options(options).with_system(Arc::new(system))
     }
 }
@@ -99,11 +104,12 @@ impl ProjectQueries {
 impl QueryService for ProjectQueries {
     async fn prepare(&self, caller: &Caller, text: &str, types: &[Option<DataType>]) -> Result<Prepared, QueryError> {
         if explained(text)?.is_some() {
-            return Ok(Prepared { schema: plan_schema(), parameters: Vec::new() });
+            return Ok(Prepared { schema: plan_schema(), parameters: Vec::new(), shortcut: None });
         }
         let session = self.session(Arc::new(caller.clone()));
         let prepared = session.prepare(text, types).map_err(|error| refused(error, text))?;
-        Ok(Prepared { schema: prepared.schema, parameters: prepared.parameters })
+        let shortcut = prepared.point.map(|query| PointAnswers::shortcut(self.node.clone(), query));
+        Ok(Prepared { schema: prepared.schema, parameters: prepared.parameters, shortcut })
     }
 
     async fn run(&self, caller: Arc<Caller>, text: &str, parameters: &[ArrayRef]) -> Result<Answer, QueryError> {

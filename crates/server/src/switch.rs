@@ -1,5 +1,6 @@
 //! Changes how a view is kept up to date: the one word in its file, and then the project is read again. The view goes on
-//! answering: whoever asks meanwhile is answered by what was loaded before.
+//! answering: whoever asks meanwhile is answered by what was loaded before, and then by what has kept it so far, until what is to
+//! keep it has caught up.
 
 use std::io::Write;
 use std::path::Path as FilePath;
@@ -25,10 +26,10 @@ pub struct SwitchAsk {
     pub to: RefreshMode,
 }
 
-/// Changes how a view is kept up to date, without a gap in its answers; answers when that is so.
+/// Changes how a view is kept up to date, without a gap in its answers.
 ///
-/// The view's file is changed: one word of it. What would lose the view's result is refused: a view in layers, or one that is
-/// computed as a whole, has no stream that knows all of it.
+/// The view's file is changed: one word of it. Where the stream that there is goes on, this answers when it does. Else what is to keep
+/// the view is built beside what has kept it so far (`building`), and takes over when it has caught up; this answers when that has begun.
 #[utoipa::path(post, path = "/views/{view}/switch", tag = "views",
     params(("view" = String, Path, description = "The view's name.")), request_body = SwitchAsk,
     responses((status = 200, body = ViewDetail), (status = "default", body = ErrorBody)))]
@@ -43,47 +44,23 @@ pub(crate) async fn switch_view(
     let view = loaded.catalog.view(&name).ok_or_else(|| ApiError::conflict(format!("view {name} is being loaded")))?;
     let mode = Mode::from(ask.to);
     if view.mode != mode {
-        refuse(&name, view.mode, mode)?;
+        loaded.views.check_switch(&name, mode)?;
         let file = node.dir.join(&view.file);
         let changed = with_mode(&view.text, mode);
         let changed =
             changed.ok_or_else(|| ApiError::internal(format!("the text of view {name} is not understood")))?;
-        if mode == Mode::Kappa {
-            loaded.views.check_replays(&name)?;
-        }
         // What would be wrong in the file is told before it is there.
         let mut statements = loaded.catalog.statements_of(&name);
         if let Some(own) = statements.last_mut() {
             own.text.clone_from(&changed);
         }
-        let changed_catalog = loaded.catalog.past(&statements);
-        let changed_catalog = changed_catalog.map_err(|problem| ApiError::conflict(problem.to_string()))?;
-        if mode == Mode::Lambda && matches!(changed_catalog.layers(&name), Ok((_, Some(_)))) {
-            let reason = "without windows its layers hold states, and its stream has results";
-            return Err(without_gap(&name, view.mode, mode, reason));
-        }
+        loaded.catalog.past(&statements).map_err(|problem| ApiError::conflict(problem.to_string()))?;
         let (before, after) = (view.text.clone(), changed);
         let replaced = tokio::task::spawn_blocking(move || replace_in(&file, &before, &after)).await;
         replaced.map_err(|error| ApiError::internal(error.to_string()))?.map_err(ApiError::conflict)?;
     }
     let loaded = node.reloader.reload().await?;
     Ok(Json(ViewDetail::of(loaded.views.status(&name)?, &loaded)))
-}
-
-/// What the result would not outlive.
-fn refuse(name: &TableName, from: Mode, to: Mode) -> Result<(), ApiError> {
-    let reason = match (from, to) {
-        (Mode::Continuous | Mode::Kappa, Mode::Continuous | Mode::Kappa | Mode::Lambda) => return Ok(()),
-        (Mode::Lambda, _) => "its stream has forgotten the windows that batch speaks of, and would begin again",
-        (Mode::Full, _) => "there is no stream yet, and it would begin with an empty result",
-        (_, Mode::Full) => "a result that is computed as a whole is there after its first refresh only",
-    };
-    Err(without_gap(name, from, to, reason))
-}
-
-fn without_gap(name: &TableName, from: Mode, to: Mode, reason: &str) -> ApiError {
-    ApiError::conflict(format!("view {name} does not go from {from} to {to} without a gap: {reason}"))
-        .with_hint(format!("where a gap may be, write REFRESH_MODE = {to} into its file"))
 }
 
 /// Puts a text in place of another that is there once, the file as a whole.

@@ -25,6 +25,7 @@ use crate::progress::{Dataflow, Latency, state_word};
 use crate::project::{Problem, ProblemKind};
 pub use crate::recovery::{Checkpoints, Guarantee, GuaranteeReason, Restarts, Savepoint, SavepointAsk};
 use crate::reload::Loaded;
+use crate::row_key::RowKey;
 use crate::rows::{columns, order_by, quoted};
 use crate::sql::{Column, Rows};
 pub use crate::switch::SwitchAsk;
@@ -224,6 +225,8 @@ pub struct RowsQuery {
     pub limit: Option<u32>,
     /// A column to order by; `-` before it for the largest first, such as `-window_start`. Several with commas.
     pub order: Option<String>,
+    /// Only rows in which columns have these values: a JSON object, such as `{"origin":"JFK"}`. Not together with `order`.
+    pub key: Option<String>,
 }
 
 /// Every view, broken ones too, by name.
@@ -269,6 +272,9 @@ pub(crate) async fn read_view(
     let known = columns(&*loaded.views.schema(&name)?);
     let order = order_by(page.order.as_deref().unwrap_or_default(), &known)?;
     let limit = page.limit.unwrap_or(ROWS_DEFAULT).min(ROWS_MAX);
+    if let Some(key) = RowKey::of(&page, &*loaded.views.schema(&name)?)? {
+        return key.rows(&loaded.views, &name, limit as usize).await.map(Json);
+    }
     let table = format!("{}.{}", quoted(&name.namespace), quoted(&name.name));
     // One row more than asked for shows whether there are more.
     let sql = format!("SELECT * FROM {table} {order} LIMIT {}", limit + 1);

@@ -13,12 +13,12 @@ mod server {
     mod openapi;
     mod project;
     mod prometheus;
-    mod refreshing;
     mod reruns;
     mod runs;
     mod sql;
     mod topics;
     mod usage;
+    mod view_tasks;
     mod views;
     mod why;
 }

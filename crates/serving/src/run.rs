@@ -30,6 +30,7 @@ use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::{Statement, StatementKind, parse_statements};
 use mulgil_sql::stream::{RESULT_SINK, StreamPlan};
+use mulgil_sql::system::System;
 
 use self::changelog::ChangelogSink;
 pub use self::explain::{ExplainOptions, explain, guarantee_of_view};
@@ -82,6 +83,8 @@ pub struct RunOptions {
     pub changelog: bool,
     /// Stored results of views, to be read in place of their queries.
     pub snapshots: Option<Arc<dyn ViewSnapshots>>,
+    /// Tables beside the project's, for queries in batch.
+    pub system: Option<Arc<System>>,
 }
 
 impl RunOptions {
@@ -128,6 +131,7 @@ impl Default for RunOptions {
             state: None,
             changelog: false,
             snapshots: None,
+            system: None,
         }
     }
 }
@@ -220,8 +224,12 @@ fn session(catalog: &Arc<Catalog>, connectors: &Arc<Connectors>, options: &RunOp
         .with_time_to_live(options.time_to_live)
         .with_early_fire(options.early_fire)
         .with_late_rows(options.late_rows.clone());
-    match &options.snapshots {
+    let session = match &options.snapshots {
         Some(snapshots) => session.with_view_snapshots(Arc::clone(snapshots)),
+        None => session,
+    };
+    match &options.system {
+        Some(system) => session.with_system(Arc::clone(system)),
         None => session,
     }
 }

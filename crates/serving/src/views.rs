@@ -2,7 +2,8 @@
 //!
 //! A `CONTINUOUS` view is one engine job whose sink is a result in memory. Its checkpoints hold the state of its operators
 //! and the result; a restart goes on from the last one, and so comes to exactly the same rows. A `FULL` view is computed in batch when asked, and its result replaced
-//! as a whole. A `KAPPA` view is a `CONTINUOUS` one that can be built anew beside itself: see [`generation`].
+//! as a whole. A `KAPPA` view is a `CONTINUOUS` one that can be built anew beside itself: see [`generation`]. So does a view of any mode
+//! that gets another: what has kept it goes on answering until what is to keep it has caught up.
 
 mod catch_up;
 mod cell;
@@ -11,10 +12,13 @@ mod difference;
 mod error;
 mod export;
 mod feed;
+mod full;
 mod generation;
+mod goal;
 mod keep;
 mod lambda;
 mod layers;
+mod look_up;
 mod news;
 mod prepare;
 mod replay;
@@ -32,11 +36,9 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
-use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
 use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
-use mulgil_dataflow::batch::Batch;
 use mulgil_engine::checkpoint::CheckpointError;
 use mulgil_engine::pace::Pace;
 use mulgil_engine::state_files::StateOptions;
@@ -53,7 +55,6 @@ pub use self::generation::Why;
 pub use self::layers::WindowDrift;
 pub use self::replay::ReplayOptions;
 use self::slot::Slot;
-use crate::result::ResultTable;
 use crate::status::{ViewChange, ViewStatus};
 
 /// News that a subscriber may be behind before it misses some.
@@ -62,12 +63,15 @@ const NEWS_WAITING_MAX: usize = 256;
 /// How long changes that no watermark follows may wait before they are visible.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 
+/// How often what computes in batch looks whether the views are being shut down.
+const CLOSING_LOOK: Duration = Duration::from_millis(50);
+
 /// How views run.
 #[derive(Clone, Debug)]
 pub struct ViewsOptions {
     /// Worker threads of each view's job.
     pub parallelism: usize,
-    /// Where results of `FULL` views are stored; `None` for in memory only.
+    /// Where the results of `FULL` views, and the batch views of `LAMBDA` ones, are stored; `None` for in memory only.
     pub results_dir: Option<PathBuf>,
     /// Limits of each query.
     pub session: SessionOptions,
@@ -172,11 +176,7 @@ impl Views {
         // Side by side: one that waits for a system holds up no other.
         let start = async |slot: &Arc<Slot>| {
             let name = &slot.view.name;
-            let outcome = match slot.view.mode {
-                RefreshMode::Full => self.load_stored(&slot.live()).await,
-                _ => self.start(name).await,
-            };
-            if let Err(error) = outcome {
+            if let Err(error) = self.bring_up(slot).await {
                 tracing::warn!(view = %name, %error, "view not started");
             }
         };
@@ -207,67 +207,9 @@ impl Views {
             self.export_refreshed(slot).await?;
             return Ok(self.status_of(slot));
         }
-        let cell = &slot.live();
-        if cell.view.mode != RefreshMode::Full {
-            return Err(cell.wrong_mode("it is kept up to date by itself; stop and start it to read its sources again"));
-        }
-        let _one_at_a_time = cell.turn.lock().await;
-        cell.refreshing();
-        self.shared.changed.notify_one();
-        let broken_off = BrokenOff { views: self, cell };
-        let computed = self.compute(cell).await;
-        std::mem::forget(broken_off);
-        match computed {
-            Ok(table) => cell.refreshed(table, now_ms()),
-            Err(error) => {
-                cell.failed(error.to_string());
-                self.shared.changed.notify_one();
-                return Err(error);
-            }
-        }
-        self.shared.changed.notify_one();
+        self.refresh_whole(slot).await?;
         self.export_refreshed(slot).await?;
         Ok(self.status_of(slot))
-    }
-
-    async fn compute(&self, cell: &ViewCell) -> Result<Arc<ResultTable>, ViewError> {
-        let name = cell.view.name.to_string();
-        let failed = |source: SqlError| ViewError::Sql { name: name.clone(), source };
-        let mut rows = self.session().run_view(&cell.view.name).await.map_err(failed)?;
-        let schema = Arc::clone(&rows.schema);
-        let table = cell.empty_table(Arc::clone(&schema))?;
-        let mut batches = Vec::new();
-        while let Some(batch) = rows.stream.try_next().await.map_err(|error| failed(error.into()))? {
-            cell.append(&table, batch.clone())?;
-            batches.push(batch);
-        }
-        if let Some(path) = self.stored_path(cell) {
-            stored::write(cell.view.name.to_string(), path, schema, batches).await?;
-        }
-        Ok(table)
-    }
-
-    fn stored_path(&self, cell: &ViewCell) -> Option<PathBuf> {
-        let name = &cell.view.name;
-        let dir = self.shared.options.results_dir.as_ref()?;
-        Some(dir.join(format!("{}.{}.parquet", name.namespace, name.name)))
-    }
-
-    async fn load_stored(&self, cell: &ViewCell) -> Result<(), ViewError> {
-        let Some(path) = self.stored_path(cell) else { return Ok(()) };
-        let Some((batches, written_ms)) = stored::read(cell.view.name.to_string(), path).await? else { return Ok(()) };
-        let fits = |batch: &RecordBatch| batch.schema().fields() == cell.view.schema.fields();
-        if !batches.iter().all(fits) {
-            // The view has been changed since: its query answers until it is refreshed.
-            return Ok(());
-        }
-        let table = cell.empty_table(Arc::clone(&cell.view.schema))?;
-        for batch in batches {
-            cell.append(&table, batch)?;
-        }
-        cell.refreshed(table, written_ms);
-        self.shared.changed.notify_one();
-        Ok(())
     }
 
     /// All views, by name.
@@ -363,11 +305,28 @@ impl Views {
     pub async fn shutdown(&self) {
         self.shared.closing.store(true, Ordering::Release);
         futures::future::join_all(self.shared.slots.values().map(|slot| slot.stop())).await;
+        for slot in self.shared.slots.values() {
+            // One that is taking over has done so, or has not.
+            drop(slot.turn.lock().await);
+        }
         for archive in self.archives() {
             let _one_at_a_time = archive.turn_to_stop().await;
             archive.stop().await;
         }
         self.shared.changed.notify_one();
+    }
+
+    /// Computes something, unless the views are shut down meanwhile: who waits for that does not wait for batch.
+    async fn unless_closing<T>(&self, work: impl Future<Output = Result<T, ViewError>>) -> Result<T, ViewError> {
+        let closing = async {
+            while !self.shared.closing.load(Ordering::Acquire) {
+                tokio::time::sleep(CLOSING_LOOK).await;
+            }
+        };
+        tokio::select! {
+            done = work => done,
+            () = closing => Err(ViewError::ShutDown),
+        }
     }
 
     fn slot(&self, name: &TableName) -> Result<&Arc<Slot>, ViewError> {
@@ -380,19 +339,6 @@ impl Views {
             };
             ViewError::Unknown { name: name.to_string(), remedy }
         })
-    }
-}
-
-/// Whoever waited for a refresh waits no longer: the view is as it was.
-struct BrokenOff<'a> {
-    views: &'a Views,
-    cell: &'a ViewCell,
-}
-
-impl Drop for BrokenOff<'_> {
-    fn drop(&mut self) {
-        self.cell.refresh_given_up();
-        self.views.shared.changed.notify_one();
     }
 }
 
@@ -429,14 +375,6 @@ impl ViewCell {
             mode: self.view.mode.to_string(),
             reason: reason.to_owned(),
         }
-    }
-
-    fn empty_table(&self, schema: arrow::datatypes::SchemaRef) -> Result<Arc<ResultTable>, ViewError> {
-        ResultTable::new(schema, None, false, self.view.rows_max).map(Arc::new).map_err(|error| self.refused(&error))
-    }
-
-    fn append(&self, table: &ResultTable, batch: RecordBatch) -> Result<(), ViewError> {
-        table.apply(&[Batch::append(batch)]).map_err(|error| self.refused(&error))
     }
 
     fn refused(&self, error: &crate::result::ResultError) -> ViewError {

@@ -34,6 +34,8 @@ mod forgetting;
 mod formats;
 #[path = "serving/frames.rs"]
 mod frames;
+#[path = "serving/full.rs"]
+mod full;
 #[path = "serving/functions.rs"]
 mod functions;
 #[path = "serving/generated/mod.rs"]
@@ -58,6 +60,8 @@ mod lookups;
 mod modes;
 #[path = "serving/over.rs"]
 mod over;
+#[path = "serving/point_queries.rs"]
+mod point_queries;
 #[path = "serving/postgres.rs"]
 mod postgres;
 #[path = "serving/property.rs"]
@@ -81,6 +85,10 @@ mod scripted;
 mod slt;
 #[path = "serving/subscriptions.rs"]
 mod subscriptions;
+#[path = "serving/switches.rs"]
+mod switches;
+#[path = "serving/system_tables.rs"]
+mod system_tables;
 #[path = "serving/unwindowed.rs"]
 mod unwindowed;
 #[path = "serving/views.rs"]
@@ -89,3 +97,5 @@ mod views;
 mod webhooks;
 #[path = "serving/windows.rs"]
 mod windows;
+#[path = "serving/year.rs"]
+mod year;

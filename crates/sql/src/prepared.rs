@@ -9,8 +9,10 @@ use datafusion::common::{ParamValues, ScalarValue};
 use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan};
 
+use crate::opened_scans::OpenedScans;
+use crate::point_query::PointQuery;
 use crate::problem::{Mistake, SqlError};
-use crate::session::{OpenedScans, QueryResult, Session, problem, single_statement};
+use crate::session::{QueryResult, Session, problem, single_statement};
 use crate::statement::StatementKind;
 
 /// The most parameters of a query.
@@ -23,6 +25,8 @@ pub struct PreparedQuery {
     pub schema: SchemaRef,
     /// By parameter: its type, as told or as the query shows it; a text where the query takes any.
     pub parameters: Vec<DataType>,
+    /// What it asks for, where it asks a view for the rows in which columns have given values.
+    pub point: Option<PointQuery>,
 }
 
 impl Session {
@@ -71,7 +75,8 @@ impl Session {
             plan = planned(&parameters)?;
         }
         let parameters = parameters.into_iter().map(|parameter| parameter.unwrap_or(DataType::Utf8)).collect();
-        Ok(PreparedQuery { schema: Arc::new(Schema::new(plan.schema().fields().clone())), parameters })
+        let point = PointQuery::of(&plan, self.catalog());
+        Ok(PreparedQuery { schema: Arc::new(Schema::new(plan.schema().fields().clone())), parameters, point })
     }
 
     /// Runs one `SELECT` with values for its parameters: arrays of one value each.
@@ -94,7 +99,7 @@ impl Session {
 }
 
 /// The place of a parameter: 0 for `$1`.
-fn place_of(name: &str) -> Option<usize> {
+pub(crate) fn place_of(name: &str) -> Option<usize> {
     name.trim_start_matches('$').parse::<usize>().ok()?.checked_sub(1)
 }
 

@@ -2,20 +2,20 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::{LogicalPlan, TableSource};
+use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Location;
 use futures::TryStreamExt;
 use mulgil_connect::connectors::Connectors;
-use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_connect::definition::TableName;
 use mulgil_connect::sink::Sink;
 use mulgil_connect::writer::{Append, WriteSummary};
 use mulgil_dataflow::batch::Batch;
@@ -26,10 +26,11 @@ use crate::catalog::{Catalog, Table, View};
 use crate::frame::Frame;
 use crate::insert;
 use crate::layers::{is_unwindowed, states_of};
+use crate::opened_scans::OpenedScans;
 use crate::options::StreamOptions;
 use crate::plan::expand::expand;
 use crate::plan::ties::{break_ties, has_ties};
-use crate::plan::{Planner, Scans, StateOptions, Unscanned, planning_state, session_state, table_name_of};
+use crate::plan::{Planner, StateOptions, Unscanned, planning_state, session_state, table_name_of};
 use crate::problem::{Mistake, SqlError};
 use crate::statement::{InsertDeclaration, QueryText, RefreshMode, Statement, StatementKind, parse_all};
 use crate::stream::{self, StreamPlan};
@@ -350,11 +351,14 @@ impl Session {
     }
 
     pub(crate) fn state(&self) -> Result<SessionState, SqlError> {
-        Ok(session_state(StateOptions {
+        let mut state = session_state(StateOptions {
             memory_limit_bytes: self.options.memory_limit_bytes,
             target_partitions: self.options.target_partitions,
             batch_size_rows: self.options.batch_size_rows,
-        })?)
+        })?;
+        // `now()` is this moment throughout the statement.
+        state.mark_start_execution();
+        Ok(state)
     }
 
     /// Plans queries in batch, with what the session brings along.
@@ -461,34 +465,4 @@ fn tables_scanned(plan: &LogicalPlan) -> Result<Vec<TableName>, SqlError> {
     names.sort();
     names.dedup();
     Ok(names)
-}
-
-/// The tables that were opened for one query; and one snapshot of each view, however often the query names it.
-pub(crate) struct OpenedScans {
-    tables: HashMap<TableName, Arc<dyn TableSource>>,
-    snapshots: Option<Arc<dyn ViewSnapshots>>,
-    system: Option<Arc<System>>,
-    taken: Mutex<HashMap<TableName, Option<Arc<dyn TableSource>>>>,
-}
-
-impl OpenedScans {
-    pub(crate) fn new(snapshots: Option<Arc<dyn ViewSnapshots>>, system: Option<Arc<System>>) -> Self {
-        Self { tables: HashMap::new(), snapshots, system, taken: Mutex::new(HashMap::new()) }
-    }
-}
-
-impl Scans for OpenedScans {
-    fn table(&self, definition: &TableDefinition) -> Option<Arc<dyn TableSource>> {
-        self.tables.get(&definition.name).cloned()
-    }
-
-    fn view(&self, view: &View) -> Option<Arc<dyn TableSource>> {
-        let snapshots = self.snapshots.as_ref()?;
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.entry(view.name.clone()).or_insert_with(|| snapshots.snapshot(&view.name).map(provider_as_source)).clone()
-    }
-
-    fn system(&self, name: &TableName) -> Option<Arc<dyn TableSource>> {
-        self.system.as_ref()?.table(name).map(provider_as_source)
-    }
 }

@@ -8,14 +8,14 @@ use std::time::Duration;
 use datafusion::sql::sqlparser::ast;
 use datafusion::sql::sqlparser::tokenizer::{Location, TokenWithSpan};
 use mulgil_connect::definition::{TableDefinition, TableName};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ddl;
 use crate::problem::{Mistake, ProblemKind, SqlProblem};
 use crate::text::{SourceText, is_word, parser, split_statements};
 
 /// How a view is kept up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum RefreshMode {
     /// Batch: recomputed as a whole.

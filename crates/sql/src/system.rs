@@ -5,17 +5,21 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use datafusion::catalog::TableProvider;
-use datafusion::catalog::streaming::StreamingTable;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::DataFusionError;
+use datafusion::datasource::TableType;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
+use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
-use datafusion::physical_plan::streaming::PartitionStream;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use mulgil_connect::definition::TableName;
 
 use crate::function::{Function, Functions};
+use crate::wanted::Wanted;
 
 /// Batches of a system table, as they come; an error is a sentence.
 pub type SystemRows = BoxStream<'static, Result<arrow::array::RecordBatch, String>>;
@@ -24,8 +28,13 @@ pub type SystemRows = BoxStream<'static, Result<arrow::array::RecordBatch, Strin
 pub trait SystemTables: Send + Sync + 'static {
     /// The columns of a table; `None` where there is no such table.
     fn schema(&self, table: &TableName) -> Option<SchemaRef>;
-    /// Its rows as they are now, with exactly the columns of [`SystemTables::schema`].
-    fn rows(&self, table: &TableName) -> SystemRows;
+    /// Whether a table has no rows, whatever happens: what can only be of its rows is not planned at all.
+    fn is_always_empty(&self, _: &TableName) -> bool {
+        false
+    }
+    /// Its rows as they are now, with exactly the columns of [`SystemTables::schema`]. Rows that are not wanted may be left out,
+    /// and need not be.
+    fn rows(&self, table: &TableName, wanted: &Wanted) -> SystemRows;
 }
 
 /// Tables and functions beside the project's.
@@ -50,6 +59,10 @@ impl System {
         &self.functions
     }
 
+    pub(crate) fn is_always_empty(&self, name: &TableName) -> bool {
+        self.tables.is_always_empty(name)
+    }
+
     /// The table of this name, or of this name in [`System::PG_CATALOG`] where no schema is said.
     pub(crate) fn table(&self, name: &TableName) -> Option<Arc<dyn TableProvider>> {
         let mut name = name.clone();
@@ -57,9 +70,56 @@ impl System {
             Self::PG_CATALOG.clone_into(&mut name.namespace);
         }
         let schema = self.tables.schema(&name)?;
-        let rows = SystemPartition { tables: Arc::clone(&self.tables), schema: Arc::clone(&schema), name };
-        let table = StreamingTable::try_new(schema, vec![Arc::new(rows)]).ok()?;
-        Some(Arc::new(table))
+        Some(Arc::new(SystemTable { tables: Arc::clone(&self.tables), schema, name }))
+    }
+}
+
+/// A system table, as a query reads it.
+struct SystemTable {
+    tables: Arc<dyn SystemTables>,
+    schema: SchemaRef,
+    name: TableName,
+}
+
+impl fmt::Debug for SystemTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "system table {}", self.name)
+    }
+}
+
+#[async_trait]
+impl TableProvider for SystemTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// All conditions are told, and checked again on what comes.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        _: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let rows = SystemPartition {
+            tables: Arc::clone(&self.tables),
+            schema: Arc::clone(&self.schema),
+            name: self.name.clone(),
+            wanted: Wanted::of(filters),
+        };
+        let schema = Arc::clone(&self.schema);
+        Ok(Arc::new(StreamingTableExec::try_new(schema, vec![Arc::new(rows)], projection, [], false, limit)?))
     }
 }
 
@@ -68,11 +128,12 @@ struct SystemPartition {
     tables: Arc<dyn SystemTables>,
     schema: SchemaRef,
     name: TableName,
+    wanted: Wanted,
 }
 
 impl fmt::Debug for SystemPartition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "system table {}", self.name)
+        write!(f, "system table {}, {:?}", self.name, self.wanted)
     }
 }
 
@@ -82,7 +143,7 @@ impl PartitionStream for SystemPartition {
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let rows = self.tables.rows(&self.name).map(|batch| batch.map_err(DataFusionError::Execution));
+        let rows = self.tables.rows(&self.name, &self.wanted).map(|batch| batch.map_err(DataFusionError::Execution));
         Box::pin(RecordBatchStreamAdapter::new(Arc::clone(&self.schema), rows))
     }
 }

@@ -1,6 +1,8 @@
 //! What a client may say: queries, and the few statements that are about its connection. Everything else would change something,
 //! and is refused.
 
+use crate::copy::CopyOut;
+use crate::cursor::{Declare, Fetch};
 use crate::service::QueryError;
 use crate::statements::{Token, words};
 
@@ -32,6 +34,12 @@ pub(crate) enum Command {
     Deallocate(Option<String>),
     /// `CLOSE name` of a cursor; nothing for all.
     Close(Option<String>),
+    /// `DECLARE name CURSOR FOR query`.
+    Declare(Declare),
+    /// `FETCH count FROM name`.
+    Fetch(Fetch),
+    /// `COPY (query) TO STDOUT`.
+    Copy(CopyOut),
     /// `LISTEN`, `UNLISTEN`: nobody ever notifies.
     Listen(&'static str),
 }
@@ -52,6 +60,18 @@ impl Command {
             Self::Deallocate(Some(_)) => "DEALLOCATE",
             Self::Close(None) => "CLOSE CURSOR ALL",
             Self::Close(Some(_)) => "CLOSE CURSOR",
+            Self::Declare(_) => "DECLARE CURSOR",
+            Self::Fetch(_) => "FETCH",
+            Self::Copy(_) => "COPY",
+        }
+    }
+
+    /// The query that a statement is about which is none itself, and how many characters stand before it.
+    pub(crate) fn query(&self) -> Option<(&str, usize)> {
+        match self {
+            Self::Declare(declare) => Some((&declare.query, declare.begins_after)),
+            Self::Copy(copy) => Some((&copy.query, copy.begins_after)),
+            _ => None,
         }
     }
 
@@ -97,6 +117,9 @@ impl Command {
             },
             "deallocate" => Self::Deallocate(one_or_all(if word(1) == "prepare" { 2 } else { 1 })),
             "close" => Self::Close(one_or_all(1)),
+            "declare" => Self::Declare(Declare::parse(text)?),
+            "fetch" => Self::Fetch(Fetch::parse(text)?),
+            "copy" => Self::Copy(CopyOut::parse(text)?),
             "listen" => Self::Listen("LISTEN"),
             "unlisten" => Self::Listen("UNLISTEN"),
             "select" | "with" | "values" | "table" | "from" | "explain" => Self::Query,
@@ -110,8 +133,7 @@ impl Command {
 fn refused(word: &str) -> QueryError {
     let changes = [
         "insert", "update", "delete", "merge", "create", "drop", "alter", "truncate", "grant", "revoke", "comment",
-        "copy", "vacuum", "analyze", "reindex", "cluster", "refresh", "import", "security", "call", "do", "lock",
-        "notify",
+        "vacuum", "analyze", "reindex", "cluster", "refresh", "import", "security", "call", "do", "lock", "notify",
     ];
     let shown = word.to_uppercase();
     if changes.contains(&word) {
@@ -119,9 +141,9 @@ fn refused(word: &str) -> QueryError {
         return QueryError::new(QueryError::READ_ONLY, message)
             .hint("the SQL port only reads; what changes data is a flow's task, a view, or `mulgil sql`");
     }
-    if ["declare", "fetch", "move", "prepare", "execute"].contains(&word) {
+    if ["move", "prepare", "execute"].contains(&word) {
         return QueryError::new(QueryError::UNSUPPORTED, format!("{shown} is not done as a statement"))
-            .hint("use the client's prepared statements, and its fetch size in place of a cursor");
+            .hint("use the client's prepared statements, and FETCH");
     }
     QueryError::new(QueryError::SYNTAX, format!("unknown statement {shown}")).at(1)
 }
@@ -264,7 +286,7 @@ mod tests {
             ("INSERT INTO a VALUES (1)", QueryError::READ_ONLY),
             ("drop table a", QueryError::READ_ONLY),
             ("COPY a FROM STDIN", QueryError::READ_ONLY),
-            ("DECLARE c CURSOR FOR SELECT 1", QueryError::UNSUPPORTED),
+            ("MOVE 1 FROM c", QueryError::UNSUPPORTED),
             ("SELEKT 1", QueryError::SYNTAX),
             ("SET", QueryError::SYNTAX),
             ("SET x", QueryError::SYNTAX),

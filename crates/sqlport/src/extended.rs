@@ -7,9 +7,9 @@ use std::sync::Arc;
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
-use futures::{Sink, SinkExt};
+use futures::{Sink, SinkExt, StreamExt};
 use pgwire::api::portal::{Format, Portal, PortalExecutionState};
-use pgwire::api::query::{ExtendedQueryHandler, send_ready_for_query};
+use pgwire::api::query::{ExtendedQueryHandler, send_describe_response, send_ready_for_query};
 use pgwire::api::results::{
     DescribePortalResponse, DescribeStatementResponse, FieldInfo, QueryResponse, Response, Tag,
 };
@@ -18,16 +18,20 @@ use pgwire::api::store::{Entry, PortalStore};
 use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionState, Type};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
-use pgwire::messages::extendedquery::{Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync};
+use pgwire::messages::extendedquery::{
+    Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync, TARGET_TYPE_BYTE_PORTAL,
+};
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
+use tokio::runtime::Handle;
 
+use crate::aside::Aside;
 use crate::command::Command;
 use crate::front::{Front, check_transaction, columns_of, looks, obey, send_rows, send_tag};
 use crate::parameter;
 use crate::rows::{self, fields, text_schema};
-use crate::service::{QueryError, QueryService};
+use crate::service::{Answer, QueryError, QueryService, Shortcut};
 use crate::session::{Limits, Session};
-use crate::statements::split;
+use crate::statements::{Piece, split};
 use crate::types::{data_type, wire_type};
 
 /// A prepared statement.
@@ -40,11 +44,14 @@ pub(crate) struct Parsed {
     schema: SchemaRef,
     /// By parameter: its type on the wire.
     parameters: Vec<Type>,
+    /// A shorter way to its rows than running its text.
+    shortcut: Option<Arc<dyn Shortcut>>,
 }
 
 /// Prepares statements.
 pub(crate) struct Parser {
     service: Arc<dyn QueryService>,
+    computing: Handle,
 }
 
 #[async_trait]
@@ -65,14 +72,21 @@ impl QueryParser for Parser {
         check_transaction(client, &command)?;
         let known = |kind: &Option<Type>| kind.clone().filter(|kind| *kind != Type::UNKNOWN);
         let types: Vec<Option<Type>> = types.iter().map(known).collect();
-        let (schema, inferred) = if command == Command::Query {
-            let told: Vec<_> = types.iter().map(|kind| kind.as_ref().and_then(data_type)).collect();
-            let caller = Session::of(client)?.caller(client);
-            let prepared = self.service.prepare(&caller, &piece.text, &told).await;
-            let prepared = prepared.map_err(|error| error.shifted(piece.begins_after))?;
-            (prepared.schema, prepared.parameters)
-        } else {
-            (text_schema(&columns_of(&command)), Vec::new())
+        let session = Session::of(client)?;
+        let query = if command == Command::Query { Some((piece.text.as_str(), 0)) } else { command.query() };
+        let (schema, inferred, shortcut) = match (query, &command) {
+            (Some((text, before)), command) => {
+                let told: Vec<_> = types.iter().map(|kind| kind.as_ref().and_then(data_type)).collect();
+                let (service, caller) = (Arc::clone(&self.service), session.caller(client));
+                let prepared = rows::prepare(service, &self.computing, caller, text.to_owned(), told).await;
+                let prepared = prepared.map_err(|error| error.shifted(piece.begins_after + before))?;
+                match command {
+                    Command::Query => (prepared.schema, prepared.parameters, prepared.shortcut),
+                    _ => (text_schema(&[]), prepared.parameters, None),
+                }
+            }
+            (None, Command::Fetch(fetch)) => (fetch.schema(&session)?, Vec::new(), None),
+            (None, command) => (text_schema(&columns_of(command)), Vec::new(), None),
         };
         let kind = |at: usize| {
             let told = types.get(at).cloned().flatten();
@@ -80,7 +94,8 @@ impl QueryParser for Parser {
             told.or_else(shown).unwrap_or(Type::TEXT)
         };
         let parameters = (0..types.len().max(inferred.len())).map(kind).collect();
-        Ok(Some(Arc::new(Parsed { text: piece.text, begins_after: piece.begins_after, command, schema, parameters })))
+        let Piece { text, begins_after } = piece;
+        Ok(Some(Arc::new(Parsed { text, begins_after, command, schema, parameters, shortcut })))
     }
 
     fn get_parameter_types(&self, statement: &Arc<Parsed>) -> PgWireResult<Vec<Type>> {
@@ -107,7 +122,7 @@ impl ExtendedQueryHandler for Front {
     type QueryParser = Parser;
 
     fn query_parser(&self) -> Arc<Parser> {
-        Arc::new(Parser { service: Arc::clone(&self.service) })
+        Arc::new(Parser { service: Arc::clone(&self.service), computing: self.computing.clone() })
     }
 
     async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
@@ -156,6 +171,25 @@ impl ExtendedQueryHandler for Front {
         self.go_on(client, &session, &portal, most).await?;
         client.set_state(PgWireConnectionState::ReadyForQuery);
         Ok(())
+    }
+
+    /// A cursor is described as a portal.
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.name.as_deref().filter(|_| message.target_type == TARGET_TYPE_BYTE_PORTAL);
+        let session = Session::of(client)?;
+        let cursor = name.and_then(|name| session.cursors().get(name).map(|cursor| Arc::clone(&cursor.schema)));
+        match cursor {
+            Some(schema) => {
+                send_describe_response(client, &DescribePortalResponse::new(fields(&schema, |_| false))).await
+            }
+            None => self._on_describe(client, message).await,
+        }
     }
 
     /// Outside of a transaction nothing outlives the sync.
@@ -215,6 +249,11 @@ impl ExtendedQueryHandler for Front {
     }
 }
 
+/// What was prepared does not give the same columns any more.
+fn changed() -> PgWireError {
+    QueryError::new(QueryError::UNSUPPORTED, "cached plan must not change result type").into()
+}
+
 /// The values of a portal's parameters.
 fn values(portal: &Portal<Arc<Parsed>>) -> Result<Vec<ArrayRef>, QueryError> {
     let kinds = &portal.statement.statement.parameters;
@@ -246,6 +285,21 @@ impl Front {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let parsed = &portal.statement.statement;
+        let aside = Aside {
+            command: &parsed.command,
+            begins_after: parsed.begins_after,
+            is_binary: |at| is_binary(&portal.result_column_format, at),
+            describes: false,
+            parameters: || values(portal),
+        };
+        if let Command::Fetch(fetch) = &parsed.command
+            && fetch.schema(session)?.fields() != parsed.schema.fields()
+        {
+            return Err(changed());
+        }
+        if self.aside(client, session, aside).await? {
+            return Ok(());
+        }
         let state = portal.state();
         let mut state = state.lock().await;
         let mut limits = Limits::begin(client, session).await;
@@ -283,14 +337,13 @@ impl Front {
     {
         let parsed = &portal.statement.statement;
         let answer = if parsed.command == Command::Query {
+            let values = values(portal)?;
+            if let Some(answer) = limits.bound(by_shortcut(parsed, &values)).await? {
+                return Ok(Ok(self.response(session, portal, answer)));
+            }
             let caller = Arc::new(session.caller(client));
-            let running = rows::run(
-                Arc::clone(&self.service),
-                self.computing.clone(),
-                caller,
-                parsed.text.clone(),
-                values(portal)?,
-            );
+            let (service, computing) = (Arc::clone(&self.service), self.computing.clone());
+            let running = rows::run(service, computing, caller, parsed.text.clone(), values);
             let placed = async { Ok(running.await.map_err(|error| error.shifted(parsed.begins_after))?) };
             limits.bound(placed).await?
         } else {
@@ -300,10 +353,22 @@ impl Front {
             }
         };
         if answer.schema.fields().len() != parsed.schema.fields().len() {
-            return Err(QueryError::new(QueryError::UNSUPPORTED, "cached plan must not change result type").into());
+            return Err(changed());
         }
+        Ok(Ok(self.response(session, portal, answer)))
+    }
+
+    fn response(&self, session: &Session, portal: &Portal<Arc<Parsed>>, answer: Answer) -> QueryResponse {
+        let parsed = &portal.statement.statement;
         let count = parsed.schema.fields().len();
         let looks = looks(session, count, |at| is_binary(&portal.result_column_format, at));
-        Ok(Ok(rows::response(answer, Arc::clone(&parsed.schema), looks, parsed.command.tag())))
+        rows::response(answer, Arc::clone(&parsed.schema), looks, parsed.command.tag())
     }
+}
+
+/// The rows of a statement, where there is a shorter way to them.
+async fn by_shortcut(parsed: &Parsed, values: &[ArrayRef]) -> PgWireResult<Option<Answer>> {
+    let Some(shortcut) = &parsed.shortcut else { return Ok(None) };
+    let rows = shortcut.rows(values).await.map_err(|error| error.shifted(parsed.begins_after))?;
+    Ok(rows.map(|rows| Answer { schema: rows.schema(), batches: futures::stream::iter([Ok(rows)]).boxed() }))
 }

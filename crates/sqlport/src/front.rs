@@ -16,6 +16,7 @@ use pgwire::messages::startup::ParameterStatus;
 use tokio::runtime::Handle;
 
 use crate::command::Command;
+use crate::cursor::{end_transaction, unknown};
 use crate::encode::Look;
 use crate::rows::{of_texts, response};
 use crate::scram::Verifier;
@@ -86,12 +87,14 @@ where
             }
             client.set_transaction_status(TransactionStatus::Idle);
             client.portal_store().clear_portals();
+            end_transaction(session);
         }
         Command::Savepoint("ROLLBACK") => client.set_transaction_status(match client.transaction_status() {
             TransactionStatus::Idle => TransactionStatus::Idle,
             _ => TransactionStatus::Transaction,
         }),
         Command::Discard("DISCARD ALL") => {
+            session.cursors().clear();
             client.portal_store().clear_portals();
             forget_statements(client, session);
             reset_all(client, session).await?;
@@ -104,9 +107,19 @@ where
             }
             client.portal_store().rm_statement(name);
         }
-        Command::Close(Some(name)) => client.portal_store().rm_portal(name),
-        Command::Close(None) => client.portal_store().clear_portals(),
-        Command::Query | Command::Savepoint(_) | Command::Discard(_) | Command::Listen(_) => {}
+        Command::Close(Some(name)) => {
+            let was_cursor = session.cursors().remove(name).is_some();
+            if !was_cursor && client.portal_store().get_portal(name).is_none() {
+                return Err(unknown(name).into());
+            }
+            client.portal_store().rm_portal(name);
+        }
+        Command::Close(None) => {
+            session.cursors().clear();
+            client.portal_store().clear_portals();
+        }
+        Command::Query | Command::Declare(_) | Command::Fetch(_) | Command::Copy(_) => {}
+        Command::Savepoint(_) | Command::Discard(_) | Command::Listen(_) => {}
     }
     Ok(Err(Tag::new(tag)))
 }

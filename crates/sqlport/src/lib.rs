@@ -6,8 +6,11 @@
 //! ([`settings`](mod@settings)), how values look on the wire ([`encode`](mod@encode), [`parameter`](mod@parameter)), and
 //! that rows stream: a slow client holds its own query back, and nothing gathers.
 
+mod aside;
 mod command;
 mod connection;
+mod copy;
+mod cursor;
 mod encode;
 mod extended;
 mod failure;
@@ -27,7 +30,7 @@ mod tls;
 mod types;
 
 pub use port::{Listening, PortError, PortOptions, SqlPort};
-pub use service::{Answer, Caller, Prepared, QueryError, QueryService};
+pub use service::{Answer, Caller, Prepared, QueryError, QueryService, Shortcut};
 pub use settings::POSTGRES_VERSION;
 pub use tls::TlsFiles;
 pub use types::{WireColumn, type_name, wire_column, wire_types};

@@ -23,6 +23,8 @@ use crate::tls::TlsFiles;
 
 /// How long a failed `accept` waits before the next: too many open files pass.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Threads that serve all connections: they read and write messages, and look keys up.
+const CONNECTION_THREADS: usize = 2;
 /// How long clients have to be told of the end.
 const PARTING_MAX: Duration = Duration::from_secs(2);
 
@@ -74,8 +76,8 @@ pub enum PortError {
     /// The system has no random numbers, without which no password can be checked.
     #[error("the system gives no random numbers")]
     Random,
-    /// Queries have no threads to run on.
-    #[error("cannot start threads for queries: {source}")]
+    /// Connections and queries have no threads to run on.
+    #[error("cannot start threads for connections and queries: {source}")]
     Threads {
         /// The operating system's word.
         source: std::io::Error,
@@ -88,14 +90,16 @@ pub struct SqlPort {
     address: SocketAddr,
     stopping: CancellationToken,
     accepting: Option<AbortOnDropHandle<()>>,
-    computing: Option<Runtime>,
+    /// Threads of connections, and threads of queries.
+    threads: Option<(Runtime, Runtime)>,
 }
 
 impl Drop for SqlPort {
     fn drop(&mut self) {
         // A query that does not stop at once is not waited for.
-        if let Some(computing) = self.computing.take() {
+        if let Some((connecting, computing)) = self.threads.take() {
             computing.shutdown_background();
+            connecting.shutdown_background();
         }
     }
 }
@@ -116,8 +120,16 @@ impl Listening {
     /// The system gives no threads for queries.
     pub fn open(self, service: Arc<dyn QueryService>) -> Result<SqlPort, PortError> {
         let Self { options, listener, address, tls, verifier } = self;
-        let computing = Builder::new_multi_thread().thread_name("mulgil-query").enable_all().build();
-        let computing = computing.map_err(|source| PortError::Threads { source })?;
+        let threads = |name: &str, count: Option<usize>| {
+            let mut threads = Builder::new_multi_thread();
+            if let Some(count) = count {
+                threads.worker_threads(count);
+            }
+            threads.thread_name(name).enable_all().build().map_err(|source| PortError::Threads { source })
+        };
+        // Connections wait behind nothing that computes: neither behind queries nor behind what else the server does.
+        let (connecting, computing) =
+            (threads("mulgil-sql", Some(CONNECTION_THREADS))?, threads("mulgil-query", None)?);
         let stopping = CancellationToken::new();
         let connections = Arc::new(ConnectionManager::new());
         let front = Front {
@@ -130,8 +142,8 @@ impl Listening {
             timeout_max: options.timeout_max,
         };
         let accepting = accept(listener, options.connections_max, Arc::new(front), tls, stopping.clone());
-        let accepting = AbortOnDropHandle::new(tokio::spawn(accepting));
-        Ok(SqlPort { address, stopping, accepting: Some(accepting), computing: Some(computing) })
+        let accepting = AbortOnDropHandle::new(connecting.spawn(accepting));
+        Ok(SqlPort { address, stopping, accepting: Some(accepting), threads: Some((connecting, computing)) })
     }
 }
 

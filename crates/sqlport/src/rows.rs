@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::encode::{BatchRows, Look};
-use crate::service::{Answer, Caller, QueryError, QueryService};
+use crate::service::{Answer, Caller, Prepared, QueryError, QueryService};
 use crate::types::wire_type;
 
 /// Batches that wait for the client.
@@ -32,6 +32,18 @@ pub(crate) fn fields(schema: &Schema, is_binary: impl Fn(usize) -> bool) -> Vec<
             .with_type_modifier(wire.modifier)
     };
     schema.fields().iter().enumerate().map(field).collect()
+}
+
+/// Plans a statement in a task of its own.
+pub(crate) async fn prepare(
+    service: Arc<dyn QueryService>,
+    computing: &Handle,
+    caller: Caller,
+    text: String,
+    types: Vec<Option<DataType>>,
+) -> Result<Prepared, QueryError> {
+    let planning = computing.spawn(async move { service.prepare(&caller, &text, &types).await });
+    AbortOnDropHandle::new(planning).await.map_err(|error| broke_off(&error))?
 }
 
 /// Runs a statement in a task of its own.

@@ -1,6 +1,7 @@
 //! What answers queries, as the port sees it.
 
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -28,6 +29,16 @@ pub struct Prepared {
     pub schema: SchemaRef,
     /// By parameter: its type.
     pub parameters: Vec<DataType>,
+    /// A shorter way to its rows, where there is one.
+    pub shortcut: Option<Arc<dyn Shortcut>>,
+}
+
+/// A way to the rows of a prepared statement that is so short that it is gone on the connection's own thread.
+#[async_trait]
+pub trait Shortcut: Debug + Send + Sync {
+    /// All rows that [`QueryService::run`] would give; `None` where the statement is to be run after all. Each parameter is an
+    /// array of one value.
+    async fn rows(&self, parameters: &[ArrayRef]) -> Result<Option<RecordBatch>, QueryError>;
 }
 
 /// The rows of a statement, as they come.

@@ -9,6 +9,7 @@ use pgwire::api::{ClientInfo, ConnectionHandle};
 use pgwire::error::PgWireResult;
 use tokio::time::Instant;
 
+use crate::cursor::Cursors;
 use crate::failure::{cancelled, fatal};
 use crate::service::Caller;
 use crate::settings::Settings;
@@ -20,11 +21,12 @@ pub(crate) struct Session {
     settings: Mutex<Settings>,
     /// The names of the prepared statements.
     statements: Mutex<BTreeSet<String>>,
+    cursors: Mutex<Cursors>,
 }
 
 impl Session {
     pub(crate) fn new(user: String, database: String, settings: Settings) -> Self {
-        Self { user, database, settings: Mutex::new(settings), statements: Mutex::default() }
+        Self { user, database, settings: Mutex::new(settings), statements: Mutex::default(), cursors: Mutex::default() }
     }
 
     /// The session of a client that has been let in.
@@ -41,6 +43,10 @@ impl Session {
 
     pub(crate) fn statements(&self) -> MutexGuard<'_, BTreeSet<String>> {
         self.statements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn cursors(&self) -> MutexGuard<'_, Cursors> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Who asks, with the settings as they are now.

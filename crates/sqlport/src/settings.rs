@@ -32,7 +32,7 @@ const SWITCH: &[&str] = &["on", "off", "true", "false", "yes", "no", "1", "0"];
 const ONLY_ON: &[&str] = &["on", "true", "yes", "1"];
 const ISOLATION: &[&str] = &["read committed", "read uncommitted", "repeatable read", "serializable"];
 
-const KNOWN: [Known; 27] = [
+const KNOWN: [Known; 28] = [
     ("application_name", "", Choice::Any),
     ("bytea_output", "hex", Choice::Of(&["hex"])),
     ("client_encoding", "UTF8", Choice::Of(&["UTF8", "utf-8", "unicode", "sql_ascii"])),
@@ -50,6 +50,7 @@ const KNOWN: [Known; 27] = [
     ("jit", "off", Choice::Of(SWITCH)),
     ("lock_timeout", "0", Choice::Span),
     ("max_identifier_length", "63", Choice::Fixed),
+    ("max_index_keys", "32", Choice::Fixed),
     ("role", "none", Choice::Any),
     ("search_path", "\"$user\", public", Choice::Any),
     ("server_encoding", "UTF8", Choice::Fixed),

@@ -15,6 +15,7 @@ use pgwire::messages::data::RowDescription;
 use pgwire::messages::response::EmptyQueryResponse;
 use pgwire::messages::simplequery::Query;
 
+use crate::aside::Aside;
 use crate::command::Command;
 use crate::front::{Front, check_transaction, in_text, obey, send_rows, send_tag};
 use crate::rows;
@@ -66,6 +67,11 @@ impl Front {
     {
         let command = Command::parse(&piece.text).map_err(|error| error.shifted(piece.begins_after))?;
         check_transaction(client, &command)?;
+        let (begins_after, parameters) = (piece.begins_after, || Ok(Vec::new()));
+        let aside = Aside { command: &command, begins_after, is_binary: |_| false, describes: true, parameters };
+        if self.aside(client, session, aside).await? {
+            return Ok(());
+        }
         let mut limits = Limits::begin(client, session).await;
         let answer = if command == Command::Query {
             let caller = Arc::new(session.caller(client));

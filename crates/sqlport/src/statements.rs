@@ -25,10 +25,10 @@ pub(crate) enum Token {
 }
 
 /// Where a token stands: byte offsets.
-struct Placed {
-    token: Token,
-    begin: usize,
-    end: usize,
+pub(crate) struct Placed {
+    pub(crate) token: Token,
+    pub(crate) begin: usize,
+    pub(crate) end: usize,
 }
 
 /// Cuts a text at its semicolons. Empty statements are left out.
@@ -40,6 +40,11 @@ pub(crate) fn split(text: &str) -> Result<Vec<Piece>, QueryError> {
         Some(Piece { text: text.get(first.begin..last.end)?.to_owned(), begins_after: before.chars().count() })
     });
     Ok(pieces.collect())
+}
+
+/// The tokens of one statement, with their places.
+pub(crate) fn placed(text: &str) -> Result<Vec<Placed>, QueryError> {
+    tokens_of(text)
 }
 
 /// The tokens of one statement, at most `limit` of them.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt};
-use mulgil_sqlport::{Answer, Caller, PortOptions, Prepared, QueryError, QueryService, SqlPort};
+use mulgil_sqlport::{Answer, Caller, PortOptions, Prepared, QueryError, QueryService, Shortcut, SqlPort};
 use tokio::sync::Notify;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
@@ -25,6 +25,21 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Pretender {
     batches_made: AtomicUsize,
     dropped: Arc<Notify>,
+}
+
+/// The way of `SELECT echo` with `short` in it: gives a hundred times the number, does not know seven, and fails for eight.
+#[derive(Debug)]
+struct Short;
+
+#[async_trait]
+impl Shortcut for Short {
+    async fn rows(&self, parameters: &[ArrayRef]) -> Result<Option<RecordBatch>, QueryError> {
+        match parameters[0].as_primitive::<Int64Type>().value(0) {
+            7 => Ok(None),
+            8 => Err(QueryError::new(QueryError::OUT_OF_RANGE, "eight")),
+            number => Ok(Some(batch(Arc::new(Int64Array::from(vec![number * 100]))))),
+        }
+    }
 }
 
 struct Told(Arc<Notify>);
@@ -53,7 +68,8 @@ impl QueryService for Pretender {
             return Err(QueryError::new(QueryError::UNKNOWN_COLUMN, "unknown column wrong").hint("write n").at(place));
         }
         let parameters = if text.contains("$1") { vec![DataType::Int64] } else { Vec::new() };
-        Ok(Prepared { schema: schema(), parameters })
+        let shortcut = text.contains("short").then(|| Arc::new(Short) as Arc<dyn Shortcut>);
+        Ok(Prepared { schema: schema(), parameters, shortcut })
     }
 
     async fn run(&self, caller: Arc<Caller>, text: &str, parameters: &[ArrayRef]) -> Result<Answer, QueryError> {
@@ -295,4 +311,23 @@ async fn a_password_is_proved_and_asked_for_where_others_come_in() {
 
     let open = SqlPort::listen(PortOptions::at(([0, 0, 0, 0], 0).into())).await;
     assert!(matches!(open, Err(mulgil_sqlport::PortError::PasswordNeeded { .. })));
+}
+
+#[tokio::test]
+async fn a_prepared_statement_goes_the_shorter_way_where_that_knows_the_answer() {
+    let fixture = Fixture::open(10, None).await;
+    let client = fixture.connect().await.unwrap();
+    let statement = client.prepare("SELECT echo $1 short").await.unwrap();
+    for (number, expected) in [(1_i64, 100_i64), (7, 7), (2, 200)] {
+        let row = in_time(client.query_one(&statement, &[&number])).await.unwrap();
+        assert_eq!(row.get::<_, i64>(0), expected);
+    }
+    let error = in_time(client.query_one(&statement, &[&8_i64])).await.unwrap_err();
+    assert_eq!(code(&error), "22003");
+    // Many at once, in their order.
+    let numbers: Vec<i64> = (10..40).collect();
+    let asked =
+        numbers.iter().map(|number| async { client.query_one(&statement, &[number]).await.unwrap().get::<_, i64>(0) });
+    let answers = in_time(futures::future::join_all(asked)).await;
+    assert_eq!(answers, (10..40).map(|number| number * 100).collect::<Vec<i64>>());
 }

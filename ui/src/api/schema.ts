@@ -1037,9 +1037,9 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Changes how a view is kept up to date, without a gap in its answers; answers when that is so.
-         * @description The view's file is changed: one word of it. What would lose the view's result is refused: a view in layers, or one that is
-         *     computed as a whole, has no stream that knows all of it.
+         * Changes how a view is kept up to date, without a gap in its answers.
+         * @description The view's file is changed: one word of it. Where the stream that there is goes on, this answers when it does. Else what is to keep
+         *     the view is built beside what has kept it so far (`building`), and takes over when it has caught up; this answers when that has begun.
          */
         post: operations["switch_view"];
         delete?: never;
@@ -5162,6 +5162,8 @@ export interface operations {
                 limit?: number;
                 /** @description A column to order by; `-` before it for the largest first, such as `-window_start`. Several with commas. */
                 order?: string;
+                /** @description Only rows in which columns have these values: a JSON object, such as `{"origin":"JFK"}`. Not together with `order`. */
+                key?: string;
             };
             header?: never;
             path: {

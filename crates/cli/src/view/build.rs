@@ -1,4 +1,4 @@
-//! A view that is built anew: begun, followed with a progress bar until it has taken over, or given up.
+//! A view that is built anew, or is to be kept in another way: begun, followed with a progress bar until it has taken over, or given up.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn said(format: Format, detail: &ViewDetail, remarked: &str) -> Result<Exit> {
 }
 
 /// Follows what is being built until it has taken over, or cannot.
-fn follow(client: &Client, format: Format, view: &str, begun: ViewDetail, waits: bool) -> Result<Exit> {
+pub(super) fn follow(client: &Client, format: Format, view: &str, begun: ViewDetail, waits: bool) -> Result<Exit> {
     let Some(number) = begun.building.as_ref().map(|build| build.number) else {
         return said(format, &begun, &format!("{view} is at generation {}", begun.generation));
     };

@@ -2,72 +2,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::Command;
 
 use crate::program::Folder;
-
-const CITIES: &str = "CREATE TABLE cities_raw (name VARCHAR, people BIGINT)
-WITH ('connector' = 'filesystem', 'path' = 'data/cities.csv', 'format' = 'csv');
-";
-const VIEW: &str = "CREATE MATERIALIZED TABLE cities REFRESH_MODE = FULL AS SELECT name, people FROM cities_raw";
-
-/// A server with its SQL port, that ends with its test.
-struct House {
-    folder: Folder,
-    server: Child,
-}
-
-impl House {
-    fn open(settings: &str) -> Self {
-        Self::with(Folder::new(), settings, None)
-    }
-
-    fn with(folder: Folder, settings: &str, token: Option<&str>) -> Self {
-        folder.write("mulgil.yaml", settings);
-        folder.write("sources/cities.sql", CITIES);
-        folder.write("views/cities.sql", VIEW);
-        folder.write("data/cities.csv", "name,people\nSeoul,9400000\nBusan,3300000\nOslo,717710\nBern,134794\n");
-        let mut server = folder
-            .command(&["server", "--listen", "127.0.0.1:0", "--sql-listen", "127.0.0.1:0"])
-            .envs(token.map(|token| ("MULGIL_TOKEN", token)))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("mulgil runs");
-        folder.wait_for_server(&mut server);
-        Self { folder, server }
-    }
-
-    /// Where the SQL port listens.
-    fn port(&self) -> String {
-        let place = std::fs::read(self.folder.path(".mulgil/server.json")).expect("the server's place");
-        let place: serde_json::Value = serde_json::from_slice(&place).expect("JSON");
-        let address = place["sql"].as_str().expect("the SQL port is open");
-        address.rsplit_once(':').expect("a port").1.to_owned()
-    }
-
-    /// What `psql` says to some commands: standard output, then standard error.
-    fn psql(&self, commands: &[&str]) -> (String, String) {
-        self.psql_with(&[], commands)
-    }
-
-    /// The same, with variables of its environment.
-    fn psql_with(&self, variables: &[(&str, &str)], commands: &[&str]) -> (String, String) {
-        let mut psql = Command::new("psql");
-        psql.arg("-w").envs(variables.iter().copied());
-        psql.args(["-X", "-h", "127.0.0.1", "-p", &self.port(), "-U", "tester", "-d", "mulgil"]);
-        psql.args(["-v", "VERBOSITY=verbose"]).args(commands);
-        let Output { stdout, stderr, .. } = psql.env("PGCLIENTENCODING", "UTF8").output().expect("psql runs");
-        (String::from_utf8(stdout).expect("UTF-8"), String::from_utf8(stderr).expect("UTF-8"))
-    }
-}
-
-impl Drop for House {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
+use crate::sql_house::House;
 
 #[test]
 fn psql_reads_views_and_is_told_what_is_wrong_and_where() {
@@ -97,7 +35,11 @@ fn psql_reads_views_and_is_told_what_is_wrong_and_where() {
 fn psycopg_reads_all_types_in_text_and_binary_prepared_and_cancelled() {
     let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/psycopg_client.py");
-    let house = House::open("");
+    let folder = Folder::new();
+    let kept = "CREATE MATERIALIZED TABLE by_name REFRESH_MODE = CONTINUOUS
+        AS SELECT name, count(*) AS c, sum(people) AS people FROM cities_raw GROUP BY name";
+    folder.write("views/by_name.sql", kept);
+    let house = House::with(folder, "", &[]);
     let output = Command::new(python).arg(script).args(["127.0.0.1", &house.port()]).output().expect("Python runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -123,10 +65,8 @@ fn a_port_that_is_taken_is_told_and_the_usual_one_is_left_alone() {
     assert!(!output.status.success() && errors.contains("`here` is no address for the SQL port"), "{errors}");
 }
 
-#[test]
-fn psql_shows_its_password_and_comes_in_encrypted() {
-    const TOKEN: &str = "a token of some length";
-    let folder = Folder::new();
+/// A certificate for this machine, and its key.
+fn certify(folder: &Folder) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
         .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"])
@@ -136,7 +76,14 @@ fn psql_shows_its_password_and_comes_in_encrypted() {
         .output()
         .expect("openssl runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-    let house = House::with(folder, "sql: {certificate: server.crt, key: server.key}\n", Some(TOKEN));
+}
+
+#[test]
+fn psql_shows_its_password_and_comes_in_encrypted() {
+    const TOKEN: &str = "a token of some length";
+    let folder = Folder::new();
+    certify(&folder);
+    let house = House::with(folder, "sql: {certificate: server.crt, key: server.key}\n", &[("MULGIL_TOKEN", TOKEN)]);
     let query = ["-At", "-c", "SELECT count(*) FROM cities"];
     let authority = house.folder.path("server.crt").display().to_string();
     let modes = [("disable", ""), ("require", ""), ("verify-full", authority.as_str())];
@@ -148,6 +95,158 @@ fn psql_shows_its_password_and_comes_in_encrypted() {
     assert!(errors.contains("password authentication failed for user \"tester\""), "{errors}");
     let (_, errors) = house.psql_with(&[], &query);
     assert!(errors.contains("no password supplied"), "{errors}");
+}
+
+#[test]
+fn psql_fetches_piece_by_piece_and_copies() {
+    let house = House::open("");
+    let query = "SELECT value FROM (SELECT unnest(range(1, 2501)) AS value) AS n ORDER BY value";
+    let (rows, errors) = house.psql(&["-At", "-v", "FETCH_COUNT=1000", "-c", query]);
+    assert_eq!((rows.lines().count(), rows.lines().last(), errors.as_str()), (2500, Some("2500"), ""));
+
+    let script = "BEGIN; DECLARE c CURSOR FOR SELECT name FROM cities ORDER BY name; FETCH 1 FROM c; FETCH FORWARD 2 FROM c; \
+                  FETCH ALL FROM c; FETCH c; CLOSE c; COMMIT";
+    assert_eq!(house.rows(script), "BEGIN\nDECLARE CURSOR\nBern\nBusan\nOslo\nSeoul\nCLOSE CURSOR\nCOMMIT\n");
+    let (_, errors) = house.psql(&["-c", "DECLARE c CURSOR FOR SELECT 1"]);
+    assert!(errors.contains("25P01"), "{errors}");
+    let (_, errors) = house.psql(&["-c", "BEGIN; DECLARE c CURSOR FOR SELECT 1; COMMIT; FETCH c"]);
+    assert!(errors.contains("34000"), "{errors}");
+
+    let copied =
+        house.rows("\\copy (SELECT name, people FROM cities ORDER BY name LIMIT 2) TO STDOUT (FORMAT csv, HEADER)");
+    assert_eq!(copied, "name,people\nBern,134794\nBusan,3300000\n");
+    assert_eq!(house.rows("COPY (SELECT 'a', NULL, 'b') TO STDOUT"), "a\t\\N\tb\n");
+    let (_, errors) = house.psql(&["-c", "COPY cities FROM STDIN"]);
+    assert!(errors.contains("25006"), "{errors}");
+}
+
+#[test]
+fn a_query_beyond_its_memory_ends_alone() {
+    let house = House::open("sql: {memory: 16 MB}\n");
+    let wide = |from: &str| {
+        format!(
+            "(SELECT repeat('x', 1000) || value AS a FROM (SELECT unnest(range(1, 60001)) AS value) AS n) AS {from}"
+        )
+    };
+    let join = format!("SELECT count(*) FROM {} JOIN {} ON l.a = r.a", wide("l"), wide("r"));
+    let (rows, errors) = house.psql(&["-At", "-c", &join, "-c", "SELECT count(*) FROM cities"]);
+    assert!(errors.contains("ERROR:  53200") && errors.contains("`sql: {memory: SIZE}`"), "{errors}");
+    assert_eq!(rows, "4\n", "the same connection goes on");
+    assert_eq!(house.rows("SELECT count(*) FROM cities"), "4\n");
+}
+
+#[test]
+fn the_jdbc_driver_reads_lists_and_is_told_what_is_wrong() {
+    let house = House::open("");
+    jdbc(&house, &[&format!("127.0.0.1:{}", house.port())]);
+}
+
+#[test]
+fn the_jdbc_driver_shows_its_password_and_comes_in_encrypted() {
+    const TOKEN: &str = "a token of some length";
+    let folder = Folder::new();
+    certify(&folder);
+    let house = House::with(folder, "sql: {certificate: server.crt, key: server.key}\n", &[("MULGIL_TOKEN", TOKEN)]);
+    let certificate = house.folder.path("server.crt").display().to_string();
+    jdbc(&house, &[&format!("localhost:{}", house.port()), TOKEN, &certificate]);
+}
+
+/// Runs `tests/sql/JdbcClient.java`: compiled by the compiler beside the driver, since not every Java has one.
+fn jdbc(house: &House, arguments: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let libs = root.join("target/jdbc/libs");
+    let jar = |name: &str| {
+        let found = std::fs::read_dir(&libs).into_iter().flatten().flatten().map(|entry| entry.path());
+        let is_it =
+            |path: &std::path::PathBuf| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name));
+        found.into_iter().find(is_it).expect("the driver's jars: run `make jdbc`")
+    };
+    let (driver, classes) = (jar("postgresql-"), house.folder.path("classes"));
+    let mut compiler = Command::new("java");
+    compiler
+        .arg("-jar")
+        .arg(jar("ecj-"))
+        .args(["-17", "-encoding", "UTF-8", "-cp"])
+        .arg(&driver)
+        .arg("-d")
+        .arg(&classes);
+    let compiled = compiler.arg(root.join("tests/sql/JdbcClient.java")).output().expect("Java runs");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let path = format!("{}:{}", classes.display(), driver.display());
+    let client = Command::new("java").args(["-cp", &path, "JdbcClient"]).args(arguments).output().expect("Java runs");
+    assert!(client.status.success(), "{}", String::from_utf8_lossy(&client.stderr));
+}
+
+#[test]
+fn psql_describes_tables_schemas_and_databases() {
+    let house = House::open("");
+    let (described, errors) = house.psql(&["-c", "\\d cities", "-c", "\\d public.cities_raw"]);
+    assert_eq!(errors, "");
+    for line in ["View \"public.cities\"", "Table \"public.cities_raw\"", " name   | text   |", " people | bigint |"] {
+        assert!(described.contains(line), "{line}\n{described}");
+    }
+    let (described, errors) = house.psql(&["-c", "\\d mulgil.runs", "-c", "\\sv cities"]);
+    assert_eq!(errors, "");
+    for line in [
+        " created_at     | timestamp with time zone |",
+        "CREATE OR REPLACE VIEW public.cities AS",
+        "SELECT name, people FROM cities_raw",
+    ] {
+        assert!(described.contains(line), "{line}\n{described}");
+    }
+    let (_, errors) = house.psql(&["-c", "\\d nothing"]);
+    assert_eq!(errors, "Did not find any relation named \"nothing\".\n");
+    assert_eq!(house.rows("\\dn"), "mulgil|tester\npublic|tester\n");
+    assert!(house.rows("\\l").starts_with("mulgil|tester|UTF8|"));
+    assert_eq!(house.rows("\\dt mulgil.runs"), "mulgil|runs|table|tester\n");
+    let (listed, errors) =
+        house.psql(&["-At", "-c", "\\d", "-c", "\\du", "-c", "\\di", "-c", "\\df nothing", "-c", "\\sv cities"]);
+    assert!(listed.contains("public|cities|view|tester\npublic|cities_raw|table|tester\n"), "{listed}");
+    assert!(
+        listed.contains("CREATE OR REPLACE VIEW public.cities AS\n") && !errors.contains("ERROR"),
+        "{listed}{errors}"
+    );
+}
+
+#[test]
+fn the_catalog_answers_its_own_questions_and_refuses_others() {
+    let house = House::open("");
+    let cases = [
+        (
+            "SELECT 'cities'::regclass, 'mulgil.runs'::regclass::text, to_regclass('nowhere') IS NULL",
+            "cities|mulgil.runs|t\n",
+        ),
+        ("SELECT relname FROM pg_class WHERE oid = 'cities'::regclass", "cities\n"),
+        ("SELECT attname FROM pg_attribute WHERE attrelid = 'public.cities'::regclass AND attnum = 1", "name\n"),
+        ("SELECT 'cities'::regclass::oid = oid FROM pg_class WHERE relname = 'cities'", "t\n"),
+        (
+            "SELECT 23::regtype, 'int8'::regtype::oid, relnamespace::regnamespace FROM pg_class WHERE relname = 'cities'",
+            "integer|20|public\n",
+        ),
+        ("SELECT has_table_privilege('cities', 'SELECT'), has_table_privilege('cities', 'INSERT')", "t|f\n"),
+        (
+            "SELECT pg_get_userbyid(10), quote_ident('a b'), pg_table_is_visible('mulgil.runs'::regclass)",
+            "tester|\"a b\"|f\n",
+        ),
+        ("SELECT array_to_string(current_schemas(true), ',')", "pg_catalog,public\n"),
+        ("SELECT count(*) FROM pg_index", "0\n"),
+        ("SELECT indexrelid FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid", ""),
+        ("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", "cities_raw\n"),
+        ("SELECT viewname, definition FROM pg_views", "cities|SELECT name, people FROM cities_raw\n"),
+        ("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'", ""),
+        ("SELECT current_setting('server_version_num')::int / 100", "1600\n"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(house.rows(query), expected, "{query}");
+    }
+    for (query, code) in [
+        ("SELECT 'nowhere'::regclass", "does not exist"),
+        ("SELECT * FROM pg_stat_activity", "42P01"),
+        ("SELECT pg_size_pretty(7)", "42883"),
+    ] {
+        let (rows, errors) = house.psql(&["-At", "-c", query]);
+        assert!(rows.is_empty() && errors.contains(code), "{query}: {rows}{errors}");
+    }
 }
 
 #[test]

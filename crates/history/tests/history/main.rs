@@ -10,6 +10,7 @@ mod calls;
 mod cluster;
 mod cut;
 mod leading;
+mod listing;
 mod lost_answers;
 mod outbox;
 mod retention;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_flow::Project;
+use mulgil_history::listing::{ListedAttempt, ListedTask, Page, Selection};
 use mulgil_history::read::{
     BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
     RunDetail, RunQuery, RunRow, VersionRow,
@@ -13,7 +14,7 @@ use mulgil_history::read::{
 use mulgil_history::sqlite::SqliteHistory;
 use mulgil_history::write::{FlowVersion, Write};
 use mulgil_history::{History, HistoryError};
-use mulgil_sched::id::{BackfillId, RunId};
+use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::fixture::{source, statuses, wait_for, worker_options};
@@ -122,6 +123,18 @@ impl History for FullNowAndThen {
 
     async fn worked(&self, runs: u32, limit: u32) -> Result<Vec<mulgil_history::worked::WorkedRow>, HistoryError> {
         self.inner.worked(runs, limit).await
+    }
+
+    async fn listed_runs(&self, of: &Selection, before: Option<RunId>, limit: u32) -> Page<RunRow> {
+        self.inner.listed_runs(of, before, limit).await
+    }
+
+    async fn listed_tasks(&self, of: &Selection, before: Option<(RunId, TaskIndex)>, limit: u32) -> Page<ListedTask> {
+        self.inner.listed_tasks(of, before, limit).await
+    }
+
+    async fn listed_attempts(&self, of: &Selection, before: Option<AttemptId>, limit: u32) -> Page<ListedAttempt> {
+        self.inner.listed_attempts(of, before, limit).await
     }
 
     async fn events(&self, after_seq: i64, limit: u32) -> Result<Vec<EventRow>, HistoryError> {

@@ -1,5 +1,7 @@
 //! Functions by which clients of PostgreSQL ask about their server and their session.
 
+mod names;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -11,6 +13,7 @@ use mulgil_sql::function::{Function, ScalarFunction};
 use mulgil_sql::system::System;
 use mulgil_sqlport::{Caller, POSTGRES_VERSION, type_name};
 
+use super::tables::Tables;
 use crate::project::VERSION;
 
 type Evaluate = dyn Fn(&[ArrayRef], usize) -> Result<ArrayRef, String> + Send + Sync;
@@ -90,7 +93,7 @@ fn format_type() -> Function {
 }
 
 /// The functions of one session.
-pub(super) fn all(caller: &Arc<Caller>) -> Vec<Function> {
+pub(super) fn all(caller: &Arc<Caller>, tables: &Arc<Tables>) -> Vec<Function> {
     let process = caller.process;
     vec![
         text("version", format!("PostgreSQL {POSTGRES_VERSION} (Mulgil {VERSION})")),
@@ -101,17 +104,25 @@ pub(super) fn all(caller: &Arc<Caller>) -> Vec<Function> {
         text("session_user", caller.user.clone()),
         text("user", caller.user.clone()),
         truth("pg_is_in_recovery", false),
-        truth("pg_table_is_visible", true),
         truth("pg_type_is_visible", true),
-        truth("has_table_privilege", true),
-        truth("has_schema_privilege", true),
-        truth("has_database_privilege", true),
+        truth("pg_function_is_visible", true),
+        truth("pg_relation_is_publishable", false),
+        truth("pg_has_role", true),
+        may("has_table_privilege"),
+        may("has_any_column_privilege"),
+        may("has_column_privilege"),
+        may("has_schema_privilege"),
+        may("has_database_privilege"),
         text("pg_get_userbyid", caller.user.clone()),
         text("pg_encoding_to_char", "UTF8"),
         nothing("obj_description"),
         nothing("col_description"),
         nothing("shobj_description"),
         nothing("pg_get_expr"),
+        nothing("pg_get_partkeydef"),
+        nothing("pg_get_constraintdef"),
+        nothing("pg_get_indexdef"),
+        nothing("pg_get_ruledef"),
         format_type(),
         function("pg_backend_pid", (0, 0), DataType::Int32, move |_, rows| {
             Ok(Arc::new(Int32Array::from(vec![process; rows])))
@@ -119,6 +130,21 @@ pub(super) fn all(caller: &Arc<Caller>) -> Vec<Function> {
         current_schemas(),
         current_setting(Arc::clone(caller)),
     ]
+    .into_iter()
+    .chain(names::all(tables))
+    .collect()
+}
+
+/// `has_table_privilege([user,] table, privilege)` and the like: whoever is let in may read everything, and change nothing.
+fn may(name: &'static str) -> Function {
+    function(name, (2, 4), DataType::Boolean, |arguments, rows| {
+        let privileges = arguments.last().ok_or("it takes a privilege")?;
+        let privileges = cast(privileges, &DataType::Utf8).map_err(|error| error.to_string())?;
+        let privileges = privileges.as_string::<i32>();
+        let reads = |asked: &str| ["select", "usage", "connect"].contains(&asked.trim().to_lowercase().as_str());
+        let may = |row: usize| privileges.is_valid(row).then(|| privileges.value(row).split(',').any(reads));
+        Ok(Arc::new((0..rows).map(may).collect::<BooleanArray>()))
+    })
 }
 
 /// `current_schemas(true)`: the schemas that are searched, those that are always searched among them.

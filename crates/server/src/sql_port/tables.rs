@@ -1,35 +1,49 @@
-//! The tables that the SQL port has beside the project's.
+//! The tables that the SQL port has beside the project's: Mulgil's own, and what clients of PostgreSQL ask about them all.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use futures::StreamExt;
 use mulgil_connect::definition::TableName;
 use mulgil_sql::catalog::Table;
 use mulgil_sql::system::{SystemRows, SystemTables};
+use mulgil_sql::wanted::Wanted;
 use mulgil_sqlport::Caller;
 
-use super::catalog::{Catalog, Relation, schema};
+use super::catalog::{Catalog, Relation, is_always_empty, schema};
+use crate::own_tables::OwnTables;
 use crate::reload::Loaded;
 
 /// The tables of one session.
 pub(super) struct Tables {
-    pub(super) loaded: Arc<Loaded>,
-    pub(super) caller: Arc<Caller>,
+    loaded: Arc<Loaded>,
+    caller: Arc<Caller>,
+    own: OwnTables,
+    /// Made when somebody asks for it: most queries do not.
+    catalog: OnceLock<Catalog>,
 }
 
 impl Tables {
-    fn catalog(&self) -> Catalog {
-        let views = self.loaded.catalog.views().map(|view| {
-            let schema = self.loaded.views.schema(&view.name).unwrap_or_else(|_| Arc::clone(&view.schema));
-            Relation { name: view.name.clone(), is_view: true, schema }
-        });
-        let tables = self.loaded.catalog.tables().map(|table| Relation {
-            name: table.definition.name.clone(),
-            is_view: false,
-            schema: columns_of(table),
-        });
-        Catalog { relations: tables.chain(views).collect(), caller: Arc::clone(&self.caller) }
+    pub(super) fn new(loaded: Arc<Loaded>, caller: Arc<Caller>, own: OwnTables) -> Self {
+        Self { loaded, caller, own, catalog: OnceLock::new() }
+    }
+
+    /// All that there is to read, as the client sees it.
+    pub(super) fn catalog(&self) -> &Catalog {
+        self.catalog.get_or_init(|| {
+            let views = self.loaded.catalog.views().map(|view| {
+                let schema = self.loaded.views.schema(&view.name).unwrap_or_else(|_| Arc::clone(&view.schema));
+                Relation { name: view.name.clone(), definition: Some(view.query_text.clone()), schema }
+            });
+            let tables = self.loaded.catalog.tables().map(|table| Relation {
+                name: table.definition.name.clone(),
+                definition: None,
+                schema: columns_of(table),
+            });
+            let own = OwnTables::all().map(|(name, schema)| Relation { name, definition: None, schema });
+            let relations = tables.chain(views).chain(own).map(Arc::new).collect();
+            Catalog { relations, caller: Arc::clone(&self.caller) }
+        })
     }
 }
 
@@ -42,10 +56,17 @@ fn columns_of(table: &Table) -> SchemaRef {
 
 impl SystemTables for Tables {
     fn schema(&self, table: &TableName) -> Option<SchemaRef> {
-        schema(table)
+        self.own.schema(table).or_else(|| schema(table))
     }
 
-    fn rows(&self, table: &TableName) -> SystemRows {
+    fn is_always_empty(&self, table: &TableName) -> bool {
+        is_always_empty(table)
+    }
+
+    fn rows(&self, table: &TableName, wanted: &Wanted) -> SystemRows {
+        if self.own.schema(table).is_some() {
+            return self.own.rows(table, wanted);
+        }
         futures::stream::iter([self.catalog().rows(table)]).boxed()
     }
 }

@@ -64,6 +64,30 @@ async fn a_view_follows_its_topic() {
     let sum = fixture.call(move |client| client.sql(&ask)).await.unwrap();
     assert_eq!(json!(sum.rows), json!([[3]]));
 
+    // By its key, by a part of it, by something else, by nothing that is there.
+    for (key, expected) in [
+        (r#"{"origin":"JFK","window_start":"2013-01-01T00:00:00"}"#, json!([["JFK", "2013-01-01T00:00:00", 2]])),
+        (r#"{"origin":"LGA"}"#, json!([["LGA", "2013-01-01T00:00:00", 1]])),
+        (r#"{"flights":2}"#, json!([["JFK", "2013-01-01T00:00:00", 2]])),
+        (r#"{"origin":"JFK","window_start":"2013-01-01T05:00:00"}"#, json!([])),
+        (r#"{"origin":null,"window_start":"2013-01-01T00:00:00"}"#, json!([])),
+    ] {
+        let page = RowsQuery { key: Some(key.to_owned()), ..RowsQuery::default() };
+        let rows = fixture.call(move |client| client.view_rows("per_hour", &page)).await.unwrap();
+        assert_eq!((json!(rows.rows), rows.columns.len(), rows.truncated), (expected, 3, false), "{key}");
+    }
+    for (key, order) in [
+        ("JFK", None),
+        ("{}", None),
+        (r#"{"city":1}"#, None),
+        (r#"{"flights":"many"}"#, None),
+        (r#"{"flights":1}"#, Some("origin")),
+    ] {
+        let page = RowsQuery { key: Some(key.to_owned()), order: order.map(str::to_owned), ..RowsQuery::default() };
+        let (status, ..) = refusal(fixture.call(move |client| client.view_rows("per_hour", &page)).await);
+        assert_eq!(status, 400, "{key}");
+    }
+
     let wrong = RowsQuery { order: Some("nothing".to_owned()), ..RowsQuery::default() };
     let (status, ..) = refusal(fixture.call(move |client| client.view_rows("per_hour", &wrong)).await);
     assert_eq!(status, 400);

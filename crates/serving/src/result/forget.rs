@@ -8,7 +8,8 @@ use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
 use mulgil_dataflow::batch::Batch;
 
-use super::{Contents, Place, ResultError, ResultTable, row_number};
+use super::contents::{Contents, row_number};
+use super::{ResultError, ResultTable};
 
 /// Says of each row whether it is forgotten. Rows that are equal are forgotten together.
 type IsForgotten = dyn Fn(&RecordBatch) -> Result<Vec<bool>, ArrowError> + Send + Sync;
@@ -45,10 +46,13 @@ impl ResultTable {
         &self,
         is_forgotten: impl Fn(&RecordBatch) -> Result<Vec<bool>, ArrowError> + Send + Sync + 'static,
     ) -> Result<(), ResultError> {
-        let mut contents = self.lock();
-        contents.forget(Floor(Arc::new(is_forgotten)))?;
-        contents.version += 1;
-        Ok(())
+        let _turn = self.turn.lock();
+        {
+            let mut contents = self.contents.lock();
+            contents.forget(Floor(Arc::new(is_forgotten)))?;
+            contents.version += 1;
+        }
+        self.merge()
     }
 }
 
@@ -57,20 +61,22 @@ impl Contents {
         let mut fallen = Vec::new();
         for segment in &self.segments {
             let forgotten = (floor.0)(&segment.rows)?;
-            let stands = |row: &usize| segment.standing.get_bit(*row);
             let rows = forgotten.iter().enumerate().filter(|(_, is_forgotten)| **is_forgotten).map(|(row, _)| row);
-            let rows: Vec<u32> = rows.filter(stands).map(row_number).collect();
+            let rows: Vec<u32> = rows.filter(|row| segment.stands(*row)).map(row_number).collect();
+            let places = rows.iter().map(|row| segment.place_of(*row)).collect::<Vec<_>>();
             if let Some(index) = &mut self.index {
-                let keys = index.keys(&take_record_batch(&segment.rows, &UInt32Array::from(rows.clone()))?)?;
-                // Of equal rows any may be taken out: all of them are.
-                for key in &keys {
-                    index.remove(key);
+                let keys = index.keys.of(&take_record_batch(&segment.rows, &UInt32Array::from(rows))?)?;
+                for (key, place) in keys.iter().zip(&places) {
+                    if let Some(past) = &mut self.past {
+                        past.keep(key, index);
+                    }
+                    index.take_out(key, *place);
                 }
             }
-            fallen.extend(rows.into_iter().map(|row| Place { segment: segment.id, row }));
+            fallen.extend(places);
         }
         fallen.into_iter().for_each(|place| self.clear(place));
         self.floor = Some(floor);
-        self.merge()
+        Ok(())
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{AsArray, Int64Array, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
+use mulgil_dataflow::batch::RowKind;
 
 use super::*;
 
@@ -129,7 +130,7 @@ fn random_changes_add_up_like_a_map() {
             assert_eq!(sorted(&table), expected, "seed {seed}, case {case}");
             assert_eq!(table.row_count_and_version().0, model.len());
         }
-        let segments = table.lock().segments.len();
+        let segments = table.contents.lock().segments.len();
         assert!(segments < 16, "{segments} segments");
     }
 }

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 pub(crate) use self::answer::Answer;
 use super::layers::BatchView;
 use super::now_ms;
-use crate::result::{ResultTable, Share};
+use crate::result::ResultTable;
 use crate::status::{RestartStatus, ViewColumn, ViewState, ViewStatus};
 
 /// The time over which rows a second are counted.
@@ -81,7 +81,7 @@ struct Life {
     error: Option<String>,
     table: Option<Arc<ResultTable>>,
     /// What readers see while it is pinned, whatever its job does.
-    pinned: Option<Share>,
+    pinned: Option<Arc<ResultTable>>,
     /// `LAMBDA`: how its rows say of which window they are.
     layers: Option<Layers>,
     /// `LAMBDA` without windows: how its rows come of the states that its layers hold.
@@ -163,13 +163,20 @@ impl ViewCell {
 
     /// Lets readers see what they see now, until it is unpinned; whether there is anything to see.
     pub(crate) fn pin(&self) -> bool {
-        let mut life = self.life();
-        life.pinned = life.table.as_ref().map(|table| table.share());
-        life.pinned.is_some()
+        let table = {
+            let mut life = self.life();
+            life.pinned = life.table.clone();
+            life.pinned.clone()
+        };
+        // Not under the lock: what is being applied is waited for.
+        table.inspect(|table| table.pin()).is_some()
     }
 
     pub(crate) fn unpin(&self) {
-        self.life().pinned = None;
+        let pinned = self.life().pinned.take();
+        if let Some(table) = pinned {
+            table.unpin();
+        }
     }
 
     /// How often the result has changed.
@@ -185,6 +192,11 @@ impl ViewCell {
     /// Whether a person has to do something about it.
     pub(crate) fn has_failed(&self) -> bool {
         self.life().state == ViewState::Failed
+    }
+
+    /// Whether a stream keeps it up to date.
+    pub(crate) fn keeps_stream(&self) -> bool {
+        self.view.mode != RefreshMode::Full
     }
 
     pub(crate) fn job(&self) -> Option<JobHandle> {
@@ -368,13 +380,9 @@ impl ViewCell {
                 _ => None,
             }
         };
-        match running {
+        if let Some(job) = running {
             // What readers have seen of it is seen again when it is started again.
-            Some(job) if self.view.mode != RefreshMode::Continuous || self.origin.archive.is_some() => {
-                job.finish(FINISH_PATIENCE).await
-            }
-            Some(job) => job.cancel().await,
-            None => {}
+            job.finish(FINISH_PATIENCE).await;
         }
     }
 

@@ -1,6 +1,6 @@
-//! The generations of a view: versions of its stream, each with the text that it was built from and a folder of checkpoints
-//! of its own. At any moment one is *live*: it answers. Another may be *building*, and the one before is *former*: kept,
-//! with its state, so that the view can be rolled back to it.
+//! The generations of a view: versions of what keeps it up to date, each with the mode, the text that it was built from, and a
+//! folder of checkpoints (or a stored result, or a batch view) of its own. At any moment one is *live*: it answers. Another may
+//! be *building*, and the one before is *former*: kept, with its state, so that the view can be rolled back to it.
 //!
 //! Which is which stands in a note a view, beside the folders. It is replaced as a whole, and that is the moment at which
 //! one generation takes over from another: what has not come so far never happened, what has come so far stays.
@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use mulgil_connect::definition::TableName;
 use mulgil_connect::object_storage::ObjectFolder;
 use mulgil_sql::past::PastStatement;
+use mulgil_sql::statement::RefreshMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +38,9 @@ pub enum Why {
 pub(crate) struct Generation {
     /// Its number, from 1. No number is given twice.
     pub(crate) number: u64,
+    /// How it is kept up to date, whatever the project says meanwhile.
+    #[serde(default = "kappa")]
+    pub(crate) mode: RefreshMode,
     /// What it is built from: its view's statement is the last.
     pub(crate) statements: Vec<PastStatement>,
     /// When it was begun, in milliseconds since the epoch.
@@ -47,6 +51,11 @@ pub(crate) struct Generation {
     pub(crate) from_ms: Option<i64>,
     /// How fast it may read while it is built.
     pub(crate) rows_per_second_max: Option<u64>,
+}
+
+/// Views of this mode alone had a note before notes said the mode.
+const fn kappa() -> RefreshMode {
+    RefreshMode::Kappa
 }
 
 /// The generations of one view.
@@ -69,9 +78,10 @@ pub(crate) struct Generations {
 
 impl Generations {
     /// The state that stands in the folder named like the view is that of its first generation.
-    pub(crate) fn first(statements: Vec<PastStatement>, now_ms: i64) -> Self {
+    pub(crate) fn first(statements: Vec<PastStatement>, mode: RefreshMode, now_ms: i64) -> Self {
         let live = Generation {
             number: 1,
+            mode,
             statements: statements.clone(),
             begun_ms: now_ms,
             why: Why::First,
@@ -82,12 +92,19 @@ impl Generations {
     }
 
     /// Begins another one.
-    pub(crate) fn begin(&mut self, statements: Vec<PastStatement>, why: Why, now_ms: i64) -> &mut Generation {
+    pub(crate) fn begin(
+        &mut self,
+        statements: Vec<PastStatement>,
+        mode: RefreshMode,
+        why: Why,
+        now_ms: i64,
+    ) -> &mut Generation {
         self.give_up();
         let number = self.next;
         self.next += 1;
         let (from_ms, rows_per_second_max) = (None, None);
-        self.building.insert(Generation { number, statements, begun_ms: now_ms, why, from_ms, rows_per_second_max })
+        let begun = Generation { number, mode, statements, begun_ms: now_ms, why, from_ms, rows_per_second_max };
+        self.building.insert(begun)
     }
 
     /// Lets the former one take over again, when it has caught up.
@@ -109,17 +126,28 @@ impl Generations {
         }
     }
 
-    /// The one that was built takes over.
+    /// The one that was built takes over. The one before is kept where both are `KAPPA`: one of another mode is not what the
+    /// project says.
     pub(crate) fn swap(&mut self) {
         if let Some(building) = self.building.take() {
-            let former = std::mem::replace(&mut self.live, building);
-            let older = self.former.replace(former);
-            self.forgotten.extend(older.map(|older| older.number));
+            let before = std::mem::replace(&mut self.live, building);
+            let is_kept = before.mode == RefreshMode::Kappa && self.live.mode == RefreshMode::Kappa;
+            self.forget_former();
+            if is_kept {
+                self.former = Some(before);
+            } else {
+                self.forgotten.push(before.number);
+            }
         }
+    }
+
+    /// There is nothing to roll back to any more.
+    pub(crate) fn forget_former(&mut self) {
+        self.forgotten.extend(self.former.take().map(|former| former.number));
     }
 }
 
-/// The folder of a generation's checkpoints.
+/// The folder of a generation's checkpoints, and the beginning of the names of its files.
 pub(crate) fn folder_name(view: &TableName, number: u64) -> String {
     match number {
         1 => format!("{}.{}", view.namespace, view.name),
@@ -261,14 +289,14 @@ mod tests {
 
     #[test]
     fn one_is_live_one_is_former_and_no_number_is_given_twice() {
-        let mut generations = Generations::first(Vec::new(), 0);
+        let mut generations = Generations::first(Vec::new(), RefreshMode::Kappa, 0);
         assert_eq!(numbers(&generations), (1, None, None, vec![]));
         assert!(generations.begin_roll_back(1).is_none());
-        generations.begin(Vec::new(), Why::Replay, 1);
+        generations.begin(Vec::new(), RefreshMode::Kappa, Why::Replay, 1);
         assert_eq!(numbers(&generations), (1, Some(2), None, vec![]));
         generations.give_up();
         assert_eq!(numbers(&generations), (1, None, None, vec![2]));
-        generations.begin(Vec::new(), Why::Changed, 2);
+        generations.begin(Vec::new(), RefreshMode::Kappa, Why::Changed, 2);
         generations.swap();
         assert_eq!(numbers(&generations), (3, None, Some(1), vec![2]));
 
@@ -280,9 +308,14 @@ mod tests {
         generations.begin_roll_back(4);
         generations.swap();
         assert_eq!(numbers(&generations), (1, None, Some(3), vec![2]));
-        generations.begin(Vec::new(), Why::Replay, 5);
+        generations.begin(Vec::new(), RefreshMode::Kappa, Why::Replay, 5);
         generations.swap();
         assert_eq!(numbers(&generations), (4, None, Some(1), vec![2, 3]));
+
+        // Nothing is kept of another mode.
+        generations.begin(Vec::new(), RefreshMode::Full, Why::Changed, 6);
+        generations.swap();
+        assert_eq!(numbers(&generations), (5, None, None, vec![2, 3, 1, 4]));
     }
 
     #[tokio::test]
@@ -291,11 +324,11 @@ mod tests {
         let notes = Notes { dir: dir.path().join("checkpoints"), remote: None };
         let view = TableName::parse("v");
         assert_eq!(notes.read(&view).await.unwrap(), None);
-        let mut generations = Generations::first(Vec::new(), 7);
+        let mut generations = Generations::first(Vec::new(), RefreshMode::Kappa, 7);
         for _ in 0..2 {
             notes.write(&view, &generations).await.unwrap();
             assert_eq!(notes.read(&view).await.unwrap().as_ref(), Some(&generations));
-            generations.begin(Vec::new(), Why::Replay, 8).from_ms = Some(9);
+            generations.begin(Vec::new(), RefreshMode::Kappa, Why::Replay, 8).from_ms = Some(9);
         }
         let path = dir.path().join("checkpoints/public.v.generations");
         std::fs::write(&path, "{}").unwrap();

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, oneshot};
 
 use super::cell::{ViewCell, Wait};
 use super::generation::folder_name;
+use super::slot::Slot;
 use super::{COMMIT_INTERVAL, Shared, ViewError, Views};
 use crate::result::ResultTable;
 use crate::run::{side_sinks, sources};
@@ -48,9 +49,19 @@ impl Views {
     /// See [`ViewError`]. The view is then `failed`, with the error; or `restarting`, where the fault may pass.
     pub async fn start(&self, view: &TableName) -> Result<(), ViewError> {
         let slot = self.slot(view)?;
+        if slot.view.mode == RefreshMode::Full {
+            return Err(slot.refused("refresh it instead of starting it"));
+        }
+        self.bring_up(slot).await
+    }
+
+    /// Lets a view answer: what is noted of it, its stored result, its stream; and what is being built beside it go on.
+    pub(super) async fn bring_up(&self, slot: &Arc<Slot>) -> Result<(), ViewError> {
         let prepared = async {
             self.prepare(slot).await?;
-            self.prepare_layers(slot).await?;
+            for cell in slot.cells() {
+                self.prepare_layers(slot, &cell).await?;
+            }
             if slot.view.mode == RefreshMode::Lambda { self.start_archives(slot) } else { Ok(()) }
         };
         if let Err(error) = prepared.await {
@@ -58,8 +69,14 @@ impl Views {
             self.shared.changed.notify_one();
             return Err(error);
         }
+        let live = slot.live();
+        if live.view.mode != RefreshMode::Full {
+            self.go_on_building(slot);
+            return self.start_cell(&live).await;
+        }
+        let loaded = if live.answer().is_none() { self.load_stored(&live).await } else { Ok(()) };
         self.go_on_building(slot);
-        self.start_cell(&slot.live()).await
+        loaded
     }
 
     /// Starts a generation of a view.

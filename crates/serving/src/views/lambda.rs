@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use mulgil_connect::definition::TableName;
 use mulgil_engine::crash;
 use mulgil_engine::pace::Pace;
+use mulgil_sql::catalog::Catalog;
 use mulgil_sql::layers::{Layers, Unwindowed};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::Session;
@@ -19,11 +20,14 @@ use super::cell::{Origin, ViewCell, rows_of};
 use super::generation::folder_name;
 use super::layers::{BatchNote, BatchView, WindowDrift, drift, drift_at, rows_where};
 use super::slot::Slot;
+use super::stored::Stored;
 use super::{ViewError, Views, now_ms, stored};
 use crate::status::{ArchiveStatus, LayersStatus};
 
-/// The ending of the note of a batch view.
-const NOTE: &str = "layers";
+/// The ending of the note of a generation's batch view.
+fn note_ending(number: u64) -> String {
+    if number == 1 { "layers".to_owned() } else { format!("layers@{number}") }
+}
 
 impl Views {
     /// How far the realtime view of a `LAMBDA` view had been off, window by window, the latest last.
@@ -38,60 +42,68 @@ impl Views {
         Ok(cell.batch().map(|batch| batch.note.drift.clone()).unwrap_or_default())
     }
 
-    /// Finds the batch view of a view, before its stream is started. A state that a batch view of another definition, or
+    /// Finds the batch view of a generation, before its stream is started. A state that a batch view of another definition, or
     /// another mode, has left behind is forgotten: the stream begins again.
-    pub(super) async fn prepare_layers(&self, slot: &Slot) -> Result<(), ViewError> {
-        let (view, cell) = (&slot.view, slot.live());
+    pub(super) async fn prepare_layers(&self, slot: &Slot, cell: &ViewCell) -> Result<(), ViewError> {
+        let (view, number) = (&cell.view, cell.origin.number);
         if view.mode == RefreshMode::Full || cell.is_running() {
             return Ok(());
         }
         if view.mode == RefreshMode::Lambda {
-            let layers = self.shared.catalog.layers(&view.name);
+            let layers = cell.origin.catalog.layers(&view.name);
             let failed = |source| ViewError::Sql { name: view.name.to_string(), source };
             let (layers, unwindowed) = layers.map_err(failed)?;
             cell.set_layers(layers, unwindowed);
         }
         let Some(notes) = self.notes() else { return Ok(()) };
         let not_noted = |error| slot.not_noted("read", error);
-        let found: Option<BatchNote> = notes.read_as(&view.name, NOTE).await.map_err(not_noted)?;
-        let meaning = self.shared.catalog.meaning_of(&view.name);
+        let found: Option<BatchNote> = notes.read_as(&view.name, &note_ending(number)).await.map_err(not_noted)?;
+        let meaning = cell.origin.catalog.meaning_of(&view.name);
         match found {
             None => Ok(()),
             Some(note) if view.mode == RefreshMode::Lambda && note.meaning == meaning => {
-                let path = self.batch_path(&view.name, &note)?;
+                let path = self.batch_path(&view.name, number, &note)?;
                 let read = stored::read(view.name.to_string(), path.clone()).await?;
-                let Some((rows, _)) = read else {
+                let Some(Stored { rows, .. }) = read else {
                     let reason = "it is gone; `mulgil view refresh` computes it again from the archive".to_owned();
                     return Err(ViewError::Store { name: view.name.to_string(), action: "read", path, reason });
                 };
                 cell.set_batch(Arc::new(BatchView { note, rows }));
                 Ok(())
             }
-            Some(note) => {
-                if let Some(checkpoints) = self.checkpoints_of(view, cell.origin.number) {
+            Some(_) => {
+                if let Some(checkpoints) = self.checkpoints_of(view, number) {
                     let failed = |error| cell.forgetting_failed(&checkpoints.folder, &error);
                     checkpoints.forget().await.map_err(failed)?;
                 }
-                self.remove_batch(&view.name, &note);
-                notes.remove(&view.name, NOTE).await.map_err(|error| slot.not_noted("remove", error))
+                self.forget_batch(slot, number).await
             }
         }
     }
 
+    /// Removes the batch view of a generation that is of no use any more.
+    pub(super) async fn forget_batch(&self, slot: &Slot, number: u64) -> Result<(), ViewError> {
+        let (view, ending, Some(notes)) = (&slot.view.name, note_ending(number), self.notes()) else { return Ok(()) };
+        let found = notes.read_as(view, &ending).await.map_err(|error| slot.not_noted("read", error))?;
+        let Some::<BatchNote>(note) = found else { return Ok(()) };
+        self.remove_batch(view, number, &note);
+        notes.remove(view, &ending).await.map_err(|error| slot.not_noted("remove", error))
+    }
+
     /// Where a batch view lies. The boundary is in its name: a server that hands its views over while it computes writes no file that
     /// another's note names with another boundary.
-    fn batch_path(&self, view: &TableName, note: &BatchNote) -> Result<PathBuf, ViewError> {
+    fn batch_path(&self, view: &TableName, number: u64, note: &BatchNote) -> Result<PathBuf, ViewError> {
         let options = &self.shared.options;
         let dir = options.results_dir.as_ref().or(options.checkpoints_dir.as_ref());
         let reason = || "there is no folder for its batch view; open the project with one".to_owned();
         let dir = dir.ok_or_else(|| ViewError::Result { name: view.to_string(), reason: reason() })?;
         let (version, boundary_ms) = (note.version, note.boundary_ms);
-        Ok(dir.join(format!("{}.batch-{version}-{boundary_ms}.parquet", folder_name(view, 1))))
+        Ok(dir.join(format!("{}.batch-{version}-{boundary_ms}.parquet", folder_name(view, number))))
     }
 
     /// A version that nobody names any more. One that stays takes room, and nothing else.
-    fn remove_batch(&self, view: &TableName, note: &BatchNote) {
-        if let Ok(path) = self.batch_path(view, note)
+    fn remove_batch(&self, view: &TableName, number: u64, note: &BatchNote) {
+        if let Ok(path) = self.batch_path(view, number, note)
             && let Err(error) = std::fs::remove_file(&path)
         {
             tracing::debug!(%view, path = %path.display(), %error, "an old batch view stays");
@@ -100,7 +112,7 @@ impl Views {
 
     /// Starts the archives of a view's unbounded tables, where they do not run yet.
     pub(super) fn start_archives(&self, slot: &Slot) -> Result<(), ViewError> {
-        for cell in self.archives_of(slot)? {
+        for cell in self.archives_of(&self.shared.catalog, &slot.view.name)? {
             let views = self.clone();
             tokio::spawn(async move {
                 if let Err(error) = views.start_cell(&cell).await {
@@ -112,11 +124,10 @@ impl Views {
     }
 
     /// The archives that a view's batch layer reads: one for each unbounded table, shared by all views.
-    fn archives_of(&self, slot: &Slot) -> Result<Vec<Arc<ViewCell>>, ViewError> {
-        let catalog = &self.shared.catalog;
-        let failed = |source: SqlError| ViewError::Sql { name: slot.view.name.to_string(), source };
+    fn archives_of(&self, catalog: &Catalog, view: &TableName) -> Result<Vec<Arc<ViewCell>>, ViewError> {
+        let failed = |source: SqlError| ViewError::Sql { name: view.to_string(), source };
         let mut cells = Vec::new();
-        for table in catalog.tables_of(&slot.view.name) {
+        for table in catalog.tables_of(view) {
             let source = self.shared.connectors.source(&table.definition).map_err(|error| failed(error.into()))?;
             if source.is_bounded() {
                 continue;
@@ -149,55 +160,72 @@ impl Views {
     }
 
     /// Computes the next batch view of a `LAMBDA` view, up to where its archives are complete, and moves the boundary there.
-    pub(super) async fn refresh_batch(&self, slot: &Arc<Slot>) -> Result<(), ViewError> {
-        let name = &slot.view.name;
+    pub(super) async fn refresh_batch(&self, slot: &Slot) -> Result<(), ViewError> {
+        let _one_at_a_time = slot.turn.lock().await;
+        self.refresh_batch_of(slot, &slot.live(), None).await
+    }
+
+    /// Lets batch speak of a generation that is built beside one of which it speaks, of as much.
+    pub(super) async fn speak_as_before(&self, slot: &Slot, build: &ViewCell) -> Result<(), ViewError> {
+        let _one_at_a_time = slot.turn.lock().await;
+        let complete_ms = slot.live().batch().map(|batch| batch.note.boundary_ms);
+        self.refresh_batch_of(slot, build, complete_ms).await
+    }
+
+    /// The archives are complete up to `known_ms` at least, where that is said.
+    async fn refresh_batch_of(&self, slot: &Slot, cell: &ViewCell, known_ms: Option<i64>) -> Result<(), ViewError> {
+        let (name, number) = (&cell.view.name, cell.origin.number);
         let refused = |reason: &str| ViewError::Result { name: name.to_string(), reason: reason.to_owned() };
         let notes = self.notes().ok_or_else(|| refused("it makes no checkpoints, so it keeps no archive"))?;
-        let _one_at_a_time = slot.turn.lock().await;
-        let cell = slot.live();
         let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
-        let (layers, unwindowed) = self.shared.catalog.layers(name).map_err(failed)?;
-        let complete_ms = self.archived_until(slot).await?;
+        let (layers, unwindowed) = cell.origin.catalog.layers(name).map_err(failed)?;
+        let complete_ms = match (self.archived_until(cell).await, known_ms) {
+            (Ok(archived_ms), known_ms) => archived_ms.max(known_ms.unwrap_or(i64::MIN)),
+            // Since a restart nothing may have come yet that says so again.
+            (Err(_), Some(known_ms)) => known_ms,
+            (Err(error), None) => return Err(error),
+        };
         let former = cell.batch();
         let boundary_ms = layers.aligned(complete_ms);
-        let meaning = self.shared.catalog.meaning_of(name);
+        let meaning = cell.origin.catalog.meaning_of(name);
         let mut note = BatchNote::after(former.as_ref().map(|former| &former.note), boundary_ms, meaning, now_ms());
         let rows = match unwindowed {
-            Some(_) => self.compute_states(slot, note.boundary_ms).await?,
-            None => self.compute_batch(slot, layers, note.boundary_ms).await?,
+            Some(_) => self.unless_closing(self.compute_states(cell, note.boundary_ms)).await?,
+            None => self.unless_closing(self.compute_batch(cell, layers, note.boundary_ms)).await?,
         };
         crash::point("the batch view is computed");
         let off = self
-            .drift_of(&cell, (layers, unwindowed.as_deref()), &rows, &note)
+            .drift_of(cell, (layers, unwindowed.as_deref()), &rows, &note)
             .map_err(|error| refused(&error.to_string()))?;
         note.add_drift(off);
         let retention_ms =
-            slot.view.speed_retention.map_or(0, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
+            cell.view.speed_retention.map_or(0, |kept| i64::try_from(kept.as_millis()).unwrap_or(i64::MAX));
         note.floor_ms = note.floor_ms.max(note.boundary_ms.saturating_sub(retention_ms));
-        let path = self.batch_path(name, &note)?;
-        let schema = unwindowed.as_ref().map_or_else(|| Arc::clone(&slot.view.schema), |held| held.state_schema());
-        stored::write(name.to_string(), path, schema, rows.clone()).await?;
+        let path = self.batch_path(name, number, &note)?;
+        let schema = unwindowed.as_ref().map_or_else(|| Arc::clone(&cell.view.schema), |held| held.state_schema());
+        stored::write(name.to_string(), path, schema, Stored { rows: rows.clone(), note: None }).await?;
         crash::point("before the boundary moves");
         if self.shared.closing.load(Ordering::Acquire) {
-            self.remove_batch(name, &note);
+            self.remove_batch(name, number, &note);
             return Err(ViewError::ShutDown);
         }
-        notes.write_as(name, NOTE, &note).await.map_err(|error| slot.not_noted("write", error))?;
+        let noted = notes.write_as(name, &note_ending(number), &note).await;
+        noted.map_err(|error| slot.not_noted("write", error))?;
         crash::point("after the boundary has moved");
         cell.set_layers(layers, unwindowed);
         cell.set_batch(Arc::new(BatchView { note, rows }));
         cell.forget().map_err(|error| cell.refused(&error))?;
         if let Some(former) = former {
-            self.remove_batch(name, &former.note);
+            self.remove_batch(name, number, &former.note);
         }
         Ok(())
     }
 
     /// Up to when the archives hold all rows, late ones left out, in milliseconds since the epoch.
-    async fn archived_until(&self, slot: &Slot) -> Result<i64, ViewError> {
-        let refused = |reason: String| ViewError::Result { name: slot.view.name.to_string(), reason };
+    async fn archived_until(&self, cell: &ViewCell) -> Result<i64, ViewError> {
+        let refused = |reason: String| ViewError::Result { name: cell.view.name.to_string(), reason };
         let mut complete_ms = i64::MAX;
-        for archive in self.archives_of(slot)? {
+        for archive in self.archives_of(&cell.origin.catalog, &cell.view.name)? {
             let job = archive.job().filter(|_| archive.is_running());
             let job = job.ok_or_else(|| {
                 let error = archive.status().error.map_or_else(String::new, |error| format!(": {error}"));
@@ -215,30 +243,30 @@ impl Views {
     }
 
     /// A session in which archives stand in place of their tables.
-    fn archive_session(&self) -> Session {
+    fn archive_session(&self, catalog: &Catalog) -> Session {
         let archived: Vec<TableName> = {
             let archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
             archives.keys().cloned().collect()
         };
-        let catalog = Arc::new(self.shared.catalog.reading_archives(&archived));
+        let catalog = Arc::new(catalog.reading_archives(&archived));
         Session::new(catalog, Arc::clone(&self.shared.connectors)).with_options(self.shared.options.session)
     }
 
     /// The states of all that happened before the boundary.
-    async fn compute_states(&self, slot: &Slot, boundary_ms: i64) -> Result<Vec<RecordBatch>, ViewError> {
-        let name = &slot.view.name;
+    async fn compute_states(&self, cell: &ViewCell, boundary_ms: i64) -> Result<Vec<RecordBatch>, ViewError> {
+        let name = &cell.view.name;
         let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
-        Ok(vec![self.archive_session().view_states(name, boundary_ms).await.map_err(failed)?])
+        Ok(vec![self.archive_session(&cell.origin.catalog).view_states(name, boundary_ms).await.map_err(failed)?])
     }
 
     async fn compute_batch(
         &self,
-        slot: &Slot,
+        cell: &ViewCell,
         layers: Layers,
         boundary_ms: i64,
     ) -> Result<Vec<RecordBatch>, ViewError> {
-        let name = &slot.view.name;
-        let session = self.archive_session();
+        let name = &cell.view.name;
+        let session = self.archive_session(&cell.origin.catalog);
         let failed = |source: SqlError| ViewError::Sql { name: name.to_string(), source };
         let mut computed = session.run_view(name).await.map_err(failed)?;
         let mut rows = Vec::new();
@@ -249,7 +277,7 @@ impl Views {
             };
             let batch = rows_where(layers, &batch, |end| end.is_some_and(|end| end <= boundary_ms)).map_err(refused)?;
             let batch =
-                RecordBatch::try_new(Arc::clone(&slot.view.schema), batch.columns().to_vec()).map_err(refused)?;
+                RecordBatch::try_new(Arc::clone(&cell.view.schema), batch.columns().to_vec()).map_err(refused)?;
             rows.push(batch);
         }
         Ok(rows)
@@ -283,20 +311,22 @@ impl Views {
 
     /// The layers of a view, for people.
     pub(super) fn layers_status(&self, slot: &Slot) -> Option<LayersStatus> {
-        if slot.view.mode != RefreshMode::Lambda {
+        let live = slot.live();
+        if live.view.mode != RefreshMode::Lambda {
             return None;
         }
-        let batch = slot.live().batch();
-        let archives = self.archives_of(slot).unwrap_or_default().into_iter().map(|cell| {
-            let status = cell.status();
-            ArchiveStatus {
-                table: status.name,
-                state: status.state,
-                error: status.error,
-                watermark_ms: status.watermark_ms,
-                rows_in: status.rows_in,
-            }
-        });
+        let batch = live.batch();
+        let archives =
+            self.archives_of(&live.origin.catalog, &live.view.name).unwrap_or_default().into_iter().map(|cell| {
+                let status = cell.status();
+                ArchiveStatus {
+                    table: status.name,
+                    state: status.state,
+                    error: status.error,
+                    watermark_ms: status.watermark_ms,
+                    rows_in: status.rows_in,
+                }
+            });
         Some(LayersStatus {
             boundary_ms: batch.as_ref().map(|batch| batch.note.boundary_ms),
             batch_version: batch.as_ref().map_or(0, |batch| batch.note.version),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use mulgil_connect::definition::TableName;
 use mulgil_engine::checkpoint::CheckpointError;
 use mulgil_engine::pace::Pace;
 use mulgil_sql::catalog::Catalog;
@@ -24,28 +25,15 @@ impl Views {
     /// Finds out which generations of a view there are. Does nothing the second time.
     pub(super) async fn prepare(&self, slot: &Arc<Slot>) -> Result<(), ViewError> {
         let (view, Some(notes)) = (&slot.view, self.notes()) else { return Ok(()) };
-        if view.mode == RefreshMode::Full {
-            return Ok(());
-        }
         let _one_at_a_time = slot.turn.lock().await;
         if slot.noted().is_some() {
             return Ok(());
         }
         let found = notes.read(&view.name).await.map_err(|error| slot.not_noted("read", error))?;
         let declared = self.shared.catalog.statements_of(&view.name);
-        let noted = match (&found, view.mode) {
-            (None, RefreshMode::Kappa) => Generations::first(declared, now_ms()),
-            // It has one generation, and needs no note.
-            (None, _) => return Ok(()),
-            (Some(found), RefreshMode::Kappa) => self.brought_up_to_date(slot, found.clone(), declared),
-            // It goes on from the state of the one that answered, with the text as it is now.
-            (Some(found), _) => {
-                let mut noted = found.clone();
-                noted.give_up();
-                noted.forgotten.extend(noted.former.take().map(|former| former.number));
-                (noted.live.statements, noted.declared) = (declared.clone(), declared);
-                noted
-            }
+        let noted = match &found {
+            None => Generations::first(declared, view.mode, now_ms()),
+            Some(found) => self.brought_up_to_date(slot, found.clone(), declared),
         };
         if found.as_ref() != Some(&noted) {
             self.note(slot, noted).await?;
@@ -56,22 +44,80 @@ impl Views {
         self.forget(slot).await
     }
 
-    /// Notes that the definition is now this one; another one is built, if its rows would be others.
+    /// Notes that the definition and the mode are now these. What answers goes on with them, if it can; else another one is built.
     fn brought_up_to_date(&self, slot: &Slot, mut noted: Generations, declared: Vec<PastStatement>) -> Generations {
-        if self.means_the_same(slot, &noted.live.statements) {
+        let mode = slot.view.mode;
+        if noted.building.as_ref().is_some_and(|building| building.mode != mode) {
+            noted.give_up();
+        }
+        if mode != RefreshMode::Kappa {
+            noted.forget_former();
+        }
+        if self.goes_on(slot, &noted.live) {
             if noted.building.as_ref().is_some_and(|building| building.why == Why::Changed) {
                 noted.give_up();
             }
             // How it runs may have been changed.
             noted.live.statements.clone_from(&declared);
-        } else if !self.means_the_same(slot, &noted.declared) {
+            noted.live.mode = mode;
+        } else if noted.live.mode != mode || !self.means_the_same(slot, &noted.declared) {
             let building = noted.building.as_ref().filter(|building| building.why != Why::RollBack);
             if !building.is_some_and(|building| self.means_the_same(slot, &building.statements)) {
-                noted.begin(declared.clone(), Why::Changed, now_ms());
+                noted.begin(declared.clone(), mode, Why::Changed, now_ms());
             }
         }
         noted.declared = declared;
         noted
+    }
+
+    /// Whether a generation goes on as the project declares the view now: its state, or its result, is one of this view.
+    fn goes_on(&self, slot: &Slot, live: &Generation) -> bool {
+        use RefreshMode::{Continuous, Full, Kappa, Lambda};
+        match (live.mode, slot.view.mode) {
+            // A stored result says by itself of what it is, and a stream tells when its state does not fit.
+            (Full, Full) | (Continuous | Kappa, Continuous) => true,
+            (Kappa, Kappa) => self.means_the_same(slot, &live.statements),
+            (Continuous, Kappa) | (Lambda, Lambda) => {
+                self.means_the_same(slot, &live.statements) || self.cannot_be_built(slot).is_some()
+            }
+            (Continuous | Kappa, Lambda) => {
+                (self.has_windows(slot) && self.means_the_same(slot, &live.statements))
+                    || self.cannot_be_built(slot).is_some()
+            }
+            // A stream has forgotten windows of which batch speaks, and there is none beside a stored result.
+            (Lambda, Continuous | Kappa) | (Full, _) => self.cannot_be_built(slot).is_some(),
+            (_, Full) => false,
+        }
+    }
+
+    /// Whether a view's layers hold windows, so that its stream is one like any other until batch speaks; without windows they
+    /// hold states in place of results.
+    fn has_windows(&self, slot: &Slot) -> bool {
+        matches!(self.shared.catalog.layers(&slot.view.name), Ok((_, None)))
+    }
+
+    /// Why no stream of a view can be built beside what answers.
+    pub(super) fn cannot_be_built(&self, slot: &Slot) -> Option<ViewError> {
+        if !slot.view.stream.late_rows.is_empty() {
+            return Some(
+                slot.refused("it has the option 'late-rows', and the late rows of the past would be written again"),
+            );
+        }
+        self.check_replays(&slot.view.name).err()
+    }
+
+    /// Whether a view can be kept up to date in another way from now on, without a gap in its answers.
+    ///
+    /// # Errors
+    /// It cannot, and why; or it is unknown.
+    pub fn check_switch(&self, view: &TableName, to: RefreshMode) -> Result<(), ViewError> {
+        use RefreshMode::{Continuous, Full, Lambda};
+        let slot = self.slot(view)?;
+        match (slot.live().view.mode, to) {
+            (_, Full) | (Continuous | RefreshMode::Kappa, Continuous) | (Lambda, Lambda) => Ok(()),
+            (Continuous | RefreshMode::Kappa, Lambda) if self.has_windows(slot) => Ok(()),
+            _ => self.cannot_be_built(slot).map_or(Ok(()), Err),
+        }
     }
 
     /// Whether a view of these statements has the same rows as the one that the project declares.
@@ -117,8 +163,8 @@ impl Views {
             None => Arc::clone(&self.shared.catalog),
         };
         let view = catalog.view(name).cloned().unwrap_or_else(|| Arc::clone(&slot.view));
-        // Whatever that text said, the view is kept as it says now.
-        let view = if view.mode == slot.view.mode { view } else { Arc::new(view.in_mode(slot.view.mode)) };
+        // Whatever that text said, it is kept as it was built.
+        let view = if view.mode == generation.mode { view } else { Arc::new(view.in_mode(generation.mode)) };
         let pace = Pace::new(generation.rows_per_second_max);
         ViewCell::new(
             view,
@@ -126,10 +172,12 @@ impl Views {
         )
     }
 
-    /// Removes the checkpoints of generations that are of no use any more.
+    /// Removes what is kept of generations that are of no use any more.
     pub(super) async fn forget(&self, slot: &Slot) -> Result<(), ViewError> {
         let Some(mut noted) = slot.noted().filter(|noted| !noted.forgotten.is_empty()) else { return Ok(()) };
         for number in std::mem::take(&mut noted.forgotten) {
+            self.forget_stored(&slot.view.name, number);
+            self.forget_batch(slot, number).await?;
             let Some(checkpoints) = self.checkpoints_of(&slot.view, number) else { continue };
             let failed = |error: CheckpointError| slot.live().forgetting_failed(&checkpoints.folder, &error);
             checkpoints.forget().await.map_err(failed)?;

@@ -29,7 +29,7 @@ pub struct ReplayOptions {
 }
 
 impl Views {
-    /// Reads the sources of a view again. A `KAPPA` view is built anew beside the one that answers, from the text that the
+    /// Reads the sources of a view again. A `KAPPA` or `LAMBDA` view is built anew beside the one that answers, from the text that the
     /// project declares now, and takes over when it has caught up; this comes back when that has begun. A `CONTINUOUS` view
     /// begins again in its place, and forgets its checkpoints.
     ///
@@ -39,12 +39,14 @@ impl Views {
         let slot = self.slot(view)?;
         match slot.view.mode {
             RefreshMode::Kappa => self.build_anew(slot, options).await?,
+            _ if slot.building().is_some() => return Err(slot.is_being_built()),
             RefreshMode::Continuous | RefreshMode::Lambda if *options != ReplayOptions::default() => {
                 return Err(slot.live().wrong_mode(
                     "its replay begins at the beginning, in its place, as fast as it can; with REFRESH_MODE = KAPPA it is built \
                      beside the one that answers",
                 ));
             }
+            RefreshMode::Lambda if self.cannot_be_built(slot).is_none() => self.build_anew(slot, options).await?,
             RefreshMode::Continuous | RefreshMode::Lambda => self.begin_again(slot).await?,
             RefreshMode::Full => {
                 return Err(slot.live().wrong_mode("it keeps no state that could be replayed; refresh it"));
@@ -57,7 +59,7 @@ impl Views {
     ///
     /// # Errors
     /// Something cannot, or the view is unknown.
-    pub fn check_replays(&self, view: &TableName) -> Result<(), ViewError> {
+    pub(super) fn check_replays(&self, view: &TableName) -> Result<(), ViewError> {
         let slot = self.slot(view)?;
         for table in self.shared.catalog.tables_of(view) {
             let failed = |source| ViewError::Sql { name: view.to_string(), source };
@@ -85,7 +87,7 @@ impl Views {
         let _one_at_a_time = slot.turn.lock().await;
         let mut noted = self.free_to_build(slot).await?;
         let name = &slot.view.name;
-        let building = noted.begin(self.shared.catalog.statements_of(name), Why::Replay, now_ms());
+        let building = noted.begin(self.shared.catalog.statements_of(name), slot.view.mode, Why::Replay, now_ms());
         building.from_ms = options.from_ms;
         building.rows_per_second_max = options.rows_per_second_max;
         let build = Build::new(self.cell_of(slot, building), building.clone());
@@ -124,13 +126,20 @@ impl Views {
     /// Gives up what is being built; the one that answers goes on.
     ///
     /// # Errors
-    /// See [`ViewError`]; nothing is being built.
+    /// See [`ViewError`]; nothing is being built. Views that shut down keep it for the next start.
     pub async fn cancel_replay(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
         let slot = self.slot(view)?;
+        if self.shared.closing.load(Ordering::Acquire) {
+            return Err(ViewError::ShutDown);
+        }
         self.prepare(slot).await?;
         let _one_at_a_time = slot.turn.lock().await;
-        if slot.building().is_none() {
-            return Err(slot.refused("nothing is being built beside it"));
+        let Some(build) = slot.building() else { return Err(slot.refused("nothing is being built beside it")) };
+        let former = slot.live().view.mode;
+        if build.cell.view.mode != former {
+            let name = &slot.view.name;
+            let reason = format!("it is on its way there: `mulgil view switch {name} --to {former}` goes back");
+            return Err(slot.refused(&reason));
         }
         self.give_up_build(slot).await?;
         self.shared.changed.notify_one();
@@ -154,13 +163,7 @@ impl Views {
         }
         match slot.building() {
             Some(build) if build.cell.has_failed() => self.give_up_build(slot).await?,
-            Some(build) => {
-                let reason = format!(
-                    "generation {} is being built already: wait for it, or `mulgil view replay {} --cancel`",
-                    build.generation.number, slot.view.name
-                );
-                return Err(slot.refused(&reason));
-            }
+            Some(_) => return Err(slot.is_being_built()),
             None => {}
         }
         slot.noted().ok_or_else(|| slot.refused("it makes no checkpoints, so nothing can be built beside it"))
@@ -168,6 +171,7 @@ impl Views {
 
     async fn begin_build(&self, slot: &Arc<Slot>, build: Arc<Build>) -> Result<(), ViewError> {
         crash::point("after the build is noted");
+        self.prepare_layers(slot, &build.cell).await?;
         slot.set_building(Some(build));
         self.go_on_building(slot);
         self.shared.changed.notify_one();
@@ -176,7 +180,15 @@ impl Views {
 }
 
 impl Slot {
-    fn refused(&self, reason: &str) -> ViewError {
+    fn is_being_built(&self) -> ViewError {
+        let name = &self.view.name;
+        let number = self.building().map_or(0, |build| build.generation.number);
+        self.refused(&format!(
+            "generation {number} is being built already: wait for it, or `mulgil view replay {name} --cancel`"
+        ))
+    }
+
+    pub(super) fn refused(&self, reason: &str) -> ViewError {
         ViewError::Mode {
             name: self.view.name.to_string(),
             mode: self.view.mode.to_string(),

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use mulgil_engine::status::{JobStatus, PartitionStatus};
@@ -11,6 +11,7 @@ use mulgil_sql::catalog::View;
 use super::cell::ViewCell;
 use super::export::Exports;
 use super::generation::{Generation, Generations};
+use super::goal::Goal;
 use crate::status::{BuildStatus, FormerStatus, ViewStatus};
 
 /// The time over which the end of a build is foreseen.
@@ -42,6 +43,10 @@ pub(crate) struct Build {
     left: Mutex<VecDeque<(Instant, u64)>>,
     /// What it was like when it was first looked at.
     first: Mutex<Option<First>>,
+    /// Where it has to come to, where no job has been there before.
+    goal: OnceLock<Goal>,
+    /// Why it could not take over when it last had caught up.
+    trouble: Mutex<Option<String>>,
     /// Whether somebody waits for it to catch up.
     is_followed: AtomicBool,
 }
@@ -77,6 +82,11 @@ impl Slot {
         self.held().building.clone()
     }
 
+    /// The generation that answers, and the one that is being built.
+    pub(crate) fn cells(&self) -> Vec<Arc<ViewCell>> {
+        std::iter::once(self.live()).chain(self.building().map(|build| Arc::clone(&build.cell))).collect()
+    }
+
     /// What is noted.
     pub(crate) fn noted(&self) -> Option<Generations> {
         self.held().noted.clone()
@@ -107,7 +117,7 @@ impl Slot {
 
     /// Stops whatever runs.
     pub(crate) async fn stop(&self) {
-        for cell in std::iter::once(self.live()).chain(self.building().map(|build| Arc::clone(&build.cell))) {
+        for cell in self.cells() {
             let _one_at_a_time = cell.turn_to_stop().await;
             cell.stop().await;
         }
@@ -137,6 +147,8 @@ impl Build {
             generation,
             left: Mutex::default(),
             first: Mutex::default(),
+            goal: OnceLock::new(),
+            trouble: Mutex::default(),
             is_followed: AtomicBool::new(false),
         })
     }
@@ -144,7 +156,7 @@ impl Build {
     /// Looks at how much there is left, beside the job that it is to take over from.
     pub(crate) fn look(&self, live: Option<&JobStatus>) {
         let Some(own) = self.cell.job().map(|job| job.status()) else { return };
-        let (read, to_read) = amounts(live, &own);
+        let (read, to_read) = self.amounts(live, &own);
         self.first().get_or_insert_with(|| {
             let wanted = live.into_iter().flat_map(|live| &live.partitions);
             let missing = wanted.filter(|wanted| same_partition(&own, wanted).is_none());
@@ -157,6 +169,44 @@ impl Build {
         while left.front().is_some_and(|(at, _)| now.duration_since(*at) > FORESIGHT) {
             left.pop_front();
         }
+    }
+
+    /// How far it has read, and how far it has to read to be where the live job is, or its goal, all partitions together.
+    fn amounts(&self, live: Option<&JobStatus>, own: &JobStatus) -> (u64, u64) {
+        let mut amounts = (0_u64, 0_u64);
+        let mut add = |table: &str, partition: &str, position: u64| {
+            let wanted = rows_before(position);
+            let reached = partition_of(own, table, partition).map_or(0, |own| rows_before(own.position));
+            amounts = (amounts.0.saturating_add(reached.min(wanted)), amounts.1.saturating_add(wanted));
+        };
+        match live {
+            Some(live) => {
+                live.partitions.iter().for_each(|wanted| add(&wanted.table, &wanted.partition, wanted.position))
+            }
+            None => self.goal().marks().for_each(|(table, partition, position)| add(table, partition, position)),
+        }
+        amounts
+    }
+
+    /// Where it has to come to, where no job has been there before.
+    pub(crate) fn goal(&self) -> &Goal {
+        const UNKNOWN: &Goal = &Goal::unknown();
+        self.goal.get().unwrap_or(UNKNOWN)
+    }
+
+    /// Why it could not take over, or that nothing is in its way.
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
+
+    /// Whether that is known.
+    pub(crate) fn has_goal(&self) -> bool {
+        self.goal.get().is_some()
+    }
+
+    /// It has to come to this. Only the first call counts.
+    pub(crate) fn set_goal(&self, goal: Goal) {
+        let _ = self.goal.set(goal);
     }
 
     fn first(&self) -> MutexGuard<'_, Option<First>> {
@@ -178,7 +228,7 @@ impl Build {
     fn status(&self, live: Option<&JobStatus>) -> BuildStatus {
         let own = self.cell.status();
         let job = self.cell.job().map(|job| job.status());
-        let (read, to_read) = job.map_or((0, 0), |job| amounts(live, &job));
+        let (read, to_read) = job.map_or((0, 0), |job| self.amounts(live, &job));
         // What lies before the time that it reads from is not read.
         let began_at = match self.generation.from_ms {
             Some(_) => self.first().as_ref().map_or(read, |first| first.read),
@@ -194,7 +244,7 @@ impl Build {
             from_ms: self.generation.from_ms,
             rows_per_second_max: self.cell.origin.pace.rows_per_second_max(),
             state: own.state,
-            error: own.error,
+            error: own.error.or_else(|| self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()),
             waits: own.waits,
             rows_in: own.rows_in,
             rows_per_second: own.rows_per_second,
@@ -204,19 +254,6 @@ impl Build {
     }
 }
 
-/// How far a build has read, and how far it has to read to be where the live job is, all partitions together.
-fn amounts(live: Option<&JobStatus>, own: &JobStatus) -> (u64, u64) {
-    let Some(live) = live else { return (0, 0) };
-    let (mut read, mut to_read) = (0_u64, 0_u64);
-    for partition in &live.partitions {
-        let wanted = rows_before(partition.position);
-        let reached = same_partition(own, partition).map_or(0, |own| rows_before(own.position));
-        to_read = to_read.saturating_add(wanted);
-        read = read.saturating_add(reached.min(wanted));
-    }
-    (read, to_read)
-}
-
 /// A mark that a connector gives for the very beginning counts as nothing.
 fn rows_before(position: u64) -> u64 {
     if mulgil_connect::source::has_reached(0, position) { 0 } else { position }
@@ -224,7 +261,12 @@ fn rows_before(position: u64) -> u64 {
 
 /// The same partition of the same table in another job.
 pub(crate) fn same_partition<'a>(job: &'a JobStatus, other: &PartitionStatus) -> Option<&'a PartitionStatus> {
-    job.partitions.iter().find(|own| own.table == other.table && own.partition == other.partition)
+    partition_of(job, &other.table, &other.partition)
+}
+
+/// A partition in a job.
+pub(crate) fn partition_of<'a>(job: &'a JobStatus, table: &str, partition: &str) -> Option<&'a PartitionStatus> {
+    job.partitions.iter().find(|own| own.table == table && own.partition == partition)
 }
 
 /// When nothing will be left, if it goes on as it has; `None` where it gets no less.

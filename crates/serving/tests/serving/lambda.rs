@@ -249,8 +249,10 @@ async fn batch_counts_late_rows_and_the_drift_tells_how_far_the_stream_was_off()
     assert_eq!((off[0].differing, off[0].version, off[3].differing), (1, 2, 1));
     views.shutdown().await;
 
-    // As a stream alone it begins again: what it had forgotten is in no checkpoint.
+    // As a stream alone it is built anew, beside the layers: what their stream had forgotten is in no checkpoint.
     let continuous = views_in(&project, SUMS, "CONTINUOUS", "").await;
+    assert_eq!(windows(&continuous).await, corrected, "the layers answer");
+    until(&continuous, "built", |status| status.building.is_none()).await;
     let waiting = async {
         // Whether a row is late is decided anew.
         while windows(&continuous).await.iter().map(|window| window.0).ne(0..9) {

@@ -23,6 +23,7 @@ use mulgil_connect::definition::{TableDefinition, TableName};
 use mulgil_connect::lookup::LookupOptions;
 
 use super::as_of::{AsOfPlanner, resolve_versions};
+use super::client_words::in_our_words;
 use super::distinct_on::number_rows;
 use super::group_window::write_out;
 use super::late_input::{LateRowsTo, of_a_view};
@@ -45,6 +46,10 @@ pub(crate) trait Scans {
     fn table(&self, definition: &TableDefinition) -> Option<Arc<dyn TableSource>>;
     /// The stored result of a view; `None` for its query in its place.
     fn view(&self, view: &View) -> Option<Arc<dyn TableSource>>;
+    /// Whether a table that the program fills itself never has a row.
+    fn is_always_empty(&self, _: &TableName) -> bool {
+        false
+    }
     /// A table that the program fills itself.
     fn system(&self, _: &TableName) -> Option<Arc<dyn TableSource>> {
         None
@@ -192,7 +197,11 @@ impl<'a> Planner<'a> {
 
     /// The query's plan, not optimised.
     pub(crate) fn query(&self, query: &QueryText, at: Location) -> Result<LogicalPlan, Mistake> {
-        let statement = ast::Statement::Query(write_out(query.query.clone())?);
+        let mut query = query.query.clone();
+        if self.functions.is_some() {
+            in_our_words(&mut query, &|name| self.scans.is_always_empty(name) && !self.has_one_like(name));
+        }
+        let statement = ast::Statement::Query(write_out(query)?);
         self.late_rows(at)?;
         SqlToRel::new_with_options(self, self.parser_options())
             .sql_statement_to_plan_with_context(
@@ -297,6 +306,12 @@ impl<'a> Planner<'a> {
         })?;
         let takes_late_rows = self.late_tables.as_ref().is_ok_and(|tables| !tables.is_empty());
         Ok(inlined(if takes_late_rows { of_a_view(plan)? } else { plan }))
+    }
+
+    /// Whether the project has a table that a query may mean by this name of the catalog's.
+    fn has_one_like(&self, name: &TableName) -> bool {
+        let own = TableName { namespace: TableName::DEFAULT_NAMESPACE.to_owned(), name: name.name.clone() };
+        self.knows(name) || self.knows(&own)
     }
 
     fn knows(&self, name: &TableName) -> bool {

@@ -4,6 +4,7 @@
 //! operators ([`crate::stream`]).
 
 mod as_of;
+mod client_words;
 mod context;
 pub(crate) mod count_windows;
 mod distinct_on;
@@ -15,6 +16,7 @@ pub(crate) mod late_input;
 pub(crate) mod late_rows;
 mod lateral;
 mod membership;
+mod nothing_there;
 pub(crate) mod pane_states;
 pub(crate) mod processing_time;
 pub(crate) mod session_islands;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use mulgil_history::asked::Asked;
+use mulgil_history::listing::{ListedAttempt, ListedTask, Page, Selection};
 use mulgil_history::outbox::NoticeStatus;
 use mulgil_history::read::{
     AlertRow, AttemptRow, BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, LiveLease, Memory, NoticeCount,
@@ -467,6 +468,18 @@ impl History for MemoryHistory {
     }
 
     async fn worked(&self, _: u32, _: u32) -> Result<Vec<mulgil_history::worked::WorkedRow>, HistoryError> {
+        not_asked()
+    }
+
+    async fn listed_runs(&self, _: &Selection, _: Option<RunId>, _: u32) -> Page<RunRow> {
+        not_asked()
+    }
+
+    async fn listed_tasks(&self, _: &Selection, _: Option<(RunId, TaskIndex)>, _: u32) -> Page<ListedTask> {
+        not_asked()
+    }
+
+    async fn listed_attempts(&self, _: &Selection, _: Option<AttemptId>, _: u32) -> Page<ListedAttempt> {
         not_asked()
     }
 

@@ -6,6 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use mulgil_sql::layers::{Layers, Unwindowed};
+use mulgil_sql::statement::RefreshMode;
 
 use super::ViewCell;
 use crate::result::{ResultError, ResultTable, Share};
@@ -89,22 +90,42 @@ impl ViewCell {
     /// What readers see now; `None` where there is no result.
     pub(crate) fn answer(&self) -> Option<Answer> {
         let life = self.life();
-        let table = Arc::clone(life.table.as_ref()?);
-        // Under the lock: who comes before the pin has seen no more than it holds; and batch and stream meet at the boundary.
-        let share = life.pinned.clone().unwrap_or_else(|| table.share());
-        let version = life.version_before + share.version();
+        let table = Arc::clone(life.pinned.as_ref().or(life.table.as_ref())?);
+        let batch = life.layers.zip(life.batch.clone());
         let unwindowed = life.unwindowed.clone();
+        // Batch and stream meet at the boundary, also where it is the first one: both are taken under one lock.
+        let version_before = life.version_before;
+        let layered = (self.view.mode == RefreshMode::Lambda).then_some(life);
+        let share = table.seen();
+        drop(layered);
+        let version = version_before + share.version();
         let (schema, key) = match &unwindowed {
             Some(_) => (&self.view.schema, None),
-            None => (table.schema(), table.key()),
+            None => (table.schema(), table.key().map(<[usize]>::to_vec)),
         };
-        let (schema, batch) = (Arc::clone(schema), life.layers.zip(life.batch.clone()));
-        Some(Answer { schema, key, share, version, batch, unwindowed })
+        Some(Answer { schema: Arc::clone(schema), key, share, version, batch, unwindowed })
+    }
+
+    /// What keys are looked up in now; `None` where there is no result, or one in layers.
+    pub(crate) fn looked_up(&self) -> Option<Arc<ResultTable>> {
+        if self.view.mode == RefreshMode::Lambda {
+            return None;
+        }
+        let life = self.life();
+        life.pinned.as_ref().or(life.table.as_ref()).map(Arc::clone)
     }
 
     /// What batch says.
     pub(crate) fn batch(&self) -> Option<Arc<BatchView>> {
         self.life().batch.clone()
+    }
+
+    /// Whether batch speaks of less of it than of another.
+    pub(crate) fn has_less_from_batch_than(&self, other: &Self) -> bool {
+        let (own, Some(other)) = (self.batch(), other.batch()) else { return false };
+        let layers = self.life().layers;
+        let Some(layers) = layers else { return false };
+        own.is_none_or(|own| own.note.boundary_ms < layers.aligned(other.note.boundary_ms))
     }
 
     /// How its rows say of which window they are; or its states, of which pane.

@@ -1,12 +1,14 @@
 //! Views that are refreshed by tasks, and lists that are asked of tables: over real tables.
 
+use mulgil_server::events::Event;
 use mulgil_server::flows::StartRun;
+use mulgil_server::generations::ReplayAsk;
 use mulgil_server::status::RunStatus;
 use mulgil_server::topics::AppendQuery;
 use mulgil_server::views::{RowsQuery, ViewState};
 use serde_json::json;
 
-use super::fixture::Fixture;
+use super::fixture::{Fixture, PATIENCE};
 use super::views::{LINES, SOURCE};
 
 const TOTALS: (&str, &str) = (
@@ -74,10 +76,22 @@ async fn a_task_refreshes_a_view_and_another_goes_over_the_rows_of_a_query() {
     fixture.stop().await;
 }
 
+/// Appends the lines, and waits until the view has two rows.
+async fn filled(fixture: &Fixture, lines: String) {
+    let filled = fixture
+        .listen(|event| match event {
+            Event::View(view) if view.name == "kept" && view.rows == 2 => Some(()),
+            _ => None,
+        })
+        .await;
+    fixture.call(move |client| client.append("departures", &AppendQuery::default(), lines.as_bytes())).await.unwrap();
+    filled.await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_replays_a_view_until_the_new_generation_answers() {
     let fixture = Fixture::start(&[SOURCE, TOTALS, KEPT, AGAIN]).await;
-    fixture.call(|client| client.append("departures", &AppendQuery::default(), LINES.as_bytes())).await.unwrap();
+    filled(&fixture, LINES.to_owned()).await;
     fixture.call(|client| client.start_run("again", &StartRun::default())).await.unwrap();
     // The other task asks for a replay of a view that keeps no state: that is told before it runs, too.
     let run = fixture.run_with("again/manual", RunStatus::Failed).await;
@@ -90,5 +104,25 @@ async fn a_task_replays_a_view_until_the_new_generation_answers() {
     assert_eq!(view.generation, 2);
     let rows = fixture.call(|client| client.view_rows("kept", &RowsQuery::default())).await.unwrap();
     assert_eq!(rows.rows.len(), 2);
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_waits_for_what_is_being_built_already_and_gives_it_up_with_itself() {
+    let hurried = ("flows/hurried.yaml", "flow: hurried\ntasks: {kept: {view: {replay: kept}, timeout: 1s}}");
+    let fixture = Fixture::start(&[SOURCE, KEPT, hurried]).await;
+    // At a row a second this takes a day.
+    filled(&fixture, LINES.repeat(25_000)).await;
+    let slowly = ReplayAsk { rows_per_second_max: Some(1), ..ReplayAsk::default() };
+    let begun = fixture.call(move |client| client.replay_view("kept", &slowly)).await.unwrap();
+    assert_eq!(begun.building.map(|build| build.number), Some(2));
+    fixture.call(|client| client.start_run("hurried", &StartRun::default())).await.unwrap();
+    let run = fixture.run_with("hurried/manual", RunStatus::Failed).await;
+    let error = run.tasks[0].attempts[0].error.as_ref().unwrap();
+    assert!(error.message.contains("1s"), "{error:?}");
+    let waiting = async { while fixture.call(|client| client.view("kept")).await.unwrap().building.is_some() {} };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the build is given up");
+    let view = fixture.call(|client| client.view("kept")).await.unwrap();
+    assert_eq!((view.generation, view.summary.rows), (1, 2));
     fixture.stop().await;
 }

@@ -20,23 +20,26 @@ const TRIES_MAX: usize = 5;
 /// How long to wait for news of a build at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
+/// The views as they are now: the project's files may change at any moment.
+type Asked = Arc<dyn Fn() -> Views + Send + Sync>;
+
 /// How tasks do things to these views, asked for anew each time.
 pub fn view_tasks(views: impl Fn() -> Views + Send + Sync + 'static) -> Arc<dyn ViewTasks> {
-    Arc::new(Refreshing::new(views))
+    Arc::new(KeptViews::new(views))
 }
 
-/// Refreshes the views of a server: as many at once as the machine has cores, each once at a time.
-struct Refreshing {
-    views: Box<dyn Fn() -> Views + Send + Sync>,
+/// The views that a server keeps. As many are refreshed at once as the machine has cores, each once at a time.
+struct KeptViews {
+    views: Asked,
     turns: Arc<Semaphore>,
     threads: DataThreads,
 }
 
-impl Refreshing {
+impl KeptViews {
     fn new(views: impl Fn() -> Views + Send + Sync + 'static) -> Self {
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            views: Box::new(views),
+            views: Arc::new(views),
             turns: Arc::new(Semaphore::new(turns)),
             threads: DataThreads::new("mulgil-view"),
         }
@@ -44,7 +47,7 @@ impl Refreshing {
 }
 
 #[async_trait]
-impl ViewTasks for Refreshing {
+impl ViewTasks for KeptViews {
     async fn refresh(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
         let name = TableName::parse(view);
@@ -70,25 +73,22 @@ impl ViewTasks for Refreshing {
 
     async fn replay(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
         let (views, name) = ((self.views)(), TableName::parse(view));
-        let before = views.status(&name).map_err(|error| error.to_string())?;
-        // A server that was killed goes on building by itself, and the task is begun again.
-        let number = match &before.building {
-            Some(build) => build.number,
-            None => {
-                let begun = views.replay(&name, &ReplayOptions::default()).await.map_err(|error| error.to_string())?;
-                let Some(build) = begun.building else { return Ok(json!({"generation": begun.generation})) };
-                build.number
-            }
+        let begun = views.replay(&name, &ReplayOptions::default()).await;
+        // What is being built already is waited for: a server that was killed goes on building, and then begins the task again.
+        let status = match views.status(&name) {
+            Ok(status) if begun.is_ok() || status.building.is_some() => status,
+            _ => begun.map_err(|error| error.to_string())?,
         };
-        log.note(&format!("generation {number} of view {view} is being built beside generation {}", before.generation));
-        let mut given_up = GivenUp { views: Some(views), name: name.clone() };
-        let generation = self.built(&name, number).await;
-        given_up.views = None;
-        log.note(&format!(
-            "generation {} of view {view} answers now",
-            generation.as_ref().map_or(before.generation, |new| *new)
-        ));
-        Ok(json!({"generation": generation?}))
+        let Some(number) = status.building.map(|build| build.number) else {
+            return Ok(json!({"generation": status.generation}));
+        };
+        log.note(&format!("generation {number} of view {view} is being built beside generation {}", status.generation));
+        let mut unfinished = Unfinished { views: Some(Arc::clone(&self.views)), name: name.clone() };
+        let built = self.built(&name, number).await;
+        unfinished.views = None;
+        let generation = built?;
+        log.note(&format!("generation {generation} of view {view} answers now"));
+        Ok(json!({"generation": generation}))
     }
 
     async fn export(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
@@ -100,7 +100,7 @@ impl ViewTasks for Refreshing {
     }
 }
 
-impl Refreshing {
+impl KeptViews {
     /// Waits until a generation has taken over, or never will.
     async fn built(&self, name: &TableName, number: u64) -> Result<u64, String> {
         loop {
@@ -122,18 +122,19 @@ impl Refreshing {
     }
 }
 
-/// Gives up what is being built when nobody waits for it any more: the task was stopped, or took too long.
-struct GivenUp {
-    views: Option<Views>,
+/// Gives up what is being built when the task that waits for it is stopped, or took too long. A server that shuts down refuses that,
+/// and goes on building when it is there again.
+struct Unfinished {
+    views: Option<Asked>,
     name: TableName,
 }
 
-impl Drop for GivenUp {
+impl Drop for Unfinished {
     fn drop(&mut self) {
         if let (Some(views), Ok(runtime)) = (self.views.take(), Handle::try_current()) {
             let name = self.name.clone();
             runtime.spawn(async move {
-                if let Err(error) = views.cancel_replay(&name).await {
+                if let Err(error) = views().cancel_replay(&name).await {
                     tracing::debug!(view = %name, %error, "nothing to give up");
                 }
             });

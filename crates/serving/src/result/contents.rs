@@ -1,0 +1,189 @@
+//! What a result holds: rows in segments, and an index of them.
+
+use arrow::array::{BooleanBufferBuilder, RecordBatch, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::take_record_batch;
+use arrow::error::ArrowError;
+use mulgil_dataflow::batch::{Batch, RowKind};
+
+use super::index::{Index, Place};
+use super::past::Past;
+use super::{ResultError, Share, SharedSegment, forget};
+
+/// Segments with fewer rows are not rewritten for the rows that have fallen in them.
+const SPARSE_ROWS_MIN: usize = 64;
+
+/// Rows that came together, or were merged.
+pub(super) struct Segment {
+    id: u64,
+    pub(super) rows: RecordBatch,
+    /// Which rows still stand.
+    standing: BooleanBufferBuilder,
+    standing_count: usize,
+    /// `standing` as it was given to the last reader, while nothing has changed since.
+    shared: Option<BooleanBuffer>,
+}
+
+pub(super) struct Contents {
+    /// In the order in which they came. There are few: each is larger than the next ones together.
+    pub(super) segments: Vec<Segment>,
+    pub(super) index: Option<Index>,
+    next_segment: u64,
+    pub(super) row_count: usize,
+    pub(super) version: u64,
+    /// What is not held any more.
+    pub(super) floor: Option<forget::Floor>,
+    /// What look-ups find while changes are applied, or while the result is pinned.
+    pub(super) past: Option<Past>,
+    /// Whether somebody has looked a key up: then changes leave a past behind while they are applied.
+    pub(super) is_looked_up: bool,
+    /// Changes are half applied, and nothing says what look-ups should find meanwhile.
+    pub(super) is_torn: bool,
+    /// What readers see, whatever comes.
+    pub(super) pinned: Option<Share>,
+}
+
+pub(super) fn row_number(row: usize) -> u32 {
+    // A batch of Arrow has fewer rows than that, for all that fits into memory.
+    u32::try_from(row).unwrap_or(u32::MAX)
+}
+
+/// Whether a row of a change is there from now on; one that is not is taken back.
+pub(super) fn is_new(change: &Batch, row: usize) -> bool {
+    change.kinds.as_ref().is_none_or(|kinds| {
+        let kind = kinds.value(row);
+        kind == RowKind::Insert as u8 || kind == RowKind::UpdateAfter as u8
+    })
+}
+
+/// The rows of a change that are there from now on.
+pub(super) fn new_rows(change: &Batch) -> Result<RecordBatch, ArrowError> {
+    let row_count = change.rows.num_rows();
+    let new: Vec<u32> = match change.kinds {
+        None => return Ok(change.rows.clone()),
+        Some(_) => (0..row_count).filter(|row| is_new(change, *row)).map(row_number).collect(),
+    };
+    if new.len() == row_count {
+        Ok(change.rows.clone())
+    } else {
+        take_record_batch(&change.rows, &UInt32Array::from(new))
+    }
+}
+
+impl Segment {
+    fn new(id: u64, rows: RecordBatch) -> Self {
+        let row_count = rows.num_rows();
+        let mut standing = BooleanBufferBuilder::new(row_count);
+        standing.append_n(row_count, true);
+        Self { id, rows, standing, standing_count: row_count, shared: None }
+    }
+
+    fn clear(&mut self, row: u32) {
+        self.standing.set_bit(row as usize, false);
+        self.standing_count -= 1;
+        self.shared = None;
+    }
+
+    pub(super) fn stands(&self, row: usize) -> bool {
+        self.standing.get_bit(row)
+    }
+
+    pub(super) fn place_of(&self, row: u32) -> Place {
+        Place { segment: self.id, row }
+    }
+
+    pub(super) fn share(&mut self) -> SharedSegment {
+        let standing = if self.standing_count == self.rows.num_rows() {
+            None
+        } else {
+            let standing = &self.standing;
+            Some(self.shared.get_or_insert_with(|| standing.finish_cloned()).clone())
+        };
+        SharedSegment { id: self.id, rows: self.rows.clone(), standing }
+    }
+
+    fn is_sparse(&self) -> bool {
+        self.rows.num_rows() > SPARSE_ROWS_MIN && self.standing_count * 2 < self.rows.num_rows()
+    }
+}
+
+impl Contents {
+    pub(super) fn new(index: Option<Index>) -> Self {
+        Self {
+            segments: Vec::new(),
+            index,
+            next_segment: 0,
+            row_count: 0,
+            version: 0,
+            floor: None,
+            past: None,
+            is_looked_up: false,
+            is_torn: false,
+            pinned: None,
+        }
+    }
+
+    /// Puts rows, all of which stand, into a segment of their own behind the first `at` ones.
+    pub(super) fn put_segment(&mut self, at: usize, rows: RecordBatch) -> u64 {
+        let id = self.next_segment;
+        self.next_segment += 1;
+        self.segments.insert(at, Segment::new(id, rows));
+        id
+    }
+
+    /// A change of one row. A new one stands at `place` already.
+    pub(super) fn change(&mut self, key: Box<[u8]>, place: Option<Place>) -> Result<(), ResultError> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        if let Some(past) = &mut self.past {
+            past.keep(&key, index);
+        }
+        match place {
+            Some(place) => {
+                self.row_count += 1;
+                if let Some(former) = index.insert(key, place) {
+                    self.clear(former);
+                }
+            }
+            None => {
+                let place = index.remove(&key).ok_or(ResultError::MissingRow)?;
+                self.clear(place);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn clear(&mut self, place: Place) {
+        if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == place.segment) {
+            segment.clear(place.row);
+            self.row_count -= 1;
+        }
+    }
+
+    /// The row at a place, as a batch of its own.
+    pub(super) fn row_at(&self, place: Place) -> Option<RecordBatch> {
+        let segment = self.segments.iter().find(|segment| segment.id == place.segment)?;
+        Some(segment.rows.slice(place.row as usize, 1))
+    }
+
+    /// Segments that should be one, by the first of them and their number: the last ones while the one before is not much
+    /// larger, and those of which most rows fell.
+    pub(super) fn to_rewrite(&self) -> Option<(usize, usize)> {
+        if let [.., before, last] = self.segments.as_slice()
+            && before.standing_count <= 2 * last.standing_count.max(1)
+        {
+            return Some((self.segments.len() - 2, 2));
+        }
+        let sparse = self.segments.iter().position(Segment::is_sparse)?;
+        Some((sparse, 1))
+    }
+
+    /// The numbers and rows of segments.
+    pub(super) fn numbered(&self) -> Vec<(u64, RecordBatch)> {
+        self.segments.iter().map(|segment| (segment.id, segment.rows.clone())).collect()
+    }
+
+    /// A segment.
+    pub(super) fn part(&mut self, at: usize) -> Option<SharedSegment> {
+        Some(self.segments.get_mut(at)?.share())
+    }
+}
