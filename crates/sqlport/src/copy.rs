@@ -233,7 +233,7 @@ impl Lines {
     /// In quotes where it would be read as something else.
     fn csv(&self, value: &[u8], line: &mut BytesMut) {
         let is_special = |byte: &u8| [self.delimiter, self.quote, b'\n', b'\r'].contains(byte);
-        if value != self.null.as_bytes() && value != b"\\." && !value.iter().any(|byte| is_special(byte)) {
+        if value != self.null.as_bytes() && value != b"\\." && !value.iter().any(is_special) {
             line.put_slice(value);
             return;
         }
