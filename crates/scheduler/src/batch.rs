@@ -19,6 +19,8 @@ pub(super) struct Batch {
     pub(super) orders: Vec<(SeatId, Order)>,
     /// Whether there is something for the outbox among the writes.
     pub(super) fills_outbox: bool,
+    /// Where a test may let the process die once stored.
+    pub(super) points: Vec<&'static str>,
     /// To be answered once stored.
     replies: Vec<Box<dyn FnOnce() + Send>>,
 }

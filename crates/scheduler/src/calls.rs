@@ -18,6 +18,7 @@ use mulgil_sched::id::{RunId, TaskIndex};
 use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 use mulgil_sched::step::{Ending, Event};
+use mulgil_worker::crash;
 
 use super::batch::Now;
 use super::error::SchedulerError;
@@ -219,6 +220,8 @@ impl Scheduler {
         let note = note.map(|note| (caller.1, note));
         let event = Event::Returned { task: caller.1, ending };
         self.step_by_itself(caller.0, event, Detail { note, ..Detail::default() }, now);
+        crash::point("before the end of a call is stored");
+        self.batch.points.push("after the end of a call is stored");
     }
 
     /// Makes or finds the run that does a task's work.
@@ -273,6 +276,8 @@ impl Scheduler {
         let order = RunOrder { interval, params, trigger: Trigger::Flow, key: None, backfill: None, retries };
         let run = self.create_run(&source, order, now)?;
         self.called(caller, run, key.run_id(), true, now);
+        crash::point("before a called run is stored");
+        self.batch.points.push("after a called run is stored");
         Ok(())
     }
 

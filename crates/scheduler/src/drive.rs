@@ -251,6 +251,7 @@ impl Scheduler {
             pause = (pause * 2).min(STORE_AGAIN_MAX);
         }
         point("after a batch is stored");
+        std::mem::take(&mut self.batch.points).into_iter().for_each(crash::point);
         if !writes.is_empty() {
             self.tally.commits.count += 1;
             self.tally.commits.seconds += begun.elapsed().as_secs_f64();

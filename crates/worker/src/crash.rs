@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// All of them, in the order in which a run comes to them; those of a restart last.
-pub const POINTS: [&str; 11] = [
+pub const POINTS: [&str; 15] = [
     "before a batch is stored",
     "after a batch is stored",
     "after orders are given",
@@ -17,6 +17,10 @@ pub const POINTS: [&str; 11] = [
     "while a task runs",
     "after a task's end",
     "after an end is reported",
+    "before a called run is stored",
+    "after a called run is stored",
+    "before the end of a call is stored",
+    "after the end of a call is stored",
     "before what is recovered is stored",
     "after what is recovered is stored",
 ];

@@ -8,6 +8,7 @@ mod ab_test;
 mod access;
 mod again;
 mod backfill;
+mod called;
 #[expect(dead_code, reason = "the tests of connect need more of it")]
 #[path = "../../../connect/tests/connect/cluster.rs"]
 mod cluster;
