@@ -114,6 +114,17 @@ async fn until_equal(copy: &mut Copy, subscription: &mut Subscription, views: &V
     }
 }
 
+/// Waits until all numbers are told: the view itself may still be reading.
+async fn until_all(copy: &mut Copy, subscription: &mut Subscription, views: &Views, numbers: &Numbers) {
+    let told = |copy: &Copy| copy.sorted_rows().iter().map(|row| row[1].parse::<u64>().unwrap()).sum::<u64>();
+    let waiting = async {
+        while told(copy) != numbers.count() {
+            until_equal(copy, subscription, views).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("all numbers are told");
+}
+
 async fn next(subscription: &mut Subscription) -> Step {
     let next = tokio::time::timeout(PATIENCE, subscription.next()).await;
     next.expect("something comes").expect("the views are there")
@@ -223,14 +234,7 @@ async fn a_copy_is_the_view_at_every_cut_while_generations_take_over_and_it_is_c
     // Wakes the reader, should it wait.
     numbers.append(1).await;
     let (mut copy, mut subscription) = reads.await.unwrap();
-    let told_count = |copy: &Copy| copy.sorted_rows().iter().map(|row| row[1].parse::<u64>().unwrap()).sum::<u64>();
-    let all = async {
-        // The view itself may still be reading.
-        while told_count(&copy) != numbers.count() {
-            until_equal(&mut copy, &mut subscription, &views).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, all).await.expect("all numbers are told");
+    until_all(&mut copy, &mut subscription, &views, &numbers).await;
     assert_prefix(&copy);
     assert_eq!(copy.begun, [Why::Asked], "no cut was missed, also when it was cut off");
     assert!(copy.updates > 0, "{copy:?}");
