@@ -11,7 +11,7 @@ use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 
 use crate::command::Command;
-use crate::front::{Front, in_text, send_tag};
+use crate::front::{Front, in_one_form, send_tag};
 use crate::rows;
 use crate::service::QueryError;
 use crate::session::{Limits, Session};
@@ -56,14 +56,13 @@ impl Front {
         let begins_after = aside.begins_after + before;
         let mut limits = Limits::begin(client, session).await;
         let caller = Arc::new(session.caller(client));
-        let running =
-            rows::run(Arc::clone(&self.service), self.computing.clone(), caller, query.to_owned(), parameters);
+        let running = rows::run(Arc::clone(&self.service), &self.threads, caller, query.to_owned(), parameters);
         let placed = async { Ok(running.await.map_err(|error| error.shifted(begins_after))?) };
         let answer = limits.bound(placed).await?;
         match aside.command {
             Command::Declare(declare) => send_tag(client, declare.keep(client, session, answer)?).await?,
             Command::Copy(copy) => {
-                let rows = in_text(session, answer, aside.command.tag());
+                let rows = in_one_form(session, answer, aside.command.tag(), copy.is_binary());
                 limits.bound(copy.send(client, rows)).await?;
             }
             _ => return Ok(false),

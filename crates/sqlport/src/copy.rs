@@ -1,4 +1,4 @@
-//! `COPY (query) TO STDOUT`: rows as lines of text, in PostgreSQL's own form or as CSV.
+//! `COPY (query) TO STDOUT`: rows as lines of text, in PostgreSQL's own form or as CSV, or as binary values.
 
 use std::fmt::Debug;
 
@@ -20,8 +20,20 @@ pub(crate) struct CopyOut {
     pub(crate) query: String,
     /// How many characters of the statement stand before the query.
     pub(crate) begins_after: usize,
-    lines: Lines,
+    form: Form,
 }
+
+/// How rows are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Form {
+    Lines(Lines),
+    Binary,
+}
+
+/// What stands before binary rows: a signature, and that there are neither flags nor more words about them.
+const BINARY_HEAD: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+/// What stands behind the last: the number of values that no row has.
+const BINARY_END: i16 = -1;
 
 /// How lines are written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,11 +103,16 @@ impl CopyOut {
                 (format!("SELECT {columns} FROM {table}"), 0)
             }
         };
-        let lines = lines_of(tokens.get(to + 2..).unwrap_or_default())?;
-        Ok(Self { query, begins_after, lines })
+        let form = form_of(tokens.get(to + 2..).unwrap_or_default())?;
+        Ok(Self { query, begins_after, form })
     }
 
-    /// Sends the rows, which have to be texts.
+    /// Whether its rows are to be binary values, and not texts.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.form == Form::Binary
+    }
+
+    /// Sends the rows, which have to be texts or binary values as [`CopyOut::is_binary`] says.
     pub(crate) async fn send<C>(&self, client: &mut C, mut rows: QueryResponse) -> PgWireResult<()>
     where
         C: Sink<PgWireBackendMessage> + Unpin + Send,
@@ -104,22 +121,44 @@ impl CopyOut {
     {
         let fields = rows.row_schema();
         let count = i16::try_from(fields.len()).unwrap_or(i16::MAX);
-        let response = CopyOutResponse::new(0, count, vec![0; fields.len()]);
+        let form = i8::from(self.is_binary());
+        let response = CopyOutResponse::new(form, count, vec![form.into(); fields.len()]);
         client.feed(PgWireBackendMessage::CopyOutResponse(response)).await?;
-        if self.lines.header {
+        if let Form::Lines(lines) = &self.form
+            && lines.header
+        {
             let names = fields.iter().map(|field| Some(field.name().as_bytes()));
-            client.feed(PgWireBackendMessage::CopyData(CopyData::new(self.lines.line(names)))).await?;
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(lines.line(names)))).await?;
         }
+        // Clients look for the head of binary rows in one message with what follows.
+        let mut head = BINARY_HEAD;
         let mut sent = 0;
         while let Some(row) = rows.data_rows().next().await {
             let row = row?;
-            let line = self.lines.line(values(&row).into_iter());
-            client.feed(PgWireBackendMessage::CopyData(CopyData::new(line))).await?;
+            let written = match &self.form {
+                Form::Lines(lines) => lines.line(values(&row).into_iter()),
+                Form::Binary => binary(std::mem::take(&mut head), &row),
+            };
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(written))).await?;
             sent += 1;
+        }
+        if self.is_binary() {
+            let end = Bytes::from([head, &BINARY_END.to_be_bytes()].concat());
+            client.feed(PgWireBackendMessage::CopyData(CopyData::new(end))).await?;
         }
         client.feed(PgWireBackendMessage::CopyDone(CopyDone::new())).await?;
         send_tag(client, Tag::new("COPY").with_rows(sent)).await
     }
+}
+
+/// A row of binary values, behind what stands before it: how many, and each with its length before it, as they go over the wire
+/// anyway.
+fn binary(head: &[u8], row: &DataRow) -> Bytes {
+    let mut written = BytesMut::with_capacity(head.len() + size_of::<i16>() + row.data.len());
+    written.put_slice(head);
+    written.put_i16(row.field_count);
+    written.put_slice(&row.data);
+    written.freeze()
 }
 
 /// The values of a row, as they are laid out for the wire: each with its length before it, -1 for a null.
@@ -137,25 +176,37 @@ fn values(row: &DataRow) -> Vec<Option<&[u8]>> {
     values
 }
 
-/// `[WITH] [(] FORMAT csv, HEADER, DELIMITER ';', NULL '' [)]`, and the older `CSV HEADER`.
-fn lines_of(tokens: &[Placed]) -> Result<Lines, QueryError> {
+/// `[WITH] [(] FORMAT csv, HEADER, DELIMITER ';', NULL '' [)]`, and the older `CSV HEADER` and `BINARY`.
+fn form_of(tokens: &[Placed]) -> Result<Form, QueryError> {
     let tokens: Vec<&Placed> = tokens
         .iter()
         .filter(|placed| !matches!(placed.token, Token::Sign('(' | ')' | ',')))
         .filter(|placed| !["with", "as"].contains(&word(placed)))
         .collect();
-    let is_csv = match tokens.iter().position(|placed| word(placed) == "format") {
+    let format = match tokens.iter().position(|placed| word(placed) == "format") {
         Some(at) => match tokens.get(at + 1).map(|placed| &placed.token) {
-            Some(Token::Word(name) | Token::Name(name) | Token::Text(name)) if name.eq_ignore_ascii_case("csv") => true,
-            Some(Token::Word(name) | Token::Name(name) | Token::Text(name)) if name.eq_ignore_ascii_case("text") => {
-                false
-            }
-            _ => return Err(QueryError::new(QueryError::UNSUPPORTED, "COPY knows the formats text and csv")),
+            Some(Token::Word(name) | Token::Name(name) | Token::Text(name)) => name.to_lowercase(),
+            _ => String::new(),
         },
-        None => tokens.first().is_some_and(|placed| word(placed) == "csv"),
+        None => tokens.first().map(|placed| word(placed).to_owned()).unwrap_or_default(),
     };
+    let says_format = tokens.iter().any(|placed| word(placed) == "format");
+    match format.as_str() {
+        "binary" if tokens.len() == 1 + usize::from(says_format) => Ok(Form::Binary),
+        "binary" => Err(syntax("COPY in binary takes no other options")),
+        "csv" => lines_of(&tokens, true).map(Form::Lines),
+        "text" => lines_of(&tokens, false).map(Form::Lines),
+        _ if says_format => {
+            Err(QueryError::new(QueryError::UNSUPPORTED, "COPY knows the formats text, csv and binary"))
+        }
+        _ => lines_of(&tokens, false).map(Form::Lines),
+    }
+}
+
+/// The options of lines.
+fn lines_of(tokens: &[&Placed], is_csv: bool) -> Result<Lines, QueryError> {
     let mut lines = Lines::new(is_csv);
-    let mut rest = tokens.as_slice();
+    let mut rest = tokens;
     while let [option, behind @ ..] = rest {
         let (value, after) = match behind {
             [value, after @ ..] => (Some(&value.token), after),
@@ -255,7 +306,8 @@ mod tests {
 
     fn written(options: &str, values: &[Option<&str>]) -> String {
         let copy = CopyOut::parse(&format!("COPY (SELECT 1) TO STDOUT {options}")).unwrap();
-        let line = copy.lines.line(values.iter().map(|value| value.map(str::as_bytes)));
+        let Form::Lines(lines) = copy.form else { panic!("{options}") };
+        let line = lines.line(values.iter().map(|value| value.map(str::as_bytes)));
         String::from_utf8(line.to_vec()).unwrap()
     }
 
@@ -285,15 +337,21 @@ mod tests {
             let copy = CopyOut::parse(text).unwrap();
             assert_eq!((copy.query.as_str(), copy.begins_after), (query, begins_after), "{text}");
         }
-        let header = |options: &str| CopyOut::parse(&format!("COPY a TO STDOUT {options}")).unwrap().lines.header;
+        let form = |options: &str| CopyOut::parse(&format!("COPY a TO STDOUT {options}")).unwrap().form;
+        let header = |options: &str| matches!(form(options), Form::Lines(Lines { header: true, .. }));
         assert_eq!(["(HEADER)", "(HEADER false)", "CSV HEADER", ""].map(header), [true, false, true, false]);
+        assert_eq!(
+            ["(FORMAT binary)", "WITH BINARY", "(FORMAT 'binary')"].map(form),
+            [Form::Binary, Form::Binary, Form::Binary]
+        );
         for (text, code) in [
             ("COPY a FROM STDIN", QueryError::READ_ONLY),
             ("COPY a TO '/etc/passwd'", "42501"),
             ("COPY (SELECT 1)", QueryError::SYNTAX),
             ("COPY TO STDOUT", QueryError::SYNTAX),
             ("COPY () TO STDOUT", QueryError::SYNTAX),
-            ("COPY a TO STDOUT (FORMAT binary)", QueryError::UNSUPPORTED),
+            ("COPY a TO STDOUT (FORMAT parquet)", QueryError::UNSUPPORTED),
+            ("COPY a TO STDOUT (FORMAT binary, HEADER)", QueryError::SYNTAX),
             ("COPY a TO STDOUT (FORCE_QUOTE *)", QueryError::UNSUPPORTED),
             ("COPY a TO STDOUT (DELIMITER 'ab')", QueryError::SYNTAX),
         ] {

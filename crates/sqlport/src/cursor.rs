@@ -45,8 +45,19 @@ pub(crate) struct Fetch {
 /// A cursor.
 pub(crate) struct Cursor {
     pub(crate) schema: SchemaRef,
-    holds: bool,
+    lasting: Lasting,
     rows: Rows,
+}
+
+/// What a cursor outlives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lasting {
+    /// Nothing: it ends with its transaction.
+    Transaction,
+    /// Its transaction, if that is committed.
+    Commit,
+    /// Everything but its connection.
+    Connection,
 }
 
 /// The rows that are left.
@@ -110,7 +121,12 @@ impl Declare {
     /// Keeps the query's rows for whoever fetches them.
     pub(crate) fn keep(&self, client: &impl ClientInfo, session: &Session, answer: Answer) -> Result<Tag, QueryError> {
         self.check(client, session)?;
-        let cursor = Cursor { schema: answer.schema.clone(), holds: self.holds, rows: Rows::Unread(answer) };
+        let lasting = match (self.holds, client.transaction_status()) {
+            (true, TransactionStatus::Idle) => Lasting::Connection,
+            (true, _) => Lasting::Commit,
+            (false, _) => Lasting::Transaction,
+        };
+        let cursor = Cursor { schema: answer.schema.clone(), lasting, rows: Rows::Unread(answer) };
         session.cursors().insert(self.name.clone(), cursor);
         Ok(Tag::new("DECLARE CURSOR"))
     }
@@ -173,7 +189,7 @@ impl Fetch {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let cursor = session.cursors().remove(&self.name).ok_or_else(|| unknown(&self.name))?;
-        let Cursor { schema, holds, rows } = cursor;
+        let Cursor { schema, lasting, rows } = cursor;
         let binary: Vec<bool> = (0..schema.fields().len()).map(is_binary).collect();
         if describes {
             let fields = fields(&schema, |at| binary.get(at) == Some(&true));
@@ -206,7 +222,7 @@ impl Fetch {
                 false => Rows::Gone,
             },
         };
-        session.cursors().insert(self.name.clone(), Cursor { schema, holds, rows });
+        session.cursors().insert(self.name.clone(), Cursor { schema, lasting, rows });
         Ok(())
     }
 }
@@ -215,9 +231,14 @@ fn backward() -> QueryError {
     QueryError::new(QueryError::UNSUPPORTED, "a cursor goes forward only: FETCH, FETCH n, FETCH FORWARD n or FETCH ALL")
 }
 
-/// The transaction has ended: what does not hold is gone.
-pub(crate) fn end_transaction(session: &Session) {
-    session.cursors().retain(|_, cursor| cursor.holds);
+/// The transaction has ended: what does not outlive that is gone.
+pub(crate) fn end_transaction(session: &Session, is_committed: bool) {
+    session.cursors().retain(|_, cursor| {
+        if is_committed && cursor.lasting == Lasting::Commit {
+            cursor.lasting = Lasting::Connection;
+        }
+        cursor.lasting == Lasting::Connection
+    });
 }
 
 #[cfg(test)]

@@ -22,12 +22,12 @@ use pgwire::messages::extendedquery::{
     Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync, TARGET_TYPE_BYTE_PORTAL,
 };
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
-use tokio::runtime::Handle;
 
 use crate::aside::Aside;
 use crate::command::Command;
 use crate::front::{Front, check_transaction, columns_of, looks, obey, send_rows, send_tag};
 use crate::parameter;
+use crate::query_threads::QueryThreads;
 use crate::rows::{self, fields, text_schema};
 use crate::service::{Answer, QueryError, QueryService, Shortcut};
 use crate::session::{Limits, Session};
@@ -51,7 +51,7 @@ pub(crate) struct Parsed {
 /// Prepares statements.
 pub(crate) struct Parser {
     service: Arc<dyn QueryService>,
-    computing: Handle,
+    threads: QueryThreads,
 }
 
 #[async_trait]
@@ -78,7 +78,7 @@ impl QueryParser for Parser {
             (Some((text, before)), command) => {
                 let told: Vec<_> = types.iter().map(|kind| kind.as_ref().and_then(data_type)).collect();
                 let (service, caller) = (Arc::clone(&self.service), session.caller(client));
-                let prepared = rows::prepare(service, &self.computing, caller, text.to_owned(), told).await;
+                let prepared = rows::prepare(service, &self.threads, caller, text.to_owned(), told).await;
                 let prepared = prepared.map_err(|error| error.shifted(piece.begins_after + before))?;
                 match command {
                     Command::Query => (prepared.schema, prepared.parameters, prepared.shortcut),
@@ -122,7 +122,7 @@ impl ExtendedQueryHandler for Front {
     type QueryParser = Parser;
 
     fn query_parser(&self) -> Arc<Parser> {
-        Arc::new(Parser { service: Arc::clone(&self.service), computing: self.computing.clone() })
+        Arc::new(Parser { service: Arc::clone(&self.service), threads: self.threads.clone() })
     }
 
     async fn on_parse<C>(&self, client: &mut C, message: Parse) -> PgWireResult<()>
@@ -342,8 +342,8 @@ impl Front {
                 return Ok(Ok(self.response(session, portal, answer)));
             }
             let caller = Arc::new(session.caller(client));
-            let (service, computing) = (Arc::clone(&self.service), self.computing.clone());
-            let running = rows::run(service, computing, caller, parsed.text.clone(), values);
+            let service = Arc::clone(&self.service);
+            let running = rows::run(service, &self.threads, caller, parsed.text.clone(), values);
             let placed = async { Ok(running.await.map_err(|error| error.shifted(parsed.begins_after))?) };
             limits.bound(placed).await?
         } else {

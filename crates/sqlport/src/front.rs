@@ -13,11 +13,11 @@ use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::response::{CommandComplete, TransactionStatus};
 use pgwire::messages::startup::ParameterStatus;
-use tokio::runtime::Handle;
 
 use crate::command::Command;
 use crate::cursor::{end_transaction, unknown};
 use crate::encode::Look;
+use crate::query_threads::QueryThreads;
 use crate::rows::{of_texts, response};
 use crate::scram::Verifier;
 use crate::service::{Answer, QueryError, QueryService};
@@ -28,8 +28,8 @@ use crate::startup::Told;
 /// What all connections share.
 pub(crate) struct Front {
     pub(crate) service: Arc<dyn QueryService>,
-    /// Where queries run: threads of their own, so that a query that computes for long holds up no connection.
-    pub(crate) computing: Handle,
+    /// Where queries run, so that a query that computes for long holds up no connection.
+    pub(crate) threads: QueryThreads,
     pub(crate) connections: Arc<ConnectionManager>,
     /// Finishes startups.
     pub(crate) driver: AuthDriver<Told>,
@@ -82,12 +82,11 @@ where
         Command::Reset(None) => reset_all(client, session).await?,
         Command::Begin => client.set_transaction_status(client.transaction_status().to_in_transaction_state()),
         Command::Commit | Command::Rollback => {
-            if client.transaction_status() == TransactionStatus::Error {
-                tag = "ROLLBACK";
-            }
+            let is_committed = *command == Command::Commit && client.transaction_status() != TransactionStatus::Error;
+            tag = if is_committed { "COMMIT" } else { "ROLLBACK" };
             client.set_transaction_status(TransactionStatus::Idle);
             client.portal_store().clear_portals();
-            end_transaction(session);
+            end_transaction(session, is_committed);
         }
         Command::Savepoint("ROLLBACK") => client.set_transaction_status(match client.transaction_status() {
             TransactionStatus::Idle => TransactionStatus::Idle,
@@ -173,10 +172,10 @@ pub(crate) fn looks(session: &Session, count: usize, is_binary: impl Fn(usize) -
     (0..count).map(|at| Look { binary: is_binary(at), zone: zone.clone() }).collect()
 }
 
-/// An answer as texts, with its own columns.
-pub(crate) fn in_text(session: &Session, answer: Answer, tag: &str) -> QueryResponse {
+/// An answer as texts, or as binary values, with its own columns.
+pub(crate) fn in_one_form(session: &Session, answer: Answer, tag: &str, is_binary: bool) -> QueryResponse {
     let schema = Arc::clone(&answer.schema);
-    let looks = looks(session, schema.fields().len(), |_| false);
+    let looks = looks(session, schema.fields().len(), |_| is_binary);
     response(answer, schema, looks, tag)
 }
 

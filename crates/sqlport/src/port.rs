@@ -16,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::connection;
 use crate::front::Front;
+use crate::query_threads::QueryThreads;
 use crate::scram::Verifier;
 use crate::service::QueryService;
 use crate::startup::Told;
@@ -134,7 +135,7 @@ impl Listening {
         let connections = Arc::new(ConnectionManager::new());
         let front = Front {
             service,
-            computing: computing.handle().clone(),
+            threads: QueryThreads::of(computing.handle().clone()),
             driver: AuthDriver::new(Told).with_connection_manager(Arc::clone(&connections)),
             connections,
             verifier,

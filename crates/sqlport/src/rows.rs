@@ -11,13 +11,13 @@ use futures::stream::{BoxStream, Stream, StreamExt};
 use pgwire::api::results::{FieldFormat, FieldInfo, QueryResponse};
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::data::DataRow;
-use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::encode::{BatchRows, Look};
+use crate::query_threads::{QueryThreads, broke_off};
 use crate::service::{Answer, Caller, Prepared, QueryError, QueryService};
-use crate::types::wire_type;
+use crate::types::wire_type_of;
 
 /// Batches that wait for the client.
 const BATCHES_AHEAD: usize = 1;
@@ -25,7 +25,7 @@ const BATCHES_AHEAD: usize = 1;
 /// The columns as the client is told of them.
 pub(crate) fn fields(schema: &Schema, is_binary: impl Fn(usize) -> bool) -> Vec<FieldInfo> {
     let field = |(at, field): (usize, &Arc<Field>)| {
-        let wire = wire_type(field.data_type());
+        let wire = wire_type_of(field, is_binary(at));
         let format = if is_binary(at) { FieldFormat::Binary } else { FieldFormat::Text };
         FieldInfo::new(field.name().clone(), None, None, wire.kind, format)
             .with_type_size(wire.size)
@@ -34,31 +34,29 @@ pub(crate) fn fields(schema: &Schema, is_binary: impl Fn(usize) -> bool) -> Vec<
     schema.fields().iter().enumerate().map(field).collect()
 }
 
-/// Plans a statement in a task of its own.
+/// Plans a statement on a thread of its own.
 pub(crate) async fn prepare(
     service: Arc<dyn QueryService>,
-    computing: &Handle,
+    threads: &QueryThreads,
     caller: Caller,
     text: String,
     types: Vec<Option<DataType>>,
 ) -> Result<Prepared, QueryError> {
-    let planning = computing.spawn(async move { service.prepare(&caller, &text, &types).await });
-    AbortOnDropHandle::new(planning).await.map_err(|error| broke_off(&error))?
+    threads.plan(async move { service.prepare(&caller, &text, &types).await }).await
 }
 
-/// Runs a statement in a task of its own.
+/// Runs a statement: planned on a thread of its own, its rows made in a task of its own.
 pub(crate) async fn run(
     service: Arc<dyn QueryService>,
-    computing: Handle,
+    threads: &QueryThreads,
     caller: Arc<Caller>,
     text: String,
     parameters: Vec<ArrayRef>,
 ) -> Result<Answer, QueryError> {
-    let planning = computing.spawn(async move { service.run(caller, &text, &parameters).await });
-    let Answer { schema, mut batches } =
-        AbortOnDropHandle::new(planning).await.map_err(|error| broke_off(&error))??;
+    let planning = threads.plan(async move { service.run(caller, &text, &parameters).await });
+    let Answer { schema, mut batches } = planning.await?;
     let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-    let pump = computing.spawn(async move {
+    let pump = threads.spawn(async move {
         while let Some(batch) = batches.next().await {
             let is_last = batch.is_err();
             if sender.send(batch).await.is_err() || is_last {
@@ -84,10 +82,6 @@ fn received(
         }
     };
     futures::stream::unfold((receiver, Some(pump)), next).boxed()
-}
-
-fn broke_off(error: &tokio::task::JoinError) -> QueryError {
-    QueryError::new(QueryError::INTERNAL, format!("the query broke off: {error}"))
 }
 
 /// An answer as rows for the wire, with the columns that the client has been told of.

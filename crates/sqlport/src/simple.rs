@@ -17,7 +17,7 @@ use pgwire::messages::simplequery::Query;
 
 use crate::aside::Aside;
 use crate::command::Command;
-use crate::front::{Front, check_transaction, in_text, obey, send_rows, send_tag};
+use crate::front::{Front, check_transaction, in_one_form, obey, send_rows, send_tag};
 use crate::rows;
 use crate::session::{Limits, Session};
 use crate::statements::{Piece, split};
@@ -75,8 +75,7 @@ impl Front {
         let mut limits = Limits::begin(client, session).await;
         let answer = if command == Command::Query {
             let caller = Arc::new(session.caller(client));
-            let running =
-                rows::run(Arc::clone(&self.service), self.computing.clone(), caller, piece.text.clone(), Vec::new());
+            let running = rows::run(Arc::clone(&self.service), &self.threads, caller, piece.text.clone(), Vec::new());
             let placed = async { Ok(running.await.map_err(|error| error.shifted(piece.begins_after))?) };
             limits.bound(placed).await?
         } else {
@@ -88,7 +87,7 @@ impl Front {
         let fields = rows::fields(&answer.schema, |_| false);
         let description = RowDescription::new(fields.iter().map(Into::into).collect());
         client.feed(PgWireBackendMessage::RowDescription(description)).await?;
-        let mut rows = in_text(session, answer, command.tag());
+        let mut rows = in_one_form(session, answer, command.tag(), false);
         limits.bound(send_rows(client, &mut rows, None)).await?;
         Ok(())
     }

@@ -50,6 +50,25 @@ pub(crate) fn wire_type(data_type: &DataType) -> WireType {
     }
 }
 
+/// What the metadata of a column's field says whose texts are PostgreSQL's small vectors.
+const SMALL_VECTOR: (&str, &str) = ("mulgil.wire", "int2vector");
+
+/// The field of a column of small numbers that are written `1 2`, such as the columns of an index: a text, and `int2vector` to clients.
+pub fn small_vector(name: &str) -> Field {
+    let (key, value) = SMALL_VECTOR;
+    let metadata = [(key.to_owned(), value.to_owned())];
+    Field::new(name, DataType::Utf8, true).with_metadata(metadata.into())
+}
+
+/// The type by which a field's column goes out. The binary form of small vectors is not known: there they are texts.
+pub(crate) fn wire_type_of(field: &Field, is_binary: bool) -> WireType {
+    let (key, value) = SMALL_VECTOR;
+    if !is_binary && field.metadata().get(key).is_some_and(|known| known == value) {
+        return WireType { kind: Type::INT2_VECTOR, size: -1, modifier: -1 };
+    }
+    wire_type(field.data_type())
+}
+
 /// The items of a list.
 pub(crate) fn item_of(data_type: &DataType) -> Option<&Field> {
     match data_type {

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
@@ -20,11 +20,13 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Answers `SELECT numbers` with numbers without end, `SELECT echo` with its parameter, `SELECT broken` with an error after a batch,
-/// `SELECT panic` with a panic, `SELECT never` never.
+/// `SELECT panic` with a panic, `SELECT never` never; `SELECT stuck` is planned until the test lets go.
 #[derive(Default)]
 struct Pretender {
     batches_made: AtomicUsize,
     dropped: Arc<Notify>,
+    stuck: Notify,
+    held: Arc<(Mutex<bool>, Condvar)>,
 }
 
 /// The way of `SELECT echo` with `short` in it: gives a hundred times the number, does not know seven, and fails for eight.
@@ -66,6 +68,12 @@ impl QueryService for Pretender {
         if text.contains("wrong") {
             let place = text.split("wrong").next().unwrap().chars().count() + 1;
             return Err(QueryError::new(QueryError::UNKNOWN_COLUMN, "unknown column wrong").hint("write n").at(place));
+        }
+        if text.contains("stuck") {
+            // Not a task that could be stopped, but a thread that computes.
+            self.stuck.notify_one();
+            let (let_go, changed) = &*self.held;
+            let _let_go = changed.wait_while(let_go.lock().unwrap(), |let_go| !*let_go).unwrap();
         }
         let parameters = if text.contains("$1") { vec![DataType::Int64] } else { Vec::new() };
         let shortcut = text.contains("short").then(|| Arc::new(Short) as Arc<dyn Shortcut>);
@@ -134,6 +142,26 @@ async fn in_time<T>(work: impl Future<Output = T>) -> T {
 
 fn code(error: &tokio_postgres::Error) -> &str {
     error.as_db_error().map_or_else(|| panic!("no answer of the server: {error}"), |error| error.code().code())
+}
+
+#[tokio::test]
+async fn plans_that_nobody_waits_for_hold_up_no_other_statement() {
+    let fixture = Fixture::open(100, None).await;
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    for _ in 0..(threads + 1).min(20) {
+        let client = fixture.connect().await.unwrap();
+        let cancel = client.cancel_token();
+        let asked = tokio::spawn(async move { client.simple_query("SELECT stuck").await });
+        in_time(fixture.service.stuck.notified()).await;
+        cancel.cancel_query(NoTls).await.unwrap();
+        assert_eq!(code(&in_time(asked).await.unwrap().unwrap_err()), "57014");
+    }
+    let client = fixture.connect().await.unwrap();
+    let rows = in_time(client.query("SELECT echo $1", &[&7_i64])).await.unwrap();
+    assert_eq!(rows[0].get::<_, i64>(0), 7);
+    let (let_go, changed) = &*fixture.service.held;
+    *let_go.lock().unwrap() = true;
+    changed.notify_all();
 }
 
 #[tokio::test]
