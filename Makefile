@@ -6,7 +6,7 @@ BINARY  := target/release/mulgil
 DEMO_DIR ?= demo-flights
 UI_SOURCES := $(shell find ui/src ui/index.html ui/package.json ui/package-lock.json ui/vite.config.* ui/tsconfig*.json -type f 2>/dev/null)
 
-.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka jdbc s3 openssl fuzz kill-matrix clean-demo bench-nexmark
+.PHONY: demo build ui test check fmt lint python browser postgres victoria-metrics kafka jdbc odbc s3 openssl fuzz kill-matrix clean-demo bench-nexmark
 
 ## The bundled flights project, live in the browser.
 demo: build
@@ -26,7 +26,7 @@ ui/dist/index.html: ui/node_modules/.package-lock.json $(UI_SOURCES)
 	@touch $@
 
 ## Every test: Rust, the web UI's units, and the real thing in a real browser.
-test: ui python browser postgres victoria-metrics kafka jdbc s3 openssl
+test: ui python browser postgres victoria-metrics kafka jdbc odbc s3 openssl
 	$(CARGO) test --workspace --locked
 	FUZZ_SEED=1 fuzz/run 5
 	$(PYTHON) -m unittest discover --quiet --start-directory python/tests
@@ -91,6 +91,13 @@ target/jdbc/.fetched: tests/jdbc/pom.xml
 	@rm -rf target/jdbc/libs
 	mvn -q -B -f tests/jdbc/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/target/jdbc/libs
 	@touch $@
+
+## PostgreSQL's ODBC driver reads the SQL port in the tests.
+odbc:
+	@odbcinst -q -d -n "PostgreSQL Unicode" >/dev/null 2>&1 || { \
+	  echo "installing unixODBC and PostgreSQL's ODBC driver for the tests"; \
+	  sudo=$$([ $$(id -u) = 0 ] || echo sudo); \
+	  $$sudo apt-get update -qq && $$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends unixodbc odbcinst odbc-postgresql >/dev/null; }
 
 ## Tests start an S3-compatible server of their own: Versity's gateway, built through the Go module proxy.
 VERSITYGW := v1.8.0

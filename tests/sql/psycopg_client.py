@@ -223,6 +223,15 @@ def copies(connection):
         assert list(copy.rows()) == [(134794, "Bern"), (3300000, "Busan"), (717710, "Oslo"), (9400000, "Seoul")]
     with connection.cursor().copy("COPY (SELECT unnest(range(1, 100001)) AS value) TO STDOUT") as copy:
         assert sum(int(row[0]) for row in copy.rows()) == 100000 * 100001 // 2
+    with connection.cursor().copy(f"COPY ({EVERY_TYPE}) TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["bool", "int2", "int4", "int8", "float4", "float8", "numeric", "text", "bytea", "date", "time", "timestamp",
+                        "timestamptz", "interval", "int8[]", "text[]", "json", "int4"])
+        assert list(copy.rows()) == [EXPECTED]
+    with connection.cursor().copy("COPY (SELECT unnest(range(1, 100001)) AS value) TO STDOUT (FORMAT binary)") as copy:
+        copy.set_types(["int8"])
+        assert sum(value for (value,) in copy.rows()) == 100000 * 100001 // 2
+    with connection.cursor().copy("COPY (SELECT name FROM cities WHERE people < 0) TO STDOUT (FORMAT binary)") as copy:
+        assert b"".join(bytes(piece) for piece in copy) == b"PGCOPY\n\xff\r\n\0" + bytes(8) + b"\xff\xff"
     try:
         with connection.cursor().copy("COPY (SELECT 1 / (people - people) FROM cities) TO STDOUT") as copy:
             list(copy)

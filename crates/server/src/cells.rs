@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray,
-    new_null_array,
+    ArrayRef, BooleanArray, Float64Array, Int64Array, Int64Builder, ListBuilder, RecordBatch, StringArray,
+    TimestampMicrosecondArray, new_null_array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use jiff::Timestamp;
+use mulgil_sqlport::small_vector;
 use serde::Serialize;
 
 /// The zone of moments.
@@ -20,6 +21,7 @@ pub(crate) enum Cell {
     Real(f64),
     Text(String),
     Truth(bool),
+    Numbers(Vec<i64>),
     /// Microseconds since the epoch.
     Moment(i64),
     Nothing,
@@ -33,6 +35,10 @@ pub(crate) enum Kind {
     Text,
     Truth,
     Moment,
+    /// A list of numbers.
+    Numbers,
+    /// Small numbers as a text: PostgreSQL's `int2vector`.
+    Vector,
     /// A list of texts, of which nobody has said any.
     Texts,
 }
@@ -101,6 +107,12 @@ impl From<bool> for Cell {
     }
 }
 
+impl From<Vec<i64>> for Cell {
+    fn from(numbers: Vec<i64>) -> Self {
+        Self::Numbers(numbers)
+    }
+}
+
 impl From<Timestamp> for Cell {
     fn from(moment: Timestamp) -> Self {
         Self::Moment(moment.as_microsecond())
@@ -147,8 +159,10 @@ pub(crate) fn schema<R>(columns: &[Column<R>]) -> SchemaRef {
             Kind::Number => DataType::Int64,
             Kind::Real => DataType::Float64,
             Kind::Text => DataType::Utf8,
+            Kind::Vector => return small_vector(column.name),
             Kind::Truth => DataType::Boolean,
             Kind::Moment => DataType::Timestamp(TimeUnit::Microsecond, Some(UTC.into())),
+            Kind::Numbers => DataType::new_list(DataType::Int64, true),
             Kind::Texts => texts(),
         };
         Field::new(column.name, data_type, true)
@@ -175,8 +189,14 @@ fn array(kind: Kind, cells: impl Iterator<Item = Cell>) -> ArrayRef {
     match kind {
         Kind::Number => Arc::new(take!(Number).collect::<Int64Array>()),
         Kind::Real => Arc::new(take!(Real).collect::<Float64Array>()),
-        Kind::Text => Arc::new(take!(Text).collect::<StringArray>()),
+        Kind::Text | Kind::Vector => Arc::new(take!(Text).collect::<StringArray>()),
         Kind::Truth => Arc::new(take!(Truth).collect::<BooleanArray>()),
+        Kind::Numbers => {
+            let mut lists = ListBuilder::new(Int64Builder::new());
+            take!(Numbers)
+                .for_each(|numbers| lists.append_option(numbers.map(|numbers| numbers.into_iter().map(Some))));
+            Arc::new(lists.finish())
+        }
         Kind::Texts => new_null_array(&texts(), cells.count()),
         Kind::Moment => Arc::new(take!(Moment).collect::<TimestampMicrosecondArray>().with_timezone(UTC)),
     }

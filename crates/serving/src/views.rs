@@ -275,6 +275,15 @@ impl Views {
         Ok(Arc::clone(&self.slot(view)?.live().view.schema))
     }
 
+    /// The columns of a view that together name a row of its result, by their places in [`Views::schema`]; none where no columns do, or
+    /// where nothing keeps it up to date row by row (`FULL`).
+    ///
+    /// # Errors
+    /// The view is unknown.
+    pub fn key(&self, view: &TableName) -> Result<Vec<usize>, ViewError> {
+        Ok(self.slot(view)?.live().key().unwrap_or_default())
+    }
+
     /// The limits of each query.
     pub fn session_options(&self) -> SessionOptions {
         self.shared.options.session

@@ -62,7 +62,7 @@ impl Session {
                 *parameter = data_type;
             }
         }
-        for (place, data_type) in lists_of(&plan)? {
+        for (place, data_type) in shown_types(&plan)? {
             if let Some(parameter) = parameters.get_mut(place).filter(|parameter| parameter.is_none()) {
                 *parameter = Some(data_type);
             }
@@ -103,23 +103,34 @@ pub(crate) fn place_of(name: &str) -> Option<usize> {
     name.trim_start_matches('$').parse::<usize>().ok()?.checked_sub(1)
 }
 
-/// The types of the parameters that are lists: in `x = ANY($1)` the one of a list of `x`.
-fn lists_of(plan: &LogicalPlan) -> Result<Vec<(usize, DataType)>, SqlError> {
-    let mut lists = Vec::new();
+/// The types of parameters that the query shows and DataFusion does not see: `CAST($1 AS BYTES)` takes bytes, and `x = ANY($1)` a list
+/// of what `x` is.
+fn shown_types(plan: &LogicalPlan) -> Result<Vec<(usize, DataType)>, SqlError> {
+    let mut shown = Vec::new();
     plan.apply_with_subqueries(|node| {
         let schema = merge_schema(&node.inputs());
         node.apply_expressions(|expression| {
             expression.apply(|part| {
-                if let Expr::ScalarFunction(function) = part
-                    && function.name() == "array_has"
-                    && let [Expr::Placeholder(list), item] = function.args.as_slice()
-                    && let (Some(place), Ok(item)) = (place_of(&list.id), item.get_type(&schema))
-                {
-                    lists.push((place, DataType::new_list(item, true)));
+                match part {
+                    Expr::ScalarFunction(function) if function.name() == "array_has" => {
+                        if let [Expr::Placeholder(list), item] = function.args.as_slice()
+                            && let (Some(place), Ok(item)) = (place_of(&list.id), item.get_type(&schema))
+                        {
+                            shown.push((place, DataType::new_list(item, true)));
+                        }
+                    }
+                    Expr::Cast(cast) => {
+                        if let Expr::Placeholder(value) = cast.expr.as_ref()
+                            && let Some(place) = place_of(&value.id)
+                        {
+                            shown.push((place, cast.field.data_type().clone()));
+                        }
+                    }
+                    _ => {}
                 }
                 Ok(TreeNodeRecursion::Continue)
             })
         })
     })?;
-    Ok(lists)
+    Ok(shown)
 }

@@ -18,6 +18,7 @@ mod crash_runs;
 mod crash_stores;
 mod exports;
 mod full;
+mod grafana;
 mod guarantees;
 mod kappa;
 mod kill;

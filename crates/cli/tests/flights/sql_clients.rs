@@ -1,11 +1,11 @@
-//! The SQL port of the real program, read by real clients of PostgreSQL: `psql` and psycopg.
+//! The SQL port of the real program, read by real clients of PostgreSQL: `psql`, psycopg, JDBC and ODBC.
 
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 
 use crate::program::Folder;
-use crate::sql_house::House;
+use crate::sql_house::{House, certify, python};
 
 #[test]
 fn psql_reads_views_and_is_told_what_is_wrong_and_where() {
@@ -33,15 +33,8 @@ fn psql_reads_views_and_is_told_what_is_wrong_and_where() {
 
 #[test]
 fn psycopg_reads_all_types_in_text_and_binary_prepared_and_cancelled() {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/bin/python");
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sql/psycopg_client.py");
-    let folder = Folder::new();
-    let kept = "CREATE MATERIALIZED TABLE by_name REFRESH_MODE = CONTINUOUS
-        AS SELECT name, count(*) AS c, sum(people) AS people FROM cities_raw GROUP BY name";
-    folder.write("views/by_name.sql", kept);
-    let house = House::with(folder, "", &[]);
-    let output = Command::new(python).arg(script).args(["127.0.0.1", &house.port()]).output().expect("Python runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let house = House::with_keys(Folder::new(), "", &[]);
+    python("psycopg_client.py", &["127.0.0.1", &house.port()]);
 }
 
 #[test]
@@ -63,19 +56,6 @@ fn a_port_that_is_taken_is_told_and_the_usual_one_is_left_alone() {
     let output = folder.command(&["server", "--sql-listen", "here"]).output().expect("mulgil runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && errors.contains("`here` is no address for the SQL port"), "{errors}");
-}
-
-/// A certificate for this machine, and its key.
-fn certify(folder: &Folder) {
-    let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
-        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"])
-        .arg(folder.path("server.crt"))
-        .arg("-keyout")
-        .arg(folder.path("server.key"))
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
 
 #[test]
@@ -136,8 +116,23 @@ fn a_query_beyond_its_memory_ends_alone() {
 }
 
 #[test]
+fn a_sort_beyond_its_memory_goes_to_files() {
+    let house = House::open("sql: {memory: 16 MB}\n");
+    // 30 MB and more, by rows of many widths: texts in a mixed order, and the place of each.
+    for (wide, count) in [(10, 300_001), (100, 200_003), (500, 60_013), (1_000, 30_011)] {
+        let rows = format!(
+            "SELECT repeat('x', {wide}) || ((value * 7919) % {count}) AS a FROM (SELECT unnest(range(1, {count})) AS value) AS n"
+        );
+        let sorted = format!(
+            "SELECT count(*), max(r) FROM (SELECT a, row_number() OVER (ORDER BY a) AS r FROM ({rows}) AS w) AS q"
+        );
+        assert_eq!(house.rows(&sorted), format!("{0}|{0}\n", count - 1), "{wide}");
+    }
+}
+
+#[test]
 fn the_jdbc_driver_reads_lists_and_is_told_what_is_wrong() {
-    let house = House::open("");
+    let house = House::with_keys(Folder::new(), "", &[]);
     jdbc(&house, &[&format!("127.0.0.1:{}", house.port())]);
 }
 
@@ -146,9 +141,27 @@ fn the_jdbc_driver_shows_its_password_and_comes_in_encrypted() {
     const TOKEN: &str = "a token of some length";
     let folder = Folder::new();
     certify(&folder);
-    let house = House::with(folder, "sql: {certificate: server.crt, key: server.key}\n", &[("MULGIL_TOKEN", TOKEN)]);
+    let settings = "sql: {certificate: server.crt, key: server.key}\n";
+    let house = House::with_keys(folder, settings, &[("MULGIL_TOKEN", TOKEN)]);
     let certificate = house.folder.path("server.crt").display().to_string();
     jdbc(&house, &[&format!("localhost:{}", house.port()), TOKEN, &certificate]);
+}
+
+#[test]
+fn the_odbc_driver_reads_lists_types_cursors_and_is_told_what_is_wrong() {
+    let house = House::with_keys(Folder::new(), "", &[]);
+    python("odbc_client.py", &["127.0.0.1", &house.port()]);
+}
+
+#[test]
+fn the_odbc_driver_shows_its_password_and_comes_in_encrypted() {
+    const TOKEN: &str = "a token of some length";
+    let folder = Folder::new();
+    certify(&folder);
+    let settings = "sql: {certificate: server.crt, key: server.key}\n";
+    let house = House::with_keys(folder, settings, &[("MULGIL_TOKEN", TOKEN)]);
+    let certificate = house.folder.path("server.crt").display().to_string();
+    python("odbc_client.py", &["localhost", &house.port(), TOKEN, &certificate]);
 }
 
 /// Runs `tests/sql/JdbcClient.java`: compiled by the compiler beside the driver, since not every Java has one.
@@ -209,6 +222,58 @@ fn psql_describes_tables_schemas_and_databases() {
 }
 
 #[test]
+fn psql_shows_keys_and_describes_at_length() {
+    let house = House::with_keys(Folder::new(), "", &[]);
+    assert_eq!(
+        house.rows("\\di"),
+        "public|by_name_pkey|index|tester|by_name\npublic|by_size_pkey|index|tester|by_size\n"
+    );
+    let (described, errors) = house.psql(&["-c", "\\d+ by_size", "-c", "\\d+ cities_raw", "-c", "\\d+ mulgil.runs"]);
+    assert_eq!(errors, "");
+    for line in [
+        "View \"public.by_size\"",
+        " is big | boolean |",
+        "View definition:",
+        "FROM cities_raw GROUP BY name",
+        "Table \"public.cities_raw\"",
+        " created_at     | timestamp with time zone |",
+    ] {
+        assert!(described.contains(line), "{line}\n{described}");
+    }
+    for command in ["\\d+", "\\dt+", "\\dv+", "\\di+", "\\l+", "\\dn+", "\\du+"] {
+        let (listed, errors) = house.psql(&["-At", "-c", command]);
+        assert!(errors.is_empty() && listed.contains("tester"), "{command}: {listed}{errors}");
+    }
+    let cases = [
+        (
+            "SELECT conname, contype, conkey, pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = 'by_size'::regclass",
+            "by_size_pkey|p|{2,3}|PRIMARY KEY (name, \"is big\")\n",
+        ),
+        (
+            "SELECT indkey, pg_get_indexdef(indexrelid), pg_get_indexdef(indexrelid, 2, false) FROM pg_index
+             WHERE indexrelid = 'by_size_pkey'::regclass",
+            "2 3|CREATE UNIQUE INDEX by_size_pkey ON public.by_size USING btree (name, \"is big\")|\"is big\"\n",
+        ),
+        (
+            "SELECT a.attname FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY(i.indkey)
+             WHERE i.indrelid = 'by_size'::regclass AND i.indisprimary ORDER BY a.attnum",
+            "name\nis big\n",
+        ),
+        (
+            "SELECT kcu.column_name FROM information_schema.table_constraints tc
+             JOIN information_schema.key_column_usage kcu ON tc.constraint_name = kcu.constraint_name
+             WHERE tc.constraint_type = 'PRIMARY KEY' AND tc.table_name = 'by_size' ORDER BY kcu.ordinal_position",
+            "name\nis big\n",
+        ),
+        ("SELECT conname FROM pg_constraint WHERE conrelid = 'by_size'::regclass AND contype = 'f'", ""),
+        ("SELECT i, pg_size_pretty(i * 1048576) FROM generate_series(1, 2) AS i", "1|1024 kB\n2|2048 kB\n"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(house.rows(query), expected, "{query}");
+    }
+}
+
+#[test]
 fn the_catalog_answers_its_own_questions_and_refuses_others() {
     let house = House::open("");
     let cases = [
@@ -242,7 +307,7 @@ fn the_catalog_answers_its_own_questions_and_refuses_others() {
     for (query, code) in [
         ("SELECT 'nowhere'::regclass", "does not exist"),
         ("SELECT * FROM pg_stat_activity", "42P01"),
-        ("SELECT pg_size_pretty(7)", "42883"),
+        ("SELECT pg_notify('a', 'b')", "42883"),
     ] {
         let (rows, errors) = house.psql(&["-At", "-c", query]);
         assert!(rows.is_empty() && errors.contains(code), "{query}: {rows}{errors}");

@@ -1,12 +1,29 @@
 //! A server with an open SQL port and a small project, and `psql` to ask it.
 
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::program::Folder;
 
+/// Nothing that is waited for takes longer, on the slowest machine.
+const PATIENCE: Duration = Duration::from_secs(120);
 const CITIES: &str = "CREATE TABLE cities_raw (name VARCHAR, people BIGINT)
 WITH ('connector' = 'filesystem', 'path' = 'data/cities.csv', 'format' = 'csv');
 ";
+/// Views whose rows have keys: of one column, and of two.
+const KEYED: [(&str, &str); 2] = [
+    (
+        "views/by_name.sql",
+        "CREATE MATERIALIZED TABLE by_name REFRESH_MODE = CONTINUOUS
+        AS SELECT name, count(*) AS c, sum(people) AS people FROM cities_raw GROUP BY name",
+    ),
+    (
+        "views/by_size.sql",
+        "CREATE MATERIALIZED TABLE by_size REFRESH_MODE = CONTINUOUS
+        AS SELECT count(*) AS c, name, people > 1000000 AS \"is big\" FROM cities_raw GROUP BY name, people > 1000000",
+    ),
+];
 const VIEW: &str = "CREATE MATERIALIZED TABLE cities REFRESH_MODE = FULL AS SELECT name, people FROM cities_raw";
 
 /// A server with its SQL port, that ends with its test.
@@ -36,6 +53,22 @@ impl House {
             .expect("mulgil runs");
         folder.wait_for_server(&mut server);
         Self { folder, server }
+    }
+
+    /// The same with views whose rows have keys, which are known once the views run.
+    pub(crate) fn with_keys(folder: Folder, settings: &str, variables: &[(&str, &str)]) -> Self {
+        for (file, view) in KEYED {
+            folder.write(file, view);
+        }
+        let house = Self::with(folder, settings, variables);
+        let password = variables.iter().find(|(name, _)| *name == "MULGIL_TOKEN").map_or("", |(_, token)| token);
+        let known = || house.psql_with(&[("PGPASSWORD", password)], &["-At", "-c", "SELECT count(*) FROM pg_index"]);
+        let deadline = Instant::now() + PATIENCE;
+        while known().0 != "2\n" {
+            assert!(Instant::now() < deadline, "{:?}", known());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        house
     }
 
     /// Where the SQL port listens.
@@ -74,4 +107,26 @@ impl Drop for House {
         let _ = self.server.kill();
         let _ = self.server.wait();
     }
+}
+
+/// Runs a client of `tests/sql` in Python, which has to find everything as promised.
+pub(crate) fn python(script: &str, arguments: &[&str]) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let script = root.join("tests/sql").join(script);
+    let output =
+        Command::new(root.join(".venv/bin/python")).arg(&script).args(arguments).output().expect("Python runs");
+    assert!(output.status.success(), "{}: {}", script.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+/// A certificate for this machine, and its key.
+pub(crate) fn certify(folder: &Folder) {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-out"])
+        .arg(folder.path("server.crt"))
+        .arg("-keyout")
+        .arg(folder.path("server.key"))
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }

@@ -2,6 +2,7 @@
 //!
 //! Numbers of tables are made of their names, so that they stay the same from start to start.
 
+mod keys;
 mod nothing;
 mod relations;
 mod server;
@@ -14,6 +15,8 @@ use arrow::datatypes::SchemaRef;
 use mulgil_connect::definition::TableName;
 use mulgil_sql::system::System;
 use mulgil_sqlport::Caller;
+
+pub(super) use self::keys::Key;
 
 /// Numbers below are PostgreSQL's own.
 const FIRST_OWN: i64 = 16_384;
@@ -28,6 +31,8 @@ pub(super) struct Relation {
     /// The text that a view is made of.
     pub(super) definition: Option<String>,
     pub(super) schema: SchemaRef,
+    /// The columns that together name a row, by their places; none where there is no key.
+    pub(super) key: Vec<usize>,
 }
 
 impl Relation {
@@ -62,8 +67,10 @@ pub(super) fn quoted(name: &str) -> String {
 
 /// The catalog as one client sees it.
 pub(super) struct Catalog {
-    pub(super) relations: Vec<Arc<Relation>>,
-    pub(super) caller: Arc<Caller>,
+    relations: Vec<Arc<Relation>>,
+    /// The keys of relations, as indexes that stand beside them.
+    keys: Vec<Arc<Key>>,
+    caller: Arc<Caller>,
 }
 
 /// A table of the catalog.
@@ -89,7 +96,7 @@ macro_rules! catalog_tables {
 use catalog_tables;
 
 fn find(table: &TableName) -> Option<&'static CatalogTable> {
-    let mut all = relations::TABLES.iter().chain(server::TABLES);
+    let mut all = relations::TABLES.iter().chain(keys::TABLES).chain(server::TABLES);
     all.find(|known| known.namespace == table.namespace && known.name == table.name)
 }
 
@@ -120,15 +127,33 @@ pub(super) fn number_of_schema(name: &str) -> i64 {
 }
 
 impl Catalog {
+    /// The catalog of these relations, for a client.
+    pub(super) fn new(relations: Vec<Arc<Relation>>, caller: Arc<Caller>) -> Self {
+        let keys = relations.iter().filter_map(Key::of).map(Arc::new).collect();
+        Self { relations, keys, caller }
+    }
+
+    /// The relations that there are to read, and the indexes of their keys.
+    fn all(&self) -> impl Iterator<Item = &Relation> {
+        let relations = self.relations.iter().map(Arc::as_ref);
+        relations.chain(self.keys.iter().map(|key| key.index.as_ref()))
+    }
+
     /// The relation with this number.
     pub(super) fn relation(&self, number: i64) -> Option<&Relation> {
-        self.relations.iter().map(Arc::as_ref).find(|relation| relation.number() == number)
+        self.all().find(|relation| relation.number() == number)
+    }
+
+    /// The key whose index or whose constraint has this number.
+    pub(super) fn key(&self, number: i64) -> Option<&Key> {
+        let mut keys = self.keys.iter().map(Arc::as_ref);
+        keys.find(|key| key.index.number() == number || key.number() == number)
     }
 
     /// The relation that a text names, as `regclass` reads it: with its schema or without, quoted where it has to be.
     pub(super) fn named(&self, text: &str) -> Option<&Relation> {
         let name = parts_of(text)?;
-        self.relations.iter().map(Arc::as_ref).find(|relation| relation.name == name)
+        self.all().find(|relation| relation.name == name)
     }
 
     /// The number of the relation that a text names; the catalog's own tables have one too.
@@ -159,8 +184,16 @@ impl Catalog {
     }
 }
 
-/// `a.b`, `b`, `"A".b`: unquoted parts are in lower case.
+/// `a.b`, `b`, `"A".b`.
 fn parts_of(text: &str) -> Option<TableName> {
+    let mut parts = identifiers(text)?.into_iter().rev();
+    let name = parts.next()?;
+    let namespace = parts.next().unwrap_or_else(|| TableName::DEFAULT_NAMESPACE.to_owned());
+    parts.next().is_none().then_some(TableName { namespace, name })
+}
+
+/// The parts of a name: what is not quoted is in lower case.
+pub(super) fn identifiers(text: &str) -> Option<Vec<String>> {
     let mut parts = vec![String::new()];
     let mut is_quoted = false;
     let mut letters = text.trim().chars().peekable();
@@ -174,10 +207,7 @@ fn parts_of(text: &str) -> Option<TableName> {
             letter => part.extend(letter.to_lowercase()),
         }
     }
-    let mut parts = parts.into_iter().rev();
-    let name = parts.next().filter(|name| !name.is_empty())?;
-    let namespace = parts.next().unwrap_or_else(|| TableName::DEFAULT_NAMESPACE.to_owned());
-    parts.next().is_none().then_some(TableName { namespace, name })
+    Some(parts).filter(|parts| !is_quoted && !parts.iter().any(String::is_empty))
 }
 
 #[cfg(test)]
@@ -192,6 +222,8 @@ mod tests {
             ("Mulgil.Runs", Some("mulgil.runs")),
             ("\"A b\".\"c\"\"d\"", Some("A b.c\"d")),
             ("a.b.c", None),
+            ("\"a", None),
+            ("a.", None),
             ("", None),
         ];
         for (text, expected) in cases {

@@ -1,6 +1,9 @@
 //! Functions by which clients of PostgreSQL ask about their server and their session.
 
+mod lists;
 mod names;
+mod sizes;
+mod vectors;
 
 use std::fmt;
 use std::sync::Arc;
@@ -120,8 +123,7 @@ pub(super) fn all(caller: &Arc<Caller>, tables: &Arc<Tables>) -> Vec<Function> {
         nothing("shobj_description"),
         nothing("pg_get_expr"),
         nothing("pg_get_partkeydef"),
-        nothing("pg_get_constraintdef"),
-        nothing("pg_get_indexdef"),
+        nothing("pg_get_statisticsobjdef_columns"),
         nothing("pg_get_ruledef"),
         format_type(),
         function("pg_backend_pid", (0, 0), DataType::Int32, move |_, rows| {
@@ -132,6 +134,9 @@ pub(super) fn all(caller: &Arc<Caller>, tables: &Arc<Tables>) -> Vec<Function> {
     ]
     .into_iter()
     .chain(names::all(tables))
+    .chain(lists::all())
+    .chain(sizes::all())
+    .chain(vectors::all())
     .collect()
 }
 

@@ -33,16 +33,20 @@ impl Tables {
         self.catalog.get_or_init(|| {
             let views = self.loaded.catalog.views().map(|view| {
                 let schema = self.loaded.views.schema(&view.name).unwrap_or_else(|_| Arc::clone(&view.schema));
-                Relation { name: view.name.clone(), definition: Some(view.query_text.clone()), schema }
+                // Its place is known by the columns that answer now: a swap may have changed them.
+                let key = self.loaded.views.key(&view.name).unwrap_or_default();
+                let key = if key.iter().all(|place| *place < schema.fields().len()) { key } else { Vec::new() };
+                Relation { name: view.name.clone(), definition: Some(view.query_text.clone()), schema, key }
             });
             let tables = self.loaded.catalog.tables().map(|table| Relation {
                 name: table.definition.name.clone(),
                 definition: None,
                 schema: columns_of(table),
+                key: Vec::new(),
             });
-            let own = OwnTables::all().map(|(name, schema)| Relation { name, definition: None, schema });
-            let relations = tables.chain(views).chain(own).map(Arc::new).collect();
-            Catalog { relations, caller: Arc::clone(&self.caller) }
+            let own = OwnTables::all();
+            let own = own.map(|(name, schema)| Relation { name, definition: None, schema, key: Vec::new() });
+            Catalog::new(tables.chain(views).chain(own).map(Arc::new).collect(), Arc::clone(&self.caller))
         })
     }
 }

@@ -1,18 +1,21 @@
 //! Queries of PostgreSQL's clients over the system tables, in words that the planner knows.
 //!
-//! Only spelling changes: `x::regclass` becomes a function, `OPERATOR(pg_catalog.~)` and `COLLATE` lose what means nothing here, and
-//! a scalar subquery says that it gives one row. A query that asks only of things that there are none of, such as indexes and
+//! Only spelling changes: `x::regclass` becomes a function, `OPERATOR(pg_catalog.~)` and `COLLATE` lose what means nothing here, a
+//! function in `FROM` names its column, and a scalar subquery says that it gives one row. A query that asks only of things that there are none of, such as indexes and
 //! constraints, is answered without rows and not planned at all.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, GroupByExpr,
-    Ident, ObjectName, Query, Select, SelectItem, SetExpr, VisitMut, VisitorMut,
+    Ident, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, VisitMut, VisitorMut,
 };
 use datafusion::sql::sqlparser::parser::Parser;
 
+use super::calls_in_from::{among_settings, name_columns};
 use super::nothing_there::{AlwaysEmpty, has_aggregate, is_of_the_catalog, never_has_rows, shadows, without_rows};
+use super::repeated_columns::tell_apart;
+use super::vector_words::take_items;
 use crate::text::DIALECT;
 
 /// Types whose values are numbers that are written as names: the part of the functions' names that stands for each.
@@ -45,7 +48,18 @@ impl VisitorMut for Words<'_> {
         ControlFlow::Continue(())
     }
 
+    fn post_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<()> {
+        name_columns(factor);
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<()> {
+        tell_apart(select);
+        ControlFlow::Continue(())
+    }
+
     fn pre_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
+        take_items(expression);
         match expression {
             Expr::Subquery(query) if never_has_rows(query, self.empty) => *expression = null(),
             Expr::Exists { subquery, negated } if never_has_rows(subquery, self.empty) => {
@@ -64,6 +78,9 @@ impl VisitorMut for Words<'_> {
                 }
                 as_number(left);
                 as_number(right);
+                if *op == BinaryOperator::Eq && is_flag(left) {
+                    as_truth(right);
+                }
             }
             Expr::InList { expr, list, .. } => {
                 as_number(expr);
@@ -94,6 +111,11 @@ impl VisitorMut for Words<'_> {
 
     fn post_visit_expr(&mut self, expression: &mut Expr) -> ControlFlow<()> {
         match expression {
+            Expr::InSubquery { expr, subquery, negated: false } => {
+                if let Some(asked) = among_settings(expr, subquery) {
+                    *expression = asked;
+                }
+            }
             Expr::Collate { expr, .. } => *expression = std::mem::replace(expr.as_mut(), null()),
             Expr::Cast { expr, data_type, .. } => match named_type(data_type) {
                 Some(named) => *expression = called(&format!("{named}_name"), expr),
@@ -129,7 +151,7 @@ fn plain_operator(sign: &str) -> Option<BinaryOperator> {
     })
 }
 
-fn last_part(name: &ObjectName) -> String {
+pub(super) fn last_part(name: &ObjectName) -> String {
     name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.to_lowercase()).unwrap_or_default()
 }
 
@@ -162,6 +184,32 @@ fn plain_type(data_type: &mut DataType) {
     };
 }
 
+/// Whether it is a column of the catalog that is true or false: `indisprimary` and its like.
+fn is_flag(expression: &Expr) -> bool {
+    let name = match expression {
+        Expr::Identifier(name) => Some(name),
+        Expr::CompoundIdentifier(parts) => parts.last(),
+        _ => None,
+    };
+    name.is_some_and(|name| {
+        ["indis", "relhas", "relis", "attis", "atthas"].iter().any(|kind| name.value.starts_with(kind))
+    })
+}
+
+/// `'t'` where a truth value is meant.
+fn as_truth(expression: &mut Expr) {
+    let Expr::Value(value) = expression else { return };
+    let truth = match &value.value {
+        ast::Value::SingleQuotedString(text) => match text.as_str() {
+            "t" | "true" => true,
+            "f" | "false" => false,
+            _ => return,
+        },
+        _ => return,
+    };
+    *expression = Expr::value(ast::Value::Boolean(truth));
+}
+
 /// `x::regclass` where its number is meant.
 fn as_number(expression: &mut Expr) {
     if let Expr::Cast { kind: CastKind::DoubleColon | CastKind::Cast, expr, data_type, .. } = expression
@@ -171,12 +219,14 @@ fn as_number(expression: &mut Expr) {
     }
 }
 
-fn called(function: &str, argument: &mut Expr) -> Expr {
+/// A call of a function with one argument, which is taken.
+pub(super) fn called(function: &str, argument: &mut Expr) -> Expr {
     let argument = FunctionArg::Unnamed(FunctionArgExpr::Expr(std::mem::replace(argument, null())));
     call(function, vec![argument])
 }
 
-fn call(function: &str, args: Vec<FunctionArg>) -> Expr {
+/// A call of a function.
+pub(super) fn call(function: &str, args: Vec<FunctionArg>) -> Expr {
     let list = ast::FunctionArgumentList { duplicate_treatment: None, args, clauses: Vec::new() };
     Expr::Function(ast::Function {
         name: ObjectName::from(vec![Ident::new(function)]),

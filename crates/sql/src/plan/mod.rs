@@ -4,6 +4,7 @@
 //! operators ([`crate::stream`]).
 
 mod as_of;
+mod calls_in_from;
 mod client_words;
 mod context;
 pub(crate) mod count_windows;
@@ -19,12 +20,14 @@ mod membership;
 mod nothing_there;
 pub(crate) mod pane_states;
 pub(crate) mod processing_time;
+mod repeated_columns;
 pub(crate) mod session_islands;
 pub(crate) mod stamp;
 mod state;
 mod table_call;
 pub(crate) mod temporal;
 pub(crate) mod ties;
+mod vector_words;
 pub(crate) mod watermark;
 pub(crate) mod window;
 mod window_call;

@@ -3,11 +3,12 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    Expr, GroupByExpr, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, TableFactor,
-    TableWithJoins, Value, Visit, Visitor, visit_expressions,
+    BinaryOperator, Expr, FunctionArg, FunctionArgExpr, GroupByExpr, Join, JoinOperator, ObjectName, Query, Select,
+    SelectItem, SetExpr, SetOperator, TableFactor, TableWithJoins, Value, Visit, Visitor, visit_expressions,
 };
 use mulgil_connect::definition::TableName;
 
+use super::client_words::last_part;
 use crate::system::System;
 
 /// Says which tables never have a row.
@@ -105,7 +106,44 @@ fn select_never(select: &Select, empty: AlwaysEmpty<'_>) -> bool {
         _ => false,
     };
     let gives_a_row_of_nothing = !is_grouped && (select.having.is_some() || select.projection.iter().any(aggregates));
-    !gives_a_row_of_nothing && select.from.iter().any(|from| from_never(from, empty))
+    !gives_a_row_of_nothing
+        && (select.from.iter().any(|from| from_never(from, empty)) || asks_for_other_constraints(select))
+}
+
+/// Whether a query reads `pg_constraint` for another kind than the one that there is: primary keys.
+fn asks_for_other_constraints(select: &Select) -> bool {
+    let is_read = |factor: &TableFactor| match factor {
+        TableFactor::Table { name, args: None, .. } => {
+            name_of(name).is_some_and(|name| name.namespace == System::PG_CATALOG && name.name == "pg_constraint")
+        }
+        _ => false,
+    };
+    let mut from = select.from.iter();
+    from.any(|from| is_read(&from.relation) || from.joins.iter().any(|join| is_inner(join) && is_read(&join.relation)))
+        && select.selection.as_ref().is_some_and(wants_no_key)
+}
+
+/// Whether a condition holds only for constraints that are no primary keys: `contype = 'f'` is a part of it.
+fn wants_no_key(condition: &Expr) -> bool {
+    match condition {
+        Expr::Nested(inner) => wants_no_key(inner),
+        Expr::BinaryOp { left, op: BinaryOperator::And, right } => wants_no_key(left) || wants_no_key(right),
+        Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => {
+            let kind = match left.as_ref() {
+                Expr::Identifier(name) => Some(name),
+                Expr::CompoundIdentifier(parts) => parts.last(),
+                _ => None,
+            };
+            let is_kind = kind.is_some_and(|name| name.value.eq_ignore_ascii_case("contype"));
+            is_kind
+                && matches!(right.as_ref(), Expr::Value(value) if matches!(&value.value, Value::SingleQuotedString(kind) if kind != "p"))
+        }
+        _ => false,
+    }
+}
+
+fn is_inner(join: &Join) -> bool {
+    matches!(join.join_operator, JoinOperator::Join(_) | JoinOperator::Inner(_) | JoinOperator::CrossJoin(_))
 }
 
 fn from_never(from: &TableWithJoins, empty: AlwaysEmpty<'_>) -> bool {
@@ -123,10 +161,18 @@ fn from_never(from: &TableWithJoins, empty: AlwaysEmpty<'_>) -> bool {
 fn factor_never(factor: &TableFactor, empty: AlwaysEmpty<'_>) -> bool {
     match factor {
         TableFactor::Table { name, args: None, .. } => name_of(name).is_some_and(|name| empty(&name)),
+        TableFactor::Table { name, args: Some(args), .. } if last_part(name) == "unnest" => {
+            matches!(args.args.as_slice(), [FunctionArg::Unnamed(FunctionArgExpr::Expr(list))] if is_always_null(list))
+        }
         TableFactor::Derived { subquery, .. } => never_has_rows(subquery, empty),
         TableFactor::NestedJoin { table_with_joins, .. } => from_never(table_with_joins, empty),
         _ => false,
     }
+}
+
+/// Whether it is a column of the catalog in which nothing is ever said: options of tables.
+fn is_always_null(list: &Expr) -> bool {
+    matches!(list, Expr::CompoundIdentifier(parts) if parts.last().is_some_and(|name| name.value == "reloptions"))
 }
 
 /// A query that has no rows, as one that is easy to plan: with the same columns, as texts, and the same parameters. `None` where

@@ -6,27 +6,17 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use mulgil_connect::definition::TableName;
 
 /// Schema, name and columns. A column with `#` is a number, one with `?` a truth value, any other a text.
-const TABLES: [(&str, &str, &str); 32] = [
+const TABLES: [(&str, &str, &str); 28] = [
     ("pg_catalog", "pg_attrdef", "oid# adrelid# adnum# adbin"),
     ("pg_catalog", "pg_auth_members", "oid# roleid# member# grantor# admin_option?"),
     ("pg_catalog", "pg_cast", "oid# castsource# casttarget# castfunc# castcontext castmethod"),
     ("pg_catalog", "pg_collation", "oid# collname collnamespace# collcollate collctype"),
-    (
-        "pg_catalog",
-        "pg_constraint",
-        "oid# conname connamespace# contype conrelid# confrelid# conindid# condeferrable? condeferred? conparentid# confupdtype confdeltype",
-    ),
     ("pg_catalog", "pg_depend", "classid# objid# objsubid# refclassid# refobjid# refobjsubid# deptype"),
     ("pg_catalog", "pg_description", "objoid# classoid# objsubid# description"),
     ("pg_catalog", "pg_enum", "oid# enumtypid# enumsortorder# enumlabel"),
     ("pg_catalog", "pg_event_trigger", "oid# evtname evtevent evtowner#"),
     ("pg_catalog", "pg_extension", "oid# extname extowner# extnamespace# extversion"),
     ("pg_catalog", "pg_foreign_table", "ftrelid# ftserver#"),
-    (
-        "pg_catalog",
-        "pg_index",
-        "indexrelid# indrelid# indnatts# indnkeyatts# indisunique? indisprimary? indisclustered? indisvalid? indpred",
-    ),
     ("pg_catalog", "pg_inherits", "inhrelid# inhparent# inhseqno# inhdetachpending?"),
     ("pg_catalog", "pg_matviews", "schemaname matviewname matviewowner definition"),
     ("pg_catalog", "pg_partitioned_table", "partrelid# partstrat partnatts#"),
@@ -43,21 +33,11 @@ const TABLES: [(&str, &str, &str); 32] = [
     ("pg_catalog", "pg_trigger", "oid# tgrelid# tgname tgenabled tgisinternal? tgconstraint#"),
     (
         "information_schema",
-        "key_column_usage",
-        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name column_name ordinal_position#",
-    ),
-    (
-        "information_schema",
         "referential_constraints",
         "constraint_catalog constraint_schema constraint_name unique_constraint_schema unique_constraint_name",
     ),
     ("information_schema", "routines", "routine_catalog routine_schema routine_name routine_type data_type"),
     ("information_schema", "sequences", "sequence_catalog sequence_schema sequence_name data_type"),
-    (
-        "information_schema",
-        "table_constraints",
-        "constraint_catalog constraint_schema constraint_name table_catalog table_schema table_name constraint_type",
-    ),
     (
         "information_schema",
         "triggers",

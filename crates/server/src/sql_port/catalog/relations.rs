@@ -1,9 +1,10 @@
-//! The catalog's tables of schemas, tables, views and columns.
+//! The catalog's tables of schemas, tables, views and columns. Indexes are relations too, with columns of their own.
 
 use std::sync::Arc;
 
 use mulgil_sqlport::{Caller, WireColumn, wire_column};
 
+use super::keys::SORTED;
 use super::{Catalog, CatalogTable, OWNER, Relation, catalog_tables, number_of_schema};
 use crate::cells::{Cell, Column, columns};
 
@@ -17,6 +18,18 @@ struct Space {
 struct Listed {
     relation: Arc<Relation>,
     caller: Arc<Caller>,
+    is_index: bool,
+}
+
+impl Listed {
+    /// The letter for its kind.
+    fn kind(&self) -> &'static str {
+        match (self.is_index, &self.relation.definition) {
+            (true, _) => "i",
+            (false, Some(_)) => "v",
+            (false, None) => "r",
+        }
+    }
 }
 
 /// A column of a relation, to a client.
@@ -32,8 +45,8 @@ struct Part {
 
 pub(super) const TABLES: &[CatalogTable] = catalog_tables! {
     "pg_catalog" "pg_namespace" NAMESPACE spaces;
-    "pg_catalog" "pg_class" CLASS listed;
-    "pg_catalog" "pg_attribute" ATTRIBUTE parts;
+    "pg_catalog" "pg_class" CLASS classes;
+    "pg_catalog" "pg_attribute" ATTRIBUTE attributes;
     "pg_catalog" "pg_tables" PG_TABLES tables;
     "pg_catalog" "pg_views" PG_VIEWS views;
     "information_schema" "schemata" SCHEMATA spaces;
@@ -62,16 +75,16 @@ const CLASS: &[Column<Listed>] = columns! {
     "reltype" Number |_| 0_i64.into();
     "reloftype" Number |_| 0_i64.into();
     "relowner" Number |_| OWNER.into();
-    "relam" Number |_| 0_i64.into();
+    "relam" Number |of| (if of.is_index { SORTED } else { 0 }).into();
     "relfilenode" Number |_| 0_i64.into();
     "reltablespace" Number |_| 0_i64.into();
     "relpages" Number |_| 0_i64.into();
     "reltuples" Real |_| (-1.0).into();
     "reltoastrelid" Number |_| 0_i64.into();
-    "relhasindex" Truth |_| false.into();
+    "relhasindex" Truth |of| (!of.relation.key.is_empty()).into();
     "relisshared" Truth |_| false.into();
     "relpersistence" Text |_| "p".into();
-    "relkind" Text |of| (if of.relation.definition.is_some() { "v" } else { "r" }).into();
+    "relkind" Text |of| of.kind().into();
     "relnatts" Number |of| (of.relation.schema.fields().len() as u64).into();
     "relchecks" Number |_| 0_i64.into();
     "relhasrules" Truth |_| false.into();
@@ -168,9 +181,17 @@ fn spaces(catalog: &Catalog) -> Vec<Space> {
 }
 
 fn listed(catalog: &Catalog) -> Vec<Listed> {
-    let listed =
-        |relation: &Arc<Relation>| Listed { relation: Arc::clone(relation), caller: Arc::clone(&catalog.caller) };
-    catalog.relations.iter().map(listed).collect()
+    catalog.relations.iter().map(|relation| shown(catalog, relation, false)).collect()
+}
+
+fn shown(catalog: &Catalog, relation: &Arc<Relation>, is_index: bool) -> Listed {
+    Listed { relation: Arc::clone(relation), caller: Arc::clone(&catalog.caller), is_index }
+}
+
+/// Relations and indexes.
+fn classes(catalog: &Catalog) -> Vec<Listed> {
+    let indexes = catalog.keys.iter().map(|key| shown(catalog, &key.index, true));
+    listed(catalog).into_iter().chain(indexes).collect()
 }
 
 fn tables(catalog: &Catalog) -> Vec<Listed> {
@@ -182,17 +203,22 @@ fn views(catalog: &Catalog) -> Vec<Listed> {
 }
 
 fn parts(catalog: &Catalog) -> Vec<Part> {
-    let parts = |listed: Listed| {
-        let fields = Arc::clone(&listed.relation.schema);
-        let part = move |(place, field): (i64, &Arc<arrow::datatypes::Field>)| Part {
-            relation: Arc::clone(&listed.relation),
-            caller: Arc::clone(&listed.caller),
-            place,
-            name: field.name().clone(),
-            is_nullable: field.is_nullable(),
-            wire: wire_column(field.data_type()),
-        };
-        (1..).zip(fields.fields()).map(part).collect::<Vec<_>>()
+    listed(catalog).into_iter().flat_map(parts_of).collect()
+}
+
+fn attributes(catalog: &Catalog) -> Vec<Part> {
+    classes(catalog).into_iter().flat_map(parts_of).collect()
+}
+
+fn parts_of(listed: Listed) -> Vec<Part> {
+    let fields = Arc::clone(&listed.relation.schema);
+    let part = |(place, field): (i64, &Arc<arrow::datatypes::Field>)| Part {
+        relation: Arc::clone(&listed.relation),
+        caller: Arc::clone(&listed.caller),
+        place,
+        name: field.name().clone(),
+        is_nullable: field.is_nullable(),
+        wire: wire_column(field.data_type()),
     };
-    listed(catalog).into_iter().flat_map(parts).collect()
+    (1..).zip(fields.fields()).map(part).collect()
 }

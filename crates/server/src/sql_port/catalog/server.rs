@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mulgil_sqlport::{Caller, WireColumn, wire_types};
 
+use super::keys::SORTED;
 use super::{Catalog, CatalogTable, OWNER, catalog_tables, number_of_schema};
 use crate::cells::{Cell, Column, columns};
 
@@ -15,7 +16,7 @@ pub(super) const TABLES: &[CatalogTable] = catalog_tables! {
     "pg_catalog" "pg_roles" ROLES caller;
     "pg_catalog" "pg_user" USER caller;
     "pg_catalog" "pg_settings" SETTINGS settings;
-    "pg_catalog" "pg_am" AM no_access_methods;
+    "pg_catalog" "pg_am" AM access_methods;
     "pg_catalog" "pg_tablespace" TABLESPACE caller;
     "pg_catalog" "pg_type" TYPE types;
 };
@@ -79,9 +80,9 @@ const SETTINGS: &[Column<(String, String)>] = columns! {
 };
 
 const AM: &[Column<()>] = columns! {
-    "oid" Number |_| Cell::Nothing;
-    "amname" Text |_| Cell::Nothing;
-    "amtype" Text |_| Cell::Nothing;
+    "oid" Number |_| SORTED.into();
+    "amname" Text |_| "btree".into();
+    "amtype" Text |_| "i".into();
 };
 
 const TYPE: &[Column<WireType>] = columns! {
@@ -128,8 +129,9 @@ fn settings(catalog: &Catalog) -> Vec<(String, String)> {
     catalog.caller.settings.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn no_access_methods(_: &Catalog) -> Vec<()> {
-    Vec::new()
+/// Indexes of keys are looked into as sorted ones are.
+fn access_methods(_: &Catalog) -> Vec<()> {
+    vec![()]
 }
 
 fn types(_: &Catalog) -> Vec<WireType> {

@@ -1,4 +1,5 @@
-//! Functions between numbers and names of the catalog: what `::regclass` and its like are made of, `to_regclass`, `pg_get_viewdef`.
+//! Functions between numbers and names of the catalog: what `::regclass` and its like are made of, `to_regclass`, `pg_get_viewdef`, what
+//! keys are in SQL.
 //!
 //! PostgreSQL's `regclass` is a number that is written as a name. Here it is the one or the other: where it is compared or
 //! handed on it is its number, and where it is shown it is its name; `regclass_number` and `regclass_name` give them.
@@ -12,7 +13,7 @@ use mulgil_sql::function::Function;
 use mulgil_sqlport::{type_name, wire_types};
 
 use super::function;
-use crate::sql_port::catalog::{Relation, number_of_schema, quoted};
+use crate::sql_port::catalog::{Key, Relation, number_of_schema, quoted};
 use crate::sql_port::tables::Tables;
 
 /// A text for each row of the first argument that has one.
@@ -61,6 +62,21 @@ fn named(
             Ok(Arc::new(numbers.collect::<Result<Int64Array, String>>()?))
         }),
     ]
+}
+
+/// A text about each key whose number is the first argument; the second argument, if there is one, may say which of its columns.
+fn of_key(name: &'static str, tables: &Arc<Tables>, tell: fn(&Key, i64) -> Option<String>) -> Function {
+    let tables = Arc::clone(tables);
+    function(name, (1, 3), DataType::Utf8, move |arguments, rows| {
+        let numbers = as_numbers(arguments)?;
+        let columns: ArrayRef = match arguments.get(1).filter(|column| *column.data_type() != DataType::Boolean) {
+            Some(columns) => cast(columns, &DataType::Int64).map_err(|error| error.to_string())?,
+            None => Arc::new(Int64Array::from(vec![0; rows])),
+        };
+        let text = |(number, column): (Option<i64>, Option<i64>)| tell(tables.catalog().key(number?)?, column?);
+        let texts = numbers.as_primitive::<Int64Type>().iter().zip(columns.as_primitive::<Int64Type>()).map(text);
+        Ok(Arc::new(texts.collect::<StringArray>()))
+    })
 }
 
 /// A value for each relation whose number is the first argument.
@@ -127,6 +143,11 @@ pub(super) fn all(tables: &Arc<Tables>) -> Vec<Function> {
         quote,
         of_relation::<bool, BooleanArray>("pg_table_is_visible", DataType::Boolean, tables, |relation| {
             Some(relation.is_visible())
+        }),
+        of_key("pg_get_constraintdef", tables, |key, _| Some(key.constraint())),
+        of_key("pg_get_indexdef", tables, |key, column| match column {
+            0 => Some(key.definition()),
+            place => key.column(place),
         }),
         of_relation::<String, StringArray>("pg_get_viewdef", DataType::Utf8, tables, |relation| {
             relation.definition.clone()

@@ -106,6 +106,13 @@ impl ViewCell {
         Some(Answer { schema: Arc::clone(schema), key, share, version, batch, unwindowed })
     }
 
+    /// The columns that name a row of the answer; `None` where none do, or where there is no result.
+    pub(crate) fn key(&self) -> Option<Vec<usize>> {
+        let life = self.life();
+        let table = life.pinned.as_ref().or(life.table.as_ref()).filter(|_| life.unwindowed.is_none())?;
+        table.key().map(<[usize]>::to_vec)
+    }
+
     /// What keys are looked up in now; `None` where there is no result, or one in layers.
     pub(crate) fn looked_up(&self) -> Option<Arc<ResultTable>> {
         if self.view.mode == RefreshMode::Lambda {
