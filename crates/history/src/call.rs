@@ -1,7 +1,7 @@
 //! Runs that do a task's work in another run: which run a task has called, and which task started a run last.
 //!
 //! The two are one write, so that a restart finds a call from either end. A task that only waits for a run which somebody else started has
-//! called it all the same, and is not its parent.
+//! called it all the same, and is not its parent. What somebody has confirmed for a run that will be called waits with that run's tasks.
 
 use jiff::Timestamp;
 use mulgil_sched::id::{RunId, TaskIndex};
@@ -22,6 +22,19 @@ pub struct CallChange {
     pub child: Option<RunId>,
     /// Whether the task has started that run, first or again: then it is its parent.
     pub starts: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Somebody has confirmed that a task which is not idempotent may run once more, for whoever calls its run next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Confirmation {
+    /// Of which run, which has ended.
+    pub run: RunId,
+    /// Which task.
+    pub task: TaskIndex,
+    /// How many attempts it had then. With the next one this means nothing any more: one more attempt was confirmed, not two.
+    pub attempts: u32,
     /// When.
     pub at: Timestamp,
 }

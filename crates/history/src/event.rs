@@ -77,6 +77,10 @@ fn event_of(write: &Write) -> Option<Event> {
             };
             Event { kind: "task", task: Some(change.task), ..Event::run(change.at, change.run, payload) }
         }
+        Write::Confirmed(confirmed) => {
+            let payload = format!("attempt {} may begin: somebody has confirmed it", confirmed.attempts + 1);
+            Event { kind: "task", task: Some(confirmed.task), ..Event::run(confirmed.at, confirmed.run, payload) }
+        }
         Write::Lease(lease) => Event::attempt(lease.at, lease.attempt, format!("-> leased by {}", lease.owner)),
         Write::Attempt(AttemptChange { attempt, from, to, error, at, .. }) => {
             let reason = error.as_ref().map_or(String::new(), |error| format!(": {error}"));

@@ -102,6 +102,8 @@ pub struct TaskRow {
     pub item_of: Option<TaskIndex>,
     /// The item that it does.
     pub item: Option<serde_json::Value>,
+    /// After how many attempts somebody has confirmed that it may run once more, although it is not idempotent.
+    pub confirmed: Option<u32>,
 }
 
 /// An attempt at a task.

@@ -133,6 +133,7 @@ pub(crate) fn task(row: &impl Columns) -> Read<TaskRow> {
         note: row.text("note")?,
         item_of: maybe_number(row, "item_of")?,
         item: row.text("item")?.as_deref().map(json).transpose()?,
+        confirmed: maybe_number(row, "confirmed")?,
     })
 }
 

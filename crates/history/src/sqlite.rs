@@ -229,6 +229,7 @@ fn migrations() -> Vec<Migration> {
         (11, "backfill rounds", include_str!("../migrations/sqlite/0011_backfill_rounds.sql")),
         (12, "asked", include_str!("../migrations/sqlite/0012_asked.sql")),
         (13, "call starts", include_str!("../migrations/sqlite/0013_call_starts.sql")),
+        (14, "confirmed", include_str!("../migrations/sqlite/0014_confirmed.sql")),
     ];
     let migration = |(version, name, script): (i64, &'static str, &'static str)| {
         Migration::new(version, Cow::Borrowed(name), MigrationType::Simple, SqlStr::from_static(script), false)

@@ -7,7 +7,7 @@ use mulgil_sched::usage::Usage;
 use serde::{Deserialize, Serialize};
 
 use crate::asked::Asked;
-use crate::call::CallChange;
+use crate::call::{CallChange, Confirmation};
 use crate::outbox::{NewAlert, NewNotice, NoticeChange};
 use crate::written::TableWrite;
 
@@ -28,6 +28,8 @@ pub enum Write {
     Items(NewItems),
     /// A task calls a run.
     Call(CallChange),
+    /// Somebody has confirmed that a task which is not idempotent may run once more.
+    Confirmed(Confirmation),
     /// A new attempt, leased to a worker.
     Lease(NewLease),
     /// An attempt changed.

@@ -15,7 +15,7 @@ use super::change::Change;
 use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
 use super::request::{BackfillRequest, BackfillStarted};
-use super::rerun::{Reopening, tasks_to_confirm};
+use super::rerun::{Reopening, ask};
 use super::round::Rounds;
 use super::state::{RunOrder, Scheduler};
 
@@ -51,6 +51,8 @@ impl Scheduler {
     ) -> Result<BackfillStarted, SchedulerError> {
         let Planned { plan, existing } = self.planned(&request).await?;
         let again = self.prepare_again(&request, &plan, &existing).await?;
+        let called = self.foretell(&again).await?;
+        ask(&again, &called, request.confirmed)?;
         let new: Vec<&PlannedRun> = plan.runs.iter().filter(|run| run.action == Action::Run).collect();
         let starts = new.len() + again.len();
         let mut started =
@@ -65,6 +67,7 @@ impl Scheduler {
 
         let newest_first = request.order == Order::NewestFirst;
         let Some(id) = self.record_backfill(&request, &plan, starts, now) else { return Ok(started) };
+        self.confirm(&called, now);
         for planned in new {
             let order = RunOrder {
                 interval: Some(planned.interval),
@@ -134,7 +137,7 @@ impl Scheduler {
         Some(id)
     }
 
-    /// Reads back the runs that run again, and asks before a task that is not idempotent does.
+    /// Reads back the runs that run again.
     async fn prepare_again(
         &mut self,
         request: &BackfillRequest,
@@ -150,10 +153,6 @@ impl Scheduler {
             if let Some((run, _)) = existing.get(planned.key.text()) {
                 again.push(self.prepare_rerun(*run, &scope, false).await?);
             }
-        }
-        let asks: Vec<String> = again.iter().map(tasks_to_confirm).filter(|tasks| !tasks.is_empty()).collect();
-        if !asks.is_empty() && !request.confirmed {
-            return Err(SchedulerError::NeedsConfirmation { tasks: asks.join(", ") });
         }
         Ok(again)
     }

@@ -23,7 +23,6 @@ use mulgil_worker::crash;
 use super::batch::Now;
 use super::error::SchedulerError;
 use super::request::FlowSource;
-use super::rerun::tasks_to_confirm;
 use super::results::variables_of;
 use super::runs::{Detail, task_change_now};
 use super::state::{OpenRun, RunOrder, Scheduler, Timer};
@@ -73,12 +72,20 @@ impl From<SchedulerError> for Refusal {
 }
 
 /// The run that is asked for.
-struct Wanted {
-    source: FlowSource,
+pub(super) struct Wanted {
+    pub(super) source: FlowSource,
     interval: Option<DataInterval>,
     params: Params,
-    key: RunKey,
-    rerun_on: RerunOn,
+    pub(super) key: RunKey,
+    pub(super) rerun_on: RerunOn,
+}
+
+impl Wanted {
+    /// The order for it, where there is none yet.
+    pub(super) fn order(self, retries: bool) -> RunOrder {
+        let Self { interval, params, .. } = self;
+        RunOrder { interval, params, trigger: Trigger::Flow, key: None, backfill: None, retries }
+    }
 }
 
 impl Calls {
@@ -226,7 +233,8 @@ impl Scheduler {
 
     /// Makes or finds the run that does a task's work.
     async fn call(&mut self, caller: Caller, now: Now) -> Result<(), Refusal> {
-        let wanted = self.wanted(caller)?;
+        let run = self.runs.get(&caller.0).ok_or(SchedulerError::UnknownRun(caller.0))?;
+        let wanted = self.wanted(run, caller.1).map_err(Refusal::Because)?;
         let made = self.batch.writes.iter().find_map(|write| match write {
             // Made for another caller just now.
             Write::Run(run) if run.flow == wanted.key.flow && run.key == wanted.key.text() => Some(run.id),
@@ -253,15 +261,14 @@ impl Scheduler {
         }
     }
 
-    fn wanted(&self, (id, task): Caller) -> Result<Wanted, Refusal> {
-        let because = |reason: &dyn ToString| Refusal::Because(reason.to_string());
-        let run = self.runs.get(&id).ok_or(SchedulerError::UnknownRun(id))?;
+    /// The run that a task asks for, by what is known now; or why that cannot be told.
+    pub(super) fn wanted(&self, run: &OpenRun, task: TaskIndex) -> Result<Wanted, String> {
         let Some(TaskKind::Flow(call)) = run.task(task).map(|task| &task.kind) else {
-            return Err(because(&"its definition has no such task any more"));
+            return Err("its definition has no such task any more".to_owned());
         };
-        let given = call.given(&variables_of(run, task)).map_err(|error| because(&format!("in `params:`, {error}")))?;
-        let source = self.flow(&call.flow)?;
-        let params = source.flow.resolve_params(&given).map_err(|error| because(&error))?;
+        let given = call.given(&variables_of(run, task)).map_err(|error| format!("in `params:`, {error}"))?;
+        let source = self.flow(&call.flow).map_err(|error| error.to_string())?;
+        let params = source.flow.resolve_params(&given).map_err(|error| error.to_string())?;
         let key = RunKey::new(&source.flow, run.interval, &params);
         Ok(Wanted { source, interval: run.interval, params, key, rerun_on: call.rerun_on })
     }
@@ -272,10 +279,9 @@ impl Scheduler {
             return Err(Refusal::Because(reason));
         }
         let retries = self.runs.get(&caller.0).is_some_and(|run| run.state.retries);
-        let Wanted { source, interval, params, key, .. } = wanted;
-        let order = RunOrder { interval, params, trigger: Trigger::Flow, key: None, backfill: None, retries };
-        let run = self.create_run(&source, order, now)?;
-        self.called(caller, run, key.run_id(), true, now);
+        let (source, name) = (wanted.source.clone(), wanted.key.run_id().to_owned());
+        let run = self.create_run(&source, wanted.order(retries), now)?;
+        self.called(caller, run, &name, true, now);
         crash::point("before a called run is stored");
         self.batch.points.push("after a called run is stored");
         Ok(())
@@ -297,26 +303,21 @@ impl Scheduler {
     /// The run is there already, and has ended.
     async fn call_again(&mut self, caller: Caller, row: &RunRow, on: RerunOn, now: Now) -> Result<(), Refusal> {
         let name = &row.name;
-        let succeeded = row.status == RunStatus::Succeeded;
-        let scope = match on {
-            RerunOn::None | RerunOn::Failed if succeeded => {
+        let Some(scope) = again_by(on, row.status) else {
+            if row.status == RunStatus::Succeeded {
                 self.called(caller, row.id, name, false, now);
                 self.end_call(caller, Ending::Succeeded, Some(format!("its run {name} had succeeded before")), now);
                 return Ok(());
             }
-            RerunOn::None => {
-                let status = row.status;
-                let reason = format!("its run {name} is {status} already, and `rerun_on: none` leaves it as it is");
-                return Err(Refusal::Because(reason));
-            }
-            RerunOn::Failed => RerunScope::Failed,
-            RerunOn::All => RerunScope::All,
+            let status = row.status;
+            let reason = format!("its run {name} is {status} already, and `rerun_on: none` leaves it as it is");
+            return Err(Refusal::Because(reason));
         };
         let reopening = self.prepare_rerun(row.id, &scope, false).await?;
-        let asks = tasks_to_confirm(&reopening);
+        let asks = reopening.unconfirmed().join(", ");
         if !asks.is_empty() {
             return Err(Refusal::Because(format!(
-                "{asks} would run again, and says `idempotent: false`: check what it did, re-run {name} yourself, then this task"
+                "{asks} would run again, and says `idempotent: false`: check what it did, then re-run this task and confirm"
             )));
         }
         if let Some(backfill) = reopening.run.backfill {
@@ -380,6 +381,15 @@ pub(super) fn lanes(memory: &Memory) -> HashMap<RunId, Lane> {
         found.extend(called);
     }
     found.into_iter().map(|run| (run, Lane::Backfill)).collect()
+}
+
+/// What runs again of a run that is there and has ended, when a task asks for it.
+pub(super) fn again_by(on: RerunOn, status: RunStatus) -> Option<RerunScope> {
+    match on {
+        RerunOn::All => Some(RerunScope::All),
+        RerunOn::Failed => Some(RerunScope::Failed).filter(|_| status != RunStatus::Succeeded),
+        RerunOn::None => None,
+    }
 }
 
 /// Whether a task calls just now.

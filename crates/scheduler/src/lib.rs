@@ -22,6 +22,7 @@ mod dispatch;
 mod drive;
 mod error;
 mod event;
+mod foretell;
 mod handle;
 mod items;
 mod key;
@@ -56,8 +57,8 @@ pub use drive::{Inbox, prepare, start, start_with};
 pub use error::SchedulerError;
 pub use handle::SchedulerHandle;
 pub use request::{
-    Arrival, BackfillRequest, BackfillStarted, Dropping, FlowSource, MarkRequest, Predecessors, RerunPreview,
-    RerunRequest, RerunTask, SchedulerOptions, TriggerRequest, Triggered,
+    Arrival, BackfillRequest, BackfillStarted, CalledRun, Dropping, FlowSource, MarkRequest, Predecessors,
+    RerunPreview, RerunRequest, RerunTask, SchedulerOptions, TriggerRequest, Triggered,
 };
 pub use staff::{Seated, Staff, Unmet};
 pub use tables::written_by;

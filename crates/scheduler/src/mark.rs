@@ -79,6 +79,7 @@ fn preview_of(run: &OpenRun, event: &Event, now: Now) -> Result<RerunPreview, mu
         run: run.state.id,
         name: run.name.clone(),
         tasks: new.filter_map(|(task, _)| rerun_task(run, task)).collect(),
+        called: Vec::new(),
         needs_confirmation: false,
     })
 }

@@ -232,8 +232,25 @@ pub struct RerunPreview {
     pub name: String,
     /// The tasks that run again.
     pub tasks: Vec<RerunTask>,
-    /// Whether it has to be confirmed: a task that is not idempotent would run a second time.
+    /// The runs that these call, directly or not, and of which something runs.
+    pub called: Vec<CalledRun>,
+    /// Whether it has to be confirmed: a task that is not idempotent would run a second time, here or in a run that is called.
     pub needs_confirmation: bool,
+}
+
+/// A run that a task of a re-run calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CalledRun {
+    /// Which run; `None` if it is made then.
+    pub run: Option<RunId>,
+    /// Its name for people.
+    pub name: String,
+    /// The run that calls it, by its name for people.
+    pub parent: String,
+    /// The task of that run.
+    pub task: String,
+    /// The tasks that run in it.
+    pub tasks: Vec<RerunTask>,
 }
 
 /// A task that runs again.

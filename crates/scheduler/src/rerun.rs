@@ -16,8 +16,9 @@ use mulgil_sched::step::{Event, step};
 
 use super::batch::Now;
 use super::error::SchedulerError;
+use super::foretell::Foretold;
 use super::request::{RerunPreview, RerunRequest, RerunTask};
-use super::runs::{Detail, lane_of};
+use super::runs::{Detail, lane_of, task_name};
 use super::state::{OpenRun, Scheduler};
 use super::watch::Watch;
 
@@ -27,6 +28,38 @@ pub(super) struct Reopening {
     pub(super) tasks: Vec<TaskIndex>,
     /// Where it is to follow a later definition.
     pub(super) moved: Option<Moved>,
+    /// The tasks of which somebody has confirmed that they may run once more after the attempts that they have had.
+    confirmed: HashSet<TaskIndex>,
+}
+
+impl Reopening {
+    /// All of a run of which nothing has begun.
+    pub(super) fn whole(run: OpenRun) -> Self {
+        Self { tasks: run.state.graph.indices().collect(), run, moved: None, confirmed: HashSet::new() }
+    }
+
+    /// What runs, for people.
+    pub(super) fn for_people(&self) -> Vec<RerunTask> {
+        self.tasks.iter().filter_map(|&task| rerun_task(&self.run, task)).collect()
+    }
+
+    /// The tasks that have begun before and are not idempotent, with the attempts that they have had.
+    pub(super) fn to_confirm(&self) -> impl Iterator<Item = (TaskIndex, u32)> {
+        let asked = |task: &TaskIndex| {
+            let (node, state) = (self.run.state.graph.task(*task)?, self.run.state.task(*task)?);
+            (!node.idempotent && state.attempts > 0).then_some((*task, state.attempts))
+        };
+        self.tasks.iter().filter_map(asked)
+    }
+
+    /// Those of them that nobody has confirmed so far, for people.
+    pub(super) fn unconfirmed(&self) -> Vec<String> {
+        self.to_confirm().filter(|(task, _)| !self.confirmed.contains(task)).map(|(task, _)| self.named(task)).collect()
+    }
+
+    fn named(&self, task: TaskIndex) -> String {
+        format!("{} of {}", task_name(&self.run, task), self.run.name)
+    }
 }
 
 /// The definition that a run follows from now on.
@@ -39,34 +72,36 @@ pub(super) struct Moved {
 impl Scheduler {
     /// Says which tasks these re-runs would run, and does nothing.
     pub(super) async fn preview_reruns(&mut self, request: &RerunRequest) -> Result<Vec<RerunPreview>, SchedulerError> {
-        let mut previews = Vec::new();
-        for run in &request.runs {
-            previews.push(preview_of(&self.prepare_rerun(*run, &request.scope, request.latest).await?));
-        }
-        Ok(previews)
+        let again = self.prepare_reruns(request).await?;
+        let called = self.foretell(&again).await?;
+        Ok(previews_of(&again, &called))
     }
 
     /// Runs tasks of ended runs again: all of these runs, or none.
     pub(super) async fn rerun(&mut self, request: RerunRequest, now: Now) -> Result<Vec<RerunPreview>, SchedulerError> {
-        let mut again: Vec<Reopening> = Vec::new();
-        for run in &request.runs {
-            if again.iter().all(|other| other.run.state.id != *run) {
-                again.push(self.prepare_rerun(*run, &request.scope, request.latest).await?);
-            }
-        }
-        let asks: Vec<String> = again.iter().map(tasks_to_confirm).filter(|tasks| !tasks.is_empty()).collect();
-        if !asks.is_empty() && !request.confirmed {
-            return Err(SchedulerError::NeedsConfirmation { tasks: asks.join(", ") });
-        }
-        let mut previews = Vec::new();
+        let again = self.prepare_reruns(&request).await?;
+        let called = self.foretell(&again).await?;
+        ask(&again, &called, request.confirmed)?;
+        let previews = previews_of(&again, &called);
+        self.confirm(&called, now);
         for reopening in again {
-            previews.push(preview_of(&reopening));
             if let Some(backfill) = reopening.run.backfill {
                 self.reopen_backfill(backfill, &reopening.run, now).await?;
             }
             self.reopen(reopening, now)?;
         }
         Ok(previews)
+    }
+
+    /// Reads back what is to run again, each run once.
+    async fn prepare_reruns(&mut self, request: &RerunRequest) -> Result<Vec<Reopening>, SchedulerError> {
+        let mut again: Vec<Reopening> = Vec::new();
+        for run in &request.runs {
+            if again.iter().all(|other| other.run.state.id != *run) {
+                again.push(self.prepare_rerun(*run, &request.scope, request.latest).await?);
+            }
+        }
+        Ok(again)
     }
 
     /// Reads an ended run back and finds the tasks that the scope means.
@@ -92,7 +127,9 @@ impl Scheduler {
         let gone = |graph: &Graph, task| graph.task(task).is_some_and(|node| node.gone);
         let back = before.indices().filter(|task| gone(&before, *task) && !gone(&state.graph, *task));
         let tasks = rerun_tasks(&state, scope, &back.collect::<Vec<_>>())?;
-        Ok(Reopening { run, tasks, moved })
+        let confirmed = detail.tasks.iter().filter(|task| task.confirmed == Some(task.attempts));
+        let confirmed = confirmed.map(|task| task.index).collect();
+        Ok(Reopening { run, tasks, moved, confirmed })
     }
 
     /// Makes a run that was read back follow the flow as it is now. Its tasks keep their places; new ones come behind.
@@ -136,7 +173,7 @@ impl Scheduler {
 
     /// Puts an ended run back among the open ones.
     pub(super) fn reopen(&mut self, reopening: Reopening, now: Now) -> Result<(), SchedulerError> {
-        let Reopening { run, tasks, moved } = reopening;
+        let Reopening { run, tasks, moved, .. } = reopening;
         let id = run.state.id;
         // The last one is taken first.
         let mut steps = vec![(Event::Rerun { tasks }, Detail::default())];
@@ -237,23 +274,28 @@ pub(super) fn rerun_task(run: &OpenRun, task: TaskIndex) -> Option<RerunTask> {
     })
 }
 
-fn preview_of(reopening: &Reopening) -> RerunPreview {
-    let tasks: Vec<RerunTask> = reopening.tasks.iter().filter_map(|&task| rerun_task(&reopening.run, task)).collect();
-    RerunPreview {
-        run: reopening.run.state.id,
-        name: reopening.run.name.clone(),
-        needs_confirmation: tasks.iter().any(needs_confirmation),
-        tasks,
+fn previews_of(again: &[Reopening], called: &[Vec<Foretold>]) -> Vec<RerunPreview> {
+    let preview = |(again, called): (&Reopening, &Vec<Foretold>)| RerunPreview {
+        run: again.run.state.id,
+        name: again.run.name.clone(),
+        tasks: again.for_people(),
+        called: called.iter().map(Foretold::for_people).collect(),
+        needs_confirmation: all_of(again, called).any(|again| again.to_confirm().next().is_some()),
+    };
+    again.iter().zip(called).map(preview).collect()
+}
+
+/// A run that runs again, and all that it calls.
+fn all_of<'a>(again: &'a Reopening, called: &'a [Foretold]) -> impl Iterator<Item = &'a Reopening> {
+    std::iter::once(again).chain(called.iter().map(|foretold| &foretold.again))
+}
+
+/// Refuses what has to be confirmed first, and is not.
+pub(super) fn ask(again: &[Reopening], called: &[Vec<Foretold>], confirmed: bool) -> Result<(), SchedulerError> {
+    let all = again.iter().zip(called).flat_map(|(again, called)| all_of(again, called));
+    let asks: Vec<String> = all.flat_map(|again| again.to_confirm().map(|(task, _)| again.named(task))).collect();
+    match asks.is_empty() || confirmed {
+        true => Ok(()),
+        false => Err(SchedulerError::NeedsConfirmation { tasks: asks.join(", ") }),
     }
-}
-
-fn needs_confirmation(task: &RerunTask) -> bool {
-    !task.idempotent && task.attempts > 0
-}
-
-/// The tasks of a re-run that have run before and are not idempotent, for people; empty if there is none.
-pub(super) fn tasks_to_confirm(reopening: &Reopening) -> String {
-    let tasks = reopening.tasks.iter().filter_map(|&task| rerun_task(&reopening.run, task)).filter(needs_confirmation);
-    let named = tasks.map(|task| format!("{} of {}", task.task, reopening.run.name));
-    named.collect::<Vec<_>>().join(", ")
 }

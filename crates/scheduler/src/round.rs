@@ -14,7 +14,7 @@ use mulgil_sched::status::RunStatus;
 use super::batch::Now;
 use super::error::SchedulerError;
 use super::open_backfill::OpenBackfill;
-use super::rerun::{Reopening, tasks_to_confirm};
+use super::rerun::Reopening;
 use super::state::{Scheduler, Timer};
 
 /// When to look again for what failed, where that could not be looked up.
@@ -95,7 +95,7 @@ impl Scheduler {
         let mut again = Vec::new();
         for run in runs {
             match self.prepare_rerun(run, &RerunScope::Failed, false).await {
-                Ok(reopening) if tasks_to_confirm(&reopening).is_empty() => again.push(reopening),
+                Ok(reopening) if reopening.to_confirm().next().is_none() => again.push(reopening),
                 Ok(_) => {}
                 // It stays as it is; the others need not.
                 Err(error) => tracing::warn!(%run, %error, "a run of a backfill cannot run again"),

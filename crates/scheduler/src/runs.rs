@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
-use mulgil_flow::{RunKey, Variables};
+use mulgil_flow::{Flow, RunKey, Variables};
 use mulgil_history::write::{AttemptChange, FlowVersion, NewLease, NewRun, ProcessMark, RunChange, TaskChange, Write};
 use mulgil_sched::admission::{Lane, QueuedRun, ReadyTask, TaskKey};
 use mulgil_sched::graph::TaskNode;
@@ -51,33 +51,14 @@ impl Scheduler {
         now: Now,
     ) -> Result<RunId, SchedulerError> {
         let flow = &source.flow;
-        let version = self.version_of(flow).map_err(SchedulerError::BrokenFlow)?;
-        self.last_run += 1;
-        let id = RunId(self.last_run);
-        let key = order.key.unwrap_or_else(|| RunKey::new(flow, order.interval, &order.params));
+        let id = RunId(self.last_run + 1);
+        let key = order.key.clone().unwrap_or_else(|| RunKey::new(flow, order.interval, &order.params));
+        let run = self.open_run(id, flow, &key, &order, now)?;
+        self.last_run = id.0;
         let hash = flow.version.to_string();
         let definition =
             FlowVersion { hash: hash.clone(), flow: flow.name.clone(), definition: source.text.clone(), at: now };
         self.batch.record(Write::FlowVersion(definition), None);
-        let run = OpenRun {
-            state: RunState::new(id, version.graph, order.retries),
-            flow: flow.clone(),
-            name: key.run_id().to_owned(),
-            interval: order.interval,
-            trigger: order.trigger,
-            backfill: order.backfill,
-            lane: lane_of(order.backfill.is_some()),
-            begun: None,
-            newest_first: order
-                .backfill
-                .and_then(|id| self.backfills.get(&id))
-                .is_some_and(|backfill| backfill.newest_first),
-            watch: Watch::new(flow, order.interval, order.trigger, now),
-            variables: Arc::new(Variables::new(flow, &key, &order.params, &self.options.project)),
-            results: HashMap::new(),
-            items: HashMap::new(),
-            gathered: HashMap::new(),
-        };
         let new = NewRun {
             id,
             flow: flow.name.clone(),
@@ -98,6 +79,37 @@ impl Scheduler {
         self.runs.insert(id, run);
         self.watch(id, now);
         Ok(id)
+    }
+
+    /// A run as it is before anything of it has begun.
+    pub(super) fn open_run(
+        &mut self,
+        id: RunId,
+        flow: &Arc<Flow>,
+        key: &RunKey,
+        order: &RunOrder,
+        now: Now,
+    ) -> Result<OpenRun, SchedulerError> {
+        let version = self.version_of(flow).map_err(SchedulerError::BrokenFlow)?;
+        Ok(OpenRun {
+            state: RunState::new(id, version.graph, order.retries),
+            flow: flow.clone(),
+            name: key.run_id().to_owned(),
+            interval: order.interval,
+            trigger: order.trigger,
+            backfill: order.backfill,
+            lane: lane_of(order.backfill.is_some()),
+            begun: None,
+            newest_first: order
+                .backfill
+                .and_then(|id| self.backfills.get(&id))
+                .is_some_and(|backfill| backfill.newest_first),
+            watch: Watch::new(flow, order.interval, order.trigger, now),
+            variables: Arc::new(Variables::new(flow, key, &order.params, &self.options.project)),
+            results: HashMap::new(),
+            items: HashMap::new(),
+            gathered: HashMap::new(),
+        })
     }
 
     /// Takes a step with a run, and turns what follows from it into writes and actions.

@@ -8,6 +8,7 @@ mod calls;
 mod cancel;
 mod disk;
 mod fixture;
+mod foretell;
 mod items;
 mod keys;
 mod kill;

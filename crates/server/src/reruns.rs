@@ -51,7 +51,7 @@ pub struct RerunAsk {
     /// Whether the run follows the flow as it is now, instead of as it was when the run was made.
     #[serde(default)]
     pub latest: bool,
-    /// Confirms that tasks marked `idempotent: false` may run a second time.
+    /// Confirms that tasks marked `idempotent: false` may run a second time, once: those of the preview, in called runs too.
     #[serde(default)]
     pub confirm: bool,
 }
@@ -65,8 +65,26 @@ pub struct RerunPreview {
     pub name: String,
     /// The tasks that would run again, in order; every other task keeps its result.
     pub tasks: Vec<RerunTask>,
-    /// Whether it has to be confirmed: a task that is not idempotent would run a second time.
+    /// The runs that these would call, directly or not, and of which something would run. It is what is known now: parameters from
+    /// results that are made anew may lead to others.
+    pub called: Vec<CalledRun>,
+    /// Whether it has to be confirmed: a task that is not idempotent would run a second time, here or in a run that is called.
     pub needs_confirmation: bool,
+}
+
+/// A run that a task of a re-run would call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CalledRun {
+    /// The run; none if it would be made then.
+    pub run: Option<i64>,
+    /// Its name for people.
+    pub name: String,
+    /// The run that would call it, by its name for people.
+    pub parent: String,
+    /// The task of that run.
+    pub task: String,
+    /// The tasks that would run in it, in order.
+    pub tasks: Vec<RerunTask>,
 }
 
 /// A task that would run again.
@@ -224,18 +242,31 @@ fn scope(
 
 impl From<scheduler::RerunPreview> for RerunPreview {
     fn from(preview: scheduler::RerunPreview) -> Self {
-        let task = |task: scheduler::RerunTask| RerunTask {
-            name: task.task,
-            status: task.status.into(),
-            idempotent: task.idempotent,
-            attempts: task.attempts,
-        };
         Self {
             run: preview.run.0,
             name: preview.name,
-            tasks: preview.tasks.into_iter().map(task).collect(),
+            tasks: preview.tasks.into_iter().map(Into::into).collect(),
+            called: preview.called.into_iter().map(Into::into).collect(),
             needs_confirmation: preview.needs_confirmation,
         }
+    }
+}
+
+impl From<scheduler::CalledRun> for CalledRun {
+    fn from(called: scheduler::CalledRun) -> Self {
+        Self {
+            run: called.run.map(|run| run.0),
+            name: called.name,
+            parent: called.parent,
+            task: called.task,
+            tasks: called.tasks.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<scheduler::RerunTask> for RerunTask {
+    fn from(task: scheduler::RerunTask) -> Self {
+        Self { name: task.task, status: task.status.into(), idempotent: task.idempotent, attempts: task.attempts }
     }
 }
 

@@ -1438,6 +1438,22 @@ export interface components {
          * @enum {string}
          */
         BuildReason: "first" | "replay" | "changed" | "roll_back";
+        /** @description A run that a task of a re-run would call. */
+        CalledRun: {
+            /** @description Its name for people. */
+            name: string;
+            /** @description The run that would call it, by its name for people. */
+            parent: string;
+            /**
+             * Format: int64
+             * @description The run; none if it would be made then.
+             */
+            run?: number | null;
+            /** @description The task of that run. */
+            task: string;
+            /** @description The tasks that would run in it, in order. */
+            tasks: components["schemas"]["RerunTask"][];
+        };
         /** @description What becomes of one row. */
         ChangedRow: {
             /** @description What becomes of it. */
@@ -2516,7 +2532,7 @@ export interface components {
         };
         /** @description What to run again. */
         RerunAsk: {
-            /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
+            /** @description Confirms that tasks marked `idempotent: false` may run a second time, once: those of the preview, in called runs too. */
             confirm?: boolean;
             /** @description The group to run again, where the scope is `group`. */
             group?: string | null;
@@ -2529,9 +2545,14 @@ export interface components {
         };
         /** @description What a re-run would do. */
         RerunPreview: {
+            /**
+             * @description The runs that these would call, directly or not, and of which something would run. It is what is known now: parameters from
+             *     results that are made anew may lead to others.
+             */
+            called: components["schemas"]["CalledRun"][];
             /** @description Its name for people. */
             name: string;
-            /** @description Whether it has to be confirmed: a task that is not idempotent would run a second time. */
+            /** @description Whether it has to be confirmed: a task that is not idempotent would run a second time, here or in a run that is called. */
             needs_confirmation: boolean;
             /**
              * Format: int64
@@ -4517,7 +4538,7 @@ export interface operations {
                 group?: string;
                 /** @description Whether the run follows the flow as it is now, instead of as it was when the run was made. */
                 latest?: boolean;
-                /** @description Confirms that tasks marked `idempotent: false` may run a second time. */
+                /** @description Confirms that tasks marked `idempotent: false` may run a second time, once: those of the preview, in called runs too. */
                 confirm?: boolean;
             };
             header?: never;

@@ -41,6 +41,7 @@ export type Records = Schemas["Records"];
 export type RerunAsk = Schemas["RerunAsk"];
 export type RerunPreview = Schemas["RerunPreview"];
 export type RerunScope = Schemas["RerunScope"];
+export type RerunTask = Schemas["RerunTask"];
 export type RerunsAnswer = Schemas["RerunsAnswer"];
 export type RerunsAsk = Schemas["RerunsAsk"];
 export type Rows = Schemas["Rows"];

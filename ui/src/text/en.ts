@@ -243,6 +243,8 @@ export const en = {
   "rerun.scope.group": "the group {group}, and what depends on it",
   "rerun.scope.all": "every task",
   "rerun.again": "Runs again",
+  "rerun.called": "in {run}, which {task} calls",
+  "rerun.called.new": "in {run}, a new run, which {task} calls",
   "rerun.kept": "Is kept",
   "rerun.kept.none": "nothing",
   "rerun.same": "Same interval, same parameters. A table's partition is replaced, so nothing is doubled.",

@@ -243,6 +243,8 @@ export const ko: Catalogue = {
   "rerun.scope.group": "{group} 그룹과 그 후속 작업",
   "rerun.scope.all": "모든 작업",
   "rerun.again": "다시 실행하는 작업",
+  "rerun.called": "{task} 작업이 호출하는 {run} 실행에서",
+  "rerun.called.new": "{task} 작업이 새로 호출하는 {run} 실행에서",
   "rerun.kept": "그대로 두는 작업",
   "rerun.kept.none": "없음",
   "rerun.same": "구간과 매개변수는 그대로입니다. 테이블의 파티션을 교체하므로 중복이 생기지 않습니다.",

@@ -106,14 +106,16 @@ fn wanted(run: &RunSummary, rerun: &RerunArguments, failed_only: bool) -> bool {
     late_enough && early_enough && (bad || (!failed_only && status::run_has_ended(run.status)))
 }
 
-/// What would run, a line a task.
+/// What would run, a line a task; those of the runs that are called come after those of the run that calls them.
 pub(super) fn show(format: Format, runs: &[RerunPreview]) -> Result<Exit> {
     let mut listing = Listing::new(["run", "task", "state now", "attempts", "idempotent"]);
     for run in runs {
-        for task in &run.tasks {
-            let status = status::word(&task.status);
-            let (name, attempts) = (json!(run.name), json!(task.attempts));
-            listing.push(vec![name, json!(task.name), json!(status), attempts, json!(task.idempotent)]);
+        let called = run.called.iter().map(|called| (&called.name, &called.tasks));
+        for (name, tasks) in std::iter::once((&run.name, &run.tasks)).chain(called) {
+            for task in tasks {
+                let (status, attempts) = (status::word(&task.status), json!(task.attempts));
+                listing.push(vec![json!(name), json!(task.name), json!(status), attempts, json!(task.idempotent)]);
+            }
         }
     }
     listing.print(format)?;

@@ -12,6 +12,7 @@ mod called;
 #[expect(dead_code, reason = "the tests of connect need more of it")]
 #[path = "../../../connect/tests/connect/cluster.rs"]
 mod cluster;
+mod confirmed;
 mod copies;
 mod crash;
 mod crash_runs;

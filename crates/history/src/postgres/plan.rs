@@ -68,6 +68,7 @@ pub(super) fn plan(writes: &[Write]) -> Result<Vec<Step>, HistoryError> {
         new(rows::ITEMS, news(writes, rows::new_items)),
         new(calling::CALLS, last(writes.iter().filter_map(calling::call))),
         new(calling::PARENTS, last(writes.iter().filter_map(calling::parent))),
+        new(calling::CONFIRMED, last(writes.iter().filter_map(calling::confirmed))),
         changes(rows::RUN_STATUS, writes.iter().filter_map(rows::run_status))?,
         changes(rows::TASKS, writes.iter().filter_map(rows::task))?,
         new(rows::LEASES, news(writes, rows::new_lease)),

@@ -9,7 +9,7 @@ use crate::error::HistoryError;
 const LOCK: i64 = 0x006d_756c_6769_6c01;
 
 /// The scripts, numbered from 1.
-const SCRIPTS: [&str; 13] = [
+const SCRIPTS: [&str; 14] = [
     include_str!("../../migrations/postgres/0001_history.sql"),
     include_str!("../../migrations/postgres/0002_results.sql"),
     include_str!("../../migrations/postgres/0003_outbox.sql"),
@@ -23,6 +23,7 @@ const SCRIPTS: [&str; 13] = [
     include_str!("../../migrations/postgres/0011_backfill_rounds.sql"),
     include_str!("../../migrations/postgres/0012_asked.sql"),
     include_str!("../../migrations/postgres/0013_call_starts.sql"),
+    include_str!("../../migrations/postgres/0014_confirmed.sql"),
 ];
 
 /// Runs the scripts that have not run yet, all in one transaction.

@@ -1,9 +1,9 @@
-//! How a call is stored: at both of its ends.
+//! How a call is stored: at both of its ends; and what was confirmed for it.
 
 use sqlx::SqliteConnection;
 
 use super::writing::Done;
-use crate::call::CallChange;
+use crate::call::{CallChange, Confirmation};
 
 pub(super) async fn call(db: &mut SqliteConnection, change: &CallChange) -> Done {
     sqlx::query("UPDATE tasks SET child = ?, child_started = ? WHERE run = ? AND task = ?")
@@ -21,5 +21,15 @@ pub(super) async fn call(db: &mut SqliteConnection, change: &CallChange) -> Done
             .execute(&mut *db)
             .await?;
     }
+    Ok(())
+}
+
+pub(super) async fn confirmed(db: &mut SqliteConnection, confirmed: &Confirmation) -> Done {
+    sqlx::query("UPDATE tasks SET confirmed = ? WHERE run = ? AND task = ?")
+        .bind(confirmed.attempts)
+        .bind(confirmed.run.0)
+        .bind(confirmed.task)
+        .execute(db)
+        .await?;
     Ok(())
 }

@@ -36,6 +36,7 @@ async fn write(db: &mut SqliteConnection, write: &Write) -> Done {
         Write::Task(change) => task(db, change).await,
         Write::Items(new) => new_items(db, new).await,
         Write::Call(change) => calling::call(db, change).await,
+        Write::Confirmed(confirmed) => calling::confirmed(db, confirmed).await,
         Write::Lease(lease) => new_lease(db, lease).await,
         Write::Attempt(change) => attempt(db, change).await,
         Write::Usage { attempt, usage } => {

@@ -1,6 +1,6 @@
 //! Calls: kept at both ends, in one write.
 
-use mulgil_history::call::{CallChange, CallRow, ChildRow, ParentRow};
+use mulgil_history::call::{CallChange, CallRow, ChildRow, Confirmation, ParentRow};
 use mulgil_history::write::{Trigger, Write};
 use mulgil_sched::id::RunId;
 use mulgil_sched::status::{RunStatus, TaskStatus};
@@ -11,6 +11,7 @@ use crate::suite::over_every_store;
 
 over_every_store! {
     a_call_is_found_from_both_ends_and_after_a_restart,
+    what_was_confirmed_stays_with_its_task_whatever_becomes_of_it,
 }
 
 fn call(run: i64, child: Option<i64>, starts: bool) -> Write {
@@ -61,4 +62,27 @@ async fn a_call_is_found_from_both_ends_and_after_a_restart(place: &Place) {
     assert_eq!(history.run(RunId(1)).await.unwrap().unwrap().children, []);
     let calls = history.memory().await.unwrap().calls;
     assert_eq!(calls.iter().map(|call| (call.run, call.starts)).collect::<Vec<_>>(), [(RunId(2), true)]);
+}
+
+async fn what_was_confirmed_stays_with_its_task_whatever_becomes_of_it(place: &Place) {
+    use TaskStatus as S;
+    let history = place.open().await;
+    let confirmed = |run, attempts| Write::Confirmed(Confirmation { run: RunId(run), task: 1, attempts, at: T0 });
+    let runs = [version(), new_run(1, Trigger::Manual, None), new_run(2, Trigger::Manual, None)];
+    history.commit(&runs).await.unwrap();
+    // Of two in one batch the later one counts.
+    history.commit(&[confirmed(1, 3), confirmed(1, 4)]).await.unwrap();
+    history.commit(&[task(1, 1, S::Waiting, S::Ready, 4), task(1, 1, S::Ready, S::Running, 5)]).await.unwrap();
+    history.close().await;
+
+    let history = place.open().await;
+    let mut all = Vec::new();
+    for run in [1, 2] {
+        let tasks = history.run(RunId(run)).await.unwrap().unwrap().tasks;
+        all.extend(tasks.into_iter().map(|task| (task.attempts, task.confirmed)));
+    }
+    assert_eq!(all, [(0, None), (5, Some(4)), (0, None), (0, None)]);
+    let events = history.events(0, 100).await.unwrap();
+    let said = events.iter().filter(|event| event.payload == "attempt 5 may begin: somebody has confirmed it");
+    assert_eq!(said.map(|event| (event.run, event.task)).collect::<Vec<_>>(), [(Some(RunId(1)), Some(1))]);
 }

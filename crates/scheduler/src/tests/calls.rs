@@ -191,28 +191,6 @@ async fn a_call_that_cannot_be_made_says_why() {
 const DANGEROUS: &str = "flow: dangerous\ntasks: {publish: {shell: 'test -e there', idempotent: false}}";
 
 #[tokio::test]
-async fn what_must_not_run_twice_is_not_run_again_by_a_call() {
-    const CALLER: &str = "flow: caller\ntasks: {sub: {flow: dangerous}}";
-    let folder = tempfile::tempdir().unwrap();
-    let house = House::open(folder.path(), &[DANGEROUS, CALLER]).await;
-    let mut changes = house.handle.subscribe();
-    let run = house.trigger("caller").await;
-    let failed = house.ended(run, &mut changes).await;
-    let again = rerun_failed(&house, run).await;
-    assert!(note(&again, "sub").starts_with("publish of dangerous/manual would run again"), "{}", note(&again, "sub"));
-    assert_eq!(child_of(&house, &failed).await.attempts.len(), 1);
-    // As the sentence says.
-    std::fs::write(folder.path().join("there"), "").unwrap();
-    let child = failed.children[0].run;
-    let mut changes = house.handle.subscribe();
-    let request = RerunRequest { confirmed: true, ..RerunRequest::of(child, RerunScope::Failed) };
-    house.handle.rerun(request).await.unwrap();
-    house.ended(child, &mut changes).await;
-    assert_eq!(rerun_failed(&house, run).await.run.status, RunStatus::Succeeded);
-    house.close(Duration::ZERO).await;
-}
-
-#[tokio::test]
 async fn items_call_a_run_each_and_hold_no_slot() {
     let each = "flow: each\ntasks: {sub: {for_each: [3, 1, 2], flow: child, params: {n: '{{ item }}'}}}";
     let folder = tempfile::tempdir().unwrap();

@@ -9,6 +9,7 @@ mod again;
 mod backfills;
 mod calls;
 mod check;
+mod commit;
 mod far;
 mod flows;
 mod node;

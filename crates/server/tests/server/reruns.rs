@@ -100,6 +100,34 @@ async fn several_runs_follow_the_latest_definition_or_none_of_them_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_will_run_in_a_called_run_is_foretold_and_confirmed_with_the_rerun() {
+    let caller = "flow: caller\ntasks: {sub: {flow: called}}";
+    let called = "flow: called\ntasks: {send: {shell: test -e mended, idempotent: false}}";
+    let fixture = Fixture::start(&[("flows/caller.yaml", caller), ("flows/called.yaml", called)]).await;
+    let started = fixture.call(|client| client.start_run("caller", &StartRun::default())).await.unwrap();
+    fixture.run_with("caller/manual", RunStatus::Failed).await;
+    let (id, ask) = (started.run.id, RerunAsk::default());
+    let foretold = fixture.call(move |client| client.preview_rerun(id, &ask)).await.unwrap();
+    assert_eq!((names(&foretold), foretold.needs_confirmation), (vec!["sub"], true));
+    let [run] = foretold.called.as_slice() else { panic!("{foretold:?}") };
+    let place = (run.name.as_str(), run.parent.as_str(), run.task.as_str());
+    assert_eq!(place, ("called/manual", "caller/manual", "sub"));
+    let [send] = run.tasks.as_slice() else { panic!("{foretold:?}") };
+    assert_eq!((send.name.as_str(), send.attempts, send.idempotent), ("send", 1, false));
+    let child = fixture.call(move |client| client.run(id)).await.unwrap().tasks[0].child.clone().unwrap();
+    assert_eq!(run.run, Some(child.id));
+
+    let (status, code, message) = refusal(fixture.call(move |client| client.rerun(id, &RerunAsk::default())).await);
+    assert_eq!((status, code.as_str()), (409, "needs_confirmation"));
+    assert!(message.starts_with("send of called/manual would run again"), "{message}");
+    fixture.write("mended", "");
+    let ask = RerunAsk { confirm: true, ..RerunAsk::default() };
+    fixture.call(move |client| client.rerun(id, &ask)).await.unwrap();
+    fixture.run_with("caller/manual", RunStatus::Succeeded).await;
+    fixture.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn definitions_have_versions_by_content_and_a_difference_says_what_changed() {
     let text = "flow: little\ntasks:\n  a: {shell: echo one}\n";
     let fixture = Fixture::start(&[("flows/little.yaml", text)]).await;

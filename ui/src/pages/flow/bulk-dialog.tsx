@@ -107,13 +107,14 @@ export function BulkDialog({ flow, onClose }: { flow: FlowDetail; onClose: () =>
 
 function Preview({ answer }: { answer: RerunsAnswer }) {
   const { t } = useReader();
-  const tasks = answer.runs.reduce((sum, run) => sum + run.tasks.length, 0);
+  const runs = answer.runs.flatMap((run) => [run, ...run.called]);
+  const tasks = runs.reduce((sum, run) => sum + run.tasks.length, 0);
   return (
     <>
       <p>{t("bulk.tasks", { count: tasks })}</p>
       <ul className="bulk-preview" tabIndex={0} aria-label={t("rerun.again")}>
-        {answer.runs.map((run) => (
-          <li key={run.run}><b>{run.name}</b> <code>{run.tasks.map((task) => task.name).join(", ")}</code></li>
+        {runs.map((run) => (
+          <li key={run.name}><b>{run.name}</b> <code>{run.tasks.map((task) => task.name).join(", ")}</code></li>
         ))}
       </ul>
     </>

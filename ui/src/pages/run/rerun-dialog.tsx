@@ -1,7 +1,7 @@
 // Asks what to run again, and shows exactly which tasks that is before it happens.
 import { useCallback, useState } from "react";
 import { api } from "../../api/client";
-import type { RerunPreview, RerunScope, RunDetail } from "../../api/types";
+import type { RerunPreview, RerunScope, RerunTask, RunDetail } from "../../api/types";
 import { Button } from "../../components/button";
 import { Dialog } from "../../components/dialog";
 import { Fault } from "../../components/page";
@@ -43,7 +43,7 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
         <>
           <Button onClick={onClose}>{t("action.close")}</Button>
           <Button kind="primary" icon="rerun" busy={start.busy} disabled={!preview || (asks && !confirm)} onClick={() => void start.run()}>
-            {preview ? t("rerun.start", { count: preview.tasks.length }) : t("action.rerun")}
+            {preview ? t("rerun.start", { count: tasksOf(preview).length }) : t("action.rerun")}
           </Button>
         </>
       }
@@ -78,8 +78,16 @@ export function RerunDialog({ run, task, onClose }: { run: RunDetail; task: stri
   );
 }
 
-function risky(preview: RerunPreview): string[] {
-  return preview.tasks.filter((task) => !task.idempotent && task.attempts > 0).map((task) => task.name);
+/** What has begun before and is not idempotent; in another run, with that run's name. */
+export function risky(preview: RerunPreview): string[] {
+  return tasksOf(preview).filter(({ task }) => !task.idempotent && task.attempts > 0)
+    .map(({ task, run }) => (run ? `${task.name} (${run})` : task.name));
+}
+
+/** Everything that runs: of the run itself, and of the runs that it calls, each with that run's name. */
+export function tasksOf(preview: RerunPreview): { task: RerunTask; run: string | null }[] {
+  const called = preview.called.flatMap((run) => run.tasks.map((task) => ({ task, run: run.name })));
+  return [...preview.tasks.map((task) => ({ task, run: null })), ...called];
 }
 
 function Preview({ run, preview }: { run: RunDetail; preview: RerunPreview }) {
@@ -90,14 +98,22 @@ function Preview({ run, preview }: { run: RunDetail; preview: RerunPreview }) {
     <div className="preview">
       <div>
         <h3>{t("rerun.again")}</h3>
-        <ul>{preview.tasks.map((task) => <li key={task.name}><StatusMark status={task.status} small /><code>{task.name}</code></li>)}</ul>
+        <Tasks tasks={preview.tasks} />
+        {preview.called.map((called) => (
+          <section key={called.name}>
+            <h4>{t(called.run ? "rerun.called" : "rerun.called.new", { run: called.name, task: called.task })}</h4>
+            <Tasks tasks={called.tasks} />
+          </section>
+        ))}
       </div>
       <div>
         <h3>{t("rerun.kept")}</h3>
-        {kept.length === 0 ? <p className="muted">{t("rerun.kept.none")}</p> : (
-          <ul>{kept.map((task) => <li key={task.name}><StatusMark status={task.status} small /><code>{task.name}</code></li>)}</ul>
-        )}
+        {kept.length === 0 ? <p className="muted">{t("rerun.kept.none")}</p> : <Tasks tasks={kept} />}
       </div>
     </div>
   );
+}
+
+function Tasks({ tasks }: { tasks: readonly Pick<RerunTask, "name" | "status">[] }) {
+  return <ul>{tasks.map((task) => <li key={task.name}><StatusMark status={task.status} small /><code>{task.name}</code></li>)}</ul>;
 }

@@ -1,13 +1,13 @@
 //! Runs that call runs: what is stored of them, and what must hold.
 
 use mulgil_history::HistoryError;
-use mulgil_history::call::{CallChange, CallRow};
+use mulgil_history::call::{CallChange, CallRow, Confirmation};
 use mulgil_history::write::{TaskChange, Write};
 use mulgil_sched::id::RunId;
 use mulgil_sched::status::{RunStatus, TaskStatus};
 
 use super::check::Checker;
-use super::store::Stored;
+use super::store::{Stored, conflict};
 
 impl Stored {
     pub(super) fn call(&mut self, change: &CallChange) -> Result<(), HistoryError> {
@@ -16,6 +16,12 @@ impl Stored {
             Some(child) => calls.insert(change.task, (child, change.starts)),
             None => calls.remove(&change.task),
         };
+        Ok(())
+    }
+
+    pub(super) fn confirmed(&mut self, confirmed: &Confirmation) -> Result<(), HistoryError> {
+        let task = self.run(confirmed.run)?.tasks.get_mut(confirmed.task as usize);
+        task.ok_or_else(|| conflict(confirmed.task, "there"))?.confirmed = Some(confirmed.attempts);
         Ok(())
     }
 
@@ -43,6 +49,19 @@ impl Checker {
             (true, true) => self.tally.calls += 1,
             (true, false) => self.tally.called_again += 1,
             (false, _) => self.tally.joined += 1,
+        }
+    }
+
+    /// Somebody has confirmed that a task of a run that will be called may begin once more. Twice for the same attempts is once.
+    pub(super) fn confirmed(&mut self, stored: &Stored, confirmed: &Confirmation) {
+        let Confirmation { run, task, attempts, .. } = *confirmed;
+        let row = &stored.runs[&run].tasks[task as usize];
+        self.fault(row.attempts == attempts && row.status.is_terminal(), || {
+            format!("task {task} of run {run} was confirmed after {attempts} attempts: {row:?}")
+        });
+        if self.confirmed.insert((run, task, attempts)) {
+            self.tally.confirmed += 1;
+            self.may_begin_again(run, task);
         }
     }
 

@@ -25,8 +25,12 @@ pub(super) struct Checker {
     /// Of each backfill, what had failed before each of its rounds.
     pub(super) rounds: BTreeMap<BackfillId, Vec<u64>>,
     done: BTreeSet<i64>,
+    /// Runs that somebody has asked to run again.
+    again: BTreeSet<RunId>,
     /// How often a task that is not idempotent may begin: once, and once more for each confirmed re-run.
     allowed: BTreeMap<(RunId, TaskIndex), u32>,
+    /// What was confirmed for called runs, and after how many attempts.
+    pub(super) confirmed: BTreeSet<(RunId, TaskIndex, u32)>,
     /// What came from outside, and the run that was told of.
     arrivals: BTreeMap<(String, String), RunId>,
     pub(super) told: Told,
@@ -69,6 +73,7 @@ pub(super) struct Tally {
     pub(super) calls: u64,
     pub(super) joined: u64,
     pub(super) called_again: u64,
+    pub(super) confirmed: u64,
     pub(super) keys_again: u64,
     pub(super) arrived_again: u64,
     pub(super) far_began: u64,
@@ -79,7 +84,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    fn numbers(&mut self) -> [&mut u64; 39] {
+    fn numbers(&mut self) -> [&mut u64; 40] {
         [
             &mut self.commits,
             &mut self.runs,
@@ -113,6 +118,7 @@ impl Tally {
             &mut self.calls,
             &mut self.joined,
             &mut self.called_again,
+            &mut self.confirmed,
             &mut self.keys_again,
             &mut self.arrived_again,
             &mut self.far_began,
@@ -197,6 +203,7 @@ impl Checker {
                     self.call_ended(stored, writes, change);
                 }
                 Write::Call(change) => self.called(stored, change),
+                Write::Confirmed(confirmed) => self.confirmed(stored, confirmed),
                 Write::Items(new) => {
                     self.tally.items += new.items.len() as u64;
                 }
@@ -309,7 +316,7 @@ impl Checker {
                 |write: &Write| matches!(write, Write::BackfillStatus { backfill: id, .. } if *id == backfill.id);
             let paused = backfill.status == BackfillStatus::Paused && !after.iter().any(pauses);
             // A person may let one run again meanwhile, also by a mark.
-            let again = self.allowed.keys().any(|(run, _)| *run == change.run);
+            let again = self.again.contains(&change.run);
             // So may a task that calls it.
             let called = stored.runs.values().flat_map(|caller| caller.calls.values());
             let called = called.into_iter().any(|(child, starts)| *starts && *child == change.run);
@@ -351,12 +358,17 @@ impl Checker {
         }
     }
 
-    /// A person has confirmed that these tasks run again.
+    /// A person has asked for a run again, and confirmed these tasks of it.
     pub(super) fn rerun(&mut self, run: RunId, tasks: impl IntoIterator<Item = TaskIndex>) {
         self.tally.reruns += 1;
+        self.again.insert(run);
         for task in tasks {
-            *self.allowed.entry((run, task)).or_insert(1) += 1;
+            self.may_begin_again(run, task);
         }
+    }
+
+    pub(super) fn may_begin_again(&mut self, run: RunId, task: TaskIndex) {
+        *self.allowed.entry((run, task)).or_insert(1) += 1;
     }
 
     /// What a preview said, and what the re-run right after it said that it runs.

@@ -10,8 +10,8 @@ use mulgil_sched::rerun::RerunScope;
 use mulgil_sched::step::Mark;
 use tokio::sync::oneshot;
 
+use super::commit::Trouble;
 use super::flows;
-use super::store::Trouble;
 use super::world::{Happening, SECOND, World};
 use crate::event::{Command, Event, Reply};
 use crate::{Arrival, BackfillRequest, MarkRequest, RerunRequest, SchedulerError, TriggerRequest};
@@ -146,7 +146,7 @@ impl World {
         }
         let (latest, confirmed) = (self.random.chance(40), self.random.chance(60));
         self.tell(format_args!("re-run {runs:?}: {scope:?}, latest: {latest}, confirmed: {confirmed}"));
-        runs.iter().for_each(|run| self.confirm(*run));
+        self.confirm(&runs, confirmed);
         let request = RerunRequest { runs, scope, latest, confirmed };
         let preview = request.clone();
         let foretold = self.ask_for(|reply| Command::PreviewRerun(preview, reply));
@@ -174,12 +174,14 @@ impl World {
         self.ask_for(|reply| Command::Mark(request, reply));
     }
 
-    /// Whatever becomes of the question: from now on each task of the run may begin once more. (The answer may be lost
-    /// with the process after the re-run was stored.)
-    fn confirm(&mut self, run: RunId) {
+    /// Whatever becomes of the question: from now on each task of these runs may begin once more, if that is confirmed. (The answer may
+    /// be lost with the process after the re-run was stored.)
+    fn confirm(&mut self, runs: &[RunId], confirmed: bool) {
         self.history.look(|stored, checker| {
-            let tasks = stored.runs.get(&run).into_iter().flat_map(|run| run.tasks.iter().map(|task| task.index));
-            checker.rerun(run, tasks);
+            for run in runs {
+                let tasks = stored.runs.get(run).into_iter().flat_map(|run| run.tasks.iter().map(|task| task.index));
+                checker.rerun(*run, tasks.filter(|_| confirmed));
+            }
         });
     }
 
@@ -204,7 +206,7 @@ impl World {
         let of_flow: Vec<RunId> = self
             .history
             .look(|stored, _| stored.runs.iter().filter(|(_, run)| run.row.flow == flow).map(|(id, _)| *id).collect());
-        of_flow.into_iter().for_each(|run| self.confirm(run));
+        self.confirm(&of_flow, request.confirmed);
         self.ask_for(|reply| Command::StartBackfill(request, reply));
     }
 

@@ -21,34 +21,11 @@ use mulgil_sched::id::{AttemptId, BackfillId, RunId, TaskIndex};
 use mulgil_sched::status::{AttemptStatus, RunStatus, TaskStatus};
 
 use super::check::Checker;
-
-/// What happens to the next commits.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) enum Trouble {
-    #[default]
-    None,
-    /// So many are refused, for want of room.
-    Full(u32),
-    /// The next is stored, but its answer is lost.
-    AnswerLost,
-    /// The process dies before the next is stored.
-    DiesBefore,
-    /// The process dies after the next is stored.
-    DiesAfter,
-}
+use super::commit::{Committing, Trouble};
 
 #[derive(Default)]
 pub(super) struct MemoryHistory {
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    stored: Stored,
-    /// Every write that was stored.
-    writes: Vec<Write>,
-    trouble: Trouble,
-    checker: Checker,
+    inner: Mutex<Committing>,
 }
 
 /// Everything stored.
@@ -99,20 +76,6 @@ impl MemoryHistory {
     }
 }
 
-impl Inner {
-    fn store(&mut self, writes: &[Write]) -> Result<(), HistoryError> {
-        if let Err(conflict) = writes.iter().try_for_each(|write| self.stored.apply(write)) {
-            // All of a batch or nothing: what was stored before is made again, which is seldom, and cheaper than a copy for each batch.
-            self.stored = Stored::default();
-            self.writes.iter().try_for_each(|write| self.stored.apply(write))?;
-            return Err(conflict);
-        }
-        self.writes.extend_from_slice(writes);
-        self.checker.committed(&self.stored, writes);
-        Ok(())
-    }
-}
-
 impl StoredRun {
     fn turn(&mut self, change: &RunChange) -> Result<(), HistoryError> {
         let row = &mut self.row;
@@ -160,6 +123,7 @@ fn new_task(index: TaskIndex, name: &str) -> TaskRow {
         note: None,
         item_of: None,
         item: None,
+        confirmed: None,
     }
 }
 
@@ -172,7 +136,7 @@ impl Stored {
         self.run(id.run)?.attempts.get_mut(&(id.task, id.attempt)).ok_or_else(|| conflict(id, "there"))
     }
 
-    fn apply(&mut self, write: &Write) -> Result<(), HistoryError> {
+    pub(super) fn apply(&mut self, write: &Write) -> Result<(), HistoryError> {
         match write {
             Write::FlowVersion(version) => {
                 self.versions.entry(version.hash.clone()).or_insert_with(|| Arc::new(version.clone()));
@@ -186,12 +150,12 @@ impl Stored {
                 let task = task.ok_or_else(|| conflict(format!("task {}", change.task), change.from))?;
                 task.status = change.to;
                 (task.attempts, task.retries_used) = (change.attempts, change.retries_used);
-                (task.losses, task.not_before) = (change.losses, change.not_before);
-                task.since = change.since;
+                (task.losses, task.not_before, task.since) = (change.losses, change.not_before, change.since);
                 (task.result, task.note) = (change.result.clone(), change.note.clone());
             }
             Write::Items(new) => self.new_items(new)?,
             Write::Call(change) => self.call(change)?,
+            Write::Confirmed(confirmed) => self.confirmed(confirmed)?,
             Write::Lease(lease) => self.new_lease(lease)?,
             Write::Attempt(change) => {
                 let attempt = self.attempt(change.attempt)?;
@@ -349,28 +313,14 @@ fn not_asked<T>() -> Result<T, HistoryError> {
 #[async_trait]
 impl History for MemoryHistory {
     async fn commit(&self, writes: &[Write]) -> Result<(), HistoryError> {
-        let inner = &mut *self.inner.lock().unwrap();
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let died = || HistoryError::Damaged("the process died".to_owned());
-        match std::mem::take(&mut inner.trouble) {
-            Trouble::None => inner.store(writes),
-            Trouble::Full(times) => {
-                inner.trouble = if times > 1 { Trouble::Full(times - 1) } else { Trouble::None };
-                Err(HistoryError::Full("no space left on device".to_owned()))
-            }
-            Trouble::AnswerLost => {
-                inner.store(writes)?;
-                Err(HistoryError::Full("the answer was lost".to_owned()))
-            }
-            Trouble::DiesBefore => Err(died()),
-            Trouble::DiesAfter => inner.store(writes).and_then(|()| Err(died())),
-        }
+        self.inner.lock().unwrap().commit(writes)
     }
 
     async fn memory(&self) -> Result<Memory, HistoryError> {
-        Ok(self.read(Stored::memory))
+        let inner = &mut *self.inner.lock().unwrap();
+        // Who starts gives no batch again.
+        inner.unanswered = 0;
+        Ok(inner.stored.memory())
     }
 
     async fn flow_version(&self, hash: &str) -> Result<Option<FlowVersion>, HistoryError> {

@@ -18,11 +18,12 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 
 use super::again;
 use super::check::Tally;
+use super::commit::Trouble;
 use super::far::{Ask, FARS, Far, Heard, Letter, Session};
 use super::flows::{self, BEGINNING};
 use super::node::{Answer, Deed, Message, Node};
 use super::random::Random;
-use super::store::{MemoryHistory, Trouble};
+use super::store::MemoryHistory;
 use crate::event::{Event, Report};
 use crate::state::Scheduler;
 use crate::{Clock, FlowSource, SchedulerError, SchedulerOptions};
