@@ -42,7 +42,7 @@ pub struct ViewStatus {
     pub watermark_ms: Option<i64>,
     /// How far the watermark is behind the newest event time read.
     pub lag_ms: Option<i64>,
-    /// Rows in its result.
+    /// Rows in its result; of a `LAMBDA` view, in that of its stream.
     pub rows: u64,
     /// Rows read from its sources.
     pub rows_in: u64,

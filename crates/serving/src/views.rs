@@ -194,22 +194,24 @@ impl Views {
     }
 
     /// Computes a `FULL` view anew and replaces its result; of a `LAMBDA` view, the batch view, and moves its boundary. A view with
-    /// an `export` is exported then.
+    /// an `export` is exported then. The rows that the answer counts are those that readers see, of both layers.
     ///
     /// # Errors
     /// See [`ViewError`]; the former result stays, unless it was only the export that has failed.
     pub async fn refresh(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
         let slot = self.slot(view)?;
-        if slot.view.mode == RefreshMode::Lambda {
+        let has_layers = slot.view.mode == RefreshMode::Lambda;
+        if has_layers {
             let refreshed = self.refresh_batch(slot).await;
             self.shared.changed.notify_one();
             refreshed?;
-            self.export_refreshed(slot).await?;
-            return Ok(self.status_of(slot));
+        } else {
+            self.refresh_whole(slot).await?;
         }
-        self.refresh_whole(slot).await?;
         self.export_refreshed(slot).await?;
-        Ok(self.status_of(slot))
+        let status = self.status_of(slot);
+        let rows = if has_layers { slot.live().rows_seen()? } else { status.rows };
+        Ok(ViewStatus { rows, ..status })
     }
 
     /// All views, by name.

@@ -159,8 +159,8 @@ async fn late_rows_count_at_once_behind_the_boundary_and_with_the_next_refresh_b
     until_rows(&views, &[texts(&[102, sum + 11_000])]).await;
     until(&views, "archived", archived(102)).await;
     until_time(&views, 94).await;
-    let layers = views.refresh(&sums()).await.unwrap().layers.unwrap();
-    assert_eq!(layers.boundary_ms, Some(90_000));
+    let refreshed = views.refresh(&sums()).await.unwrap();
+    assert_eq!((refreshed.rows, refreshed.layers.unwrap().boundary_ms), (1, Some(90_000)));
     assert_eq!(rows(&views).await, [texts(&[102, sum + 11_000])]);
     let drift = views.drift(&sums()).unwrap();
     assert_eq!(

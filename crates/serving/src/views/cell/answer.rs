@@ -10,6 +10,7 @@ use mulgil_sql::statement::RefreshMode;
 
 use super::ViewCell;
 use crate::result::{ResultError, ResultTable, Share};
+use crate::views::ViewError;
 use crate::views::layers::{BatchView, after_boundary, merged, rows_where, window_ends};
 
 /// What a reader has taken of a view: all of one moment.
@@ -111,6 +112,12 @@ impl ViewCell {
         let life = self.life();
         let table = life.pinned.as_ref().or(life.table.as_ref()).filter(|_| life.unwindowed.is_none())?;
         table.key().map(<[usize]>::to_vec)
+    }
+
+    /// How many rows readers see now.
+    pub(crate) fn rows_seen(&self) -> Result<u64, ViewError> {
+        let rows = self.answer().map_or(Ok(Vec::new()), Answer::rows).map_err(|error| self.refused(&error))?;
+        Ok(rows.iter().map(|batch| batch.num_rows() as u64).sum())
     }
 
     /// What keys are looked up in now; `None` where there is no result, or one in layers.
