@@ -9,7 +9,7 @@ use mulgil_connect::sink::{Sink, SinkWriter};
 use mulgil_dataflow::time::Watermark;
 use mulgil_dataflow::watermark::InputState;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::time::Instant;
 
 use crate::error::JobError;
 use crate::metrics::JobMetrics;
@@ -61,25 +61,30 @@ async fn write_all(
     writer: &mut dyn SinkWriter,
     context: &WriterContext,
 ) -> Result<(), ConnectError> {
-    let mut commits = context.commit_interval.map(|interval| {
-        let interval = interval.max(Duration::from_millis(1));
-        let mut ticks = tokio::time::interval_at(Instant::now() + interval, interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    });
+    let interval = context.commit_interval.map(|interval| interval.max(Duration::from_millis(1)));
+    // The clock is read, and not only waited for: where rows always wait, timers may not run for long.
+    let mut due = Instant::now();
     let mut watermark = Watermark::UNKNOWN;
     let mut uncommitted = false;
     loop {
-        let item = tokio::select! {
-            biased;
-            () = tick(&mut commits, uncommitted) => {
-                writer.commit().await?;
-                uncommitted = false;
-                // What is committed can be read.
-                context.metrics.changed.notify_one();
-                continue;
+        let wanted = interval.filter(|_| uncommitted);
+        let item = if wanted.is_some() && Instant::now() >= due {
+            None
+        } else {
+            tokio::select! {
+                () = tokio::time::sleep_until(due), if wanted.is_some() => None,
+                item = write.queue.wait_for_item() => Some(item),
             }
-            item = write.queue.wait_for_item() => item,
+        };
+        let Some(item) = item else {
+            writer.commit().await?;
+            uncommitted = false;
+            due = Instant::now() + interval.unwrap_or_default();
+            // What is committed can be read.
+            context.metrics.changed.notify_one();
+            // It may have taken long, and others want this thread too.
+            tokio::task::yield_now().await;
+            continue;
         };
         let row_bytes = item.row_bytes();
         match item.message {
@@ -112,15 +117,5 @@ async fn write_all(
             Message::Read(..) | Message::Question(_) | Message::Answer(_) => {}
         }
         context.metrics.changed.notify_one();
-    }
-}
-
-/// The next moment to commit; never, while there is nothing to commit.
-async fn tick(commits: &mut Option<Interval>, uncommitted: bool) {
-    match commits {
-        Some(commits) if uncommitted => {
-            commits.tick().await;
-        }
-        _ => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
+use axum::serve::ListenerExt;
 use jiff::Timestamp;
 use mulgil_connect::connectors::Connectors;
 use mulgil_flow::Flow;
@@ -145,6 +146,12 @@ impl Server {
             tracing::warn!(%error, "where the server answers could not be written down: commands need --server");
         }
         let stop = stopping.clone();
+        // An answer's head and body may go out apart: the second must not wait until the client has confirmed the first.
+        let listener = listener.tap_io(|tcp| {
+            if let Err(error) = tcp.set_nodelay(true) {
+                tracing::debug!(%error, "answers on a connection may be late");
+            }
+        });
         let serving = axum::serve(listener, router(node, access, standing))
             .with_graceful_shutdown(async move { stop.cancelled().await });
         let answering = tokio::spawn(async move {

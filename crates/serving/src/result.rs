@@ -6,8 +6,8 @@
 //! whole rows, and one that cannot needs no index.
 //!
 //! Writers collect changes and hand them over at watermarks: they are applied together once every subtask's watermark
-//! has come so far. Who takes the whole result waits until they are, and then only copies a list of segments; who looks a
-//! key up does not wait ([`look_up`]). A result holds at most `rows_max` rows; the view whose result grows beyond fails, and
+//! has come so far. Who takes the whole result copies a list of segments: while changes are applied the one of before them. Who
+//! looks a key up waits for nobody either ([`shown`]). A result holds at most `rows_max` rows; the view whose result grows beyond fails, and
 //! says so.
 
 mod beside;
@@ -15,9 +15,9 @@ mod contents;
 mod forget;
 mod index;
 mod look_up;
-mod past;
+mod shown;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::buffer::BooleanBuffer;
@@ -25,14 +25,16 @@ use arrow::compute::{concat_batches, filter_record_batch};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use mulgil_dataflow::batch::Batch;
-use parking_lot::{Mutex, MutexGuard};
+use mulgil_dataflow::coalesce::Coalescer;
+use parking_lot::Mutex;
 
 use self::contents::{Contents, is_new, new_rows, row_number};
 use self::index::{Index, Keys, Place};
 pub use self::look_up::Found;
+use self::shown::Shown;
 
-/// After how many rows somebody who waits to look a key up gets the lock.
-const ROWS_AT_ONCE: usize = 256;
+/// Changes are put together to about so many rows before they are applied.
+const SEGMENT_ROWS: usize = 65_536;
 
 /// Why changes could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -62,10 +64,20 @@ pub struct ResultTable {
     rows_max: usize,
     /// What segments are merged by, where their rows add up.
     combine: Option<Box<Combine>>,
-    /// Held by who changes the result, and by who takes all of it.
-    turn: Mutex<()>,
-    /// Held for a moment, by who has the turn and by who looks a key up.
+    /// Held by who changes the result, and for a moment by who takes all of it.
     contents: Mutex<Contents>,
+    /// The result as of the last step, if it was read since the step before: whoever reads it again while the next one is applied
+    /// waits for nothing.
+    last: Mutex<Option<Share>>,
+    /// Whether somebody has read it since the last step.
+    is_read: AtomicBool,
+    /// What look-ups find.
+    shown: Shown,
+    /// What readers see, whatever comes.
+    pinned: Mutex<Option<Share>>,
+    /// As of the last step.
+    row_count: AtomicUsize,
+    version: AtomicU64,
 }
 
 /// A segment as a reader has taken it.
@@ -134,8 +146,19 @@ impl ResultTable {
             Some(columns) => Some(Index::new(Keys::new(&schema, columns.clone())?, true)),
             None => Some(Index::new(Keys::new(&schema, (0..schema.fields().len()).collect())?, false)),
         };
-        let contents = Mutex::new(Contents::new(index));
-        Ok(Self { schema, key, rows_max, combine: None, turn: Mutex::new(()), contents })
+        Ok(Self {
+            schema,
+            key,
+            rows_max,
+            combine: None,
+            contents: Mutex::new(Contents::new(index)),
+            last: Mutex::default(),
+            is_read: AtomicBool::new(false),
+            shown: Shown::default(),
+            pinned: Mutex::default(),
+            row_count: AtomicUsize::new(0),
+            version: AtomicU64::new(0),
+        })
     }
 
     /// A result of inserts whose rows add up: `combine` makes fewer rows of a batch, which mean the same. It is used when segments are
@@ -160,73 +183,86 @@ impl ResultTable {
     /// # Errors
     /// See [`ResultError`]; the result is then not to be relied on.
     pub fn apply(&self, changes: &[Batch]) -> Result<(), ResultError> {
-        let _turn = self.turn.lock();
-        self.contents.lock().begin_step();
-        let applied = changes.iter().filter(|change| change.rows.num_rows() > 0).try_for_each(|change| {
-            self.apply_one(change)?;
-            if self.contents.lock().row_count > self.rows_max {
-                return Err(ResultError::TooManyRows { rows_max: self.rows_max });
-            }
-            Ok(())
-        });
         let mut contents = self.contents.lock();
+        let applied = self.apply_all(&mut contents, changes);
         if !changes.is_empty() && applied.is_ok() {
             contents.version += 1;
         }
-        let past = contents.end_step();
-        drop(contents);
-        drop(past);
+        self.end_step(&mut contents);
         applied
     }
 
-    fn apply_one(&self, change: &Batch) -> Result<(), ResultError> {
-        let (floor, keys) = {
-            let contents = self.contents.lock();
-            (contents.floor.clone(), contents.index.as_ref().map(|index| Arc::clone(&index.keys)))
-        };
-        let above = floor.map(|floor| floor.above(change)).transpose()?;
+    /// Larger segments are rewritten less often, so changes are put together first.
+    fn apply_all(&self, contents: &mut Contents, changes: &[Batch]) -> Result<(), ResultError> {
+        let mut segments = Coalescer::new(SEGMENT_ROWS);
+        for change in changes {
+            if let Some(segment) = segments.push(change.clone())? {
+                self.apply_one(contents, &segment)?;
+            }
+        }
+        segments.flush()?.map_or(Ok(()), |segment| self.apply_one(contents, &segment))
+    }
+
+    fn apply_one(&self, contents: &mut Contents, change: &Batch) -> Result<(), ResultError> {
+        let above = contents.floor.as_ref().map(|floor| floor.above(change)).transpose()?;
         let change = above.as_ref().unwrap_or(change);
-        let keys = keys.map(|keys| keys.of(&change.rows)).transpose()?;
+        let keys = contents.index.as_ref().map(|index| index.keys.of(&change.rows)).transpose()?;
         let rows = new_rows(change)?;
-        let added = rows.num_rows();
-        let mut contents = self.contents.lock();
+        if keys.is_none() {
+            contents.row_count += rows.num_rows();
+        }
         let last = contents.segments.len();
         let segment = contents.put_segment(last, rows);
-        if keys.is_none() {
-            contents.row_count += added;
-        }
-        let mut next_row = 0;
-        for (row, key) in keys.into_iter().flatten().enumerate() {
-            let place = is_new(change, row).then(|| {
+        let is_unique = contents.index.as_ref().is_some_and(|index| index.is_unique);
+        let mut keys = keys.into_iter().flatten().enumerate().peekable();
+        let (mut next_row, mut replaces) = (0, false);
+        while let Some((row, key)) = keys.next() {
+            let is_old = !is_new(change, row);
+            // A row that the next one replaces falls with it.
+            if is_old && is_unique && keys.peek().is_some_and(|(next, other)| *other == key && is_new(change, *next)) {
+                replaces = true;
+                continue;
+            }
+            let place = (!is_old).then(|| {
                 next_row += 1;
                 Place { segment, row: next_row - 1 }
             });
-            contents.change(key, place)?;
-            if row % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 {
-                MutexGuard::bump(&mut contents);
-            }
+            contents.change(key, place, std::mem::take(&mut replaces))?;
         }
-        drop(contents);
-        self.merge()
+        if contents.row_count > self.rows_max {
+            return Err(ResultError::TooManyRows { rows_max: self.rows_max });
+        }
+        self.merge(contents)
     }
 
-    /// Merges the last segments while the one before is not much larger, and rewrites segments that mostly fell. Whoever calls
-    /// has the turn.
-    fn merge(&self) -> Result<(), ResultError> {
-        loop {
-            let Some((first, count)) = self.contents.lock().to_rewrite() else { return Ok(()) };
-            self.rewrite(first, count)?;
+    /// Lets readers see a step, unless the result is pinned: scans and look-ups at the same moment.
+    fn end_step(&self, contents: &mut Contents) {
+        self.row_count.store(contents.row_count, Ordering::Release);
+        self.version.store(contents.version, Ordering::Release);
+        let share = self.is_read.swap(false, Ordering::Relaxed).then(|| contents.share());
+        let is_pinned = self.pinned.lock().is_some();
+        let mut last = self.last.lock();
+        let hidden = if is_pinned { None } else { contents.show(&self.shown) };
+        let former = std::mem::replace(&mut *last, share);
+        drop(last);
+        drop(former);
+        contents.follow(hidden);
+        if let (Some(touched), Some(index)) = (&mut contents.touched, &contents.index) {
+            touched.shorten(index.key_count());
         }
     }
 
-    /// Makes one new segment of what stands in some that follow each other. Whoever looks a key up meanwhile finds it in the old
-    /// segments or the new one.
-    fn rewrite(&self, first: usize, count: usize) -> Result<(), ResultError> {
-        let (old, keys) = {
-            let mut contents = self.contents.lock();
-            let old: Vec<_> = (first..first + count).filter_map(|at| contents.part(at)).collect();
-            (old, contents.index.as_ref().map(|index| Arc::clone(&index.keys)))
-        };
+    /// Merges the last segments while the one before is not much larger, and rewrites segments that mostly fell.
+    fn merge(&self, contents: &mut Contents) -> Result<(), ResultError> {
+        while let Some((first, count)) = contents.to_rewrite() {
+            self.rewrite(contents, first, count)?;
+        }
+        Ok(())
+    }
+
+    /// Makes one new segment of what stands in some that follow each other.
+    fn rewrite(&self, contents: &mut Contents, first: usize, count: usize) -> Result<(), ResultError> {
+        let old: Vec<_> = (first..first + count).filter_map(|at| contents.part(at)).collect();
         let mut parts = Vec::with_capacity(old.len());
         let mut places = Vec::new();
         for SharedSegment { id: segment, rows, standing } in old {
@@ -249,34 +285,21 @@ impl ResultTable {
         if let Some(combine) = &self.combine {
             rows = combine(&rows)?;
         }
-        let keys = keys.map(|keys| keys.of(&rows)).transpose()?;
-        let mut contents = self.contents.lock();
+        let keys = contents.index.as_ref().map(|index| index.keys.of(&rows)).transpose()?;
         contents.row_count = contents.row_count.saturating_sub(before.saturating_sub(rows.num_rows()));
         if rows.num_rows() > 0 {
-            let segment = contents.put_segment(first + count, rows.clone());
-            if let Some(past) = &mut contents.past {
-                past.add_segment(segment, rows);
-            }
+            let segment = contents.put_segment(first + count, rows);
             for (row, (key, from)) in keys.into_iter().flatten().zip(places).enumerate() {
-                let to = Place { segment, row: row_number(row) };
-                if let Some(index) = &mut contents.index {
-                    index.relocate(&key, from, to);
-                }
-                if row % ROWS_AT_ONCE == ROWS_AT_ONCE - 1 {
-                    MutexGuard::bump(&mut contents);
-                }
+                contents.relocate(key, from, Place { segment, row: row_number(row) });
             }
         }
-        let old: Vec<_> = contents.segments.drain(first..first + count).collect();
-        drop(contents);
-        drop(old);
+        contents.segments.drain(first..first + count);
         Ok(())
     }
 
     /// How many rows there are, and how often they have changed.
     pub fn row_count_and_version(&self) -> (usize, u64) {
-        let contents = self.contents.lock();
-        (contents.row_count, contents.version)
+        (self.row_count.load(Ordering::Acquire), self.version.load(Ordering::Acquire))
     }
 
     /// The rows now.
@@ -287,20 +310,23 @@ impl ResultTable {
         self.share().rows()
     }
 
-    /// What it holds now.
+    /// What it holds now: all changes whose application has ended.
     pub fn share(&self) -> Share {
-        let _turn = self.turn.lock();
-        self.contents.lock().share()
+        self.is_read.store(true, Ordering::Relaxed);
+        if let Some(mut contents) = self.contents.try_lock() {
+            return contents.share();
+        }
+        let last = self.last.lock().clone();
+        last.unwrap_or_else(|| self.contents.lock().share())
     }
 
     /// What readers see now: what it holds, or what it is pinned to.
     pub(crate) fn seen(&self) -> Share {
-        let pinned = || self.contents.lock().pinned.clone();
+        let pinned = || self.pinned.lock().clone();
         pinned().unwrap_or_else(|| {
-            let _turn = self.turn.lock();
-            // It may have been pinned while the turn was waited for.
-            let mut contents = self.contents.lock();
-            contents.pinned.clone().unwrap_or_else(|| contents.share())
+            let share = self.share();
+            // It may have been pinned meanwhile, and then have gone on.
+            pinned().unwrap_or(share)
         })
     }
 }

@@ -2,7 +2,8 @@
 //! `bench/serving.py`.
 //!
 //! The rate is kept whatever the server does: each request is due at a moment of its own, and its time counts from then on, also
-//! where it could not be sent yet because answers before it were late. Requests go over a few connections, one behind the other. It
+//! where it could not be sent yet because the server took nothing. Only what the system was late to wake this program up does not
+//! count. Requests go over a few connections, one behind the other. It
 //! is written over plain sockets and threads, so that it takes little of the processors that it shares with the server.
 //!
 //! ```text
@@ -11,16 +12,21 @@
 //! load sql  127.0.0.1:7432 'SELECT count(*) FROM sums' --rate 0 --connections 2
 //! ```
 //!
-//! A rate of 0 asks as soon as the answer before is there, on each connection.
+//! A rate of 0 asks as soon as the answer before is there, on each connection. `load floor` asks a thread of its own that
+//! does nothing but answer: what the machine, its sockets and this program take by themselves.
 
 #![allow(clippy::print_stdout, reason = "its figures are its output")]
 
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Barrier};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// About as long as one that looks a key up.
+const FLOOR_REQUEST: &[u8; 48] = &[0; 48];
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -28,6 +34,7 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 #[derive(Clone, Debug)]
 struct Ask {
     is_http: bool,
+    is_floor: bool,
     address: String,
     text: String,
     keys: u64,
@@ -38,15 +45,18 @@ struct Ask {
 
 impl Ask {
     fn read(arguments: &[String]) -> Outcome<Self> {
-        let [kind, address, text, options @ ..] = arguments else {
-            return Err(
-                "usage: load sql|http ADDRESS TEXT [--keys N] [--rate N] [--connections N] [--seconds N]".into()
-            );
+        let usage =
+            "usage: load sql|http ADDRESS TEXT [--keys N] [--rate N] [--connections N] [--seconds N], or load floor";
+        let (kind, address, text, options) = match arguments {
+            [kind, options @ ..] if kind == "floor" => (kind, nothing_but_answers()?, String::new(), options),
+            [kind, address, text, options @ ..] => (kind, address.clone(), text.clone(), options),
+            _ => return Err(usage.into()),
         };
         let mut ask = Self {
             is_http: kind == "http",
-            address: address.clone(),
-            text: text.clone(),
+            is_floor: kind == "floor",
+            address,
+            text,
             keys: 1,
             rate: 1_000.0,
             connections: 4,
@@ -91,13 +101,16 @@ struct Answers {
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let ask = Ask::read(&arguments)?;
-    let began = Instant::now() + Duration::from_millis(100);
+    // Who has come in waits for the others.
+    let ready = Arc::new(Barrier::new(usize::try_from(ask.connections)? + 1));
     let connections: Vec<_> = (0..ask.connections)
         .map(|number| {
-            let ask = ask.clone();
-            thread::spawn(move || converse(&ask, number, began))
+            let (ask, ready) = (ask.clone(), Arc::clone(&ready));
+            thread::spawn(move || converse(&ask, number, &ready))
         })
         .collect();
+    ready.wait();
+    let began = Instant::now();
     let mut all = Answers::default();
     for connection in connections {
         let answers = connection.join().map_err(|_| "a connection's thread has panicked")??;
@@ -124,14 +137,35 @@ fn main() -> Outcome<()> {
     Ok(())
 }
 
-fn converse(ask: &Ask, number: u32, began: Instant) -> Outcome<Answers> {
+/// A server that takes requests of one kind and says that it is ready; gives its address.
+fn nothing_but_answers() -> Outcome<String> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?.to_string();
+    let serve = |mut socket: TcpStream| -> Outcome<()> {
+        socket.set_nodelay(true)?;
+        let mut request = [0; FLOOR_REQUEST.len()];
+        loop {
+            socket.read_exact(&mut request)?;
+            socket.write_all(&message(b'Z', b"I"))?;
+        }
+    };
+    thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            thread::spawn(move || serve(socket));
+        }
+    });
+    Ok(address)
+}
+
+fn converse(ask: &Ask, number: u32, ready: &Barrier) -> Outcome<Answers> {
     let socket = TcpStream::connect(&ask.address)?;
     socket.set_nodelay(true)?;
     let mut reader = BufReader::new(socket.try_clone()?);
     let mut writer = socket;
-    if !ask.is_http {
-        open_sql(&mut reader, &mut writer, &ask.text)?;
-    }
+    let opened = if ask.is_http || ask.is_floor { Ok(()) } else { open_sql(&mut reader, &mut writer, &ask.text) };
+    ready.wait();
+    opened?;
+    let began = Instant::now() + Duration::from_millis(10);
     let keys = Keys { state: 88_172_645_463_325_252 + u64::from(number) * 7_919, count: ask.keys };
     let until = began + Duration::from_secs_f64(ask.seconds);
     thread::sleep(began.saturating_duration_since(Instant::now()));
@@ -173,9 +207,14 @@ fn send(
     (mut due, every, until): (Instant, Duration, Instant),
     sender: &Sender<Instant>,
 ) -> Outcome<()> {
+    let mut woken = due;
     while due < until {
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        sender.send(due)?;
+        let early = due.saturating_duration_since(Instant::now());
+        if !early.is_zero() {
+            thread::sleep(early);
+            woken = Instant::now();
+        }
+        sender.send(due.max(woken))?;
         writer.write_all(&request(ask, keys.next()))?;
         due += every;
     }
@@ -210,6 +249,9 @@ fn open_sql(reader: &mut BufReader<TcpStream>, writer: &mut TcpStream, text: &st
 }
 
 fn request(ask: &Ask, key: u64) -> Vec<u8> {
+    if ask.is_floor {
+        return FLOOR_REQUEST.to_vec();
+    }
     let key = key.to_string();
     if ask.is_http {
         let path = ask.text.replace("{}", &key);

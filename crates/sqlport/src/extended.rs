@@ -19,7 +19,8 @@ use pgwire::api::{ClientInfo, ClientPortalStore, DEFAULT_NAME, PgWireConnectionS
 use pgwire::error::{PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::extendedquery::{
-    Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync, TARGET_TYPE_BYTE_PORTAL,
+    Bind, BindComplete, Describe, Execute, Parse, ParseComplete, PortalSuspended, Sync as PgSync,
+    TARGET_TYPE_BYTE_PORTAL,
 };
 use pgwire::messages::response::{EmptyQueryResponse, TransactionStatus};
 
@@ -148,6 +149,32 @@ impl ExtendedQueryHandler for Front {
         Ok(())
     }
 
+    /// That it is done goes out with what the statement says, in one packet.
+    async fn on_bind<C>(&self, client: &mut C, message: Bind) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Self::Statement>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let name = message.statement_name.as_deref().unwrap_or(DEFAULT_NAME);
+        let given = message.parameters.len();
+        match client.portal_store().get_statement(name) {
+            Some(Entry::Value(statement)) => {
+                let portal = Portal::try_new(&message, statement)?;
+                client.portal_store().put_portal(Arc::new(portal));
+            }
+            Some(Entry::Empty) if given == 0 => {
+                let portal = message.portal_name.as_deref().unwrap_or(DEFAULT_NAME);
+                client.portal_store().put_empty_portal(portal);
+            }
+            Some(Entry::Empty) => return Err(miscounted(given, 0).into()),
+            None => return Err(PgWireError::StatementNotFound(name.to_owned())),
+        }
+        client.feed(PgWireBackendMessage::BindComplete(BindComplete::new())).await?;
+        Ok(())
+    }
+
     async fn on_execute<C>(&self, client: &mut C, message: Execute) -> PgWireResult<()>
     where
         C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
@@ -254,13 +281,16 @@ fn changed() -> PgWireError {
     QueryError::new(QueryError::UNSUPPORTED, "cached plan must not change result type").into()
 }
 
+fn miscounted(given: usize, wanted: usize) -> QueryError {
+    let message = format!("bind message supplies {given} parameters, but the prepared statement requires {wanted}");
+    QueryError::new("08P01", message)
+}
+
 /// The values of a portal's parameters.
 fn values(portal: &Portal<Arc<Parsed>>) -> Result<Vec<ArrayRef>, QueryError> {
     let kinds = &portal.statement.statement.parameters;
     if portal.parameters.len() != kinds.len() {
-        let (given, wanted) = (portal.parameters.len(), kinds.len());
-        let message = format!("bind message supplies {given} parameters, but the prepared statement requires {wanted}");
-        return Err(QueryError::new("08P01", message));
+        return Err(miscounted(portal.parameters.len(), kinds.len()));
     }
     let value = |(at, (kind, bytes)): (usize, (&Type, &Option<_>))| {
         let bytes: &Option<bytes::Bytes> = bytes;
@@ -341,6 +371,8 @@ impl Front {
             if let Some(answer) = limits.bound(by_shortcut(parsed, &values)).await? {
                 return Ok(Ok(self.response(session, portal, answer)));
             }
+            // What is computed may take long.
+            client.flush().await?;
             let caller = Arc::new(session.caller(client));
             let service = Arc::clone(&self.service);
             let running = rows::run(service, &self.threads, caller, parsed.text.clone(), values);

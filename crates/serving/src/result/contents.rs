@@ -6,9 +6,9 @@ use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
 use mulgil_dataflow::batch::{Batch, RowKind};
 
-use super::index::{Index, Place};
-use super::past::Past;
-use super::{ResultError, Share, SharedSegment, forget};
+use super::index::{Index, Key, Place};
+use super::shown::Touched;
+use super::{ResultError, SharedSegment, forget};
 
 /// Segments with fewer rows are not rewritten for the rows that have fallen in them.
 const SPARSE_ROWS_MIN: usize = 64;
@@ -33,14 +33,8 @@ pub(super) struct Contents {
     pub(super) version: u64,
     /// What is not held any more.
     pub(super) floor: Option<forget::Floor>,
-    /// What look-ups find while changes are applied, or while the result is pinned.
-    pub(super) past: Option<Past>,
-    /// Whether somebody has looked a key up: then changes leave a past behind while they are applied.
-    pub(super) is_looked_up: bool,
-    /// Changes are half applied, and nothing says what look-ups should find meanwhile.
-    pub(super) is_torn: bool,
-    /// What readers see, whatever comes.
-    pub(super) pinned: Option<Share>,
+    /// What look-ups do not find yet; `None` where nobody looks anything up.
+    pub(super) touched: Option<Touched>,
 }
 
 pub(super) fn row_number(row: usize) -> u32 {
@@ -109,18 +103,7 @@ impl Segment {
 
 impl Contents {
     pub(super) fn new(index: Option<Index>) -> Self {
-        Self {
-            segments: Vec::new(),
-            index,
-            next_segment: 0,
-            row_count: 0,
-            version: 0,
-            floor: None,
-            past: None,
-            is_looked_up: false,
-            is_torn: false,
-            pinned: None,
-        }
+        Self { segments: Vec::new(), index, next_segment: 0, row_count: 0, version: 0, floor: None, touched: None }
     }
 
     /// Puts rows, all of which stand, into a segment of their own behind the first `at` ones.
@@ -131,17 +114,19 @@ impl Contents {
         id
     }
 
-    /// A change of one row. A new one stands at `place` already.
-    pub(super) fn change(&mut self, key: Box<[u8]>, place: Option<Place>) -> Result<(), ResultError> {
+    /// A change of one row. A new one stands at `place` already; `replaces` says that there has to be one of that key.
+    pub(super) fn change(&mut self, key: Key, place: Option<Place>, replaces: bool) -> Result<(), ResultError> {
         let Some(index) = &mut self.index else { return Ok(()) };
-        if let Some(past) = &mut self.past {
-            past.keep(&key, index);
+        if let Some(touched) = &mut self.touched {
+            touched.push(key.clone());
         }
         match place {
             Some(place) => {
                 self.row_count += 1;
-                if let Some(former) = index.insert(key, place) {
-                    self.clear(former);
+                match index.insert(key, place) {
+                    Some(former) => self.clear(former),
+                    None if replaces => return Err(ResultError::MissingRow),
+                    None => {}
                 }
             }
             None => {
@@ -152,17 +137,20 @@ impl Contents {
         Ok(())
     }
 
+    /// A row has been moved.
+    pub(super) fn relocate(&mut self, key: Key, from: Place, to: Place) {
+        let Some(index) = &mut self.index else { return };
+        index.relocate(&key, from, to);
+        if let Some(touched) = &mut self.touched {
+            touched.push(key);
+        }
+    }
+
     pub(super) fn clear(&mut self, place: Place) {
         if let Some(segment) = self.segments.iter_mut().find(|segment| segment.id == place.segment) {
             segment.clear(place.row);
             self.row_count -= 1;
         }
-    }
-
-    /// The row at a place, as a batch of its own.
-    pub(super) fn row_at(&self, place: Place) -> Option<RecordBatch> {
-        let segment = self.segments.iter().find(|segment| segment.id == place.segment)?;
-        Some(segment.rows.slice(place.row as usize, 1))
     }
 
     /// Segments that should be one, by the first of them and their number: the last ones while the one before is not much

@@ -46,13 +46,11 @@ impl ResultTable {
         &self,
         is_forgotten: impl Fn(&RecordBatch) -> Result<Vec<bool>, ArrowError> + Send + Sync + 'static,
     ) -> Result<(), ResultError> {
-        let _turn = self.turn.lock();
-        {
-            let mut contents = self.contents.lock();
-            contents.forget(Floor(Arc::new(is_forgotten)))?;
-            contents.version += 1;
-        }
-        self.merge()
+        let mut contents = self.contents.lock();
+        let forgotten = contents.forget(Floor(Arc::new(is_forgotten))).and_then(|()| self.merge(&mut contents));
+        contents.version += 1;
+        self.end_step(&mut contents);
+        forgotten
     }
 }
 
@@ -66,11 +64,11 @@ impl Contents {
             let places = rows.iter().map(|row| segment.place_of(*row)).collect::<Vec<_>>();
             if let Some(index) = &mut self.index {
                 let keys = index.keys.of(&take_record_batch(&segment.rows, &UInt32Array::from(rows))?)?;
-                for (key, place) in keys.iter().zip(&places) {
-                    if let Some(past) = &mut self.past {
-                        past.keep(key, index);
+                for (key, place) in keys.into_iter().zip(&places) {
+                    index.take_out(&key, *place);
+                    if let Some(touched) = &mut self.touched {
+                        touched.push(key);
                     }
-                    index.take_out(key, *place);
                 }
             }
             fallen.extend(places);

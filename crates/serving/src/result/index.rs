@@ -1,12 +1,13 @@
 //! Where the rows of each key stand.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{RowConverter, SortField};
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
+use smallvec::SmallVec;
 
 use super::ResultError;
 
@@ -26,7 +27,7 @@ pub(super) enum Places {
 }
 
 impl Places {
-    pub(super) fn as_slice(&self) -> &[Place] {
+    fn as_slice(&self) -> &[Place] {
         match self {
             Places::One(place) => std::slice::from_ref(place),
             Places::Many(places) => places,
@@ -34,7 +35,10 @@ impl Places {
     }
 }
 
-/// Columns as bytes that are the same where the values are.
+/// The values of key columns as bytes that are the same where the values are. Two whole numbers lie in the table itself.
+pub(super) type Key = SmallVec<[u8; 24]>;
+
+/// Makes keys of rows.
 pub(super) struct Keys {
     pub(super) columns: Vec<usize>,
     converter: RowConverter,
@@ -48,28 +52,29 @@ impl Keys {
     }
 
     /// The key of each row.
-    pub(super) fn of(&self, rows: &RecordBatch) -> Result<Vec<Box<[u8]>>, ResultError> {
+    pub(super) fn of(&self, rows: &RecordBatch) -> Result<Vec<Key>, ResultError> {
         let columns: Vec<ArrayRef> =
             self.columns.iter().filter_map(|column| rows.columns().get(*column)).map(Arc::clone).collect();
         if columns.is_empty() {
             // A result of one row, without a key column.
-            return Ok(vec![Box::default(); rows.num_rows()]);
+            return Ok(vec![Key::new(); rows.num_rows()]);
         }
         self.of_values(&columns)
     }
 
     /// The keys that values have, a column of them for each column of the key.
-    pub(super) fn of_values(&self, values: &[ArrayRef]) -> Result<Vec<Box<[u8]>>, ResultError> {
+    pub(super) fn of_values(&self, values: &[ArrayRef]) -> Result<Vec<Key>, ResultError> {
         let keys = self.converter.convert_columns(values)?;
-        Ok(keys.iter().map(|key| key.data().into()).collect())
+        Ok(keys.iter().map(|key| Key::from_slice(key.data())).collect())
     }
 }
 
+#[derive(Clone)]
 pub(super) struct Index {
     pub(super) keys: Arc<Keys>,
-    pub(super) places: HashMap<Box<[u8]>, Places>,
+    places: HashMap<Key, Places>,
     /// Whether a second row of the same key replaces the first; otherwise both stand.
-    is_unique: bool,
+    pub(super) is_unique: bool,
 }
 
 impl Index {
@@ -77,8 +82,26 @@ impl Index {
         Self { keys: Arc::new(keys), places: HashMap::new(), is_unique }
     }
 
+    /// Where the rows of a key stand.
+    pub(super) fn places_of(&self, key: &[u8]) -> &[Place] {
+        self.places.get(key).map_or(&[], Places::as_slice)
+    }
+
+    /// How many keys have rows.
+    pub(super) fn key_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Says of a key what the other index says.
+    pub(super) fn follow(&mut self, key: Key, other: &Self) {
+        match other.places.get(&key) {
+            Some(places) => drop(self.places.insert(key, places.clone())),
+            None => drop(self.places.remove(&key)),
+        }
+    }
+
     /// Puts a row in; gives the row that it replaces.
-    pub(super) fn insert(&mut self, key: Box<[u8]>, place: Place) -> Option<Place> {
+    pub(super) fn insert(&mut self, key: Key, place: Place) -> Option<Place> {
         match self.places.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(Places::One(place));

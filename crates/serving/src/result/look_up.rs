@@ -1,16 +1,12 @@
 //! Finds the rows of a key in a result, without reading the others.
-//!
-//! A look-up waits for nobody who changes the result for long: changes are applied a few rows at a time, and until the last one
-//! is applied look-ups find what was there before the first ([`super::past`]). So an answer is of one cut, and no answer is
-//! of an earlier one than the answer before.
 
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
 
 use super::contents::{Contents, row_number};
-use super::index::{Index, Keys};
-use super::past::Past;
+use super::index::{Index, Keys, Place};
+use super::shown::{Side, Touched};
 use super::{ResultError, ResultTable};
 
 /// What a look-up has found.
@@ -31,7 +27,7 @@ impl ResultTable {
     }
 
     /// The rows whose key columns have these values: for each of [`ResultTable::key`] an array of one value of the column's
-    /// type, which is not null.
+    /// type, which is not null. It waits for nobody who changes the result.
     ///
     /// # Errors
     /// The values are not of the columns' types.
@@ -39,86 +35,59 @@ impl ResultTable {
         if self.key().is_none() {
             return Ok(Found::NoKey);
         }
-        let Some(keys) = self.contents.lock().index.as_ref().map(|index| Arc::clone(&index.keys)) else {
-            return Ok(Found::NotYet);
-        };
-        let Some(key) = keys.of_values(values)?.into_iter().next() else { return Ok(Found::NoKey) };
-        let mut contents = self.contents.lock();
-        contents.is_looked_up = true;
-        if contents.is_torn {
-            return Ok(Found::NotYet);
-        }
-        let rows = match contents.past.as_ref().and_then(|past| past.find(&key)) {
-            Some(rows) => rows,
-            None => contents.present(&key),
-        };
-        Ok(Found::Rows(rows))
+        let Some(side) = self.shown.side() else { return Ok(Found::NotYet) };
+        let Some(key) = side.index.keys.of_values(values)?.into_iter().next() else { return Ok(Found::NoKey) };
+        Ok(Found::Rows(side.rows(&key)))
     }
 
-    /// Waits until the changes that are being applied are applied, and makes the index where there is none yet. A result that is
-    /// pinned gets none.
+    /// Waits until the changes that are being applied are applied, and makes what look-ups need where there is nothing yet. A result
+    /// that is pinned gets nothing.
     ///
     /// # Errors
     /// A key column's type cannot be compared.
     pub fn prepare_look_ups(&self) -> Result<(), ResultError> {
         let Some(key) = self.key() else { return Ok(()) };
-        let _turn = self.turn.lock();
-        let segments = {
-            let mut contents = self.contents.lock();
-            contents.is_looked_up = true;
-            if contents.index.is_some() || contents.pinned.is_some() {
-                return Ok(());
-            }
-            contents.numbered()
-        };
-        // Nothing changes meanwhile, and who reads waits for nothing: rows without an index are never taken back.
-        let mut index = Index::new(Keys::new(&self.schema, key.to_vec())?, false);
-        for (segment, rows) in segments {
-            for (row, key) in index.keys.of(&rows)?.into_iter().enumerate() {
-                index.insert(key, super::index::Place { segment, row: row_number(row) });
-            }
+        let mut contents = self.contents.lock();
+        if contents.touched.is_some() || self.pinned.lock().is_some() {
+            return Ok(());
         }
-        self.contents.lock().index = Some(index);
+        if contents.index.is_none() {
+            contents.index = Some(contents.indexed(Keys::new(&self.schema, key.to_vec())?)?);
+        }
+        let Some(index) = contents.index.clone() else { return Ok(()) };
+        self.shown.begin(Side::new(index, &contents));
+        contents.touched = Some(Touched::default());
         Ok(())
     }
 
     /// Lets readers see what they see now, until it is unpinned.
     pub(crate) fn pin(&self) {
-        let _turn = self.turn.lock();
         let mut contents = self.contents.lock();
-        contents.pinned = Some(contents.share());
-        contents.past = contents.index.is_some().then(|| Past::of(&contents));
+        *self.pinned.lock() = Some(contents.share());
     }
 
     /// Lets readers see what has come meanwhile.
     pub(crate) fn unpin(&self) {
-        let _turn = self.turn.lock();
         let mut contents = self.contents.lock();
-        let seen = (contents.pinned.take(), contents.past.take());
-        drop(contents);
-        drop(seen);
+        let mut pinned = self.pinned.lock();
+        let hidden = contents.show(&self.shown);
+        *pinned = None;
+        drop(pinned);
+        contents.follow(hidden);
     }
 }
 
 impl Contents {
-    fn present(&self, key: &[u8]) -> Vec<RecordBatch> {
-        let places = self.index.as_ref().and_then(|index| index.places.get(key));
-        let places = places.map_or(&[][..], |places| places.as_slice());
-        places.iter().filter_map(|place| self.row_at(*place)).collect()
-    }
-
-    /// Changes are about to be applied.
-    pub(super) fn begin_step(&mut self) {
-        if self.is_looked_up && self.index.is_some() && self.past.is_none() {
-            self.past = Some(Past::of(self));
+    /// An index of rows that are never taken back.
+    fn indexed(&self, keys: Keys) -> Result<Index, ResultError> {
+        let mut index = Index::new(keys, false);
+        for (segment, rows) in self.numbered() {
+            let keys = Arc::clone(&index.keys).of(&rows)?;
+            for (row, key) in keys.into_iter().enumerate() {
+                index.insert(key, Place { segment, row: row_number(row) });
+            }
         }
-        self.is_torn = self.past.is_none();
-    }
-
-    /// The changes are applied; gives what nobody needs any more.
-    pub(super) fn end_step(&mut self) -> Option<Past> {
-        self.is_torn = false;
-        if self.pinned.is_some() { None } else { self.past.take() }
+        Ok(index)
     }
 }
 

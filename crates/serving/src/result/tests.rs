@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 use std::collections::BTreeMap;
+use std::sync::{Arc, mpsc};
 
 use arrow::array::{AsArray, Int64Array, StringArray, UInt8Array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema};
@@ -133,4 +134,32 @@ fn random_changes_add_up_like_a_map() {
         let segments = table.contents.lock().segments.len();
         assert!(segments < 16, "{segments} segments");
     }
+}
+
+/// Rows are combined while a step is applied, and here they wait for somebody who reads meanwhile.
+#[test]
+fn who_reads_while_a_step_is_applied_sees_the_one_before() {
+    let (arrived, arrivals) = mpsc::channel();
+    let (leave, leaving) = mpsc::channel();
+    let (arrived, leaving) = (Mutex::new(arrived), Mutex::new(leaving));
+    let table = ResultTable::new(schema(), None, false, 100).unwrap().combining(move |rows| {
+        arrived.lock().send(()).unwrap();
+        leaving.lock().recv().unwrap();
+        Ok(rows.clone())
+    });
+    let (first, second, third) = ((Some("a"), 1), (Some("b"), 2), (Some("c"), 3));
+    let step = |(key, number): (Option<&str>, i64)| table.apply(&[batch(&[(INSERT, key, number)])]).unwrap();
+    step(first);
+    assert_eq!(sorted(&table), pairs(&[first]));
+    leave.send(()).unwrap();
+    step(second);
+    std::thread::scope(|scope| {
+        let applying = scope.spawn(|| step(third));
+        arrivals.iter().nth(1).unwrap();
+        assert_eq!(sorted(&table), pairs(&[first, second]), "read twice, so it is there without waiting");
+        assert_eq!(sorted(&table), pairs(&[first, second]));
+        leave.send(()).unwrap();
+        applying.join().unwrap();
+    });
+    assert_eq!(sorted(&table), pairs(&[first, second, third]));
 }

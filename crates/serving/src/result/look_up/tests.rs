@@ -131,6 +131,7 @@ fn a_look_up_sees_whole_steps_and_never_goes_back() {
 fn a_pinned_result_is_found_as_it_was() {
     let table = table(true);
     table.apply(&[changes(&[(RowKind::Insert, 1, 10), (RowKind::Insert, 2, 20)])]).unwrap();
+    assert_eq!(numbers(&table, 1), [10]);
     table.pin();
     for number in 0..50 {
         let change = [(RowKind::Insert, 1, number), (RowKind::Insert, 100 + number, number)];
