@@ -216,13 +216,14 @@ fn batch_view(layers: &LayersOfView) -> String {
 }
 
 /// `archive.departures: running, 1200 rows copied`, archive by archive.
-fn archives(layers: &LayersOfView) -> String {
+fn archives(archives: &[ArchiveOfTable]) -> Option<String> {
     let archive = |archive: &ArchiveOfTable| {
         let state = json!(archive.state).as_str().unwrap_or_default().to_owned();
         let error = archive.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
         format!("{}: {state}, {} rows copied{error}", archive.table, archive.rows_in)
     };
-    layers.archives.iter().map(archive).collect::<Vec<String>>().join("; ")
+    let told: Vec<String> = archives.iter().map(archive).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// `generation 2, for a replay, 40 %: 1200 rows, 340 rows/s`.
@@ -230,7 +231,7 @@ fn being_built(build: &Build) -> String {
     let reason = json!(build.reason).as_str().unwrap_or_default().replace('_', "-");
     let error = build.error.as_ref().map_or_else(String::new, |error| format!("; it failed: {error}"));
     let (number, done) = (build.number, build.done * 100.0);
-    format!("generation {number} ({reason}), {done:.0} %: {}{error}", build::told(build))
+    format!("generation {number} ({reason}){}, {done:.0} %: {}{error}", build::past(build), build::told(build))
 }
 
 fn checkpoint(made: &Checkpoints) -> String {
@@ -266,7 +267,7 @@ fn facts(detail: &ViewDetail) -> Vec<(&'static str, serde_json::Value)> {
         ("restarts", json!(detail.restarts.as_ref().map(restarted))),
         ("boundary", json!(detail.layers.as_ref().and_then(|layers| layers.boundary))),
         ("batch view", json!(detail.layers.as_ref().map(batch_view))),
-        ("archives", json!(detail.layers.as_ref().map(archives))),
+        ("archives", json!(archives(&detail.archives))),
         ("exported", json!(detail.export.as_ref().map(exported))),
         ("generation", json!(detail.generation)),
         ("being built", json!(detail.building.as_ref().map(being_built))),

@@ -41,6 +41,12 @@ pub(crate) trait Connector: Send + Sync {
         Err(refusal(table, format!("a table of connector '{}' can only be written", self.name())))
     }
 
+    /// The table as it was at a version, as an input of one partition that ends.
+    fn source_at(&self, table: &TableDefinition, version: u64) -> Result<Arc<dyn Source>, ConnectError> {
+        self.check(table)?;
+        Err(refusal(table, format!("connector '{}' keeps no version {version} of it", self.name())))
+    }
+
     /// The table for batch reads.
     async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {
         Ok(Arc::new(SourceProvider::new(self.source(table)?)))

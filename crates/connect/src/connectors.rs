@@ -9,6 +9,7 @@ use arrow::datatypes::SchemaRef;
 use datafusion::catalog::TableProvider;
 use mulgil_log::EventLog;
 
+use crate::archived::ArchivedSource;
 use crate::conform::Conform;
 use crate::connector::Connector;
 use crate::datagen::DatagenConnector;
@@ -100,6 +101,17 @@ impl Connectors {
         let (connector, time, table) = self.find(table)?;
         let source = connector.source(&table)?;
         Ok(if time == TimeOptions::default() { source } else { Arc::new(TimedSource { source, time }) })
+    }
+
+    /// The table with its past: first what its archive held at `version`, then the table. The archive is the first partition.
+    pub fn archived_source(
+        &self,
+        table: &TableDefinition,
+        (archive, version): (&TableDefinition, u64),
+    ) -> Result<Arc<dyn Source>, ConnectError> {
+        let (connector, _, definition) = self.find(archive)?;
+        let archive = connector.source_at(&definition, version)?;
+        Ok(Arc::new(ArchivedSource { archive, table: self.source(table)? }))
     }
 
     /// The physical columns of the table for DataFusion, as the table is now: ask again for each query. Conditions on

@@ -10,6 +10,7 @@ mod data_file;
 mod durable;
 mod failure;
 mod merge;
+mod past;
 mod provider;
 mod schema;
 mod source;
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use datafusion::catalog::TableProvider;
 use object_store::ObjectStore;
 
+pub use self::past::partition_at;
 use crate::connector::Connector;
 use crate::definition::TableDefinition;
 use crate::error::ConnectError;
@@ -152,6 +154,11 @@ impl Connector for Lake {
     fn source(&self, table: &TableDefinition) -> Result<Arc<dyn Source>, ConnectError> {
         let (open, schema) = self.table(table)?;
         Ok(Arc::new(source::LakeSource::new(open, schema, since(&Options::new(table, &OPTIONS)?)?)))
+    }
+
+    fn source_at(&self, table: &TableDefinition, version: u64) -> Result<Arc<dyn Source>, ConnectError> {
+        let (open, schema) = self.table(table)?;
+        Ok(Arc::new(past::PastSource::new(open, schema, version)))
     }
 
     async fn provider(&self, table: &TableDefinition) -> Result<Arc<dyn TableProvider>, ConnectError> {

@@ -4,6 +4,7 @@
 //! A connector knows its system and Arrow; it knows no scheduler and no operator. [`definition::TableDefinition`] is
 //! what a `CREATE TABLE` says; [`connectors::Connectors`] turns one into something that can be read or written.
 
+mod archived;
 pub mod bad_rows;
 mod conform;
 mod connector;

@@ -23,6 +23,10 @@ pub type Position = u64;
 /// decide again where to begin.
 pub(crate) const BEGUN_AT_0: Position = 1 << 63;
 
+/// The position behind all that a partition holds that has an end and has been read to it: nothing of it is needed any more, and it
+/// may be gone.
+pub const READ_TO_END: Position = BEGUN_AT_0 - 1;
+
 /// Whether `position` is as far as `other`, both of one partition.
 pub fn has_reached(position: Position, other: Position) -> bool {
     let rows_before = |position: Position| if position == BEGUN_AT_0 { 0 } else { position };
@@ -59,6 +63,12 @@ pub trait Source: Send + Sync {
     }
     /// The partitions there are, as names for people (`departures-0`, a file's path), in a stable order.
     async fn partitions(&self) -> Result<Vec<String>, ConnectError>;
+    /// Whether a partition holds what came before all that the others hold, in no order of event time: the others are read when it has
+    /// been read to its end, and event time stands still until then, so that nothing in it comes late.
+    fn comes_first(&self, partition: usize) -> bool {
+        let _ = partition;
+        false
+    }
     /// Reads the columns `projection` of partition `partition` from `from` on. With `follow` false an unbounded source ends at what was
     /// there when it was opened.
     async fn open(

@@ -107,6 +107,10 @@ impl Source for TimedSource {
         self.source.partitions().await
     }
 
+    fn comes_first(&self, partition: usize) -> bool {
+        self.source.comes_first(partition)
+    }
+
     async fn open(
         &self,
         partition: usize,

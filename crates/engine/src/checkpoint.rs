@@ -13,12 +13,14 @@
 mod folder;
 mod manifest;
 mod merge;
+mod positions;
 mod remote;
 mod segment;
 mod shape;
 
 pub use self::folder::{CheckpointFolder, Found, Written};
 pub use self::manifest::Manifest;
+pub use self::positions::{Positions, newest_positions};
 
 use std::fs;
 use std::io::ErrorKind;

@@ -132,6 +132,7 @@ fn wired(
     let wiring_options = WiringOptions {
         queue_bytes_max: options.queue_bytes_max,
         bells: Some(bells.to_vec()),
+        firsts: connections.firsts(&partitions),
         partitions,
         alignments: connections.alignments(),
         beginnings: beginnings.collect(),
@@ -172,11 +173,7 @@ fn spawn_readers(
 ) {
     for read in reads {
         let Some(source) = connections.sources.get(&read.table).cloned() else { continue };
-        let positions = options.start_positions.get(&read.table);
-        let from = positions.and_then(|positions| positions.get(read.partition)).copied().unwrap_or(0);
-        // Where a checkpoint says how far it has been read, that counts.
-        let restored = read.metrics.position.load(Ordering::Relaxed);
-        let from = if restored > 0 { restored } else { from };
+        let from = read.metrics.position.load(Ordering::Relaxed);
         let follow = options.follow && !read.to_end;
         let pace = options.pace.clone();
         tasks.spawn_on(read_partition(read, source, (from, follow, pace), Arc::clone(metrics), cuts.clone()), io);

@@ -39,6 +39,9 @@ pub const SWAP_POINTS: [&str; 6] = [
 pub const BOUNDARY_POINTS: [&str; 3] =
     ["the batch view is computed", "before the boundary moves", "after the boundary has moved"];
 
+/// Those of a view that is built from an archive, in their order.
+pub const ARCHIVE_POINTS: [&str; 2] = ["after the end of the archives is noted", "in the middle of an archive"];
+
 /// Those of a view that is exported, in their order.
 pub const EXPORT_POINTS: [&str; 3] =
     ["while a mart is written", "before a mart is replaced", "after a mart is replaced"];
@@ -54,7 +57,8 @@ pub fn at(name: &str, nth: u64) {
 /// Here is the point `name`.
 pub fn point(name: &str) {
     let all = POINTS.iter().chain(&SWAP_POINTS).chain(&BOUNDARY_POINTS).chain(&EXPORT_POINTS);
-    debug_assert!(all.into_iter().any(|known| *known == name), "{name} is not in the list of points");
+    let mut all = all.chain(&ARCHIVE_POINTS);
+    debug_assert!(all.any(|known| *known == name), "{name} is not in the list of points");
     let Some((chosen, left)) = POINT.get() else { return };
     if chosen == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {
         std::process::abort();

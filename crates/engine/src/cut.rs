@@ -23,7 +23,7 @@ use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 use mulgil_connect::source::Position;
 use mulgil_dataflow::batch::Batch;
-use mulgil_dataflow::graph::NodeId;
+use mulgil_dataflow::graph::{Graph, LogicalOperator, NodeId};
 use mulgil_dataflow::scatter::HashScatter;
 use mulgil_dataflow::state::{Lies, StatePart, StoreError};
 use mulgil_dataflow::time::Watermark;
@@ -81,7 +81,35 @@ pub struct Cut {
     pub(crate) again: Vec<(String, NodeId)>,
 }
 
+/// Where a source partition stands before the first checkpoint of a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionStart {
+    /// Its name.
+    pub partition: String,
+    /// Everything before this is left out.
+    pub position: Position,
+    /// How far its event time has come there.
+    pub time: InputTime,
+}
+
+/// Where the partitions of tables stand, by table.
+pub type Starts = HashMap<String, Vec<PartitionStart>>;
+
 impl Cut {
+    /// The cut before the first one: where sources stand, and no state. `None` where nothing is said of any.
+    pub(crate) fn at_starts(graph: &Graph, starts: &Starts) -> Option<Self> {
+        let mut partitions = Vec::new();
+        for (node, operator) in graph.nodes.iter().map(|node| &node.operator).enumerate() {
+            let LogicalOperator::Source { table, .. } = operator else { continue };
+            let of_table = starts.get(table).into_iter().flatten().cloned();
+            partitions.extend(of_table.map(|start| {
+                let PartitionStart { partition, position, time } = start;
+                PartitionCut { node, partition, position, time }
+            }));
+        }
+        (!partitions.is_empty()).then(|| Self { partitions, ..Self::default() })
+    }
+
     /// Leaves out the rows of sinks that are to be made anew.
     pub(crate) fn make_anew(&mut self) {
         let again = &self.again;

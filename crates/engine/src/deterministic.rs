@@ -162,8 +162,10 @@ fn wired<'a>(
     let partitions = scripts.iter().map(|(table, script)| (table.clone(), names(script))).collect();
     let alignments = alignments.clone();
     let memory = memory.cloned();
-    let beginnings = HashMap::new();
-    let options = WiringOptions { queue_bytes_max, bells: None, partitions, alignments, beginnings, restored, memory };
+    let (beginnings, firsts) = (HashMap::new(), HashMap::new());
+    let bells = None;
+    let options =
+        WiringOptions { queue_bytes_max, bells, partitions, firsts, alignments, beginnings, restored, memory };
     let wiring = wire(graph, options)?;
     wiring.metrics.reads_clock.store(false, std::sync::atomic::Ordering::Relaxed);
     wiring.metrics.cuts.ask_for_whole(true);

@@ -1,6 +1,6 @@
 //! A running dataflow: started from a graph, watched, cancelled, joined.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use mulgil_connect::error::ConnectError;
 use mulgil_connect::guarantee::{Given, Guarantee, Pipeline};
 use mulgil_connect::sink::{Delivery, Sink};
-use mulgil_connect::source::{Position, Source};
+use mulgil_connect::source::Source;
 use mulgil_connect::time::Alignment;
 use mulgil_connect::transaction::Transaction;
 use mulgil_dataflow::graph::{Graph, LogicalOperator};
@@ -21,7 +21,7 @@ use crate::checkpoint::{CheckpointError, CheckpointFolder, CheckpointOptions};
 use crate::checkpointer::Asked;
 use crate::coordinator;
 use crate::crash;
-use crate::cut::{Cut, Owner};
+use crate::cut::{Cut, Owner, Starts};
 use crate::error::JobError;
 use crate::marked::MarkedSink;
 use crate::pace::Pace;
@@ -41,8 +41,8 @@ pub struct JobOptions {
     pub queue_bytes_max: usize,
     /// Whether unbounded sources are read on for ever; otherwise they end at what is there now.
     pub follow: bool,
-    /// Where reading starts, by table and partition; `0`, the beginning, where nothing is said.
-    pub start_positions: HashMap<String, Vec<Position>>,
+    /// Where the partitions of tables stand before the first checkpoint; tables that are not named, at their beginning.
+    pub starts: Starts,
     /// How often sinks commit while the job runs; `None` for only at its end.
     pub commit_interval: Option<Duration>,
     /// Where it keeps its checkpoints, and goes on from the last one; `None` for a job that starts anew each time.
@@ -64,7 +64,7 @@ impl Default for JobOptions {
             parallelism: std::thread::available_parallelism().map_or(1, usize::from),
             queue_bytes_max: 4 * 1024 * 1024,
             follow: false,
-            start_positions: HashMap::new(),
+            starts: Starts::new(),
             commit_interval: None,
             checkpoints: None,
             finds_partitions: false,
@@ -131,6 +131,7 @@ impl Job {
             }
             None => (None, None),
         };
+        let restored = restored.or_else(|| Cut::at_starts(&logical, &options.starts));
         coordinator::start(&graph, (options, given), (connections, partitions), (folder, restored), io)
     }
 }
@@ -289,6 +290,15 @@ impl Connections {
             }
         }
         Ok(())
+    }
+
+    /// The partitions that come before the others of their table.
+    pub(crate) fn firsts(&self, partitions: &HashMap<String, Vec<String>>) -> HashMap<String, HashSet<usize>> {
+        let of = |(table, source): (&String, &Arc<dyn Source>)| {
+            let count = partitions.get(table).map_or(0, Vec::len);
+            (table.clone(), (0..count).filter(|partition| source.comes_first(*partition)).collect())
+        };
+        self.sources.iter().map(of).collect()
     }
 
     /// The names of the partitions of each source that the graph reads.

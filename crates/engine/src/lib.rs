@@ -19,6 +19,7 @@ pub mod cut;
 pub mod deterministic;
 mod discovery;
 pub mod error;
+mod first;
 pub mod job;
 mod latency;
 mod lookup;

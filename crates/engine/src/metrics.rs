@@ -63,6 +63,8 @@ pub(crate) struct PartitionMetrics {
     pub(crate) partition: String,
     /// Its number among those of the table.
     pub(crate) index: usize,
+    /// Whether it is read before the others of its table, and event time stands still until then.
+    pub(crate) comes_first: bool,
     pub(crate) position: AtomicU64,
     pub(crate) read: Throughput,
     pub(crate) skipped_rows: AtomicU64,

@@ -12,6 +12,7 @@ use mulgil_dataflow::watermark::{InputState, InputTime};
 use tokio::sync::watch;
 
 use crate::checkpointer::Checkpointer;
+use crate::crash;
 use crate::error::JobError;
 use crate::metrics::JobMetrics;
 use crate::pace::Pace;
@@ -71,6 +72,9 @@ pub(crate) async fn read_partition(
         pace.spend(batch.rows.num_rows());
         read_to = position;
         read.queue.push(read.sender, Message::Read(batch, position), job.elapsed_ns());
+        if read.metrics.comes_first {
+            crash::point("in the middle of an archive");
+        }
     }
 }
 
@@ -127,6 +131,9 @@ async fn next(
     (read_to, pace): (Position, &Pace),
     idle_timeout: Option<Duration>,
 ) -> Result<Read, ConnectError> {
+    if let Some(first) = &read.first {
+        first.wait_for_end().await;
+    }
     if let Some(aligned) = &read.aligned {
         aligned.wait_for_others(&read.metrics, read_to).await;
     }

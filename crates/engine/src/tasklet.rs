@@ -287,6 +287,7 @@ impl Tasklet {
         }
         head.before.process(0, batch, &mut timed).map_err(operator_failed)?;
         let batches = timed.batches;
+        let comes_first = head.partitions.get(partition).is_some_and(|partition| partition.comes_first);
         let mut watermark = Watermark::UNKNOWN;
         if let Some(assign) = &head.assign {
             for batch in &batches {
@@ -301,7 +302,9 @@ impl Tasklet {
         for batch in batches {
             self.process(0, batch, read_ns)?;
         }
-        self.senders.advance(partition, watermark);
+        if !comes_first {
+            self.senders.advance(partition, watermark);
+        }
         Ok(())
     }
 

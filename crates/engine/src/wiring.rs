@@ -11,7 +11,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
-use mulgil_connect::source::Position;
+use mulgil_connect::source::{Position, READ_TO_END};
 use mulgil_connect::time::Alignment;
 use mulgil_dataflow::chain::Chain;
 use mulgil_dataflow::graph::NodeId;
@@ -29,6 +29,7 @@ use crate::alignment::Aligned;
 use crate::bell::Bell;
 use crate::cut::{Cut, PartitionCut, SealedPart};
 use crate::error::JobError;
+use crate::first::First;
 use crate::latency::Latency;
 use crate::lookup::{LookupPort, LookupService};
 use crate::metrics::{
@@ -47,6 +48,8 @@ pub(crate) struct WiringOptions {
     pub(crate) bells: Option<Vec<Arc<Bell>>>,
     /// The names of each table's partitions.
     pub(crate) partitions: HashMap<String, Vec<String>>,
+    /// By table: the partitions that are read before its others.
+    pub(crate) firsts: HashMap<String, HashSet<usize>>,
     /// The tables whose partitions wait for each other.
     pub(crate) alignments: HashMap<String, Alignment>,
     /// The positions before everything that a partition of each table holds.
@@ -85,6 +88,8 @@ pub(crate) struct PartitionRead {
     pub(crate) metrics: Arc<PartitionMetrics>,
     /// The partitions that it waits for.
     pub(crate) aligned: Option<Arc<Aligned>>,
+    /// The partition that is to be read to its end before.
+    pub(crate) first: Option<Arc<First>>,
 }
 
 /// What a writer task does.
@@ -166,12 +171,15 @@ impl Wirer<'_> {
         let names = self.options.partitions.get(&source.table).cloned().unwrap_or_default();
         let group = self.alignment_group(&source.table);
         let moved = group.map(|group| Arc::clone(self.moved.entry(group).or_default()));
+        let firsts = self.options.firsts.get(&source.table).cloned().unwrap_or_default();
+        let moved = moved.or_else(|| (!firsts.is_empty()).then(Arc::default));
         let mut queues = Vec::new();
         for subtask in 0..self.graph.parallelism {
             let queue = self.queue(self.bell_of(subtask), Signal::Tasks(Arc::new(Notify::new())));
             let mine = names.iter().enumerate().filter(|(partition, _)| partition % self.graph.parallelism == subtask);
             for (sender, (partition, name)) in mine.clone().enumerate() {
-                let position = self.position(source, name);
+                let comes_first = firsts.contains(&partition);
+                let position = self.position(source, (name, comes_first));
                 if position > 0 {
                     // It stands there until its reader has read on.
                     self.wiring.metrics.cuts.add_position(source.node, name, position);
@@ -181,6 +189,7 @@ impl Wirer<'_> {
                     table: source.table.clone(),
                     partition: name.clone(),
                     index: partition,
+                    comes_first,
                     position: position.into(),
                     progress: OnceLock::new(),
                     read: Throughput::default(),
@@ -199,20 +208,34 @@ impl Wirer<'_> {
                     queue: Arc::clone(&queue),
                     metrics,
                     aligned: None,
+                    first: None,
                 });
             }
             self.take_from(source.table.clone(), (stage, subtask), 0, Arc::clone(&queue), mine.count());
             queues.push(queue);
         }
         self.add_edge(source.table.clone(), self.stage_name(stage), "read", queues);
+        self.let_first_go_first(stage);
+    }
+
+    /// Lets the partitions of a stage wait for the one that comes before them.
+    fn let_first_go_first(&mut self, stage: usize) {
+        let reads = || self.wiring.reads.iter().filter(|read| read.stage == stage);
+        let Some(partition) = reads().map(|read| &read.metrics).find(|metrics| metrics.comes_first) else { return };
+        let Some(moved) = partition.moved.clone() else { return };
+        let first = Arc::new(First { partition: Arc::clone(partition), moved });
+        for read in self.wiring.reads.iter_mut().filter(|read| read.stage == stage && !read.metrics.comes_first) {
+            read.first = Some(Arc::clone(&first));
+        }
     }
 
     /// Where a partition is read on. One that has come since the cut to go on from is read from its beginning, whatever the
-    /// table says of where reading starts.
-    fn position(&self, source: &SourceRead, partition: &str) -> Position {
+    /// table says of where reading starts; but what comes before all others had been read when those had been.
+    fn position(&self, source: &SourceRead, (partition, comes_first): (&str, bool)) -> Position {
         let Some(cut) = &self.options.restored else { return 0 };
         match cut.partition(source.node, partition) {
             Some(known) => known.position,
+            None if comes_first && cut.partitions.iter().any(|known| known.node == source.node) => READ_TO_END,
             None if cut.partitions.iter().any(|known| known.node == source.node) => {
                 self.options.beginnings.get(&source.table).copied().unwrap_or(0)
             }

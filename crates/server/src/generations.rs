@@ -3,7 +3,7 @@
 use axum::extract::State;
 use jiff::Timestamp;
 use mulgil_connect::definition::TableName;
-use mulgil_serving::status::{BuildStatus, FormerStatus};
+use mulgil_serving::status::{ArchiveReadStatus, BuildStatus, FormerStatus};
 use mulgil_serving::views::ReplayOptions;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,6 +56,9 @@ pub struct Build {
     /// It reads its sources from this time on. Absent: from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
+    /// The archives that it reads before its sources, which go on where those end.
+    #[serde(default)]
+    pub archives: Vec<ArchiveRead>,
     /// How many rows it may read a second. Absent: as many as it can.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows_per_second_max: Option<u64>,
@@ -77,6 +80,26 @@ pub struct Build {
     pub left_ms: Option<u64>,
 }
 
+/// An archive that is read before its table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArchiveRead {
+    /// The table.
+    pub table: String,
+    /// The archive's table in the lake.
+    pub archive: String,
+    /// The version of it that is read.
+    pub version: u64,
+    /// Whether it has been read, so that the table's own rows come.
+    pub is_read: bool,
+}
+
+impl From<ArchiveReadStatus> for ArchiveRead {
+    fn from(status: ArchiveReadStatus) -> Self {
+        let ArchiveReadStatus { table, archive, version, is_read } = status;
+        Self { table, archive, version, is_read }
+    }
+}
+
 impl From<BuildStatus> for Build {
     fn from(status: BuildStatus) -> Self {
         Self {
@@ -85,6 +108,7 @@ impl From<BuildStatus> for Build {
             definition: status.definition,
             begun_at: time(Some(status.begun_ms)),
             from: time(status.from_ms),
+            archives: status.archives.into_iter().map(ArchiveRead::from).collect(),
             rows_per_second_max: status.rows_per_second_max,
             state: status.state.into(),
             error: status.error,
@@ -118,7 +142,7 @@ impl From<FormerStatus> for Former {
 /// How a view is to be built anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayAsk {
-    /// Its sources are read from this time on, by the times that they keep themselves. Absent: from the beginning.
+    /// Its sources are read from this time on, by the times that they keep themselves, and no archives. Absent: from the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// How many rows may be read a second, so that live work does not suffer. Absent: as many as can be.
@@ -128,6 +152,7 @@ pub struct ReplayAsk {
 
 /// Reads the sources of a view again.
 ///
+/// With the option `archive`, the archives of its tables are read first, and the tables where those end; with `from`, the tables alone.
 /// A view that is kept up to date by `kappa` is built anew beside itself, and goes on answering; what is built takes over
 /// when it has caught up. One that is `continuous` begins again in its place, and forgets its checkpoints. This answers when
 /// it has begun.

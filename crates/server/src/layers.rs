@@ -48,21 +48,26 @@ pub struct ArchiveOfTable {
     pub rows_in: u64,
 }
 
-impl From<LayersStatus> for LayersOfView {
-    fn from(status: LayersStatus) -> Self {
-        let archive = |archive: ArchiveStatus| ArchiveOfTable {
+impl From<ArchiveStatus> for ArchiveOfTable {
+    fn from(archive: ArchiveStatus) -> Self {
+        Self {
             table: archive.table,
             state: archive.state.into(),
             error: archive.error,
             watermark: time(archive.watermark_ms),
             rows_in: archive.rows_in,
-        };
+        }
+    }
+}
+
+impl From<LayersStatus> for LayersOfView {
+    fn from(status: LayersStatus) -> Self {
         Self {
             boundary: time(status.boundary_ms),
             batch_version: status.batch_version,
             batch_rows: status.batch_rows,
             batch_made_at: time(status.batch_made_ms),
-            archives: status.archives.into_iter().map(archive).collect(),
+            archives: status.archives.into_iter().map(ArchiveOfTable::from).collect(),
         }
     }
 }

@@ -17,7 +17,7 @@ use utoipa_axum::routes;
 use crate::error::{ApiError, ErrorBody};
 pub use crate::export::ExportOfView;
 use crate::extract::{Json, Path, Query};
-pub use crate::generations::{Build, BuildReason, Former, ReplayAsk};
+pub use crate::generations::{ArchiveRead, Build, BuildReason, Former, ReplayAsk};
 pub use crate::layers::{ArchiveOfTable, Drift, LayersOfView};
 use crate::node::Node;
 pub use crate::outside::{BadRow, SystemWait};
@@ -141,6 +141,9 @@ pub struct ViewDetail {
     /// Its layers, where its mode is `lambda`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layers: Option<LayersOfView>,
+    /// The archives in the lake that keep every row of its tables, where it keeps some.
+    #[serde(default)]
+    pub archives: Vec<ArchiveOfTable>,
     /// What is promised of its rows. Absent: it has not been started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guarantee: Option<Guarantee>,
@@ -386,6 +389,7 @@ impl ViewDetail {
             former: status.former.clone().map(Former::from),
             export: status.export.clone().map(ExportOfView::from),
             layers: status.layers.clone().map(LayersOfView::from),
+            archives: status.archives.iter().cloned().map(ArchiveOfTable::from).collect(),
             guarantee: status.guarantee.clone().map(Guarantee::from),
             checkpoints: status.checkpoints.clone().map(Checkpoints::from),
             null_event_times: status.null_event_times,
@@ -416,6 +420,7 @@ impl ViewDetail {
             former: None,
             export: None,
             layers: None,
+            archives: Vec::new(),
             guarantee: None,
             checkpoints: None,
             null_event_times: 0,

@@ -74,6 +74,8 @@ pub struct ViewStatus {
     pub export: Option<ExportStatus>,
     /// `LAMBDA`: its layers.
     pub layers: Option<LayersStatus>,
+    /// The archives in which the rows of its tables are kept, where it keeps some.
+    pub archives: Vec<ArchiveStatus>,
     /// What is promised of its rows, and why; `None` before its job has been started.
     pub guarantee: Option<GuaranteeStatus>,
     /// How its checkpoints go; `None` before the first, and where there are none.
@@ -131,6 +133,8 @@ pub struct BuildStatus {
     pub begun_ms: i64,
     /// It reads its sources from this time on, in milliseconds since the epoch; from the beginning where nothing is said.
     pub from_ms: Option<i64>,
+    /// The archives that it reads before its sources.
+    pub archives: Vec<ArchiveReadStatus>,
     /// How fast it may read.
     pub rows_per_second_max: Option<u64>,
     /// Where it is in its life.
@@ -147,6 +151,19 @@ pub struct BuildStatus {
     pub done: f64,
     /// When it will have caught up if it goes on as it does; `None` where it does not come nearer.
     pub left_ms: Option<u64>,
+}
+
+/// An archive that is read before its table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ArchiveReadStatus {
+    /// The table.
+    pub table: String,
+    /// The archive's table in the lake.
+    pub archive: String,
+    /// The version of it that is read.
+    pub version: u64,
+    /// Whether it has been read: the table goes on where it ends.
+    pub is_read: bool,
 }
 
 /// A generation of a view that has answered before, and is kept.

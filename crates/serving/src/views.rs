@@ -5,6 +5,8 @@
 //! as a whole. A `KAPPA` view is a `CONTINUOUS` one that can be built anew beside itself: see [`generation`]. So does a view of any mode
 //! that gets another: what has kept it goes on answering until what is to keep it has caught up.
 
+mod archive_cut;
+mod archives;
 mod catch_up;
 mod cell;
 pub mod changes;
@@ -24,6 +26,7 @@ mod prepare;
 mod replay;
 mod savepoints;
 mod slot;
+mod starts;
 mod stored;
 
 use std::collections::BTreeMap;
@@ -48,6 +51,7 @@ use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::RefreshMode;
 use tokio::sync::{Notify, broadcast};
 
+use self::archive_cut::PastOfTables;
 use self::cell::{Origin, ViewCell};
 pub use self::error::ViewError;
 use self::feed::Feed;
@@ -147,6 +151,7 @@ impl Views {
                 number: 1,
                 catalog: Arc::clone(&catalog),
                 from_ms: None,
+                archives: PastOfTables::default(),
                 pace: Pace::default(),
                 archive: None,
             };
@@ -228,7 +233,7 @@ impl Views {
     }
 
     fn status_of(&self, slot: &Slot) -> ViewStatus {
-        ViewStatus { layers: self.layers_status(slot), ..slot.status() }
+        ViewStatus { layers: self.layers_status(slot), archives: self.archives_status(slot), ..slot.status() }
     }
 
     /// The engine's own status of a `CONTINUOUS` view's job, with its subtasks and queues; `None` where it never ran.

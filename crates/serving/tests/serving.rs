@@ -1,6 +1,8 @@
 //! The one test binary of `serving`: statements in both modes, equality of batch and stream, and the life of views.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::print_stdout)]
 
+#[path = "serving/archived.rs"]
+mod archived;
 #[path = "serving/bad_input.rs"]
 mod bad_input;
 #[path = "serving/beyond_memory.rs"]

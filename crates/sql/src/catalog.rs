@@ -48,6 +48,9 @@ pub struct View {
     pub checkpoint_interval: Option<Duration>,
     /// How long the cut of a checkpoint may drain: option `checkpoint-timeout`; a minute where nothing is said.
     pub checkpoint_timeout: Option<Duration>,
+    /// Whether every row of the unbounded tables that it reads is kept in the lake, and read from there when it is built anew: option
+    /// `archive`.
+    pub archive: bool,
     /// How many subtasks each stage of its job has: option `parallelism`.
     pub parallelism: Option<usize>,
     /// `LAMBDA`: how long the speed layer keeps windows that batch has spoken of: option `speed-retention`.

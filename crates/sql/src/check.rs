@@ -201,7 +201,8 @@ pub(crate) fn names_read(query: Option<&QueryText>) -> Vec<TableName> {
 }
 
 /// The options of a view that say nothing about its stream's rows.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 9] = [
+    "archive",
     "checkpoint-interval",
     "checkpoint-timeout",
     "export",
@@ -235,6 +236,7 @@ pub(crate) fn view(
         checkpoint_timeout: length_of_time(declaration, "checkpoint-timeout")?,
         speed_retention: length_of_time(declaration, "speed-retention")?,
         pane: length_of_time(declaration, "pane")?,
+        archive: archive(declaration)?,
         parallelism: parallelism(declaration)?,
         rows_max: rows_max(declaration)?,
         export: export(declaration)?,
@@ -333,6 +335,14 @@ fn length_of_time(declaration: &ViewDeclaration, option: &str) -> Result<Option<
     interval.map(|ms| Some(Duration::from_millis(ms))).ok_or_else(|| {
         let at = declaration.option_places.get(option).copied().unwrap_or(declaration.name_at);
         Mistake::new(at, format!("'{text}' is not a duration")).remedy("write for example '10 s'")
+    })
+}
+
+fn archive(declaration: &ViewDeclaration) -> Result<bool, Mistake> {
+    let Some(text) = declaration.options.get("archive") else { return Ok(false) };
+    text.parse().map_err(|_| {
+        let at = declaration.option_places.get("archive").copied().unwrap_or(declaration.name_at);
+        Mistake::new(at, format!("'{text}' is not 'true' or 'false'")).remedy("write 'archive' = 'true'")
     })
 }
 

@@ -191,7 +191,7 @@ impl Catalog {
         let found = self.table(table).ok_or_else(|| wrong(format!("unknown table {table}")))?;
         if found.definition.has_changes() {
             return Err(wrong(format!(
-                "{table} gives changes, and an archive keeps rows; use REFRESH_MODE = CONTINUOUS"
+                "{table} gives changes, and an archive keeps rows; use REFRESH_MODE = CONTINUOUS, without the option 'archive'"
             )));
         }
         let definition = archive_definition(&found.definition);

@@ -909,7 +909,8 @@ export interface paths {
         put?: never;
         /**
          * Reads the sources of a view again.
-         * @description A view that is kept up to date by `kappa` is built anew beside itself, and goes on answering; what is built takes over
+         * @description With the option `archive`, the archives of its tables are read first, and the tables where those end; with `from`, the tables alone.
+         *     A view that is kept up to date by `kappa` is built anew beside itself, and goes on answering; what is built takes over
          *     when it has caught up. One that is `continuous` begins again in its place, and forgets its checkpoints. This answers when
          *     it has begun.
          */
@@ -1119,6 +1120,20 @@ export interface components {
              * @description How far its event time has come.
              */
             watermark?: string | null;
+        };
+        /** @description An archive that is read before its table. */
+        ArchiveRead: {
+            /** @description The archive's table in the lake. */
+            archive: string;
+            /** @description Whether it has been read, so that the table's own rows come. */
+            is_read: boolean;
+            /** @description The table. */
+            table: string;
+            /**
+             * Format: int64
+             * @description The version of it that is read.
+             */
+            version: number;
         };
         /** @description One try at a task. */
         Attempt: {
@@ -1382,6 +1397,8 @@ export interface components {
         BeginReason: "asked" | "unknown_cursor" | "too_far_behind" | "other_columns";
         /** @description A generation of a view that is being built, and takes over when it has caught up. */
         Build: {
+            /** @description The archives that it reads before its sources, which go on where those end. */
+            archives?: components["schemas"]["ArchiveRead"][];
             /**
              * Format: date-time
              * @description When it was begun.
@@ -2521,7 +2538,7 @@ export interface components {
         ReplayAsk: {
             /**
              * Format: date-time
-             * @description Its sources are read from this time on, by the times that they keep themselves. Absent: from the beginning.
+             * @description Its sources are read from this time on, by the times that they keep themselves, and no archives. Absent: from the beginning.
              */
             from?: string | null;
             /**
@@ -3276,6 +3293,8 @@ export interface components {
         };
         /** @description A view with its definition and what holds it back. */
         ViewDetail: components["schemas"]["ViewSummary"] & {
+            /** @description The archives in the lake that keep every row of its tables, where it keeps some. */
+            archives?: components["schemas"]["ArchiveOfTable"][];
             /** @description The last few rows that could not be decoded, the latest last. */
             bad_rows?: components["schemas"]["BadRow"][];
             building?: components["schemas"]["Build"] | null;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use indicatif::{ProgressBar, ProgressStyle};
 use mulgil_server::client::Client;
-use mulgil_server::views::{Build, ReplayAsk, ViewDetail, ViewState};
+use mulgil_server::views::{ArchiveRead, Build, ReplayAsk, ViewDetail, ViewState};
 
 use crate::arguments::Format;
 use crate::exit::Exit;
@@ -53,7 +53,14 @@ pub(super) fn follow(client: &Client, format: Format, view: &str, begun: ViewDet
         return said(format, &begun, &format!("{view} is at generation {}", begun.generation));
     };
     if !waits {
-        return said(format, &begun, &format!("generation {number} of {view} is being built; mulgil view show {view}"));
+        let past = begun.building.as_ref().map(past).unwrap_or_default();
+        let building = format!("generation {number} of {view} is being built{past}; mulgil view show {view}");
+        return said(format, &begun, &building);
+    }
+    if format != Format::Json
+        && let Some(past) = begun.building.as_ref().map(past).filter(|past| !past.is_empty())
+    {
+        remark(&format!("it is read{past}"));
     }
     let bar = ProgressBar::new(WHOLE).with_style(style());
     let (mut detail, mut was_live) = (begun, false);
@@ -85,6 +92,16 @@ fn show(bar: &ProgressBar, build: &Build) {
     // A cast of what is out of range gives the nearest.
     bar.set_position((build.done * WHOLE as f64) as u64);
     bar.set_message(told(build));
+}
+
+/// ` from archive.departures up to version 7, then departures`, where archives are read first.
+pub(super) fn past(build: &Build) -> String {
+    let read = |read: &ArchiveRead| {
+        let done = if read.is_read { " (read)" } else { "" };
+        format!("{} up to version {}{done}, then {}", read.archive, read.version, read.table)
+    };
+    let archives: Vec<String> = build.archives.iter().map(read).collect();
+    if archives.is_empty() { String::new() } else { format!(" from {}", archives.join(" and ")) }
 }
 
 /// `1200 rows, 340 rows/s, 12 s left`

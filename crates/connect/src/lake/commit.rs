@@ -25,6 +25,7 @@ use super::table::{Appended, Commit, Replace, exists, log_store};
 use super::version::append_of;
 use crate::error::ConnectError;
 use crate::partition::PartitionValues;
+use crate::transaction::EpochVersion;
 
 /// A checkpoint after so many commits: readers have at most that many log files to read.
 const CHECKPOINT_COMMITS: u64 = 50;
@@ -81,6 +82,12 @@ impl Committer {
             Ok(last) => Ok(*open.epochs.entry(writer.to_owned()).or_insert(last)),
             Err(error) => Err(self.failure("read the table's transactions", &error)),
         }
+    }
+
+    /// A version, and the last epoch of a writer that it has: no commit comes between the two.
+    pub(super) async fn version_of(&mut self, schema: &LakeSchema, writer: &str) -> Result<EpochVersion, ConnectError> {
+        let epoch = self.last_epoch(schema, writer).await?;
+        Ok(EpochVersion { version: self.open(schema).await?.version, epoch })
     }
 
     /// Makes a commit; the version that has it. `None` where it rests on a version that is not the latest any more.

@@ -15,6 +15,7 @@ use super::failure::failure;
 use super::schema::LakeSchema;
 use crate::error::ConnectError;
 use crate::partition::PartitionValues;
+use crate::transaction::EpochVersion;
 
 /// Requests that may wait for the task; askers beyond wait for their turn.
 const REQUESTS_WAITING_MAX: usize = 64;
@@ -129,6 +130,8 @@ pub(super) enum Request {
     ForWriting(Arc<LakeSchema>, oneshot::Sender<Result<DeltaTable, ConnectError>>),
     /// The last epoch of a writer.
     LastEpoch(Arc<LakeSchema>, String, oneshot::Sender<Result<Option<u64>, ConnectError>>),
+    /// A version, and the last epoch of a writer that it has.
+    Version(Arc<LakeSchema>, String, oneshot::Sender<Result<EpochVersion, ConnectError>>),
     /// A commit; the answer is the version of the table that has it, or none where it rests on a version that is not the
     /// latest any more.
     Commit(Arc<LakeSchema>, Commit, oneshot::Sender<Result<Option<u64>, ConnectError>>),
@@ -189,6 +192,16 @@ impl LakeTable {
         self.ask(|answer| Request::LastEpoch(schema, writer, answer)).await
     }
 
+    /// A version that has the epochs of `writer` up to one, and none behind it.
+    pub(super) async fn version_of(
+        &self,
+        schema: &Arc<LakeSchema>,
+        writer: String,
+    ) -> Result<EpochVersion, ConnectError> {
+        let schema = Arc::clone(schema);
+        self.ask(|answer| Request::Version(schema, writer, answer)).await
+    }
+
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, ConnectError>>) -> Request,
@@ -227,6 +240,9 @@ async fn serve(mut committer: Committer, mut requests: mpsc::Receiver<Request>) 
             Request::ForWriting(schema, answer) => drop(answer.send(committer.for_writing(&schema).await)),
             Request::LastEpoch(schema, writer, answer) => {
                 drop(answer.send(committer.last_epoch(&schema, &writer).await));
+            }
+            Request::Version(schema, writer, answer) => {
+                drop(answer.send(committer.version_of(&schema, &writer).await));
             }
             Request::Commit(schema, commit, answer) => drop(answer.send(committer.commit(&schema, commit).await)),
         }

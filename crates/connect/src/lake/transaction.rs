@@ -12,7 +12,7 @@ use super::table::{Commit, Epoch, Replace};
 use super::writer::LakeWriter;
 use crate::error::ConnectError;
 use crate::sink::inserts;
-use crate::transaction::Transaction;
+use crate::transaction::{EpochVersion, Transaction};
 
 /// Epochs of one lake table.
 pub(super) struct LakeTransaction(pub(super) LakeWriter);
@@ -27,6 +27,10 @@ impl LakeTransaction {
 impl Transaction for LakeTransaction {
     async fn last_epoch(&self, pipeline: &str) -> Result<Option<u64>, ConnectError> {
         self.0.table.last_epoch(&self.0.schema, self.epoch(pipeline, 0).writer).await
+    }
+
+    async fn version(&self, pipeline: &str) -> Result<Option<EpochVersion>, ConnectError> {
+        self.0.table.version_of(&self.0.schema, self.epoch(pipeline, 0).writer).await.map(Some)
     }
 
     async fn apply(

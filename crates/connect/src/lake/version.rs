@@ -46,15 +46,30 @@ impl History {
 
     /// The files of the table as of a version, in the same order whenever it is asked for; `None` while there is no such version.
     pub(super) async fn as_of(&self, version: u64) -> Result<Option<VecDeque<FileChange>>, ConnectError> {
-        let Some(latest) = self.reached(version).await? else { return Ok(None) };
-        let files = files_of(&latest, version).await;
-        let mut files = files.map_err(|error| {
-            let gone = "the table cannot be told as of this version: ";
-            self.refusal(version, format!("{gone}{error}. {AGAIN}"))
-        })?;
-        files.sort_by(|(a, _), (b, _)| a.path.cmp(&b.path));
-        let told = files.into_iter().map(|(file, vector)| self.told(version, file, vector.as_ref()));
+        let Some(mut files) = self.files_as_of(version, AGAIN).await? else { return Ok(None) };
+        files.sort_by(|a, b| a.change.path.cmp(&b.change.path));
+        let told = files.into_iter().map(|file| self.told(version, file.change, file.vector.as_ref()));
         told.collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The files of the table as of a version, those that were written first first; `None` while there is no such version.
+    pub(super) async fn written_by(&self, version: u64, remedy: &str) -> Result<Option<Vec<Written>>, ConnectError> {
+        let Some(mut files) = self.files_as_of(version, remedy).await? else { return Ok(None) };
+        files.sort_by(|a, b| (a.written_ms, &a.change.path).cmp(&(b.written_ms, &b.change.path)));
+        let told = files.into_iter().map(|file| {
+            let StoredFile { change, vector, rows, .. } = file;
+            Ok(Written { change: self.told(version, change, vector.as_ref())?, rows })
+        });
+        told.collect::<Result<_, _>>().map(Some)
+    }
+
+    async fn files_as_of(&self, version: u64, remedy: &str) -> Result<Option<Vec<StoredFile>>, ConnectError> {
+        let Some(latest) = self.reached(version).await? else { return Ok(None) };
+        let files = files_of(&latest, version).await.map_err(|error| {
+            let gone = "the table cannot be told as of this version: ";
+            self.refusal(version, format!("{gone}{error}. {remedy}"))
+        })?;
+        Ok(Some(files))
     }
 
     /// The files that a version changes, first those that it takes out; `None` while there is no such version.
@@ -131,7 +146,7 @@ impl History {
         let files = files_of(latest, version.saturating_sub(1)).await;
         let files =
             files.map_err(|error| failure(&self.table.name, &self.table.path, "read the version before", &error))?;
-        Ok(files.into_iter().map(|(file, _)| (file.path, file.values)).collect())
+        Ok(files.into_iter().map(|file| (file.change.path, file.change.values)).collect())
     }
 
     /// The file, if all rows in it are rows of the table, and it is in the table's folder.
@@ -157,11 +172,24 @@ impl History {
 pub(super) const AGAIN: &str = "Begin again without what is kept of the table (`mulgil view replay NAME`), at a version whose files are all there: \
                                 a later 'scan.startup.version', or none with 'scan.changelog-mode' = 'all', which begins with the table as it is now";
 
-/// The files as of a version, and their deletion vectors.
-async fn files_of(
-    latest: &LatestTable,
-    version: u64,
-) -> DeltaResult<Vec<(FileChange, Option<DeletionVectorDescriptor>)>> {
+/// A file as of a version.
+struct StoredFile {
+    change: FileChange,
+    vector: Option<DeletionVectorDescriptor>,
+    /// When it was written, in milliseconds since the epoch.
+    written_ms: i64,
+    /// How many rows are in it, where that is known.
+    rows: Option<u64>,
+}
+
+/// A file that is in the table, and how many rows it has, where that is known.
+pub(super) struct Written {
+    pub(super) change: FileChange,
+    pub(super) rows: Option<u64>,
+}
+
+/// The files as of a version.
+async fn files_of(latest: &LatestTable, version: u64) -> DeltaResult<Vec<StoredFile>> {
     let snapshot = if latest.snapshot.version() == version {
         Arc::clone(&latest.snapshot)
     } else {
@@ -170,7 +198,12 @@ async fn files_of(
     let files = snapshot.file_views(&latest.log_store, None).map_ok(|file| {
         let (path, values) = (file.path().into_owned(), file.partition_values_map());
         let change = FileChange { path, values, append: append_of(&file), is_removed: false };
-        (change, file.deletion_vector_descriptor())
+        StoredFile {
+            change,
+            vector: file.deletion_vector_descriptor(),
+            written_ms: file.modification_time(),
+            rows: file.num_records().and_then(|rows| u64::try_from(rows).ok()),
+        }
     });
     files.try_collect().await
 }

@@ -57,10 +57,18 @@ pub(super) struct OperatorName {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Partition {
     operator: OperatorName,
-    partition: String,
-    position: u64,
+    pub(super) partition: String,
+    pub(super) position: u64,
     watermark: i64,
     is_idle: bool,
+}
+
+impl Partition {
+    /// How far its event time had come.
+    pub(super) fn time(&self) -> InputTime {
+        let state = if self.is_idle { InputState::Idle } else { InputState::Active };
+        InputTime { watermark: Watermark(self.watermark), state }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,12 +167,11 @@ impl Manifest {
         };
         let mut cut = Cut { staged: self.staged.clone(), ..Cut::default() };
         for known in &self.partitions {
-            let state = if known.is_idle { InputState::Idle } else { InputState::Active };
             cut.partitions.push(PartitionCut {
                 node: node(&known.operator).ok_or_else(|| lost(&known.operator))?,
                 partition: known.partition.clone(),
                 position: known.position,
-                time: InputTime { watermark: Watermark(known.watermark), state },
+                time: known.time(),
             });
         }
         for known in &self.watermarks {

@@ -4,6 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use mulgil_dataflow::time::Watermark;
+use mulgil_dataflow::watermark::{InputState, InputTime};
+use mulgil_engine::cut::PartitionStart;
 use mulgil_engine::status::{JobState, PartitionState};
 
 use crate::graphs::{Event, event, pass_on, per_key, rows};
@@ -49,7 +52,9 @@ async fn reading_starts_where_it_is_told() {
     let source = MemorySource::new(vec![vec![give(&[event("a", 1, 1)]), give(&[event("b", 2, 2)])]]);
     let sink = Arc::new(MemorySink::default());
     let mut options = options(2);
-    options.start_positions.insert("events".to_owned(), vec![1]);
+    let time = InputTime { watermark: Watermark::UNKNOWN, state: InputState::Active };
+    let from = PartitionStart { partition: "events-0".to_owned(), position: 1, time };
+    options.starts.insert("events".to_owned(), vec![from]);
     let job = start(pass_on(), options, &source, &sink).await.unwrap();
     within("the end", job.join()).await.unwrap();
     assert_eq!(sink.lines(), ["b 2 2"]);

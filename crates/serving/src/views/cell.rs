@@ -21,6 +21,7 @@ use mulgil_sql::statement::RefreshMode;
 use tokio::sync::watch;
 
 pub(crate) use self::answer::Answer;
+use super::archive_cut::PastOfTables;
 use super::layers::BatchView;
 use super::now_ms;
 use crate::result::ResultTable;
@@ -43,6 +44,8 @@ pub(crate) struct Origin {
     pub(crate) catalog: Arc<Catalog>,
     /// From when on its sources are read, in milliseconds since the epoch; from the beginning where nothing is said.
     pub(crate) from_ms: Option<i64>,
+    /// What of archives is read before them.
+    pub(crate) archives: PastOfTables,
     /// How fast.
     pub(crate) pace: Pace,
     /// The table in the lake that its rows go to, where it is an archive.
@@ -439,6 +442,7 @@ impl ViewCell {
             building: None,
             former: None,
             layers: None,
+            archives: Vec::new(),
             export: None,
             guarantee: job.as_ref().map(|job| job.guarantee.clone()),
             checkpoints: job.as_ref().and_then(|job| job.checkpoints.clone()),

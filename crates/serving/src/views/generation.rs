@@ -16,6 +16,8 @@ use mulgil_sql::statement::RefreshMode;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::archive_cut::Archives;
+
 /// How the file is written; another number is of another version of Mulgil.
 const FORMAT: u32 = 1;
 
@@ -51,6 +53,9 @@ pub(crate) struct Generation {
     pub(crate) from_ms: Option<i64>,
     /// How fast it may read while it is built.
     pub(crate) rows_per_second_max: Option<u64>,
+    /// What it has read before its sources.
+    #[serde(default)]
+    pub(crate) archives: Archives,
 }
 
 /// Views of this mode alone had a note before notes said the mode.
@@ -87,6 +92,7 @@ impl Generations {
             why: Why::First,
             from_ms: None,
             rows_per_second_max: None,
+            archives: Archives::None,
         };
         Self { format: FORMAT, declared: statements, live, building: None, former: None, next: 2, forgotten: vec![] }
     }
@@ -102,8 +108,9 @@ impl Generations {
         self.give_up();
         let number = self.next;
         self.next += 1;
-        let (from_ms, rows_per_second_max) = (None, None);
-        let begun = Generation { number, mode, statements, begun_ms: now_ms, why, from_ms, rows_per_second_max };
+        let (from_ms, rows_per_second_max, archives) = (None, None, Archives::None);
+        let begun =
+            Generation { number, mode, statements, begun_ms: now_ms, why, from_ms, rows_per_second_max, archives };
         self.building.insert(begun)
     }
 

@@ -93,6 +93,9 @@ impl Build {
     pub(super) fn has_caught_up(&self, live: &ViewCell) -> bool {
         let runs = matches!(self.cell.status().state, ViewState::Running | ViewState::Ready);
         let Some(own) = self.cell.job().filter(|_| runs) else { return false };
+        if !self.has_read_archives(&own.status()) {
+            return false;
+        }
         match live.job() {
             Some(job) => self.has_reached(live, &job.status(), &own.status()),
             // One that answers nothing, and never will by itself, is not waited for.
@@ -111,7 +114,12 @@ impl Build {
             // A table that it does not read any more, or a partition that was gone when it began.
             None => !own.partitions.iter().any(|own| own.table == wanted.table) || self.misses(wanted),
         };
-        wanted.partitions.iter().all(as_far)
+        self.has_read_archives(own) && wanted.partitions.iter().all(as_far)
+    }
+
+    /// Whether the archives have been read that come before its sources.
+    fn has_read_archives(&self, own: &JobStatus) -> bool {
+        own.partitions.iter().all(|own| own.state == PartitionState::Finished || !self.is_archive(own))
     }
 
     /// Whether a table is declared for the build as for the live one: else other partitions may rest, or none.

@@ -62,7 +62,7 @@ impl Views {
             for cell in slot.cells() {
                 self.prepare_layers(slot, &cell).await?;
             }
-            if slot.view.mode == RefreshMode::Lambda { self.start_archives(slot) } else { Ok(()) }
+            self.start_archives(slot)
         };
         if let Err(error) = prepared.await {
             slot.live().failed(error.to_string());
@@ -157,6 +157,7 @@ impl Views {
             return Err(lasting(cell.wrong_mode("refresh it instead of starting it")));
         }
         let failed = |source: SqlError| lasting(ViewError::Sql { name: name.clone(), source });
+        self.cut_archives_if_wanted(cell).await.map_err(|error| (error, FaultKind::Passing))?;
         let session = self.session_of(cell);
         let plan = session.stream_view(&view.name).map_err(failed)?;
         let sources = sources(&session, &plan).map_err(failed)?;
@@ -167,7 +168,8 @@ impl Views {
                 "{table} cannot be read a second time, so there is nothing to replay; use REFRESH_MODE = CONTINUOUS"
             ))));
         }
-        let start_positions = cell.start_positions(&sources).await.map_err(|error| (error, FaultKind::Passing))?;
+        let starts = cell.starts(&sources).await.map_err(|error| (error, FaultKind::Passing))?;
+        let sources = self.with_archives(cell, sources).map_err(lasting)?;
         let refused = |reason: String| ViewError::Result { name: name.clone(), reason };
         let table = ResultTable::new(plan.schema, plan.key, plan.is_updating, view.rows_max)
             .and_then(|table| cell.in_layers(table).map(Arc::new))
@@ -176,7 +178,7 @@ impl Views {
             Some(archive) => self.shared.connectors.sink(archive).map_err(|error| failed(error.into()))?,
             None => Arc::new(ResultSink::new(name.clone(), Arc::clone(&table), Arc::clone(&self.shared.changed))),
         };
-        let options = JobOptions { start_positions, ..self.job_options(cell) };
+        let options = JobOptions { starts, ..self.job_options(cell) };
         sinks.insert(name.clone(), sink);
         cell.starting(Outside::of(&sources, &sinks));
         self.shared.changed.notify_one();

@@ -9,20 +9,19 @@ use arrow::array::RecordBatch;
 use futures::TryStreamExt;
 use mulgil_connect::definition::TableName;
 use mulgil_engine::crash;
-use mulgil_engine::pace::Pace;
 use mulgil_sql::catalog::Catalog;
 use mulgil_sql::layers::{Layers, Unwindowed};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::Session;
 use mulgil_sql::statement::RefreshMode;
 
-use super::cell::{Origin, ViewCell, rows_of};
+use super::cell::{ViewCell, rows_of};
 use super::generation::folder_name;
 use super::layers::{BatchNote, BatchView, WindowDrift, drift, drift_at, rows_where};
 use super::slot::Slot;
 use super::stored::Stored;
 use super::{ViewError, Views, now_ms, stored};
-use crate::status::{ArchiveStatus, LayersStatus};
+use crate::status::LayersStatus;
 
 /// The ending of the note of a generation's batch view.
 fn note_ending(number: u64) -> String {
@@ -108,55 +107,6 @@ impl Views {
         {
             tracing::debug!(%view, path = %path.display(), %error, "an old batch view stays");
         }
-    }
-
-    /// Starts the archives of a view's unbounded tables, where they do not run yet.
-    pub(super) fn start_archives(&self, slot: &Slot) -> Result<(), ViewError> {
-        for cell in self.archives_of(&self.shared.catalog, &slot.view.name)? {
-            let views = self.clone();
-            tokio::spawn(async move {
-                if let Err(error) = views.start_cell(&cell).await {
-                    tracing::warn!(archive = %cell.view.name, %error, "not archived");
-                }
-            });
-        }
-        Ok(())
-    }
-
-    /// The archives that a view's batch layer reads: one for each unbounded table, shared by all views.
-    fn archives_of(&self, catalog: &Catalog, view: &TableName) -> Result<Vec<Arc<ViewCell>>, ViewError> {
-        let failed = |source: SqlError| ViewError::Sql { name: view.to_string(), source };
-        let mut cells = Vec::new();
-        for table in catalog.tables_of(view) {
-            let source = self.shared.connectors.source(&table.definition).map_err(|error| failed(error.into()))?;
-            if source.is_bounded() {
-                continue;
-            }
-            let name = &table.definition.name;
-            let mut archives = self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(cell) = archives.get(name) {
-                cells.push(Arc::clone(cell));
-                continue;
-            }
-            let archive = catalog.archive_of(name).map_err(failed)?;
-            let Some(view) = archive.filled_by.view(&archive.definition.name).cloned() else { continue };
-            let origin = Origin {
-                number: 1,
-                catalog: archive.filled_by,
-                from_ms: None,
-                pace: Pace::default(),
-                archive: Some(archive.definition),
-            };
-            let cell = Arc::new(ViewCell::new(view, origin));
-            archives.insert(name.clone(), Arc::clone(&cell));
-            cells.push(cell);
-        }
-        Ok(cells)
-    }
-
-    /// All archives, as they run.
-    pub(super) fn archives(&self) -> Vec<Arc<ViewCell>> {
-        self.shared.archives.lock().unwrap_or_else(PoisonError::into_inner).values().map(Arc::clone).collect()
     }
 
     /// Computes the next batch view of a `LAMBDA` view, up to where its archives are complete, and moves the boundary there.
@@ -316,23 +266,12 @@ impl Views {
             return None;
         }
         let batch = live.batch();
-        let archives =
-            self.archives_of(&live.origin.catalog, &live.view.name).unwrap_or_default().into_iter().map(|cell| {
-                let status = cell.status();
-                ArchiveStatus {
-                    table: status.name,
-                    state: status.state,
-                    error: status.error,
-                    watermark_ms: status.watermark_ms,
-                    rows_in: status.rows_in,
-                }
-            });
         Some(LayersStatus {
             boundary_ms: batch.as_ref().map(|batch| batch.note.boundary_ms),
             batch_version: batch.as_ref().map_or(0, |batch| batch.note.version),
             batch_rows: batch.as_ref().map_or(0, |batch| batch.rows.iter().map(|rows| rows.num_rows() as u64).sum()),
             batch_made_ms: batch.as_ref().map(|batch| batch.note.made_ms),
-            archives: archives.collect(),
+            archives: self.archives_status(slot),
         })
     }
 }

@@ -10,6 +10,7 @@ use mulgil_sql::catalog::Catalog;
 use mulgil_sql::past::PastStatement;
 use mulgil_sql::statement::RefreshMode;
 
+use super::archive_cut::{Archives, PastOfTables};
 use super::cell::{Origin, ViewCell};
 use super::generation::{Generation, Generations, NoteError, Notes, Why};
 use super::slot::{Build, Slot};
@@ -63,7 +64,10 @@ impl Views {
         } else if noted.live.mode != mode || !self.means_the_same(slot, &noted.declared) {
             let building = noted.building.as_ref().filter(|building| building.why != Why::RollBack);
             if !building.is_some_and(|building| self.means_the_same(slot, &building.statements)) {
-                noted.begin(declared.clone(), mode, Why::Changed, now_ms());
+                let building = noted.begin(declared.clone(), mode, Why::Changed, now_ms());
+                if mode != RefreshMode::Full && slot.view.archive {
+                    building.archives = Archives::Wanted;
+                }
             }
         }
         noted.declared = declared;
@@ -168,7 +172,14 @@ impl Views {
         let pace = Pace::new(generation.rows_per_second_max);
         ViewCell::new(
             view,
-            Origin { number: generation.number, catalog, from_ms: generation.from_ms, pace, archive: None },
+            Origin {
+                number: generation.number,
+                catalog,
+                from_ms: generation.from_ms,
+                archives: PastOfTables::new(generation.archives.clone()),
+                pace,
+                archive: None,
+            },
         )
     }
 

@@ -1,17 +1,14 @@
 //! Builds a view anew beside the one that answers, rolls it back to the one before, or gives that up. What is built takes
 //! over by itself when it has caught up: see [`super::catch_up`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use mulgil_connect::definition::TableName;
-use mulgil_connect::source::Position;
 use mulgil_engine::crash;
-use mulgil_engine::job::Sources;
 use mulgil_sql::statement::RefreshMode;
 
-use super::cell::ViewCell;
+use super::archive_cut::{ArchiveCuts, Archives};
 use super::generation::Why;
 use super::slot::{Build, Slot};
 use super::{ViewError, Views, now_ms};
@@ -29,7 +26,7 @@ pub struct ReplayOptions {
 }
 
 impl Views {
-    /// Reads the sources of a view again. A `KAPPA` or `LAMBDA` view is built anew beside the one that answers, from the text that the
+    /// Reads the sources of a view again: the archives of its tables first, where there are some and no time is given. A `KAPPA` or `LAMBDA` view is built anew beside the one that answers, from the text that the
     /// project declares now, and takes over when it has caught up; this comes back when that has begun. A `CONTINUOUS` view
     /// begins again in its place, and forgets its checkpoints.
     ///
@@ -52,7 +49,7 @@ impl Views {
                 return Err(slot.live().wrong_mode("it keeps no state that could be replayed; refresh it"));
             }
         }
-        Ok(slot.status())
+        Ok(self.status_of(slot))
     }
 
     /// Whether all that a view reads can be read a second time, as `KAPPA` needs it.
@@ -71,8 +68,20 @@ impl Views {
         Ok(())
     }
 
+    /// Begins a view again in its place: with the archives of its tables, as another generation that takes over at once.
     async fn begin_again(&self, slot: &Arc<Slot>) -> Result<(), ViewError> {
         let name = &slot.view.name;
+        self.prepare(slot).await?;
+        let archives = match slot.view.mode {
+            RefreshMode::Continuous if self.check_replays(name).is_ok() => {
+                self.cut_archives(&self.shared.catalog, name).await?
+            }
+            _ => ArchiveCuts::new(),
+        };
+        if !archives.is_empty() {
+            self.begin_in_place(slot, archives).await?;
+            return self.start(name).await;
+        }
         self.stop(name).await?;
         let cell = slot.live();
         if let Some(checkpoints) = self.checkpoints_of(&cell.view, cell.origin.number) {
@@ -82,20 +91,44 @@ impl Views {
         self.start(name).await
     }
 
+    async fn begin_in_place(&self, slot: &Arc<Slot>, archives: ArchiveCuts) -> Result<(), ViewError> {
+        let _one_at_a_time = slot.turn.lock().await;
+        let mut noted = self.free_to_build(slot).await?;
+        let statements = self.shared.catalog.statements_of(&slot.view.name);
+        let begun = noted.begin(statements, slot.view.mode, Why::Replay, now_ms());
+        begun.archives = Archives::Cut(archives);
+        let begun = Build::new(self.cell_of(slot, begun), begun.clone());
+        noted.swap();
+        self.note(slot, noted).await?;
+        let former = slot.swap(&begun);
+        {
+            let _stops = former.turn_to_stop().await;
+            former.stop().await;
+        }
+        self.show(slot);
+        self.prepare_layers(slot, &begun.cell).await?;
+        self.forget(slot).await
+    }
+
     async fn build_anew(&self, slot: &Arc<Slot>, options: &ReplayOptions) -> Result<(), ViewError> {
         self.prepare(slot).await?;
         let _one_at_a_time = slot.turn.lock().await;
         let mut noted = self.free_to_build(slot).await?;
         let name = &slot.view.name;
+        let archives = match options.from_ms {
+            Some(_) => Archives::None,
+            None => Archives::Cut(self.cut_archives(&self.shared.catalog, name).await?),
+        };
         let building = noted.begin(self.shared.catalog.statements_of(name), slot.view.mode, Why::Replay, now_ms());
         building.from_ms = options.from_ms;
+        building.archives = archives;
         building.rows_per_second_max = options.rows_per_second_max;
         let build = Build::new(self.cell_of(slot, building), building.clone());
         if options.from_ms.is_some() {
             let failed = |source| ViewError::Sql { name: name.to_string(), source };
             let session = self.session_of(&build.cell);
             let plan = session.stream_view(name).map_err(failed)?;
-            build.cell.start_positions(&sources(&session, &plan).map_err(failed)?).await?;
+            build.cell.starts(&sources(&session, &plan).map_err(failed)?).await?;
         }
         self.note(slot, noted).await?;
         self.begin_build(slot, build).await
@@ -194,30 +227,5 @@ impl Slot {
             mode: self.view.mode.to_string(),
             reason: reason.to_owned(),
         }
-    }
-}
-
-impl ViewCell {
-    /// Where reading begins, by table and partition; none where that is the beginning.
-    pub(super) async fn start_positions(&self, sources: &Sources) -> Result<HashMap<String, Vec<Position>>, ViewError> {
-        let mut positions = HashMap::new();
-        let Some(from_ms) = self.origin.from_ms else { return Ok(positions) };
-        let name = self.view.name.to_string();
-        for (table, source) in sources {
-            let refused = |reason: String| ViewError::Mode {
-                name: name.clone(),
-                mode: self.view.mode.to_string(),
-                reason: format!("{table} cannot be read from a time on: {reason}"),
-            };
-            let partitions = source.partitions().await.map_err(|error| refused(error.to_string()))?;
-            let mut begins = Vec::with_capacity(partitions.len());
-            for partition in 0..partitions.len() {
-                let begin = source.position_at(partition, from_ms).await.map_err(|error| refused(error.to_string()))?;
-                let none = || refused("its connector keeps no times; leave --from out to read all of it".to_owned());
-                begins.push(begin.ok_or_else(none)?);
-            }
-            positions.insert(table.clone(), begins);
-        }
-        Ok(positions)
     }
 }

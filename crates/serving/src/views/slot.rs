@@ -1,18 +1,20 @@
 //! A view's place: the generation that answers, and the one that is being built beside it.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use mulgil_engine::status::{JobStatus, PartitionStatus};
+use mulgil_connect::source::{READ_TO_END, has_reached};
+use mulgil_engine::status::{JobStatus, PartitionState, PartitionStatus};
 use mulgil_sql::catalog::View;
 
+use super::archive_cut::ArchiveCut;
 use super::cell::ViewCell;
 use super::export::Exports;
 use super::generation::{Generation, Generations};
 use super::goal::Goal;
-use crate::status::{BuildStatus, FormerStatus, ViewStatus};
+use crate::status::{ArchiveReadStatus, BuildStatus, FormerStatus, ViewStatus};
 
 /// The time over which the end of a build is foreseen.
 const FORESIGHT: Duration = Duration::from_secs(20);
@@ -47,6 +49,8 @@ pub(crate) struct Build {
     goal: OnceLock<Goal>,
     /// Why it could not take over when it last had caught up.
     trouble: Mutex<Option<String>>,
+    /// How many rows there are in the archives that it reads before its sources, as far as is known.
+    archived_rows: AtomicU64,
     /// Whether somebody waits for it to catch up.
     is_followed: AtomicBool,
 }
@@ -149,6 +153,7 @@ impl Build {
             first: Mutex::default(),
             goal: OnceLock::new(),
             trouble: Mutex::default(),
+            archived_rows: AtomicU64::new(0),
             is_followed: AtomicBool::new(false),
         })
     }
@@ -185,7 +190,26 @@ impl Build {
             }
             None => self.goal().marks().for_each(|(table, partition, position)| add(table, partition, position)),
         }
-        amounts
+        let (read, to_read) = self.archived_amounts(own);
+        (amounts.0.saturating_add(read), amounts.1.saturating_add(to_read))
+    }
+
+    /// How many rows it has read of archives, and how many there are.
+    fn archived_amounts(&self, own: &JobStatus) -> (u64, u64) {
+        let archives = || own.partitions.iter().filter(|partition| self.is_archive(partition));
+        let there =
+            archives().map(|archive| rows_before(archive.position).saturating_add(archive.lag_rows.unwrap_or(0))).sum();
+        let to_read = self.archived_rows.fetch_max(there, Ordering::Relaxed).max(there);
+        if archives().all(|archive| archive.position == READ_TO_END) {
+            return (to_read, to_read);
+        }
+        (archives().map(|archive| rows_before(archive.position)).sum(), to_read)
+    }
+
+    /// Whether a partition of its job is an archive.
+    pub(crate) fn is_archive(&self, partition: &PartitionStatus) -> bool {
+        let cut = self.cell.origin.archives.cuts().and_then(|cuts| cuts.get(&partition.table));
+        cut.is_some_and(|cut| cut.partition_name() == partition.partition)
     }
 
     /// Where it has to come to, where no job has been there before.
@@ -228,11 +252,17 @@ impl Build {
     fn status(&self, live: Option<&JobStatus>) -> BuildStatus {
         let own = self.cell.status();
         let job = self.cell.job().map(|job| job.status());
-        let (read, to_read) = job.map_or((0, 0), |job| self.amounts(live, &job));
-        // What lies before the time that it reads from is not read.
+        let (read, to_read) = job.as_ref().map_or((0, 0), |job| self.amounts(live, job));
+        let cuts = || self.cell.origin.archives.cuts().into_iter().flatten();
+        let is_read = |cut: &ArchiveCut| {
+            let name = cut.partition_name();
+            let mut partitions = job.iter().flat_map(|job| &job.partitions);
+            partitions.any(|own| own.partition == name && own.state == PartitionState::Finished)
+        };
+        // What lies before the time that it reads from, or in archives, is not read of its sources.
         let began_at = match self.generation.from_ms {
             Some(_) => self.first().as_ref().map_or(read, |first| first.read),
-            None => 0,
+            None => cuts().flat_map(|(_, cut)| &cut.partitions).map(|partition| rows_before(partition.position)).sum(),
         };
         let (read, to_read) = (read.saturating_sub(began_at), to_read.saturating_sub(began_at));
         let left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
@@ -242,6 +272,14 @@ impl Build {
             definition: own.definition,
             begun_ms: self.generation.begun_ms,
             from_ms: self.generation.from_ms,
+            archives: cuts()
+                .map(|(table, cut)| ArchiveReadStatus {
+                    table: table.clone(),
+                    archive: cut.archive.clone(),
+                    version: cut.version,
+                    is_read: is_read(cut),
+                })
+                .collect(),
             rows_per_second_max: self.cell.origin.pace.rows_per_second_max(),
             state: own.state,
             error: own.error.or_else(|| self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()),
@@ -254,9 +292,9 @@ impl Build {
     }
 }
 
-/// A mark that a connector gives for the very beginning counts as nothing.
+/// A mark that a connector gives for the very beginning counts as nothing, and so does an archive that was read to its end.
 fn rows_before(position: u64) -> u64 {
-    if mulgil_connect::source::has_reached(0, position) { 0 } else { position }
+    if position == READ_TO_END || has_reached(0, position) { 0 } else { position }
 }
 
 /// The same partition of the same table in another job.

@@ -24,8 +24,13 @@ impl Project {
 
     /// Relative paths of tables are relative to `project_dir`.
     pub(crate) fn over(project_dir: Option<&Path>) -> Self {
+        Self::with_log(project_dir, LogOptions::default())
+    }
+
+    /// The log is one of these options.
+    pub(crate) fn with_log(project_dir: Option<&Path>, log: LogOptions) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let log = EventLog::open(dir.path().join("log"), LogOptions::default()).unwrap();
+        let log = EventLog::open(dir.path().join("log"), log).unwrap();
         let connectors = Connectors::new(ConnectorsOptions {
             project_dir: project_dir.unwrap_or(dir.path()).to_owned(),
             lake_dir: dir.path().join("lake"),

@@ -17,17 +17,17 @@ use mulgil_serving::views::{ReplayOptions, Views, ViewsOptions, Why};
 
 use crate::fixture::{Project, text_rows};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-const RIGHT: &str = "SELECT count(*) AS c, sum(n) AS s FROM numbers";
+pub(crate) const RIGHT: &str = "SELECT count(*) AS c, sum(n) AS s FROM numbers";
 /// With a bug: each number is taken for one more than it is.
-const WRONG: &str = "SELECT count(*) AS c, sum(n + 1) AS s FROM numbers";
+pub(crate) const WRONG: &str = "SELECT count(*) AS c, sum(n + 1) AS s FROM numbers";
 
-fn totals() -> TableName {
+pub(crate) fn totals() -> TableName {
     TableName::parse("totals")
 }
 
-fn declared(query: &str, mode: &str) -> String {
+pub(crate) fn declared(query: &str, mode: &str) -> String {
     format!(
         "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'log', 'topic' = 'numbers', 'format' = 'json');
          CREATE TABLE lines (n BIGINT) WITH ('connector' = 'filesystem', 'path' = 'lines.csv', 'format' = 'csv');
@@ -53,7 +53,7 @@ async fn views(project: &Project, query: &str) -> Views {
 }
 
 /// Waits for news until the view is as wanted.
-async fn until(views: &Views, what: &str, wanted: impl Fn(&ViewStatus) -> bool) -> ViewStatus {
+pub(crate) async fn until(views: &Views, what: &str, wanted: impl Fn(&ViewStatus) -> bool) -> ViewStatus {
     let mut news = views.subscribe();
     let waiting = async {
         loop {
@@ -71,39 +71,39 @@ async fn until(views: &Views, what: &str, wanted: impl Fn(&ViewStatus) -> bool) 
     }
 }
 
-async fn until_generation(views: &Views, number: u64) -> ViewStatus {
+pub(crate) async fn until_generation(views: &Views, number: u64) -> ViewStatus {
     let what = format!("generation {number}");
     until(views, &what, |status| status.generation == number && status.building.is_none()).await
 }
 
 /// The numbers of a topic, appended in order.
-struct Numbers {
+pub(crate) struct Numbers {
     topic: Topic,
     next: AtomicU64,
 }
 
 impl Numbers {
-    fn new(project: &Project) -> Arc<Self> {
+    pub(crate) fn new(project: &Project) -> Arc<Self> {
         let topic = project.log.topic_or_create("numbers", TopicOptions::default()).unwrap();
         let next = topic.offsets(0).unwrap().end.into();
         Arc::new(Self { topic, next })
     }
 
     /// Appends `count` numbers, whose records are a millisecond old each more than the one before.
-    async fn append(&self, count: u64) {
+    pub(crate) async fn append(&self, count: u64) {
         let first = self.next.fetch_add(count, Ordering::SeqCst);
         let record = |n: u64| Record { timestamp_ms: n as i64, key: None, value: format!("{{\"n\": {n}}}").into() };
         let records: Vec<Record> = (first..first + count).map(record).collect();
         self.topic.append(0, &records).await.unwrap();
     }
 
-    fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.next.load(Ordering::SeqCst)
     }
 }
 
 /// The count and the sum, once there is one.
-async fn answer(views: &Views) -> Option<(u64, u64)> {
+pub(crate) async fn answer(views: &Views) -> Option<(u64, u64)> {
     // Named twice in one query, it is the same generation twice.
     let sql = "SELECT a.c, a.s FROM totals AS a JOIN totals AS b ON a.c = b.c AND a.s = b.s";
     let rows = text_rows(&collect(views.query(sql).await.unwrap()).await.unwrap().1);
@@ -116,7 +116,7 @@ async fn answer(views: &Views) -> Option<(u64, u64)> {
 }
 
 /// Waits until the view answers for all numbers, as the query `is_right` or not.
-async fn until_all(views: &Views, numbers: &Numbers, is_right: bool) {
+pub(crate) async fn until_all(views: &Views, numbers: &Numbers, is_right: bool) {
     let count = numbers.count();
     let expected = sum(count) + if is_right { 0 } else { count };
     let waiting = async {
@@ -129,18 +129,18 @@ async fn until_all(views: &Views, numbers: &Numbers, is_right: bool) {
     }
 }
 
-fn sum(count: u64) -> u64 {
+pub(crate) fn sum(count: u64) -> u64 {
     count * count.saturating_sub(1) / 2
 }
 
 /// Numbers come all the time, and readers ask all the time, until told to stop.
-struct Traffic {
+pub(crate) struct Traffic {
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<(u64, u64)>>,
 }
 
 impl Traffic {
-    fn new(views: &Views, numbers: &Arc<Numbers>) -> Self {
+    pub(crate) fn new(views: &Views, numbers: &Arc<Numbers>) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut tasks = vec![tokio::spawn(Self::produce(Arc::clone(numbers), Arc::clone(&stop)))];
         for _ in 0..2 {
@@ -182,7 +182,7 @@ impl Traffic {
     }
 
     /// How many answers there were, of the right query and of the wrong one.
-    async fn end(self) -> (u64, u64) {
+    pub(crate) async fn end(self) -> (u64, u64) {
         self.stop.store(true, Ordering::SeqCst);
         let mut answers = (0, 0);
         for task in self.tasks {

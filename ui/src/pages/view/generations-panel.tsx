@@ -16,7 +16,7 @@ import { useReader } from "../../text/context";
 type Build = NonNullable<ViewDetail["building"]>;
 
 export function GenerationsPanel({ view, now }: { view: ViewDetail; now: number }) {
-  const { t } = useReader();
+  const { t, format } = useReader();
   const [asks, setAsks] = useState(false);
   const keep = useCallback((detail: ViewDetail) => store.put(resources.view(view.name).path, detail), [view.name]);
   const rollBack = useCommand(useCallback(async () => keep(await api.rollBackView(view.name)), [keep, view.name]));
@@ -28,6 +28,13 @@ export function GenerationsPanel({ view, now }: { view: ViewDetail; now: number 
       <div className="recovery">
         <p><b>{t("view.generation.live", { number: view.generation ?? 1 })}</b></p>
         {building ? <BuildProgress build={building} now={now} /> : null}
+        {view.layers || !view.archives?.length ? null : (
+          <ul className="muted">
+            {view.archives.map((archive) => (
+              <li key={archive.table}>{t("view.archive", { table: archive.table, state: t(`view.state.${archive.state}`), rows: format.number(archive.rows_in) })}{archive.error ? `: ${archive.error}` : ""}</li>
+            ))}
+          </ul>
+        )}
         {former ? <p className="muted">{t("view.generation.former", { number: former.number })}</p> : null}
         <div className="buttons">
           {building ? (
@@ -62,6 +69,11 @@ function BuildProgress({ build, now }: { build: Build; now: number }) {
         {build.left_ms != null ? ` · ${t("view.building.left", { span: format.span(build.left_ms) })}` : ""}
         {build.rows_per_second_max != null ? ` · ${t("view.building.limit", { rate: format.number(build.rows_per_second_max) })}` : ""}
       </p>
+      {build.archives?.map((read) => (
+        <p key={read.table} className="muted">
+          {t(read.is_read ? "view.building.archive.read" : "view.building.archive", { archive: read.archive, version: read.version, table: read.table })}
+        </p>
+      ))}
       {build.error ? <p className="strip" data-tone="failed" role="alert">{t("view.building.failed", { error: build.error })}</p> : null}
       {build.waits.map((wait) => <p key={wait.table} className="strip" data-tone="waiting">{wait.table}: {wait.what}</p>)}
     </div>
