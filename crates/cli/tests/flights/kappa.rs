@@ -12,12 +12,12 @@ use crate::crash::Server;
 use crate::program::Folder;
 
 /// Longer than anything here takes, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A prefix of `k` numbers has the count `k` and the sum `k (k - 1) / 2`.
-const RIGHT: &str = "SELECT count(*) AS c, sum(n) AS s FROM numbers";
+pub(crate) const RIGHT: &str = "SELECT count(*) AS c, sum(n) AS s FROM numbers";
 /// With a bug: each number is taken for one more than it is.
-const WRONG: &str = "SELECT count(*) AS c, sum(n + 1) AS s FROM numbers";
+pub(crate) const WRONG: &str = "SELECT count(*) AS c, sum(n + 1) AS s FROM numbers";
 
 fn declare(project: &Folder, query: &str) {
     let options = "'checkpoint-interval' = '20 ms', 'parallelism' = '2'";
@@ -25,7 +25,7 @@ fn declare(project: &Folder, query: &str) {
     project.write("views/totals.sql", &view);
 }
 
-fn lay_out() -> Folder {
+pub(crate) fn lay_out() -> Folder {
     let project = Folder::new();
     project.write("mulgil.yaml", "");
     let numbers = "CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'log', 'topic' = 'numbers', 'format' = 'json');";
@@ -33,7 +33,7 @@ fn lay_out() -> Folder {
     project
 }
 
-fn produce(project: &Folder, next: &mut u64, count: u64) {
+pub(crate) fn produce(project: &Folder, next: &mut u64, count: u64) {
     let command = &mut project.command(&["log", "produce", "numbers"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("mulgil runs");
     let mut lines = child.stdin.take().expect("a pipe");
@@ -44,14 +44,14 @@ fn produce(project: &Folder, next: &mut u64, count: u64) {
     *next += count;
 }
 
-fn serve(project: &Folder, change: impl FnOnce(&mut Command) -> &mut Command) -> Server {
+pub(crate) fn serve(project: &Folder, change: impl FnOnce(&mut Command) -> &mut Command) -> Server {
     let mut server = Server::start(change(&mut project.command(&["server", "--listen", "127.0.0.1:0"])));
     project.wait_for_server(&mut server.0);
     server
 }
 
 /// What the view answers: how many numbers, and whether by the right query; every answer is the truth about a prefix.
-fn answer(project: &Folder) -> Option<(u64, bool)> {
+pub(crate) fn answer(project: &Folder) -> Option<(u64, bool)> {
     let output = project.command(&["sql", "--format", "csv", "-c", "SELECT c, s FROM totals"]).output();
     let output = output.expect("mulgil runs");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -63,11 +63,11 @@ fn answer(project: &Folder) -> Option<(u64, bool)> {
     Some((count, sum == truth))
 }
 
-fn shown(project: &Folder) -> serde_json::Value {
+pub(crate) fn shown(project: &Folder) -> serde_json::Value {
     serde_json::from_str(&project.succeed(&["view", "show", "totals", "--format", "json"])).expect("JSON")
 }
 
-fn until_it_answers(project: &Folder, wanted: (u64, bool)) {
+pub(crate) fn until_it_answers(project: &Folder, wanted: (u64, bool)) {
     let began = Instant::now();
     loop {
         let found = answer(project);
@@ -79,7 +79,7 @@ fn until_it_answers(project: &Folder, wanted: (u64, bool)) {
     }
 }
 
-fn until_built(project: &Folder) -> serde_json::Value {
+pub(crate) fn until_built(project: &Folder) -> serde_json::Value {
     let began = Instant::now();
     loop {
         let view = shown(project);

@@ -7,6 +7,7 @@
 mod ab_test;
 mod access;
 mod again;
+mod archived;
 mod backfill;
 mod called;
 #[expect(dead_code, reason = "the tests of connect need more of it")]
