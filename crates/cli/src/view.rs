@@ -111,12 +111,17 @@ fn refresh(client: &Client, format: Format, view: &str) -> Result<Exit> {
 
 fn switch(client: &Client, format: Format, view: &str, to: &str, waits: bool) -> Result<Exit> {
     let ask = SwitchAsk { to: serde_json::from_value(json!(to.to_lowercase()))? };
+    let before = client.view(view)?.generation;
     let detail = client.switch_view(view, ask).with_context(|| format!("failed to switch the view {view}"))?;
     if format != Format::Json {
         remark(&format!("{view} is {} now; {} says so", to.to_uppercase(), detail.file));
     }
     if detail.building.is_some() {
         return build::follow(client, format, view, detail, waits);
+    }
+    // A short build may be over already.
+    if detail.generation != before {
+        return build::answers(format, view, &detail);
     }
     if format == Format::Json {
         print_json(&detail)?;

@@ -82,10 +82,15 @@ pub(super) fn follow(client: &Client, format: Format, view: &str, begun: ViewDet
         said(format, &detail, &format!("generation {number} of {view} has been given up; the view answers as before"))?;
         return Ok(Exit::Failed);
     }
+    answers(format, view, &detail)
+}
+
+/// Says that a generation answers.
+pub(super) fn answers(format: Format, view: &str, detail: &ViewDetail) -> Result<Exit> {
     let back = detail.former.as_ref().map_or_else(String::new, |former| {
         format!("; mulgil view rollback {view} goes back to generation {}", former.number)
     });
-    said(format, &detail, &format!("generation {number} of {view} answers now{back}"))
+    said(format, detail, &format!("generation {} of {view} answers now{back}", detail.generation))
 }
 
 fn show(bar: &ProgressBar, build: &Build) {

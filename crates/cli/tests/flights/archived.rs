@@ -3,7 +3,7 @@
 //! restart, the build goes on with the version that it has begun with, and in the end the view holds what its query gives
 //! over all that there ever was.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use mulgil_engine::crash::{ARCHIVE_POINTS, SWAP_POINTS};
 use mulgil_log::{EventLog, LogOptions, Record, TopicOptions};
@@ -35,13 +35,17 @@ fn wait(what: &str, mut is_there: impl FnMut() -> bool) {
 #[test]
 fn a_build_from_the_archive_outlives_kills_and_has_what_the_log_has_forgotten() {
     const COUNT: u64 = 100_000;
+    // Longer than the test takes: what is forgotten is forgotten between two servers.
+    const RETENTION_MS: i64 = 30 * 24 * 3_600_000;
     let project = lay_out();
     {
         let log = open_log(&project);
-        let options = TopicOptions { retention_ms: Some(1), ..TopicOptions::default() };
+        let since_epoch = SystemTime::UNIX_EPOCH.elapsed().expect("a clock that is right");
+        let now_ms = i64::try_from(since_epoch.as_millis()).expect("a time of today");
+        let options = TopicOptions { retention_ms: Some(RETENTION_MS), ..TopicOptions::default() };
         let topic = log.create_topic("numbers", options).expect("a topic");
         for first in (0..COUNT).step_by(1_000) {
-            let record = |n: u64| Record { timestamp_ms: 0, key: None, value: format!("{{\"n\": {n}}}").into() };
+            let record = |n: u64| Record { timestamp_ms: now_ms, key: None, value: format!("{{\"n\": {n}}}").into() };
             let records: Vec<Record> = (first..first + 1_000).map(record).collect();
             topic.append_blocking(0, &records).expect("they are appended");
         }
