@@ -11,6 +11,7 @@ due, and its time counts from then on. Before each of them the same is asked of 
 The program that asks is `crates/sqlport/examples/load.rs`; rustc alone compiles it.
 """
 
+import atexit
 import json
 import os
 import pathlib
@@ -69,6 +70,8 @@ class Project:
         place.unlink(missing_ok=True)
         command = [MULGIL, "--project", self.folder, "server", "--listen", "127.0.0.1:0", "--sql-listen", "127.0.0.1:0"]
         server = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # Whatever ends this program: a server left behind would take the processors of what is measured next.
+        atexit.register(server.kill)
         while not place.exists():
             time.sleep(0.002)
         place = json.loads(place.read_text())
