@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use hmac::{Hmac, Mac};
 use jiff::{SignedDuration, Timestamp};
+use mulgil_sched::run::LOSSES_MAX;
 use mulgil_worker::crash::POINTS;
 use serde_json::Value;
 use sha2::Sha256;
@@ -23,6 +24,10 @@ use crate::program::Folder;
 const EVERY: SignedDuration = SignedDuration::from_secs(3);
 /// Slots that the schedule has.
 const SLOTS: i32 = 40;
+/// It dies so often in a row. Who is asked for just then may be at work at each of these deaths, and a task that was lost
+/// [`LOSSES_MAX`] times is given up, rightly.
+const DEATHS: usize = 8;
+const _: () = assert!(DEATHS + 1 < LOSSES_MAX as usize);
 /// What the webhook is signed with.
 const SECRET: &str = "a secret of the sender";
 /// Longer than anything here takes, unless it hangs.
@@ -147,6 +152,17 @@ impl House {
         }
     }
 
+    /// Lives until every run has ended, and dies then.
+    fn rest(&self) {
+        let mut server = self.serve(None);
+        self.folder.wait_for_server(&mut server.0);
+        let began = Instant::now();
+        while !["clock", "asked", "called", "landed", "hooked"].iter().all(|flow| have_ended(&self.runs(flow))) {
+            assert!(began.elapsed() < PATIENCE, "not every run ends");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
     fn runs(&self, flow: &str) -> Vec<Value> {
         let Some(address) = self.address() else { return Vec::new() };
         let page = get(&address, &format!("/runs?flow={flow}&limit=500")).unwrap_or_default();
@@ -172,13 +188,19 @@ impl House {
     }
 }
 
+fn have_ended(runs: &[Value]) -> bool {
+    runs.iter().all(|run| ["succeeded", "failed", "cancelled"].iter().any(|end| run["status"] == *end))
+}
+
 fn dies_everywhere(history: &str) {
     let mut house = House::new(history);
-    for (number, point) in POINTS.iter().enumerate() {
-        let is_of_start = point.contains("recovered");
-        for nth in if is_of_start { vec![1, 1] } else { vec![1, 2 + number % 5] } {
-            house.live_and_die(point, nth);
-        }
+    let deaths = POINTS.iter().enumerate().flat_map(|(number, point)| {
+        let second = if point.contains("recovered") { 1 } else { 2 + number % 5 };
+        [(*point, 1), (*point, second)]
+    });
+    for row in deaths.collect::<Vec<_>>().chunks(DEATHS) {
+        row.iter().for_each(|(point, nth)| house.live_and_die(point, *nth));
+        house.rest();
     }
     let mut server = house.serve(None);
     house.folder.wait_for_server(&mut server.0);
@@ -194,10 +216,10 @@ fn dies_everywhere(history: &str) {
     let is_over = || {
         let (clock, others) =
             (house.runs("clock"), ["asked", "landed", "hooked", "called"].map(|flow| house.runs(flow)));
-        let has_ended = |run: &Value| ["succeeded", "failed", "cancelled"].iter().any(|end| run["status"] == *end);
         clock.len() >= SLOTS as usize
             && others[1].len() >= landed
-            && clock.iter().chain(others.iter().flatten()).all(has_ended)
+            && have_ended(&clock)
+            && others.iter().all(|runs| have_ended(runs))
     };
     while !is_over() {
         assert!(began.elapsed() < PATIENCE, "not every run ends");
