@@ -6,6 +6,9 @@ use std::time::Duration;
 use mulgil_connect::definition::TableName;
 use mulgil_serving::run::{Mode, RunOptions, collect};
 use mulgil_serving::views::{ReplayOptions, Views, ViewsOptions};
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::broker::Broker;
 use crate::fixture::{Project, sorted, text_rows};
@@ -134,6 +137,62 @@ async fn a_replay_from_a_time_on_reads_the_records_that_kafka_says_are_no_older(
     assert_eq!(views.status(&totals).unwrap().generation, 2);
     project.batch(&catalog, &insert("n >= 900")).await;
     until(["200", "800", "999"]).await;
+    views.shutdown().await;
+}
+
+/// Lets Kafka delete all that a topic has.
+async fn delete_all(topic: &str, partitions: i32) {
+    let admin: AdminClient<DefaultClientContext> = Broker::shared().client().create().unwrap();
+    let mut ends = TopicPartitionList::new();
+    (0..partitions).for_each(|partition| ends.add_partition_offset(topic, partition, Offset::End).unwrap());
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE));
+    let deleted = admin.delete_records(&ends, &options).await.unwrap();
+    deleted.elements().iter().for_each(|partition| partition.error().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replay_reads_from_the_archive_what_kafka_has_deleted() {
+    let project = project(0..1_000);
+    Broker::shared().topic("deleted", 3);
+    let declared = tables(&Broker::shared().servers()).replace("'topic' = 'clicks'", "'topic' = 'deleted'")
+        + "CREATE MATERIALIZED TABLE totals WITH ('checkpoint-interval' = '20 ms', 'archive' = 'true') REFRESH_MODE = KAPPA
+           AS SELECT count(*) AS c, min(id) AS low, max(id) AS high FROM clicks;";
+    let catalog = project.catalog(&declared);
+    let options = ViewsOptions {
+        checkpoints_dir: Some(project.dir.path().join("checkpoints")),
+        news_interval: Duration::from_millis(10),
+        ..ViewsOptions::default()
+    };
+    let views = Views::new(catalog.clone(), project.connectors.clone(), options);
+    let name = TableName::parse("totals");
+    views.start(&name).await.unwrap();
+    let until = async |what: &str, generation: u64, wanted: [&str; 3]| {
+        let waiting = async {
+            loop {
+                let rows = views.query("SELECT c, low, high FROM totals").await.unwrap();
+                let rows = text_rows(&collect(rows).await.unwrap().1);
+                let status = views.status(&name).unwrap();
+                let archived = status.archives.first().map_or(0, |archive| archive.rows_in).to_string();
+                if rows == [wanted] && status.generation == generation && (generation > 1 || archived == wanted[0]) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, waiting).await.is_err() {
+            panic!("{what}: not {wanted:?}: {:#?}", views.status(&name));
+        }
+    };
+    project.batch(&catalog, &insert("n < 900")).await;
+    until("archived", 1, ["900", "0", "899"]).await;
+    delete_all("deleted", 3).await;
+    views.replay(&name, &ReplayOptions::default()).await.unwrap();
+    until("replayed from the archive", 2, ["900", "0", "899"]).await;
+    project.batch(&catalog, &insert("n >= 900")).await;
+    until("the topic behind it", 2, ["1000", "0", "999"]).await;
+    let alone = ReplayOptions { from_ms: Some(0), ..ReplayOptions::default() };
+    views.replay(&name, &alone).await.unwrap();
+    until("the topic alone", 3, ["100", "900", "999"]).await;
     views.shutdown().await;
 }
 
