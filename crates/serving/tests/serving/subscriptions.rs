@@ -125,6 +125,20 @@ async fn until_all(copy: &mut Copy, subscription: &mut Subscription, views: &Vie
     tokio::time::timeout(PATIENCE, waiting).await.expect("all numbers are told");
 }
 
+/// Waits until the stream and the archive of a view have so many rows.
+async fn until_archived(views: &Views, count: u64) {
+    let waiting = async {
+        loop {
+            let status = views.status(&told()).unwrap();
+            if status.rows_in == count && status.layers.iter().any(|layers| layers.archives[0].rows_in == count) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("all is read");
+}
+
 async fn next(subscription: &mut Subscription) -> Step {
     let next = tokio::time::timeout(PATIENCE, subscription.next()).await;
     next.expect("something comes").expect("the views are there")
@@ -261,19 +275,7 @@ async fn a_boundary_that_moves_changes_only_what_batch_corrects() {
     let views = views(&project, query, "LAMBDA").await;
     let mut copy = Copy::default();
     numbers.append(100).await;
-    let archived = async |count: u64| {
-        let waiting = async {
-            loop {
-                let status = views.status(&told()).unwrap();
-                if status.rows_in == count && status.layers.iter().any(|layers| layers.archives[0].rows_in == count) {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, waiting).await.expect("all is read");
-    };
-    archived(100).await;
+    until_archived(&views, 100).await;
     let mut subscription = views.changes(&told(), Start::Snapshot).unwrap();
     until_equal(&mut copy, &mut subscription, &views).await;
     let windows = copy.sorted_rows().len();
@@ -284,7 +286,7 @@ async fn a_boundary_that_moves_changes_only_what_batch_corrects() {
     assert_eq!((copy.cuts, copy.sorted_rows().len()), (0, windows), "nothing has changed");
     // A row that came too late for the stream is corrected by batch, and nothing else is told.
     numbers.topic.append(0, &[number(7, 35)]).await.unwrap();
-    archived(101).await;
+    until_archived(&views, 101).await;
     views.refresh(&told()).await.unwrap();
     let cut = match next(&mut subscription).await {
         Step::Cut(cut) => cut,
@@ -295,11 +297,48 @@ async fn a_boundary_that_moves_changes_only_what_batch_corrects() {
     assert!(kinds == [RowKind::UpdateBefore, RowKind::UpdateAfter] || kinds == [RowKind::Insert, RowKind::Delete]);
     copy.take(Step::Cut(cut));
     numbers.append(200).await;
-    archived(301).await;
+    until_archived(&views, 301).await;
     until_equal(&mut copy, &mut subscription, &views).await;
     views.refresh(&told()).await.unwrap();
     until_equal(&mut copy, &mut subscription, &views).await;
     assert_eq!(copy.begun, [Why::Asked]);
+    views.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn layers_without_windows_tell_each_number_once_while_the_boundary_moves() {
+    let project = Project::new();
+    let numbers = Numbers::new(&project);
+    numbers.append(1_000).await;
+    let views = views(&project, DIGITS, "LAMBDA").await;
+    let mut copy = Copy::default();
+    let mut subscription = views.changes(&told(), Start::Snapshot).unwrap();
+    until_all(&mut copy, &mut subscription, &views, &numbers).await;
+    let mut boundaries = Vec::new();
+    for round in 1..=3 {
+        until_archived(&views, round * 1_000).await;
+        // The boundary moves while numbers come, and each cut on the way is of a prefix.
+        let name = told();
+        let (refreshed, ()) = tokio::join!(views.refresh(&name), async {
+            for _ in 0..100 {
+                numbers.append(10).await;
+                while let Some(step) = subscription.step() {
+                    copy.take(step);
+                    assert_prefix(&copy);
+                }
+            }
+        });
+        boundaries.extend(refreshed.unwrap().layers.and_then(|layers| layers.boundary_ms));
+        until_all(&mut copy, &mut subscription, &views, &numbers).await;
+    }
+    assert!(boundaries.len() == 3 && boundaries.is_sorted_by(|a, b| a < b), "{boundaries:?}");
+    let cuts = copy.cuts;
+    assert_eq!((cuts > 3, &copy.begun), (true, &vec![Why::Asked]));
+    // Nothing comes, so a boundary that moves changes nothing.
+    until_archived(&views, 4_000).await;
+    views.refresh(&told()).await.unwrap();
+    until_equal(&mut copy, &mut subscription, &views).await;
+    assert_eq!(copy.cuts, cuts);
     views.shutdown().await;
 }
 
