@@ -9,6 +9,7 @@ use std::time::Duration;
 use mulgil_connect::connectors::Connectors;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_sql::catalog::Catalog;
+use mulgil_worker::threads::DataThreads;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -69,7 +70,8 @@ impl Loaded {
             before.views.shutdown().await;
         }
         let catalog = Arc::new(catalog);
-        let views = Views::new(catalog.clone(), parts.connectors.clone(), parts.views.clone());
+        let options = ViewsOptions { threads: parts.threads.handle(), ..parts.views.clone() };
+        let views = Views::new(catalog.clone(), parts.connectors.clone(), options);
         if parts.leads.load(Ordering::SeqCst) {
             views.start_all().await;
         }
@@ -100,6 +102,8 @@ pub(crate) struct ReloadParts {
     pub(crate) connectors: Arc<Connectors>,
     /// How views run.
     pub(crate) views: ViewsOptions,
+    /// Where their streams run.
+    pub(crate) threads: DataThreads,
     /// Gets the flows.
     pub(crate) scheduler: SchedulerHandle,
     /// Whether this server leads: only then do its views run.

@@ -18,6 +18,7 @@ use mulgil_sql::catalog::Catalog;
 use mulgil_sqlport::{PortError, SqlPort};
 use mulgil_worker::remote::desk::Desk;
 use mulgil_worker::secret::SecretStore;
+use mulgil_worker::threads::DataThreads;
 use mulgil_worker::view::ViewTasks;
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -239,6 +240,7 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         dir: parts.folder.dir.clone(),
         connectors: parts.connectors.clone(),
         views: parts.views,
+        threads: DataThreads::new("mulgil-stream"),
         scheduler: parts.scheduler.clone(),
         leads: AtomicBool::new(parts.standing.place() == Where::Here),
     };

@@ -49,6 +49,7 @@ use mulgil_sql::catalog::{Catalog, View};
 use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::{QueryResult, Session, SessionOptions, ViewSnapshots};
 use mulgil_sql::statement::RefreshMode;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast};
 
 use self::archive_cut::PastOfTables;
@@ -89,6 +90,9 @@ pub struct ViewsOptions {
     pub state: Option<StateOptions>,
     /// How often [`Views::subscribe`] tells of a view at most.
     pub news_interval: Duration,
+    /// Where the streams of views run, so that those who ask do not wait behind them; `None` for where they are started. It has to
+    /// live until [`Views::shutdown`] is over.
+    pub threads: Option<Handle>,
 }
 
 impl Default for ViewsOptions {
@@ -101,6 +105,7 @@ impl Default for ViewsOptions {
             checkpoints_remote: None,
             state: None,
             news_interval: Duration::from_millis(250),
+            threads: None,
         }
     }
 }

@@ -1,7 +1,12 @@
-//! Threads of their own for work over tables, so that a long query does not hold up the scheduler and the worker's reports.
+//! Threads of their own for work over tables, so that a long query does not hold up the scheduler and the worker's reports. Where all want a
+//! processor, they stand behind the threads that answer people: a look-up comes to its turn at once, and data loses the moment that it takes.
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::task::JoinSet;
+
+/// How much nicer these threads are (`nice(2)`) than the others of this process: of a processor that both want all the time they get a tenth.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 10;
 
 /// The threads; `None` if they could not be had: then the work runs among the caller's own.
 pub struct DataThreads(Option<Runtime>);
@@ -10,8 +15,17 @@ impl DataThreads {
     /// As many as the machine has cores.
     #[must_use]
     pub fn new(name: &str) -> Self {
-        let runtime = Builder::new_multi_thread().thread_name(name).enable_all().build();
+        let mut threads = Builder::new_multi_thread();
+        #[cfg(target_os = "linux")]
+        stand_back(&mut threads);
+        let runtime = threads.thread_name(name).enable_all().build();
         Self(runtime.inspect_err(|error| tracing::warn!(%error, "no threads of their own for data tasks")).ok())
+    }
+
+    /// Where tasks are spawned on these threads, and threads that they start stand where they stand; `None` if there are none.
+    #[must_use]
+    pub fn handle(&self) -> Option<Handle> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone())
     }
 
     /// Does the work in a task of its own, which ends when the caller stops waiting.
@@ -39,4 +53,18 @@ impl Drop for DataThreads {
             runtime.shutdown_background();
         }
     }
+}
+
+/// Lets the threads, and those that they start, stand behind the one that asks for them. Elsewhere than on Linux a process has one place for
+/// all its threads.
+#[cfg(target_os = "linux")]
+fn stand_back(threads: &mut Builder) {
+    use rustix::process::{getpriority_process, setpriority_process};
+    // A thread is born where the one stands that starts it, so each is told its place, not a distance.
+    let place = getpriority_process(None).map(|niceness| niceness + NICENESS);
+    threads.on_thread_start(move || {
+        if let Err(error) = place.and_then(|niceness| setpriority_process(None, niceness)) {
+            tracing::debug!(%error, "a thread for data stands where the others do");
+        }
+    });
 }

@@ -19,7 +19,7 @@ pub(crate) const RIGHT: &str = "SELECT count(*) AS c, sum(n) AS s FROM numbers";
 /// With a bug: each number is taken for one more than it is.
 pub(crate) const WRONG: &str = "SELECT count(*) AS c, sum(n + 1) AS s FROM numbers";
 
-fn declare(project: &Folder, query: &str) {
+pub(crate) fn declare(project: &Folder, query: &str) {
     let options = "'checkpoint-interval' = '20 ms', 'parallelism' = '2'";
     let view = format!("CREATE MATERIALIZED TABLE totals WITH ({options}) REFRESH_MODE = KAPPA AS {query};");
     project.write("views/totals.sql", &view);

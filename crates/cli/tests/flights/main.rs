@@ -22,6 +22,7 @@ mod exports;
 mod full;
 mod grafana;
 mod guarantees;
+mod in_front;
 mod kappa;
 mod kill;
 mod lambda;

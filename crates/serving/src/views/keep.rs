@@ -82,7 +82,8 @@ impl Views {
     /// Starts a generation of a view.
     pub(super) async fn start_cell(&self, cell: &Arc<ViewCell>) -> Result<(), ViewError> {
         let (told, mut outcome) = oneshot::channel();
-        tokio::spawn(self.clone().start_and_keep(Arc::clone(cell), told));
+        let threads = self.shared.options.threads.clone().unwrap_or_else(Handle::current);
+        threads.spawn(self.clone().start_and_keep(Arc::clone(cell), told));
         loop {
             match tokio::time::timeout(START_PATIENCE, &mut outcome).await {
                 // Without an outcome its task has gone down with the runtime.
