@@ -11,7 +11,7 @@ use std::thread;
 use arrow::array::RecordBatch;
 use parking_lot::RwLock;
 
-use super::contents::Contents;
+use super::contents::{Contents, Turns};
 use super::index::{Index, Key};
 
 /// The rows of a result by their keys, as of one cut.
@@ -73,7 +73,9 @@ impl Hidden {
             }
             thread::yield_now();
         };
+        let mut turns = Turns::default();
         for key in touched {
+            turns.pass();
             index.follow(key, &shown.index);
         }
         index
