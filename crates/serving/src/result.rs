@@ -35,6 +35,8 @@ use self::shown::Shown;
 
 /// Changes are put together to about so many rows before they are applied.
 const SEGMENT_ROWS: usize = 65_536;
+/// A step of so many rows takes long enough, some ten milliseconds, for somebody to notice who reads meanwhile.
+const LONG_STEP_ROWS: usize = 16_384;
 
 /// Why changes could not be applied.
 #[derive(Debug, thiserror::Error)]
@@ -66,8 +68,8 @@ pub struct ResultTable {
     combine: Option<Box<Combine>>,
     /// Held by who changes the result, and for a moment by who takes all of it.
     contents: Mutex<Contents>,
-    /// The result as of the last step, if it was read since the step before: whoever reads it again while the next one is applied
-    /// waits for nothing.
+    /// The result as of the last step, if it was read since the step before, or the next one takes long: whoever reads it while that is
+    /// applied waits for nothing.
     last: Mutex<Option<Share>>,
     /// Whether somebody has read it since the last step.
     is_read: AtomicBool,
@@ -184,6 +186,9 @@ impl ResultTable {
     /// See [`ResultError`]; the result is then not to be relied on.
     pub fn apply(&self, changes: &[Batch]) -> Result<(), ResultError> {
         let mut contents = self.contents.lock();
+        if changes.iter().map(|change| change.rows.num_rows()).sum::<usize>() >= LONG_STEP_ROWS {
+            self.last.lock().get_or_insert_with(|| contents.share());
+        }
         let applied = self.apply_all(&mut contents, changes);
         if !changes.is_empty() && applied.is_ok() {
             contents.version += 1;

@@ -136,17 +136,22 @@ fn random_changes_add_up_like_a_map() {
     }
 }
 
-/// Rows are combined while a step is applied, and here they wait for somebody who reads meanwhile.
-#[test]
-fn who_reads_while_a_step_is_applied_sees_the_one_before() {
+/// Rows are combined while a step is applied, and here they wait for somebody who reads meanwhile: this says so, and lets them go on.
+fn held_while_combined() -> (ResultTable, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (arrived, arrivals) = mpsc::channel();
     let (leave, leaving) = mpsc::channel();
     let (arrived, leaving) = (Mutex::new(arrived), Mutex::new(leaving));
-    let table = ResultTable::new(schema(), None, false, 100).unwrap().combining(move |rows| {
+    let table = ResultTable::new(schema(), None, false, 100_000).unwrap().combining(move |rows| {
         arrived.lock().send(()).unwrap();
         leaving.lock().recv().unwrap();
         Ok(rows.clone())
     });
+    (table, arrivals, leave)
+}
+
+#[test]
+fn who_reads_while_a_step_is_applied_sees_the_one_before() {
+    let (table, arrivals, leave) = held_while_combined();
     let (first, second, third) = ((Some("a"), 1), (Some("b"), 2), (Some("c"), 3));
     let step = |(key, number): (Option<&str>, i64)| table.apply(&[batch(&[(INSERT, key, number)])]).unwrap();
     step(first);
@@ -162,4 +167,19 @@ fn who_reads_while_a_step_is_applied_sees_the_one_before() {
         applying.join().unwrap();
     });
     assert_eq!(sorted(&table), pairs(&[first, second, third]));
+}
+
+#[test]
+fn who_reads_for_the_first_time_while_a_long_step_is_applied_waits_for_nothing() {
+    let (table, arrivals, leave) = held_while_combined();
+    table.apply(&[batch(&[(INSERT, Some("a"), 1)])]).unwrap();
+    let long = batch(&vec![(INSERT, Some("b"), 2); LONG_STEP_ROWS]);
+    std::thread::scope(|scope| {
+        let applying = scope.spawn(|| table.apply(&[long]).unwrap());
+        arrivals.recv().unwrap();
+        assert_eq!(sorted(&table), pairs(&[(Some("a"), 1)]));
+        leave.send(()).unwrap();
+        applying.join().unwrap();
+    });
+    assert_eq!(sorted(&table).len(), 1 + LONG_STEP_ROWS);
 }
