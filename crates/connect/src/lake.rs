@@ -6,6 +6,7 @@
 
 mod changes;
 mod commit;
+mod compaction;
 mod data_file;
 mod durable;
 mod failure;
@@ -83,6 +84,7 @@ impl Lake {
     fn read(&self, definition: &TableDefinition) -> Result<(LakeSchema, PathBuf), ConnectError> {
         let options = Options::new(definition, &OPTIONS)?;
         since(&options)?;
+        compacts(&options)?;
         let path = match options.optional("path") {
             Some(path) => self.project_dir.join(path),
             None => self.lake_dir.join(&definition.name.namespace).join(&definition.name.name),
@@ -97,8 +99,12 @@ const CHANGELOG_MODE: &str = "scan.changelog-mode";
 /// The mode in which they are.
 const ALL: &str = "all";
 
+/// Whether small files that a stream has written are put together.
+pub const AUTO_COMPACTION: &str = "auto-compaction";
+
 /// The options.
-const OPTIONS: [&str; 5] = ["connector", "path", "scan.startup.version", CHANGELOG_MODE, "source.monitor-interval"];
+const OPTIONS: [&str; 6] =
+    ["connector", "path", "scan.startup.version", CHANGELOG_MODE, "source.monitor-interval", AUTO_COMPACTION];
 
 /// How often a table whose changes are read is looked at, where nothing is said.
 const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
@@ -107,6 +113,10 @@ const MONITOR_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn has_changes(table: &TableDefinition) -> bool {
     let option = |name: &str| table.options.get(name).map_or("", String::as_str);
     option("connector") == NAME && option(CHANGELOG_MODE) == ALL
+}
+
+fn compacts(options: &Options<'_>) -> Result<bool, ConnectError> {
+    options.one_of(AUTO_COMPACTION, &[("true", true), ("false", false)], false)
 }
 
 /// From where on changes are read; `None` reads the table as it is.
@@ -178,6 +188,7 @@ impl Connector for Lake {
 impl Lake {
     fn lake_writer(&self, definition: &TableDefinition) -> Result<LakeWriter, ConnectError> {
         let (table, schema) = self.table(definition)?;
-        LakeWriter::new(table, schema, definition)
+        let compacts = compacts(&Options::new(definition, &OPTIONS)?)?;
+        LakeWriter::new(table, schema, definition, compacts)
     }
 }

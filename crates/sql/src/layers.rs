@@ -7,6 +7,7 @@ mod unwindowed;
 use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::sql::sqlparser::tokenizer::Location;
 use mulgil_connect::definition::{TableDefinition, TableName};
+use mulgil_connect::lake::AUTO_COMPACTION;
 use mulgil_dataflow::graph::Window;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -241,7 +242,10 @@ fn archive_definition(table: &TableDefinition) -> TableDefinition {
         watermark: table.watermark.clone(),
         partitioned_by: Vec::new(),
         primary_key: Vec::new(),
-        options: BTreeMap::from([("connector".to_owned(), "delta".to_owned())]),
+        options: BTreeMap::from(
+            [("connector", "delta"), (AUTO_COMPACTION, "true")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        ),
     }
 }
 

@@ -19,6 +19,7 @@ use deltalake_core::{DeltaResult, DeltaTable, DeltaTableError, TableProperty};
 use object_store::{ObjectStore, PutMode};
 use tokio::task::JoinHandle;
 
+use super::compaction::FILE_BYTES_MAX;
 use super::failure::failure;
 use super::schema::LakeSchema;
 use super::table::{Appended, Commit, Replace, exists, log_store};
@@ -107,6 +108,11 @@ impl Committer {
                         self.for_writing(schema).await?;
                     }
                     if self.open(schema).await?.version != *version {
+                        return Ok(None);
+                    }
+                }
+                Replace::Together(paths) => {
+                    if self.open(schema).await?.removes(&commit.replace).len() != paths.len() {
                         return Ok(None);
                     }
                 }
@@ -296,10 +302,12 @@ impl Open {
             Replace::Nothing => vec![],
             Replace::Partition(values) => self.files.get(values).into_iter().flatten().collect(),
             Replace::Table => self.files.values().flatten().collect(),
-            Replace::Files { paths, .. } => self.those(|file| paths.contains(&file.path)),
+            Replace::Files { paths, .. } | Replace::Together(paths) => self.those(|file| paths.contains(&file.path)),
             Replace::Appended(append) => self.those(|file| has_tag(file, append)),
         };
-        replaced.into_iter().map(|remove| Remove { deletion_timestamp: now_ms, ..remove.clone() }).collect()
+        let data_change = !matches!(replace, Replace::Together(_));
+        let removed = |remove: &Remove| Remove { deletion_timestamp: now_ms, data_change, ..remove.clone() };
+        replaced.into_iter().map(removed).collect()
     }
 
     fn those(&self, is_wanted: impl Fn(&Remove) -> bool) -> Vec<&Remove> {
@@ -320,7 +328,7 @@ impl Open {
             Replace::Nothing => {}
             Replace::Partition(values) => drop(self.files.remove(values)),
             Replace::Table => self.files.clear(),
-            Replace::Files { paths, .. } => self.forget(|file| paths.contains(&file.path)),
+            Replace::Files { paths, .. } | Replace::Together(paths) => self.forget(|file| paths.contains(&file.path)),
             Replace::Appended(append) => self.forget(|file| has_tag(file, append)),
         }
         for add in &commit.adds {
@@ -360,6 +368,9 @@ fn operation(schema: &LakeSchema, replace: &Replace) -> DeltaOperation {
                 not_matched_predicates: vec![],
                 not_matched_by_source_predicates: vec![],
             };
+        }
+        Replace::Together(_) => {
+            return DeltaOperation::Optimize { predicate: None, target_size: FILE_BYTES_MAX as i64 };
         }
         Replace::Nothing | Replace::Appended(_) => (SaveMode::Append, None),
         Replace::Table => (SaveMode::Overwrite, None),

@@ -32,6 +32,8 @@ pub(super) struct LakeTable {
     requests: Arc<Mutex<Option<mpsc::Sender<Request>>>>,
     /// Held while rows are merged.
     pub(super) merging: Arc<tokio::sync::Mutex<()>>,
+    /// Held while files are put together.
+    pub(super) compacting: Arc<tokio::sync::Mutex<()>>,
     /// What the last reader saw: the next one has only to read what is new.
     known: Arc<tokio::sync::Mutex<Option<Arc<Snapshot>>>>,
 }
@@ -60,6 +62,8 @@ pub(super) enum Replace {
         /// Their paths below the table's folder.
         paths: HashSet<String>,
     },
+    /// These, whose rows are in the new file as they were: all of them, or it is no commit.
+    Together(HashSet<String>),
     /// Those that earlier attempts at the same append have put in.
     Appended(Appended),
 }
@@ -133,15 +137,22 @@ pub(super) enum Request {
     /// A version, and the last epoch of a writer that it has.
     Version(Arc<LakeSchema>, String, oneshot::Sender<Result<EpochVersion, ConnectError>>),
     /// A commit; the answer is the version of the table that has it, or none where it rests on a version that is not the
-    /// latest any more.
+    /// latest any more, or on files that are not there any more.
     Commit(Arc<LakeSchema>, Commit, oneshot::Sender<Result<Option<u64>, ConnectError>>),
 }
 
 impl LakeTable {
     /// A handle to the table in that folder.
     pub(super) fn new(name: String, path: PathBuf, storage: Arc<dyn ObjectStore>) -> Self {
-        let merging = Arc::default();
-        Self { name: name.into(), path: path.into(), storage, requests: Arc::default(), merging, known: Arc::default() }
+        Self {
+            name: name.into(),
+            path: path.into(),
+            storage,
+            requests: Arc::default(),
+            merging: Arc::default(),
+            compacting: Arc::default(),
+            known: Arc::default(),
+        }
     }
 
     /// The table as it is now, to be read; `None` if it does not exist.
@@ -152,6 +163,15 @@ impl LakeTable {
         let latest = self.load().await.map_err(|error| failure(&self.name, &self.path, "read the table", &error))?;
         schema.check(&latest.snapshot.schema(), latest.snapshot.metadata().partition_columns())?;
         Ok(Some(latest))
+    }
+
+    /// The whole table, its files and what it has taken out too.
+    pub(super) async fn loaded(&self) -> Result<DeltaTable, ConnectError> {
+        let loaded = async {
+            let mut table = DeltaTable::new(log_store(&self.path, &self.storage)?);
+            table.load().await.map(|()| table)
+        };
+        loaded.await.map_err(|error| failure(&self.name, &self.path, "read the table", &error))
     }
 
     async fn load(&self) -> DeltaResult<LatestTable> {

@@ -7,6 +7,7 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use mulgil_dataflow::batch::Batch;
 
+use super::compaction::{NEIGHBOURS, compact};
 use super::stage::Stage;
 use super::table::{Commit, Epoch, Replace};
 use super::writer::LakeWriter;
@@ -20,6 +21,21 @@ pub(super) struct LakeTransaction(pub(super) LakeWriter);
 impl LakeTransaction {
     fn epoch(&self, pipeline: &str, number: u64) -> Epoch {
         Epoch { writer: format!("mulgil/{pipeline}/{}", self.0.schema.table), number }
+    }
+}
+
+impl LakeTransaction {
+    /// Puts small files together beside the stream, after so many commits. What fails is tried again after so many more.
+    fn compact_if_due(&self, version: Option<u64>) {
+        if !self.0.compacts || version.is_none_or(|version| !version.is_multiple_of(NEIGHBOURS as u64)) {
+            return;
+        }
+        let writer = self.0.clone();
+        tokio::spawn(async move {
+            if let Err(error) = compact(&writer).await {
+                tracing::warn!(table = %writer.table.name, %error, "small files were not put together");
+            }
+        });
     }
 }
 
@@ -49,6 +65,8 @@ impl Transaction for LakeTransaction {
         }
         let (adds, _) = stage.close().await?;
         let epoch = Some(self.epoch(pipeline, epoch));
-        table.commit(schema, Commit { adds, replace: Replace::Nothing, epoch }).await.map(|_| ())
+        let version = table.commit(schema, Commit { adds, replace: Replace::Nothing, epoch }).await?;
+        self.compact_if_due(version);
+        Ok(())
     }
 }

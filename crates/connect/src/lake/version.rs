@@ -9,6 +9,7 @@ use deltalake_core::kernel::{Action, Add, DeletionVectorDescriptor, LogicalFileV
 use deltalake_core::logstore::get_actions;
 use futures::TryStreamExt;
 
+use super::compaction::level_of;
 use super::failure::failure;
 use super::schema::LakeSchema;
 use super::table::{Appended, LakeTable, LatestTable};
@@ -57,8 +58,9 @@ impl History {
         let Some(mut files) = self.files_as_of(version, remedy).await? else { return Ok(None) };
         files.sort_by(|a, b| (a.written_ms, &a.change.path).cmp(&(b.written_ms, &b.change.path)));
         let told = files.into_iter().map(|file| {
-            let StoredFile { change, vector, rows, .. } = file;
-            Ok(Written { change: self.told(version, change, vector.as_ref())?, rows })
+            let StoredFile { change, vector, rows, written_ms, bytes, level } = file;
+            let level = level.filter(|_| vector.is_none());
+            Ok(Written { change: self.told(version, change, vector.as_ref())?, rows, written_ms, bytes, level })
         });
         told.collect::<Result<_, _>>().map(Some)
     }
@@ -180,12 +182,22 @@ struct StoredFile {
     written_ms: i64,
     /// How many rows are in it, where that is known.
     rows: Option<u64>,
+    bytes: u64,
+    level: Option<u32>,
 }
 
-/// A file that is in the table, and how many rows it has, where that is known.
+/// A file that is in the table.
 pub(super) struct Written {
+    /// Itself.
     pub(super) change: FileChange,
+    /// How many rows it has, where that is known.
     pub(super) rows: Option<u64>,
+    /// Its place among the others: when its rows were written, in milliseconds since the epoch.
+    pub(super) written_ms: i64,
+    /// How large it is.
+    pub(super) bytes: u64,
+    /// How often its rows have been put together with others; `None` where that is not to be done.
+    pub(super) level: Option<u32>,
 }
 
 /// The files as of a version.
@@ -197,9 +209,12 @@ async fn files_of(latest: &LatestTable, version: u64) -> DeltaResult<Vec<StoredF
     };
     let files = snapshot.file_views(&latest.log_store, None).map_ok(|file| {
         let (path, values) = (file.path().into_owned(), file.partition_values_map());
-        let change = FileChange { path, values, append: append_of(&file), is_removed: false };
+        let mut tags = tags_of(&file);
+        let append = tags.remove(Appended::TAG).flatten();
         StoredFile {
-            change,
+            level: level_of(&tags, append.as_deref()),
+            bytes: u64::try_from(file.size()).unwrap_or_default(),
+            change: FileChange { path, values, append, is_removed: false },
             vector: file.deletion_vector_descriptor(),
             written_ms: file.modification_time(),
             rows: file.num_records().and_then(|rows| u64::try_from(rows).ok()),
@@ -210,9 +225,13 @@ async fn files_of(latest: &LatestTable, version: u64) -> DeltaResult<Vec<StoredF
 
 /// The append that has put a file in.
 pub(super) fn append_of(file: &LogicalFileView) -> Option<String> {
+    tags_of(file).remove(Appended::TAG).flatten()
+}
+
+fn tags_of(file: &LogicalFileView) -> HashMap<String, Option<String>> {
     #[expect(deprecated, reason = "the arrays that it is made from are not public")]
     let add = file.add_action();
-    add.tags?.remove(Appended::TAG).flatten()
+    add.tags.unwrap_or_default()
 }
 
 /// Leaves out the files that a version takes out and puts in again as they were.

@@ -27,6 +27,8 @@ pub(super) struct LakeWriter {
     pub(super) schema: Arc<LakeSchema>,
     conform: Conform,
     pub(super) partitions: PartitionColumns,
+    /// Whether small files of a stream are put together.
+    pub(super) compacts: bool,
 }
 
 impl LakeWriter {
@@ -35,9 +37,10 @@ impl LakeWriter {
         table: LakeTable,
         schema: Arc<LakeSchema>,
         definition: &TableDefinition,
+        compacts: bool,
     ) -> Result<Self, ConnectError> {
         let conform = Conform::new(definition.name.to_string(), Arc::clone(&schema.stored));
-        Ok(Self { table, schema, conform, partitions: PartitionColumns::new(definition)? })
+        Ok(Self { table, schema, conform, partitions: PartitionColumns::new(definition)?, compacts })
     }
 
     async fn write(&self, mut rows: SendableRecordBatchStream, replace: Replace) -> Result<WriteSummary, ConnectError> {

@@ -7,6 +7,7 @@ mod broker;
 #[allow(dead_code, reason = "kills are for the tests of `engine`")]
 mod bucket;
 mod cluster;
+mod compaction;
 mod dead_letters;
 mod debezium;
 mod definitions;
