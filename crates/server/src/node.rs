@@ -12,6 +12,7 @@ use mulgil_history::History;
 use mulgil_log::EventLog;
 use mulgil_worker::remote::desk::Desk;
 use mulgil_worker::secret::SecretStore;
+use mulgil_worker::threads::DataThreads;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::ApiError;
@@ -48,6 +49,8 @@ pub(crate) struct NodeParts {
     pub(crate) connectors: Arc<Connectors>,
     /// The project's files.
     pub(crate) reloader: Reloader,
+    /// Where views are refreshed.
+    pub(crate) refreshing: Arc<DataThreads>,
     /// What changes.
     pub(crate) hub: Hub,
     /// Streams end when this is cancelled: a shutdown waits for every answer.

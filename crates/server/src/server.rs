@@ -113,6 +113,7 @@ pub struct ServerHandle {
     stopping: CancellationToken,
     answering: Mutex<Option<JoinHandle<()>>>,
     reloader: Reloader,
+    refreshing: Arc<DataThreads>,
     place: Place,
     dir: std::path::PathBuf,
 }
@@ -135,7 +136,7 @@ impl Server {
         let stopping = CancellationToken::new();
         let standing = parts.standing.clone();
         let node = build(parts, stopping.clone()).await;
-        let (dir, reloader) = (node.dir.clone(), node.reloader.clone());
+        let (dir, reloader, refreshing) = (node.dir.clone(), node.reloader.clone(), Arc::clone(&node.refreshing));
         let queries = ProjectQueries::new(node.clone(), options.sql.memory_limit_bytes);
         let sql = sql_listening.map(|listening| listening.open(Arc::new(queries))).transpose()?;
         let place = Place {
@@ -163,7 +164,7 @@ impl Server {
         tracing::info!(%address, "answering");
         let answering = Mutex::new(Some(answering));
         let sql = Mutex::new(sql);
-        Ok(ServerHandle { address, sql, stopping, answering, reloader, place, dir })
+        Ok(ServerHandle { address, sql, stopping, answering, reloader, refreshing, place, dir })
     }
 }
 
@@ -192,7 +193,7 @@ impl ServerHandle {
     /// How tasks do things to its views.
     pub fn view_tasks(&self) -> Arc<dyn ViewTasks> {
         let reloader = self.reloader.clone();
-        view_tasks(move || reloader.loaded().views.clone())
+        view_tasks(move || reloader.loaded().views.clone(), Arc::clone(&self.refreshing))
     }
 
     /// From now on this server leads: its views run.
@@ -275,6 +276,7 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
         log: parts.log,
         connectors: parts.connectors,
         reloader,
+        refreshing: Arc::new(DataThreads::new("mulgil-view")),
         hub,
         stopping,
     })

@@ -23,26 +23,22 @@ const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// The views as they are now: the project's files may change at any moment.
 type Asked = Arc<dyn Fn() -> Views + Send + Sync>;
 
-/// How tasks do things to these views, asked for anew each time.
-pub fn view_tasks(views: impl Fn() -> Views + Send + Sync + 'static) -> Arc<dyn ViewTasks> {
-    Arc::new(KeptViews::new(views))
+/// How tasks do things to these views, asked for anew each time. They are refreshed on `threads`.
+pub fn view_tasks(views: impl Fn() -> Views + Send + Sync + 'static, threads: Arc<DataThreads>) -> Arc<dyn ViewTasks> {
+    Arc::new(KeptViews::new(views, threads))
 }
 
 /// The views that a server keeps. As many are refreshed at once as the machine has cores, each once at a time.
 struct KeptViews {
     views: Asked,
     turns: Arc<Semaphore>,
-    threads: DataThreads,
+    threads: Arc<DataThreads>,
 }
 
 impl KeptViews {
-    fn new(views: impl Fn() -> Views + Send + Sync + 'static) -> Self {
+    fn new(views: impl Fn() -> Views + Send + Sync + 'static, threads: Arc<DataThreads>) -> Self {
         let turns = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            views: Arc::new(views),
-            turns: Arc::new(Semaphore::new(turns)),
-            threads: DataThreads::new("mulgil-view"),
-        }
+        Self { views: Arc::new(views), turns: Arc::new(Semaphore::new(turns)), threads }
     }
 }
 

@@ -295,7 +295,9 @@ pub(crate) async fn refresh_view(
     Path(name): Path<String>,
 ) -> Result<Json<ViewDetail>, ApiError> {
     let loaded = node.loaded();
-    let status = loaded.views.refresh(&TableName::parse(&name)).await?;
+    let views = loaded.views.clone();
+    let refreshed = node.refreshing.run(async move { views.refresh(&TableName::parse(&name)).await }).await;
+    let status = refreshed.map_err(ApiError::internal)??;
     Ok(Json(ViewDetail::of(status, &loaded)))
 }
 

@@ -20,6 +20,7 @@ use mulgil_server::scheduler::{self, Change, FlowSource, SchedulerOptions, Syste
 use mulgil_server::view_tasks::view_tasks;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_worker::tables::TableTasks;
+use mulgil_worker::threads::DataThreads;
 use mulgil_worker::worker::{self, WorkerOptions};
 use serde_json::{Value, json};
 use tokio::sync::broadcast::Receiver;
@@ -137,7 +138,7 @@ async fn run(
         project_dir: project.to_owned(),
         logs_dir: scratch.to_owned(),
         data: Arc::new(TableTasks::new(Arc::clone(&offline.connectors), move || Arc::clone(&catalog))),
-        views: view_tasks(move || views.clone()),
+        views: view_tasks(move || views.clone(), Arc::new(DataThreads::new("mulgil-view"))),
         python: folder.project.python.clone(),
         secrets: secrets_of(&folder.project, project),
         environment: own_program()?,
