@@ -12,6 +12,7 @@ mod flow;
 mod history_place;
 mod import;
 mod init;
+mod lock;
 mod log;
 mod memory;
 mod node;

@@ -1,7 +1,7 @@
 //! A whole server from its parts: where all wiring happens.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_flow::{Project, SqlListen, SqlPortSettings};
-use mulgil_log::{EventLog, LogOptions};
+use mulgil_log::{EventLog, LogError, LogOptions};
 use mulgil_outbox::OutboxOptions;
 use mulgil_sched::demand::Offer;
 use mulgil_server::folder::Folder;
@@ -25,9 +25,9 @@ use mulgil_worker::worker::WorkerOptions;
 use tokio::task::JoinHandle;
 
 use crate::history_place::HistoryPlace;
-use crate::memory;
 use crate::place::CheckpointPlace;
 use crate::stage::{Crew, Stage};
+use crate::{lock, memory};
 
 /// How long running attempts get to end by themselves when the server is told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -79,9 +79,11 @@ impl Node {
         let project_dir =
             project.canonicalize().with_context(|| format!("there is no folder {}", project.display()))?;
         let folder = Folder::read(&project_dir)?;
-        let lock = lock(&project_dir)?;
+        let lock = lock::take(&project_dir).await?;
         let (settings, project_name) = (Arc::clone(&folder.project), folder.name());
-        let log = open_log(&project_dir, &settings.log)?;
+        let log_dir = local(&project_dir, &settings.log, "log")?;
+        let open_log = || EventLog::open(&log_dir, LogOptions::default());
+        let log = lock::patiently(open_log, |error| matches!(error, LogError::Locked { .. })).await?;
         let secrets = secrets_of(&settings, &project_dir);
         let connectors = Connectors::new(ConnectorsOptions {
             project_dir: project_dir.clone(),
@@ -251,17 +253,4 @@ pub(crate) fn local(project_dir: &Path, place: &str, setting: &str) -> Result<Pa
     let parent = path.parent().unwrap_or(project_dir);
     std::fs::create_dir_all(parent).with_context(|| format!("failed to make {}", parent.display()))?;
     Ok(path)
-}
-
-/// Two servers of one project would each hold leases: the second is refused.
-fn lock(project_dir: &Path) -> Result<File> {
-    let path = local(project_dir, ".mulgil/lock", "lock")?;
-    let file = File::create(&path).with_context(|| format!("failed to open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another Mulgil runs this project: stop it, or speak to it; it holds {}", path.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("failed to lock {}", path.display())),
-    }
 }

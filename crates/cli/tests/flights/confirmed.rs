@@ -98,7 +98,7 @@ fn with_password(mut command: Command) -> Command {
 
 fn serve(folder: &Folder) -> Child {
     let mut command = with_password(folder.command(&["server", "--listen", "127.0.0.1:0"]));
-    let mut server = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut server = command.stdout(Stdio::null()).stderr(folder.saying()).spawn().unwrap();
     folder.wait_for_server(&mut server);
     let began = Instant::now();
     // A command that finds none that answers would bring one of its own.

@@ -92,7 +92,7 @@ impl House {
         if let Some(point) = crash_at {
             command.env("MULGIL_CRASH_AT", point);
         }
-        Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("mulgil runs"))
+        Server(command.stdout(Stdio::null()).stderr(self.folder.saying()).spawn().expect("mulgil runs"))
     }
 
     fn address(&self) -> Option<String> {

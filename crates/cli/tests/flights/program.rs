@@ -112,6 +112,16 @@ impl Folder {
         said
     }
 
+    /// Where servers say what they have to say to people, for tests that fail.
+    pub(crate) fn saying(&self) -> Stdio {
+        let file = std::fs::File::options().append(true).create(true).open(self.path("server.err"));
+        file.expect("a file can be written").into()
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(self.path("server.err")).unwrap_or_default()
+    }
+
     /// Waits until a server has said where it listens.
     pub(crate) fn wait_for_server(&self, server: &mut Child) {
         let pid = server.id().to_string();
@@ -119,7 +129,8 @@ impl Folder {
         let began = std::time::Instant::now();
         while !says_so().contains(&pid) {
             assert!(began.elapsed().as_secs() < 300, "the server does not start");
-            assert!(server.try_wait().expect("a child").is_none(), "the server has ended");
+            let ended = server.try_wait().expect("a child");
+            assert!(ended.is_none(), "the server has ended: {ended:?}\n{}", self.said());
             std::thread::sleep(std::time::Duration::from_millis(20));
         }
     }
