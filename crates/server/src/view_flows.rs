@@ -34,11 +34,14 @@ fn flow(view: &View, project: &Project) -> Option<FlowSource> {
     let freshness = view.freshness?;
     // The system that a view is exported to may be away for a while.
     let retries = if view.export.is_some() { ", retries: {limit: 3, delay: 10s}" } else { "" };
-    // A run for each interval that was missed would compute the same rows again and again, and so would one beside another.
+    // A run for each interval that was missed would compute the same rows again and again, and so would one beside another; but not those of
+    // a view that is refreshed part by part.
+    let has_parts = deed == ViewDeed::Refresh && view.partitioned_by.is_some();
+    let missed = if has_parts { "catchup: all, overlap: queue" } else { "catchup: none, overlap: skip" };
     let text = format!(
         "flow: {flow}\n\
          description: {does} view {view}, as its FRESHNESS says\n\
-         schedule: {{every: {every}s, catchup: none, overlap: skip}}\n\
+         schedule: {{every: {every}s, {missed}}}\n\
          tasks:\n  {deed}: {{view: {{{deed}: {view}}}{retries}}}\n",
         flow = flow_of(&view.name),
         view = view.name,

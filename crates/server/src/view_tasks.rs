@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use mulgil_connect::definition::TableName;
+use mulgil_flow::{DataInterval, Variables};
 use mulgil_serving::status::ViewState;
-use mulgil_serving::views::{ReplayOptions, Views};
+use mulgil_serving::views::{RefreshInterval, ReplayOptions, Views};
 use mulgil_worker::log::AttemptLog;
 use mulgil_worker::threads::DataThreads;
 use mulgil_worker::view::ViewTasks;
@@ -44,14 +45,26 @@ impl KeptViews {
 
 #[async_trait]
 impl ViewTasks for KeptViews {
-    async fn refresh(&self, view: &str, log: &AttemptLog) -> Result<Value, String> {
+    async fn refresh(&self, view: &str, variables: &Variables, log: &AttemptLog) -> Result<Value, String> {
         let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
         let name = TableName::parse(view);
+        let timezone = &variables.timezone;
+        let part = variables.interval.map(|DataInterval { start, end }| RefreshInterval {
+            start,
+            end,
+            timezone: timezone.clone(),
+        });
         for _ in 0..TRIES_MAX {
-            let (views, name) = ((self.views)(), name.clone());
+            let (views, name, part) = ((self.views)(), name.clone(), part.clone());
             let refreshed = {
                 let views = views.clone();
-                self.threads.run(async move { views.refresh(&name).await }).await?
+                let refresh = async move {
+                    match &part {
+                        Some(part) => views.refresh_part(&name, part).await,
+                        None => views.refresh(&name).await,
+                    }
+                };
+                self.threads.run(refresh).await?
             };
             if !(self.views)().are(&views) {
                 log.note("the project's files have changed: the view is computed once more");

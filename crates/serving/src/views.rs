@@ -22,6 +22,7 @@ mod lambda;
 mod layers;
 mod look_up;
 mod news;
+mod part;
 mod prepare;
 mod replay;
 mod savepoints;
@@ -58,6 +59,7 @@ pub use self::error::ViewError;
 use self::feed::Feed;
 pub use self::generation::Why;
 pub use self::layers::WindowDrift;
+pub use self::part::RefreshInterval;
 pub use self::replay::ReplayOptions;
 use self::slot::Slot;
 use crate::status::{ViewChange, ViewStatus};
@@ -209,6 +211,19 @@ impl Views {
     /// # Errors
     /// See [`ViewError`]; the former result stays, unless it was only the export that has failed.
     pub async fn refresh(&self, view: &TableName) -> Result<ViewStatus, ViewError> {
+        self.refresh_some(view, None).await
+    }
+
+    /// The same for the rows of a `FULL` view whose partition column lies in an interval: the others stay as they are. A view that is not
+    /// partitioned, or has no result yet, is computed as a whole.
+    ///
+    /// # Errors
+    /// See [`Views::refresh`].
+    pub async fn refresh_part(&self, view: &TableName, part: &RefreshInterval) -> Result<ViewStatus, ViewError> {
+        self.refresh_some(view, Some(part)).await
+    }
+
+    async fn refresh_some(&self, view: &TableName, part: Option<&RefreshInterval>) -> Result<ViewStatus, ViewError> {
         let slot = self.slot(view)?;
         let has_layers = slot.view.mode == RefreshMode::Lambda;
         if has_layers {
@@ -216,7 +231,7 @@ impl Views {
             self.shared.changed.notify_one();
             refreshed?;
         } else {
-            self.refresh_whole(slot).await?;
+            self.refresh_full(slot, part).await?;
         }
         self.export_refreshed(slot).await?;
         let status = self.status_of(slot);

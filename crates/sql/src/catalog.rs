@@ -40,6 +40,8 @@ pub struct View {
     pub mode: RefreshMode,
     /// How old its result may be.
     pub freshness: Option<Duration>,
+    /// The column of time by which its parts can be refreshed alone: `PARTITIONED BY`.
+    pub partitioned_by: Option<String>,
     /// Its options.
     pub options: BTreeMap<String, String>,
     /// How it runs as a stream, where its options say so.

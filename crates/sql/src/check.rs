@@ -230,6 +230,7 @@ pub(crate) fn view(
         name: declaration.name.clone(),
         mode: declaration.mode,
         freshness: declaration.freshness,
+        partitioned_by: declaration.partitioned_by.as_ref().map(|(column, _)| column.clone()),
         options: declaration.options.clone(),
         stream: StreamOptions::read(&declaration.options, option_at)?,
         checkpoint_interval: length_of_time(declaration, "checkpoint-interval")?,
@@ -254,6 +255,7 @@ pub(crate) fn view(
     let batch = expand(plan.clone()).and_then(optimized).map_err(plan_error)?;
     view.schema = Arc::new(Schema::new(batch.schema().fields().clone()));
     check_column_names(&view, declaration.name_at)?;
+    check_partition(&view, declaration)?;
     view.reads = names_read(Some(&view.query))
         .into_iter()
         .filter(|name| catalog.table(name).is_some() || catalog.view(name).is_some())
@@ -327,6 +329,22 @@ fn check_column_names(view: &View, at: Location) -> Result<(), Mistake> {
         }
     }
     Ok(())
+}
+
+/// A view's parts are told apart by a time.
+fn check_partition(view: &View, declaration: &ViewDeclaration) -> Result<(), Mistake> {
+    let Some((name, at)) = &declaration.partitioned_by else { return Ok(()) };
+    let Ok(field) = view.schema.field_with_name(name) else {
+        let known: Vec<&str> = view.schema.fields().iter().map(|field| field.name().as_str()).collect();
+        return Err(
+            Mistake::new(*at, format!("the view gives no column {name}")).remedy(did_you_mean(name, &known, "columns"))
+        );
+    };
+    match field.data_type() {
+        DataType::Date32 | DataType::Timestamp(..) => Ok(()),
+        other => Err(Mistake::new(*at, format!("column {name} is {other}, and the parts of a view are by time"))
+            .remedy("partition it by a column of type DATE or TIMESTAMP")),
+    }
 }
 
 fn length_of_time(declaration: &ViewDeclaration, option: &str) -> Result<Option<Duration>, Mistake> {

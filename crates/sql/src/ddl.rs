@@ -300,13 +300,15 @@ pub(crate) fn parse_view(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> R
     skip_if_not_exists(&mut parser)?;
     let (name, name_at) = read_name(&mut parser)?;
     let (mut options, mut option_places) = Options::default();
-    let (mut freshness, mut mode) = (None, RefreshMode::Continuous);
+    let (mut freshness, mut mode, mut partitioned_by) = (None, RefreshMode::Continuous, None);
     loop {
         let at = place(&parser);
         if skip_word(&mut parser, "WITH") {
             (options, option_places) = read_options(&mut parser)?;
         } else if skip_word(&mut parser, "COMMENT") {
             parser.parse_literal_string().map_err(|error| Mistake::from_parser(&error, at))?;
+        } else if skip_word(&mut parser, "PARTITIONED") {
+            partitioned_by = Some(read_partition(&mut parser)?);
         } else if skip_word(&mut parser, "FRESHNESS") {
             expect(&mut parser, &Token::Eq)?;
             freshness = Some(read_freshness(&mut parser)?);
@@ -318,7 +320,7 @@ pub(crate) fn parse_view(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> R
         } else {
             let found = parser.peek_token().token;
             return Err(Mistake::new(at, format!("expected AS before the view's SELECT, found {found}")).remedy(
-                "before AS may stand WITH (...), FRESHNESS = INTERVAL '10' SECOND, REFRESH_MODE = CONTINUOUS",
+                "before AS may stand PARTITIONED BY (day), WITH (...), FRESHNESS = INTERVAL '10' SECOND, REFRESH_MODE = CONTINUOUS",
             ));
         }
     }
@@ -330,7 +332,20 @@ pub(crate) fn parse_view(source: &SourceText<'_>, tokens: &[TokenWithSpan]) -> R
     }
     let query_text = source.of(&rest).to_owned();
     let query = parse_query(rest, at)?;
-    Ok(ViewDeclaration { name, mode, freshness, options, query_text, query, name_at, option_places })
+    Ok(ViewDeclaration { name, mode, freshness, partitioned_by, options, query_text, query, name_at, option_places })
+}
+
+/// The one column by which a view is partitioned.
+fn read_partition(parser: &mut Parser<'_>) -> Result<(String, Location), Mistake> {
+    let at = place(parser);
+    skip_words(parser, &["BY"])?;
+    expect(parser, &Token::LParen)?;
+    let columns: [(String, Location); 1] = read_identifiers(parser)?.try_into().map_err(|_| {
+        Mistake::new(at, "a view is partitioned by one column, of time")
+            .remedy("write for example PARTITIONED BY (day)")
+    })?;
+    let [column] = columns;
+    Ok(column)
 }
 
 fn read_freshness(parser: &mut Parser<'_>) -> Result<Duration, Mistake> {

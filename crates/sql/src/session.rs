@@ -9,7 +9,7 @@ use datafusion::catalog::TableProvider;
 use datafusion::common::tree_node::{Transformed, TreeNodeRecursion};
 use datafusion::datasource::provider_as_source;
 use datafusion::execution::{SendableRecordBatchStream, SessionState};
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan, LogicalPlanBuilder};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionContext;
 use datafusion::sql::sqlparser::tokenizer::Location;
@@ -204,10 +204,24 @@ impl Session {
     /// # Errors
     /// The view is unknown; a table cannot be read.
     pub async fn run_view(&self, view: &TableName) -> Result<QueryResult, SqlError> {
+        self.run_view_where(view, None).await
+    }
+
+    /// The same, for the rows of the view for which a condition over its columns holds. As far as that is possible, only
+    /// what they need is read.
+    ///
+    /// # Errors
+    /// See [`Session::run_view`]; the condition names a column that the view has not.
+    pub async fn run_view_where(&self, view: &TableName, condition: Option<Expr>) -> Result<QueryResult, SqlError> {
         let view = self.known_view(view)?;
         let state = self.state()?;
         let own = Self { stream: view.stream.clone(), ..self.clone() };
-        let plan = own.batch_plan(&state, &view.query, Location { line: view.line, column: 1 }).await?;
+        let wanted = |plan: LogicalPlan| match condition {
+            Some(condition) => LogicalPlanBuilder::from(plan).filter(condition)?.build(),
+            None => Ok(plan),
+        };
+        let at = Location { line: view.line, column: 1 };
+        let plan = own.batch_plan_with(&state, &view.query, at, &[], wanted).await?;
         self.run(state, &plan).await
     }
 

@@ -135,6 +135,8 @@ pub struct ViewDeclaration {
     pub mode: RefreshMode,
     /// `FRESHNESS`: how old the result may be.
     pub freshness: Option<Duration>,
+    /// `PARTITIONED BY`: its parts by time.
+    pub(crate) partitioned_by: Option<(String, Location)>,
     /// `WITH (...)`.
     pub options: BTreeMap<String, String>,
     /// The `SELECT`, as text.

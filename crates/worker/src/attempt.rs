@@ -397,7 +397,9 @@ async fn data_task<D>(
             let variables = with_secrets(bench, lease, task)?;
             Ok(bench.http.call(http, &variables, log).await?)
         }
-        TaskKind::View(ViewTask { deed: ViewDeed::Refresh, view }) => Ok(Some(bench.views.refresh(view, log).await?)),
+        TaskKind::View(ViewTask { deed: ViewDeed::Refresh, view }) => {
+            Ok(Some(bench.views.refresh(view, &variables, log).await?))
+        }
         TaskKind::View(ViewTask { deed: ViewDeed::Replay, view }) => Ok(Some(bench.views.replay(view, log).await?)),
         TaskKind::View(ViewTask { deed: ViewDeed::Export, view }) => Ok(Some(bench.views.export(view, log).await?)),
         TaskKind::Shell { .. } | TaskKind::Python(_) | TaskKind::Flow(_) | TaskKind::Wait(_) => {

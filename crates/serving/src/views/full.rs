@@ -1,4 +1,4 @@
-//! Keeps `FULL` views: each computed in batch as a whole, its result replaced as a whole and kept in a file, from which it is
+//! Keeps `FULL` views: each computed in batch, as a whole or a part by time, its result replaced as a whole and kept in a file, from which it is
 //! there at once after a restart. A file says what it was computed by: the result of another definition is never shown.
 
 use std::path::PathBuf;
@@ -7,15 +7,16 @@ use std::sync::{Arc, PoisonError};
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
+use datafusion::error::DataFusionError;
 use futures::TryStreamExt;
 use mulgil_connect::definition::TableName;
 use mulgil_dataflow::batch::Batch;
-use mulgil_sql::problem::SqlError;
 use mulgil_sql::session::Session;
 use mulgil_sql::statement::RefreshMode;
 
 use super::cell::ViewCell;
 use super::generation::folder_name;
+use super::part::{Part, RefreshInterval};
 use super::slot::Slot;
 use super::stored::{self, Stored, StoredNote};
 use super::{ViewError, Views, now_ms};
@@ -36,8 +37,12 @@ impl Drop for BrokenOff<'_> {
 }
 
 impl Views {
-    /// Computes a `FULL` view anew and replaces its result; of one that a stream has kept so far, the first.
-    pub(super) async fn refresh_whole(&self, slot: &Slot) -> Result<ViewStatus, ViewError> {
+    /// Computes a `FULL` view anew, or a part of it, and replaces its result; of one that a stream has kept so far, the first.
+    pub(super) async fn refresh_full(
+        &self,
+        slot: &Slot,
+        interval: Option<&RefreshInterval>,
+    ) -> Result<ViewStatus, ViewError> {
         if slot.view.mode != RefreshMode::Full {
             return Err(slot.refused("it is kept up to date by itself; stop and start it to read its sources again"));
         }
@@ -51,16 +56,21 @@ impl Views {
             return Err(slot.refused("the stream that has kept it so far is being started; refresh it when that runs"));
         }
         let _one_at_a_time = cell.turn.lock().await;
-        self.compute(cell).await?;
+        let part = interval.map(|interval| Part::of(&cell.view, interval)).transpose().map_err(failed(cell))?;
+        self.compute_some(cell, part.flatten()).await?;
         Ok(cell.status())
     }
 
     /// Computes the result of a generation, stores it, and shows it.
     pub(super) async fn compute(&self, cell: &ViewCell) -> Result<(), ViewError> {
+        self.compute_some(cell, None).await
+    }
+
+    async fn compute_some(&self, cell: &ViewCell, part: Option<Part>) -> Result<(), ViewError> {
         cell.refreshing();
         self.shared.changed.notify_one();
         let broken_off = BrokenOff { views: self, cell };
-        let computed = self.computed(cell).await;
+        let computed = self.computed(cell, part).await;
         std::mem::forget(broken_off);
         let outcome = match computed {
             Ok(table) => {
@@ -76,8 +86,8 @@ impl Views {
         outcome
     }
 
-    async fn computed(&self, cell: &ViewCell) -> Result<Arc<ResultTable>, ViewError> {
-        let (table, rows) = self.rows_of(cell).await?;
+    async fn computed(&self, cell: &ViewCell, part: Option<Part>) -> Result<Arc<ResultTable>, ViewError> {
+        let (table, rows) = self.rows_of(cell, part).await?;
         if let Some(path) = self.stored_path(&cell.view.name, cell.origin.number) {
             let (name, schema) = (cell.view.name.to_string(), Arc::clone(table.schema()));
             let note = StoredNote { meaning: meaning_of(cell), made_ms: now_ms() };
@@ -86,14 +96,33 @@ impl Views {
         Ok(table)
     }
 
-    async fn rows_of(&self, cell: &ViewCell) -> Result<(Arc<ResultTable>, Vec<RecordBatch>), ViewError> {
-        let failed = |source: SqlError| ViewError::Sql { name: cell.view.name.to_string(), source };
-        let mut computed = self.session_over(cell).run_view(&cell.view.name).await.map_err(failed)?;
-        let table = cell.empty_table(Arc::clone(&computed.schema))?;
-        let mut rows = Vec::new();
-        while let Some(batch) = computed.stream.try_next().await.map_err(|error| failed(error.into()))? {
+    /// The rows of a generation: those of a part are computed, and stand beside the others, which there are.
+    async fn rows_of(
+        &self,
+        cell: &ViewCell,
+        part: Option<Part>,
+    ) -> Result<(Arc<ResultTable>, Vec<RecordBatch>), ViewError> {
+        let name = &cell.view.name;
+        let (part, former) = match part.zip(cell.answer()) {
+            Some((part, answer)) => (Some(part), answer.rows().map_err(|error| cell.refused(&error))?),
+            None => (None, Vec::new()),
+        };
+        let computed = self.session_over(cell).run_view_where(name, part.as_ref().map(Part::condition)).await;
+        let mut computed = computed.map_err(|source| ViewError::Sql { name: name.to_string(), source })?;
+        let schema = Arc::clone(&computed.schema);
+        let only = |rows: RecordBatch, are_of_it: bool| {
+            let rows = part.as_ref().map_or(Ok(rows.clone()), |part| part.rows(&rows, are_of_it));
+            rows.and_then(|rows| Ok(rows.with_schema(Arc::clone(&schema))?)).map_err(failed(cell))
+        };
+        let mut rows: Vec<RecordBatch> =
+            former.into_iter().map(|batch| only(batch, false)).collect::<Result<_, _>>()?;
+        while let Some(batch) = computed.stream.try_next().await.map_err(failed(cell))? {
+            rows.push(only(batch, true)?);
+        }
+        let table = cell.empty_table(Arc::clone(&schema))?;
+        rows.retain(|batch| batch.num_rows() > 0);
+        for batch in &rows {
             cell.append(&table, batch.clone())?;
-            rows.push(batch);
         }
         Ok((table, rows))
     }
@@ -158,6 +187,11 @@ impl Views {
         self.shared.changed.notify_one();
         Ok(())
     }
+}
+
+fn failed(cell: &ViewCell) -> impl Fn(DataFusionError) -> ViewError {
+    let name = cell.view.name.to_string();
+    move |error| ViewError::Sql { name: name.clone(), source: error.into() }
 }
 
 /// What the rows of a view are computed by.

@@ -77,6 +77,18 @@ fn mistakes_are_told_with_their_place_and_remedy() {
             "CREATE TABLE t (a INT) WITH (connector = 'log')".to_owned(),
             "f:1:30: expected: literal string, found: connector; options are written 'key' = 'value', both in single quotes",
         ),
+        (
+            view("SELECT origin FROM departures").replace("TABLE v AS", "TABLE v PARTITIONED BY (scheduld) AS"),
+            "f:5:45: the view gives no column scheduld; columns: origin",
+        ),
+        (
+            view("SELECT origin FROM departures").replace("TABLE v AS", "TABLE v PARTITIONED BY (origin) AS"),
+            "f:5:45: column origin is Utf8, and the parts of a view are by time; partition it by a column of type DATE or TIMESTAMP",
+        ),
+        (
+            view("SELECT origin FROM departures").replace("TABLE v AS", "TABLE v PARTITIONED BY (a, b) AS"),
+            "f:5:41: a view is partitioned by one column, of time; write for example PARTITIONED BY (day)",
+        ),
         ("SELECT 'abc".to_owned(), "f:1:8: unterminated string literal"),
         (
             "SELECT 1".to_owned(),
