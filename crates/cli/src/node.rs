@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use mulgil_connect::connectors::{Connectors, ConnectorsOptions};
 use mulgil_flow::{Project, SqlListen, SqlPortSettings};
+use mulgil_history::lock::patiently;
 use mulgil_log::{EventLog, LogError, LogOptions};
 use mulgil_outbox::OutboxOptions;
 use mulgil_sched::demand::Offer;
@@ -83,7 +84,7 @@ impl Node {
         let (settings, project_name) = (Arc::clone(&folder.project), folder.name());
         let log_dir = local(&project_dir, &settings.log, "log")?;
         let open_log = || EventLog::open(&log_dir, LogOptions::default());
-        let log = lock::patiently(open_log, |error| matches!(error, LogError::Locked { .. })).await?;
+        let log = patiently(open_log, |error| matches!(error, LogError::Locked { .. })).await?;
         let secrets = secrets_of(&settings, &project_dir);
         let connectors = Connectors::new(ConnectorsOptions {
             project_dir: project_dir.clone(),

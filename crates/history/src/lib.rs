@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod history;
 pub mod listing;
+pub mod lock;
 pub mod outbox;
 pub mod postgres;
 mod question;

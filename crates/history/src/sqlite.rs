@@ -20,6 +20,7 @@ use crate::asked::Asked;
 use crate::error::HistoryError;
 use crate::history::History;
 use crate::listing::{self, ListedAttempt, ListedTask, Page, Selection};
+use crate::lock::patiently;
 use crate::outbox;
 use crate::read::{
     BackfillRow, EventRow, ExpiredRun, FlowSummary, Grid, Memory, NoticeCount, NoticeQuery, NoticeRow, Outbox,
@@ -54,14 +55,14 @@ pub struct SqliteHistory {
 }
 
 /// Takes the lock file beside the history: one server at a time has a project.
-fn lock(path: &Path) -> Result<File, HistoryError> {
+async fn lock(path: &Path) -> Result<File, HistoryError> {
     let open_error = |error: std::io::Error| HistoryError::Open { path: path.to_owned(), reason: error.to_string() };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(open_error)?;
     }
     let lock_path = path.with_extension("lock");
     let file = File::options().create(true).truncate(false).write(true).open(lock_path).map_err(open_error)?;
-    match file.try_lock() {
+    match patiently(|| file.try_lock(), |error| matches!(error, TryLockError::WouldBlock)).await {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(HistoryError::Taken { path: path.to_owned() }),
         Err(TryLockError::Error(error)) => Err(open_error(error)),
@@ -72,7 +73,7 @@ impl SqliteHistory {
     /// Opens the file, which is made if it is not there with its folder, and brings its schema up to date.
     pub async fn open(path: &Path) -> Result<Self, HistoryError> {
         let open_error = |reason: String| HistoryError::Open { path: path.to_owned(), reason };
-        let lock = lock(path)?;
+        let lock = lock(path).await?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
