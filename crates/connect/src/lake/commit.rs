@@ -113,6 +113,10 @@ impl Committer {
                 }
                 Replace::Together(paths) => {
                     if self.open(schema).await?.removes(&commit.replace).len() != paths.len() {
+                        // The files may be known here by other spellings than a reader has.
+                        self.open = None;
+                    }
+                    if self.open(schema).await?.removes(&commit.replace).len() != paths.len() {
                         return Ok(None);
                     }
                 }
