@@ -70,7 +70,9 @@ impl Loaded {
             before.views.shutdown().await;
         }
         let catalog = Arc::new(catalog);
-        let options = ViewsOptions { threads: parts.threads.handle(), ..parts.views.clone() };
+        // The threads are started here, so only where a view needs them.
+        let threads = catalog.views().next().and_then(|_| parts.threads.handle());
+        let options = ViewsOptions { threads, ..parts.views.clone() };
         let views = Views::new(catalog.clone(), parts.connectors.clone(), options);
         if parts.leads.load(Ordering::SeqCst) {
             views.start_all().await;
