@@ -110,14 +110,12 @@ impl Views {
         let computed = self.session_over(cell).run_view_where(name, part.as_ref().map(Part::condition)).await;
         let mut computed = computed.map_err(|source| ViewError::Sql { name: name.to_string(), source })?;
         let schema = Arc::clone(&computed.schema);
-        let only = |rows: RecordBatch, are_of_it: bool| {
-            let rows = part.as_ref().map_or(Ok(rows.clone()), |part| part.rows(&rows, are_of_it));
-            rows.and_then(|rows| Ok(rows.with_schema(Arc::clone(&schema))?)).map_err(failed(cell))
-        };
-        let mut rows: Vec<RecordBatch> =
-            former.into_iter().map(|batch| only(batch, false)).collect::<Result<_, _>>()?;
+        let as_declared = |rows: RecordBatch| rows.with_schema(Arc::clone(&schema)).map_err(DataFusionError::from);
+        let others = |rows: RecordBatch| part.as_ref().map_or(Ok(rows.clone()), |part| part.others(&rows));
+        let kept = former.into_iter().map(|batch| others(batch).and_then(as_declared));
+        let mut rows: Vec<RecordBatch> = kept.collect::<Result<_, _>>().map_err(failed(cell))?;
         while let Some(batch) = computed.stream.try_next().await.map_err(failed(cell))? {
-            rows.push(only(batch, true)?);
+            rows.push(as_declared(batch).map_err(failed(cell))?);
         }
         let table = cell.empty_table(Arc::clone(&schema))?;
         rows.retain(|batch| batch.num_rows() > 0);

@@ -43,20 +43,19 @@ impl Part {
         Ok(Some(Self { column: column.clone(), from, to }))
     }
 
-    /// What holds for its rows. Others may come all the same: DataFusion lets a condition that is a constant for some rows hold before they
-    /// are summed up, and a sum without rows is a row.
+    /// What holds for its rows.
     pub(super) fn condition(&self) -> Expr {
         let column = || ident(&self.column);
         column().gt_eq(lit(self.from.clone())).and(column().lt(lit(self.to.clone())))
     }
 
-    /// The rows that are of it, or those that are not.
-    pub(super) fn rows(&self, rows: &RecordBatch, are_of_it: bool) -> Result<RecordBatch> {
+    /// The rows that are not of it.
+    pub(super) fn others(&self, rows: &RecordBatch) -> Result<RecordBatch> {
         let times = rows.column(rows.schema().index_of(&self.column)?);
         let (begun, ended) = (gt_eq(times, &self.from.to_scalar()?)?, lt(times, &self.to.to_scalar()?)?);
         let is_of_it = |row: usize| times.is_valid(row) && begun.value(row) && ended.value(row);
-        let wanted = (0..rows.num_rows()).map(|row| Some(is_of_it(row) == are_of_it));
-        Ok(filter_record_batch(rows, &BooleanArray::from_iter(wanted))?)
+        let others = (0..rows.num_rows()).map(|row| Some(!is_of_it(row)));
+        Ok(filter_record_batch(rows, &BooleanArray::from_iter(others))?)
     }
 }
 

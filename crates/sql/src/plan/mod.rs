@@ -3,6 +3,7 @@
 //! The plan is the same for batch and stream. Batch takes our nodes out again ([`expand`]); stream turns them into
 //! operators ([`crate::stream`]).
 
+pub(crate) mod above_totals;
 mod as_of;
 mod calls_in_from;
 mod client_words;

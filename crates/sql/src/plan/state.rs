@@ -8,7 +8,7 @@ use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
 use datafusion::prelude::SessionConfig;
 
-use super::{functions, processing_time};
+use super::{above_totals, functions, processing_time};
 
 /// What a session may use.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +36,10 @@ fn config() -> SessionConfig {
     config
 }
 
+fn builder() -> SessionStateBuilder {
+    SessionStateBuilder::new().with_default_features().with_optimizer_rules(above_totals::rules())
+}
+
 fn with_functions(mut state: SessionState) -> SessionState {
     for function in functions::scalar_functions(&state) {
         state.register_udf(function).ok();
@@ -49,9 +53,7 @@ fn with_functions(mut state: SessionState) -> SessionState {
 
 /// The state that plans and checks, and runs nothing. Made once.
 pub(crate) fn planning_state() -> &'static SessionState {
-    static STATE: LazyLock<SessionState> = LazyLock::new(|| {
-        with_functions(SessionStateBuilder::new().with_config(config()).with_default_features().build())
-    });
+    static STATE: LazyLock<SessionState> = LazyLock::new(|| with_functions(builder().with_config(config()).build()));
     &STATE
 }
 
@@ -67,7 +69,5 @@ pub(crate) fn session_state(options: StateOptions) -> Result<SessionState, DataF
     let mut config = config().with_target_partitions(partitions).with_batch_size(batch_rows);
     let kept_aside_bytes = &mut config.options_mut().execution.sort_spill_reservation_bytes;
     *kept_aside_bytes = piece_bytes.min(*kept_aside_bytes);
-    let state =
-        SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
-    Ok(with_functions(state))
+    Ok(with_functions(builder().with_config(config).with_runtime_env(runtime).build()))
 }

@@ -42,7 +42,6 @@ use datafusion::optimizer::eliminate_cross_join::EliminateCrossJoin;
 use datafusion::optimizer::eliminate_outer_join::EliminateOuterJoin;
 use datafusion::optimizer::extract_equijoin_predicate::ExtractEquijoinPredicate;
 use datafusion::optimizer::optimize_projections::OptimizeProjections;
-use datafusion::optimizer::push_down_filter::PushDownFilter;
 use datafusion::optimizer::rewrite_set_comparison::RewriteSetComparison;
 use datafusion::optimizer::scalar_subquery_to_join::ScalarSubqueryToJoin;
 use datafusion::optimizer::simplify_expressions::SimplifyExpressions;
@@ -54,6 +53,7 @@ use mulgil_dataflow::time_to_live::TimeToLive;
 pub use self::finish::Finish;
 use self::scalar_subquery::{joined_values, with_joined_values};
 use crate::check::volatile_function;
+use crate::plan::above_totals::PushDownAboveTotals;
 use crate::plan::late_input::{LateRowsTo, mark};
 use crate::plan::planning_state;
 use crate::plan::stamp::stamped_where_read;
@@ -149,7 +149,7 @@ fn all_rules() -> Vec<Rule> {
         Arc::new(ExtractEquijoinPredicate::new()),
         Arc::new(EliminateCrossJoin::new()),
         Arc::new(EliminateOuterJoin::new()),
-        Arc::new(PushDownFilter::new()),
+        Arc::new(PushDownAboveTotals::default()),
         Arc::new(OptimizeProjections::new()),
     ]);
     rules
