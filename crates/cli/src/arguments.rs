@@ -8,11 +8,13 @@ use mulgil_connect::guarantee::Guarantee;
 mod again;
 mod backfill;
 mod log;
+mod runs;
 
 use crate::worker::WorkerArguments;
 pub(crate) use again::{MarkArguments, RerunArguments};
 pub(crate) use backfill::{BackfillArguments, Which};
 pub(crate) use log::{LogCommand, ReplayArguments, Speed};
+pub(crate) use runs::{LogArguments, RunsArguments};
 
 /// Build and operate data pipelines: flows on a schedule, views kept up to date, one binary.
 #[derive(Debug, Parser)]
@@ -237,6 +239,10 @@ pub(crate) enum FlowCommand {
         /// The newer version (default: the flow as it is now)
         to: Option<String>,
     },
+    /// List runs, newest first
+    Runs(RunsArguments),
+    /// Print what the tasks of a run printed
+    Log(LogArguments),
     /// Tables × intervals: which are done (#), stale (~), failed (x), under way (>) or missing (.)
     Matrix {
         /// Only this flow

@@ -6,12 +6,14 @@ mod cancel;
 mod follow;
 mod lint;
 mod list;
+mod log;
 mod mark;
 mod matrix;
 mod notices;
 mod pause;
 mod rerun;
 mod run;
+mod runs;
 mod show;
 mod status;
 mod test;
@@ -21,7 +23,7 @@ mod why;
 
 use anyhow::{Result, bail};
 use mulgil_server::client::Client;
-use mulgil_server::runs::RunSummary;
+use mulgil_server::runs::{RunDetail, RunSummary, TaskRun};
 
 use crate::arguments::{Arguments, FlowCommand};
 use crate::connection::Connection;
@@ -52,6 +54,8 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
             let ask = run::ask(date, &params, key);
             run::execute(&client, format, &flow, &ask, detach)
         }
+        FlowCommand::Runs(asked) => runs::execute(&client, format, &asked),
+        FlowCommand::Log(asked) => log::execute(&client, format, &asked),
         FlowCommand::Matrix { flow, count } => matrix::execute(&client, format, flow, count),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
@@ -78,5 +82,16 @@ fn find_run(client: &Client, run: &str) -> Result<RunSummary> {
     match client.run_named(run)? {
         Some(found) => Ok(found),
         None => bail!("there is no run {run}: a run is named like daily_delays/2013-01-16"),
+    }
+}
+
+/// Finds a task of a run by its name.
+fn task_of<'a>(run: &'a RunDetail, task: &str) -> Result<&'a TaskRun> {
+    match run.tasks.iter().find(|other| other.name == task) {
+        Some(found) => Ok(found),
+        None => {
+            let known: Vec<&str> = run.tasks.iter().map(|task| task.name.as_str()).collect();
+            bail!("{} has no task {task}; its tasks are {}", run.summary.name, known.join(", "))
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! `mulgil flow usage`
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use mulgil_sched::diagnosis::bytes;
 use mulgil_server::client::Client;
 use mulgil_server::usage::Usage;
 use serde_json::{Value, json};
 
-use super::{find_run, status};
+use super::{find_run, status, task_of};
 use crate::arguments::Format;
 use crate::exit::Exit;
 use crate::output::{Listing, print_json, remark};
@@ -17,14 +17,11 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 /// What each attempt of a run used, and what broke it or held it up.
 pub(crate) fn execute(client: &Client, format: Format, run: &str, task: Option<&str>) -> Result<Exit> {
     let run = client.run(find_run(client, run)?.id)?;
-    if let Some(task) = task
-        && !run.tasks.iter().any(|other| other.name == task)
-    {
-        let known: Vec<&str> = run.tasks.iter().map(|task| task.name.as_str()).collect();
-        bail!("{} has no task {task}; its tasks are {}", run.summary.name, known.join(", "));
-    }
-    let asked = run.tasks.iter().filter(|other| task.is_none_or(|task| other.name == task));
-    let attempts = asked.flat_map(|task| task.attempts.iter().map(move |attempt| (&task.name, attempt)));
+    let asked = match task {
+        Some(task) => std::slice::from_ref(task_of(&run, task)?),
+        None => &run.tasks,
+    };
+    let attempts = asked.iter().flat_map(|task| task.attempts.iter().map(move |attempt| (&task.name, attempt)));
     if format == Format::Json {
         let rows: Vec<Value> = attempts
             .map(|(task, attempt)| {

@@ -80,6 +80,58 @@ fn a_rerun_says_what_it_would_run_and_runs_exactly_that() {
 }
 
 #[test]
+fn runs_are_listed_and_what_their_tasks_printed_is_read() {
+    let house = House::new();
+    let run = house.failed_run();
+    let flow = "flow: loud\ntasks:\n  count: {shell: 'seq 100000', retries: {limit: 1, delay: 1ms}}\n  \
+                each: {for_each: [a, b], shell: 'echo item {{ item }}'}\n  never: {needs: [each], when: 'false', shell: 'true'}\n";
+    house.folder.write("flows/loud.yaml", flow);
+    let began = std::time::Instant::now();
+    while !house.say(&["flow", "run", "loud"]).2 {
+        assert!(began.elapsed().as_secs() < 180, "the server reads the file by itself");
+    }
+    let list = |arguments: &[&str]| house.say(&[&["flow", "runs", "--format", "csv"], arguments].concat()).0;
+    let names = |listed: String| {
+        listed.lines().skip(1).filter_map(|line| line.split(',').nth(1).map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let all = names(list(&[]));
+    assert!(all[0].starts_with("loud/") && all[1].starts_with("report/"), "newest first: {all:?}");
+    assert_eq!(names(list(&["report"])), all[1..]);
+    assert_eq!(names(list(&["--status", "failed"])), all[1..]);
+    assert_eq!(names(list(&["--count", "1"])), all[..1]);
+    for wrong in [&["lend"][..], &["--status", "lost"], &["--count", "0"]] {
+        assert!(!house.say(&[&["flow", "runs"], wrong].concat()).2, "{wrong:?}");
+    }
+
+    let log = |arguments: &[&str]| house.say(&[&["flow", "log"], arguments].concat());
+    let printed = |arguments: &[&str]| {
+        let lines = log(arguments).0;
+        let texts = lines.lines().filter_map(|line| Some(line.split_once(' ')?.1.to_owned()));
+        texts.filter(|text| !text.starts_with("[mulgil]")).collect::<Vec<_>>()
+    };
+    let counted: Vec<String> = (1..=100_000).map(|n| n.to_string()).collect();
+    for more in [&[][..], &["--attempt", "1"], &["--follow"]] {
+        let printed = printed(&[&[all[0].as_str(), "count"], more].concat());
+        assert!(printed == counted, "more than a piece of a log holds: {} lines", printed.len());
+    }
+    assert_eq!(printed(&[&all[0], "each[1]"]), ["item b"]);
+    let (_, said, _) = log(&[&all[0]]);
+    assert!(said.contains("── count, attempt 1, succeeded") && said.contains("each has 2 items"), "{said}");
+    assert!(said.contains("── never never began: skipped"), "{said}");
+    let whole: serde_json::Value = serde_json::from_str(&log(&[&run, "--format", "json"]).0).unwrap();
+    assert_eq!((&whole[0]["task"], &whole[0]["status"]), (&"land".into(), &"failed".into()));
+    for (wrong, reason) in [
+        (&[all[0].as_str(), "lend"][..], "its tasks are count, each, never"),
+        (&[&all[0], "each[7]"], "no item 7"),
+        (&[&all[0], "count", "--attempt", "9"], "has no attempt 9: it has had 1"),
+        (&[&all[0], "never"], "has not begun"),
+    ] {
+        let (_, said, well) = log(wrong);
+        assert!(!well && said.contains(reason), "{said}");
+    }
+}
+
+#[test]
 fn a_task_that_is_marked_lets_what_needs_it_run_and_nobody_marks_what_is_not_there() {
     let house = House::new();
     let run = house.failed_run();
