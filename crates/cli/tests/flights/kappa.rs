@@ -45,7 +45,8 @@ pub(crate) fn produce(project: &Folder, next: &mut u64, count: u64) {
 }
 
 pub(crate) fn serve(project: &Folder, change: impl FnOnce(&mut Command) -> &mut Command) -> Server {
-    let mut server = Server::start(change(&mut project.command(&["server", "--listen", "127.0.0.1:0"])));
+    let command = ["server", "--listen", "127.0.0.1:0", "--sql-listen", "127.0.0.1:0"];
+    let mut server = Server::start(change(&mut project.command(&command)));
     project.wait_for_server(&mut server.0);
     server
 }
