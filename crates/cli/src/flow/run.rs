@@ -4,9 +4,10 @@ use anyhow::Result;
 use jiff::civil::Date;
 use mulgil_server::client::Client;
 use mulgil_server::flows::StartRun;
+use mulgil_server::status::RunStatus;
 use serde_json::Value;
 
-use super::follow;
+use super::{follow, status};
 use crate::arguments::Format;
 use crate::exit::Exit;
 use crate::output::{print_json, remark};
@@ -22,10 +23,16 @@ pub(crate) fn ask(date: Option<Date>, params: &[(String, String)], key: Option<S
 pub(crate) fn execute(client: &Client, format: Format, flow: &str, ask: &StartRun, detach: bool) -> Result<Exit> {
     let started = client.start_run(flow, ask)?;
     let name = &started.run.name;
-    match &ask.key {
+    match (&ask.key, started.run.status) {
         _ if started.created => {}
-        Some(key) => remark(&format!("{name} was asked for before with the key {key}, or is that run already")),
-        None => remark(&format!("{name} has been run already: `mulgil flow rerun {name}` runs it again")),
+        (Some(key), _) => remark(&format!("{name} was asked for before with the key {key}, or is that run already")),
+        (None, RunStatus::Succeeded) => {
+            remark(&format!("{name} has succeeded already: `mulgil flow rerun {name} --all` runs it again"));
+        }
+        (None, status) if status::run_has_ended(status) => {
+            remark(&format!("{name} has been run already: `mulgil flow rerun {name}` runs again what did not succeed"));
+        }
+        (None, _) => remark(&format!("{name} is under way already")),
     }
     if detach {
         print_json(&started.run)?;

@@ -65,6 +65,8 @@ fn a_rerun_says_what_it_would_run_and_runs_exactly_that() {
     assert_eq!(tasks, ["land", "sum", "publish"], "{planned}");
     let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "lend"]);
     assert!(!well && said.contains("has no task lend; its tasks are land, sum, publish"), "{said}");
+    let (_, said, well) = house.say(&["flow", "run", "report"]);
+    assert!(!well && said.contains("`mulgil flow rerun report/manual` runs again what did not succeed"), "{said}");
 
     house.folder.write("landed", "");
     let (_, said, well) = house.say(&["flow", "rerun", "report", "--failed"]);
@@ -72,6 +74,8 @@ fn a_rerun_says_what_it_would_run_and_runs_exactly_that() {
     assert_eq!(house.done(), "sum\npublish\n");
     let (_, said, well) = house.say(&["flow", "rerun", &run]);
     assert!(!well && said.contains("nothing of run 1 failed"), "{said}");
+    let (_, said, well) = house.say(&["flow", "run", "report"]);
+    assert!(well && said.contains("`mulgil flow rerun report/manual --all` runs it again"), "{said}");
     let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "sum"]);
     assert!(!well && said.contains("idempotent: false"), "it has run before: {said}");
     let (_, said, well) = house.say(&["flow", "rerun", &run, "--from", "sum", "--confirm"]);
