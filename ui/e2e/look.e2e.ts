@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import type { Page } from "playwright-core";
 import { expect, it } from "vitest";
-import { base, FLOW, open, shoot, useBrowser, VIEW, type Look } from "./browser";
+import { base, FLOW, mocked, open, shoot, useBrowser, VIEW, type Look } from "./browser";
 
 useBrowser();
 
@@ -11,7 +11,7 @@ const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.mi
 const LOOKS: readonly (readonly [string, Look])[] = [
   ["light", { theme: "light" }], ["dark", { theme: "dark" }], ["korean", { theme: "light", language: "ko" }],
 ];
-const PAGES = ["/flows", `/flows/${FLOW}`, "run", "/views", `/views/${VIEW}`, "/dashboards", "/dashboards/delays", "/topics", "/sql", "/nowhere"];
+const PAGES = ["/flows", `/flows/${FLOW}`, "run", "/views", `/views/${VIEW}`, "/dashboards", "/dashboards/delays", "/topics", "/sql", "/nowhere", ...(mocked ? [] : ["/tables", "/workers"])];
 
 async function pathOf(page: string): Promise<string> {
   if (page !== "run") return page;

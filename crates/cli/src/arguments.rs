@@ -250,6 +250,9 @@ pub(crate) enum FlowCommand {
         /// How many of the latest intervals
         #[arg(long, default_value_t = 30)]
         count: usize,
+        /// Up to this date of the flow's time zone, included
+        #[arg(long, requires = "flow")]
+        until: Option<jiff::civil::Date>,
     },
     /// Who was told of what, newest first, and what nobody took
     Notices {

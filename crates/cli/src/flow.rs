@@ -56,7 +56,7 @@ pub(crate) async fn execute(arguments: &Arguments, command: &FlowCommand) -> Res
         }
         FlowCommand::Runs(asked) => runs::execute(&client, format, &asked),
         FlowCommand::Log(asked) => log::execute(&client, format, &asked),
-        FlowCommand::Matrix { flow, count } => matrix::execute(&client, format, flow, count),
+        FlowCommand::Matrix { flow, count, until } => matrix::execute(&client, format, flow, count, until),
         FlowCommand::Backfill(backfill) => backfill::execute(&client, format, &backfill),
         FlowCommand::Rerun(rerun) => rerun::execute(&client, format, &rerun),
         FlowCommand::Mark(mark) => mark::execute(&client, format, &mark, &user),

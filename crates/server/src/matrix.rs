@@ -36,6 +36,8 @@ pub struct MatrixQuery {
     pub flow: Option<String>,
     /// The latest so many intervals of each flow; 30 unless told, 400 at most.
     pub count: Option<usize>,
+    /// Only intervals that have ended by then; by now unless told. Where a page's first interval starts, the page before it ends.
+    pub until: Option<Timestamp>,
 }
 
 /// The tables of one flow.
@@ -43,7 +45,7 @@ pub struct MatrixQuery {
 pub struct FlowMatrix {
     /// The flow.
     pub flow: String,
-    /// Its latest intervals that have ended, oldest first: the columns.
+    /// Its latest intervals that have ended by then, oldest first: the columns.
     pub intervals: Vec<MatrixInterval>,
     /// The tables that it writes.
     pub rows: Vec<TableRow>,
@@ -105,11 +107,12 @@ pub(crate) async fn show_matrix(
     }
     let count = ask.count.unwrap_or(COUNT_DEFAULT).clamp(1, COUNT_MAX);
     let now = Timestamp::now();
+    let until = ask.until.map_or(now, |until| until.min(now));
     let mut matrices = Vec::new();
     for flow in flows.into_iter().map(|source| &source.flow) {
         let Some(schedule) = &flow.schedule else { continue };
         if flow.tasks.iter().any(|task| written_by(&task.kind).is_some()) {
-            matrices.push(matrix(&node, flow, schedule, count, now).await?);
+            matrices.push(matrix(&node, flow, schedule, count, until).await?);
         }
     }
     Ok(Json(matrices))
@@ -120,9 +123,9 @@ async fn matrix(
     flow: &Flow,
     schedule: &Schedule,
     count: usize,
-    now: Timestamp,
+    until: Timestamp,
 ) -> Result<FlowMatrix, ApiError> {
-    let intervals = schedule.latest(now, count);
+    let intervals = schedule.latest(until, count);
     let params = flow.default_params();
     let keys: Vec<RunKey> = intervals.iter().map(|interval| RunKey::new(flow, Some(*interval), &params)).collect();
     let texts: Vec<String> = keys.iter().map(|key| key.text().to_owned()).collect();

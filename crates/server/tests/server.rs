@@ -10,6 +10,7 @@ mod server {
     mod fixture;
     mod hooks;
     mod items;
+    mod matrix;
     mod openapi;
     mod project;
     mod prometheus;

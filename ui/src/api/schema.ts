@@ -1768,7 +1768,7 @@ export interface components {
         FlowMatrix: {
             /** @description The flow. */
             flow: string;
-            /** @description Its latest intervals that have ended, oldest first: the columns. */
+            /** @description Its latest intervals that have ended by then, oldest first: the columns. */
             intervals: components["schemas"]["MatrixInterval"][];
             /** @description The tables that it writes. */
             rows: components["schemas"]["TableRow"][];
@@ -4163,6 +4163,8 @@ export interface operations {
                 flow?: string;
                 /** @description The latest so many intervals of each flow; 30 unless told, 400 at most. */
                 count?: number;
+                /** @description Only intervals that have ended by then; by now unless told. Where a page's first interval starts, the page before it ends. */
+                until?: string;
             };
             header?: never;
             path?: never;

@@ -17,6 +17,10 @@ export const problems: Resource<Problem[]> = { path: "/problems", reduce: refetc
 export const flows: Resource<FlowSummary[]> = { path: "/flows", reduce: reduceFlows };
 export const backfills: Resource<Backfill[]> = { path: "/backfills", reduce: reduceBackfills };
 export const matrix: Resource<FlowMatrix[]> = { path: "/matrix", reduce: refetchOnRuns };
+export const matrixUntil = (flow: string, until: string): Resource<FlowMatrix[]> => ({
+  path: `/matrix?flow=${name(flow)}&until=${name(until)}`,
+  reduce: refetchOnRuns,
+});
 export const views: Resource<ViewSummary[]> = { path: "/views", reduce: reduceViews };
 export const dashboards: Resource<Dashboard[]> = { path: "/dashboards", reduce: refetchOnProject };
 export const pools: Resource<PoolInfo[]> = { path: "/pools", reduce: refetchOnRuns };

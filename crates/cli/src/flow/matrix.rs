@@ -1,6 +1,8 @@
 //! `mulgil flow matrix`
 
 use anyhow::Result;
+use jiff::Timestamp;
+use jiff::civil::Date;
 use mulgil_server::client::Client;
 use mulgil_server::matrix::{MatrixQuery, TableCell};
 use serde_json::json;
@@ -10,8 +12,18 @@ use crate::exit::Exit;
 use crate::output::{Listing, print_json, remark};
 
 /// Tables × intervals, one letter a cell, oldest first.
-pub(crate) fn execute(client: &Client, format: Format, flow: Option<String>, count: usize) -> Result<Exit> {
-    let matrices = client.matrix(&MatrixQuery { flow, count: Some(count) })?;
+pub(crate) fn execute(
+    client: &Client,
+    format: Format,
+    flow: Option<String>,
+    count: usize,
+    until: Option<Date>,
+) -> Result<Exit> {
+    let until = match flow.as_deref().zip(until) {
+        Some((flow, date)) => Some(end_of(date, &client.flow(flow)?.summary.timezone)?),
+        None => None,
+    };
+    let matrices = client.matrix(&MatrixQuery { flow, count: Some(count), until })?;
     if format == Format::Json {
         print_json(&matrices)?;
         return Ok(Exit::Done);
@@ -28,6 +40,11 @@ pub(crate) fn execute(client: &Client, format: Format, flow: Option<String>, cou
     listing.print(format)?;
     remark("# done  ~ stale: what it was made from was written after it  x failed  > under way  . missing");
     Ok(Exit::Done)
+}
+
+/// When a date has ended in a time zone.
+fn end_of(date: Date, timezone: &str) -> Result<Timestamp> {
+    Ok(date.tomorrow()?.in_tz(timezone)?.timestamp())
 }
 
 fn letter(cell: TableCell) -> char {
