@@ -55,7 +55,7 @@ struct LateSample {
 }
 
 /// What is counted of a source partition.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PartitionMetrics {
     /// The node of the logical graph that reads it.
     pub(crate) node: NodeId,

@@ -50,7 +50,7 @@ pub(crate) async fn read_partition(
                 cuts.released(number).await;
                 continue;
             }
-            next = next(&read, reader.as_mut(), (read_to, &pace), idle_timeout) => next.map_err(failed)?,
+            next = next(&read, reader.as_mut(), (read_to, &pace, &job), idle_timeout) => next.map_err(failed)?,
         };
         read.metrics.skipped_rows.store(reader.skipped_rows(), Relaxed);
         let (batch, position) = match next {
@@ -128,14 +128,14 @@ impl ReaderCuts {
 async fn next(
     read: &PartitionRead,
     reader: &mut dyn PartitionReader,
-    (read_to, pace): (Position, &Pace),
+    (read_to, pace, job): (Position, &Pace, &JobMetrics),
     idle_timeout: Option<Duration>,
 ) -> Result<Read, ConnectError> {
     if let Some(first) = &read.first {
         first.wait_for_end().await;
     }
     if let Some(aligned) = &read.aligned {
-        aligned.wait_for_others(&read.metrics, read_to).await;
+        aligned.wait_for_others(&read.metrics, read_to, job).await;
     }
     pace.wait().await;
     read.queue.wait_for_room().await;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use mulgil_server::attempts::LogQuery;
 use mulgil_server::client::Client;
 use mulgil_server::items::ItemsQuery;
-use mulgil_server::runs::{Attempt, RunDetail};
+use mulgil_server::runs::{Attempt, RunDetail, TaskRun};
 use serde_json::{Value, json};
 
 use super::{find_run, status, task_of};
@@ -42,20 +42,30 @@ fn print_all(client: &Client, format: Format, run: &RunDetail) -> Result<Exit> {
         each_piece(client, run.summary.id, task, attempt, write_out)?;
     }
     for task in run.tasks.iter().filter(|task| task.attempts.is_empty()) {
-        match task.items.filter(|items| items.total > 0) {
-            Some(items) => remark(&format!("── {0} has {1} items: {0}[0] names the first", task.name, items.total)),
-            None => remark(&format!("── {} never began: {}", task.name, status::word(&task.status))),
-        }
+        remark(&format!("── {} {}", task.name, without_attempts(task)));
     }
     Ok(Exit::Done)
+}
+
+/// What there is to say of a task that has had no attempt of its own.
+fn without_attempts(task: &TaskRun) -> String {
+    if let Some(child) = &task.child {
+        return format!("ran as {0}: mulgil flow log {0}", child.name);
+    }
+    let note = task.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+    match task.items.filter(|items| items.total > 0) {
+        Some(items) => format!("has {} items: {}[0] names the first", items.total, task.name),
+        None if status::task_has_ended(task.status) => format!("never began, {}{note}", status::word(&task.status)),
+        None => "has not begun: mulgil flow why says what it waits for".to_owned(),
+    }
 }
 
 /// An attempt of a task, or of an item of one: this one, or the last.
 fn attempt_of(client: &Client, run: &RunDetail, task: &str, number: Option<u32>) -> Result<Attempt> {
     let name = &run.summary.name;
-    let attempts = match item_named(task) {
-        Some((task, item)) => attempts_of_item(client, run, task, item)?,
-        None => task_of(run, task)?.attempts.clone(),
+    let (attempts, without) = match item_named(task) {
+        Some((task, item)) => (attempts_of_item(client, run, task, item)?, "has not begun".to_owned()),
+        None => task_of(run, task).map(|task| (task.attempts.clone(), without_attempts(task)))?,
     };
     let count = attempts.len();
     let found = match number {
@@ -65,7 +75,7 @@ fn attempt_of(client: &Client, run: &RunDetail, task: &str, number: Option<u32>)
     match (found, number) {
         (Some(attempt), _) => Ok(attempt),
         (None, Some(number)) => bail!("{task} of {name} has no attempt {number}: it has had {count}"),
-        (None, None) => bail!("{task} of {name} has not begun: mulgil flow why {name} {task} says what it waits for"),
+        (None, None) => bail!("{task} of {name} {without}"),
     }
 }
 

@@ -121,14 +121,15 @@ fn runs_are_listed_and_what_their_tasks_printed_is_read() {
     assert_eq!(printed(&[&all[0], "each[1]"]), ["item b"]);
     let (_, said, _) = log(&[&all[0]]);
     assert!(said.contains("── count, attempt 1, succeeded") && said.contains("each has 2 items"), "{said}");
-    assert!(said.contains("── never never began: skipped"), "{said}");
+    assert!(said.contains("── never never began, skipped: "), "{said}");
     let whole: serde_json::Value = serde_json::from_str(&log(&[&run, "--format", "json"]).0).unwrap();
     assert_eq!((&whole[0]["task"], &whole[0]["status"]), (&"land".into(), &"failed".into()));
     for (wrong, reason) in [
         (&[all[0].as_str(), "lend"][..], "its tasks are count, each, never"),
         (&[&all[0], "each[7]"], "no item 7"),
         (&[&all[0], "count", "--attempt", "9"], "has no attempt 9: it has had 1"),
-        (&[&all[0], "never"], "has not begun"),
+        (&[&all[0], "each"], "has 2 items: each[0] names the first"),
+        (&[&all[0], "never"], "never began, skipped: "),
     ] {
         let (_, said, well) = log(wrong);
         assert!(!well && said.contains(reason), "{said}");
@@ -181,4 +182,29 @@ fn versions_and_their_difference_are_listed_and_pools_are_advised_on() {
     assert!(said.contains("pool default: only 1 attempts so far, which says nothing yet"), "{said}");
     let (_, said, well) = house.say(&["flow", "advice", "nothing"]);
     assert!(!well && said.contains("there is no flow nothing"), "{said}");
+}
+
+#[test]
+fn the_matrix_of_tables_is_turned_back_to_a_date_of_the_flow() {
+    const TABLES: &str = "
+flow: tables
+schedule: {cron: '0 6 * * *', start: 2013-01-01, end: 2013-01-08, catchup: none, timezone: Asia/Seoul}
+tasks: {land: {sql: \"SELECT 1 AS n, DATE '{{ ds }}' AS day\", to: raw.numbers}}
+";
+    const NUMBERS: &str =
+        "CREATE TABLE raw.numbers (n BIGINT, day DATE) PARTITIONED BY (day) WITH ('connector' = 'delta');";
+    let house = House::new();
+    house.folder.write("sources/lake.sql", NUMBERS);
+    house.folder.write("flows/tables.yaml", TABLES);
+    let matrix = |more: &[&str]| house.say(&[&["flow", "matrix", "tables", "--format", "csv"], more].concat());
+    let began = std::time::Instant::now();
+    while !matrix(&[]).2 {
+        assert!(began.elapsed().as_secs() < 180, "the server reads the file by itself: {}", matrix(&[]).1);
+    }
+    let row = |more: &[&str]| matrix(more).0.lines().nth(1).map(str::to_owned);
+    assert_eq!(row(&[]).unwrap(), "tables,raw.numbers,2013-01-01,2013-01-07,.......");
+    let january_4 = ["--until", "2013-01-04", "--count", "3"];
+    assert_eq!(row(&january_4).unwrap(), "tables,raw.numbers,2013-01-02,2013-01-04,...");
+    let (_, said, well) = house.say(&["flow", "matrix", "--until", "2013-01-04"]);
+    assert!(!well && said.contains("FLOW"), "a date is one of a flow's: {said}");
 }

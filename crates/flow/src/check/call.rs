@@ -7,6 +7,7 @@ use super::task::Tasks;
 use super::value::check_name;
 use crate::findings::{Findings, Position};
 use crate::raw::RawTask;
+use crate::raw::retries::RawRetries;
 use crate::read::{Anything, Entries, Located, Text};
 use crate::yaml::Key;
 use crate::{CallTask, RerunOn};
@@ -43,7 +44,7 @@ pub(super) fn check_keys(key: &Key, raw: &RawTask, findings: &mut Findings) {
         return;
     };
     let elsewhere: [(&str, Option<Position>); 6] = [
-        ("retries", raw.retries.as_ref().map(|raw| raw.at)),
+        ("retries", raw.retries.as_ref().map(RawRetries::at)),
         ("pool", raw.pool.as_ref().map(|raw| raw.at)),
         ("tags", raw.tags.as_ref().map(|raw| raw.0.first().map_or(key.at, |tag| tag.at))),
         ("priority", raw.priority.as_ref().map(|raw| raw.at)),

@@ -13,6 +13,7 @@ const RETRIES_MAX: u32 = 100;
 
 /// Retries with their defaults.
 pub(super) fn retries(raw: RawRetries, findings: &mut Findings) -> Retries {
+    let raw = raw.in_full();
     match &raw.limit {
         None if raw.broken => {}
         None => findings.add(raw.at, "retries need a limit", Some("write retries: {limit: 2, delay: 5m}".to_owned())),

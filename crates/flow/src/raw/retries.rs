@@ -1,10 +1,22 @@
 //! The form of `retries:`.
 
-use crate::read::{Located, OneOrMany, Text, raw_map};
+use crate::findings::{Findings, Position};
+use crate::read::{FromNode, Located, OneOrMany, Text, raw_map};
+use crate::yaml::{Data, Node};
+
+/// Automatic retries: how many, or all about them.
+#[derive(Clone, Debug, schemars::JsonSchema)]
+#[serde(untagged)]
+pub(crate) enum RawRetries {
+    /// How many attempts may follow the first; all else is as without a word.
+    Limit(Located<u32>),
+    /// With all keys.
+    InFull(RawRetriesInFull),
+}
 
 raw_map! {
     /// Automatic retries.
-    RawRetries: "retries" {
+    RawRetriesInFull: "retries" {
         /// How many attempts may follow the first.
         #[schemars(required)]
         "limit" limit: Located<u32>,
@@ -22,5 +34,32 @@ raw_map! {
         "on" on: OneOrMany,
         /// The errors after which there is no retry, whatever `on` says: the same words.
         "never" never: OneOrMany,
+    }
+}
+
+impl RawRetries {
+    /// Where they stand.
+    pub(crate) fn at(&self) -> Position {
+        match self {
+            Self::Limit(limit) => limit.at,
+            Self::InFull(raw) => raw.at,
+        }
+    }
+
+    /// The same with all keys.
+    pub(crate) fn in_full(self) -> RawRetriesInFull {
+        match self {
+            Self::Limit(limit) => RawRetriesInFull { at: limit.at, limit: Some(limit), ..RawRetriesInFull::default() },
+            Self::InFull(raw) => raw,
+        }
+    }
+}
+
+impl FromNode for RawRetries {
+    fn from_node(node: &Node, findings: &mut Findings) -> Option<Self> {
+        match node.data {
+            Data::Map(_) => FromNode::from_node(node, findings).map(Self::InFull),
+            _ => FromNode::from_node(node, findings).map(Self::Limit),
+        }
     }
 }
