@@ -43,7 +43,7 @@ pub(crate) struct Build {
     pub(crate) generation: Generation,
     /// How much was left to read, at several moments, the last one last.
     left: Mutex<VecDeque<(Instant, u64)>>,
-    /// What it was like when it was first looked at.
+    /// What it was like when it was first looked at beside what it is to take over from.
     first: Mutex<Option<First>>,
     /// Where it has to come to, where no job has been there before.
     goal: OnceLock<Goal>,
@@ -55,7 +55,7 @@ pub(crate) struct Build {
     is_followed: AtomicBool,
 }
 
-/// A build when it was first looked at.
+/// A build when it was first looked at beside what it is to take over from.
 struct First {
     /// Where its partitions stood, taken together: before that there is nothing to read for it.
     read: u64,
@@ -162,12 +162,15 @@ impl Build {
     pub(crate) fn look(&self, live: Option<&JobStatus>) {
         let Some(own) = self.cell.job().map(|job| job.status()) else { return };
         let (read, to_read) = self.amounts(live, &own);
-        self.first().get_or_insert_with(|| {
-            let wanted = live.into_iter().flat_map(|live| &live.partitions);
-            let missing = wanted.filter(|wanted| same_partition(&own, wanted).is_none());
-            let missing = missing.map(|missing| (missing.table.clone(), missing.partition.clone())).collect();
-            First { read, missing }
-        });
+        // After a restart the live one may start later: until then there is nothing that it could miss.
+        if live.is_some() || self.has_goal() {
+            self.first().get_or_insert_with(|| {
+                let wanted = live.into_iter().flat_map(|live| &live.partitions);
+                let missing = wanted.filter(|wanted| same_partition(&own, wanted).is_none());
+                let missing = missing.map(|missing| (missing.table.clone(), missing.partition.clone())).collect();
+                First { read, missing }
+            });
+        }
         let now = Instant::now();
         let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
         left.push_back((now, to_read.saturating_sub(read)));

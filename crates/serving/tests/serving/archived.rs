@@ -335,6 +335,38 @@ async fn a_build_goes_on_in_the_middle_of_the_archive_and_behind_it_after_a_rest
     views.shutdown().await;
 }
 
+/// The archive that the live one was built from is no partition of what is built from a later version of it: that is known however
+/// late the live one starts after a restart.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_build_takes_over_from_one_that_starts_later() {
+    let project = forgetful_project("numbers", 1);
+    let views = numbers_views(&project, WRONG).await;
+    let numbers = forgotten_numbers(&project, &views, 20_000, false).await;
+    views.replay(&totals(), &ReplayOptions::default()).await.unwrap();
+    until_generation(&views, 2).await;
+    numbers.append(1_000).await;
+    until_all(&views, &numbers, false).await;
+    kappa::until(&views, "archived", |status| has_archived(status, 21_000)).await;
+    views.shutdown().await;
+
+    let checkpoints = |name: &str| project.dir.path().join("checkpoints").join(name);
+    let (live, away) = (checkpoints("public.totals@2"), checkpoints("away"));
+    std::fs::rename(&live, &away).unwrap();
+    std::fs::write(&live, "not a folder").unwrap();
+    let views = numbers_views(&project, RIGHT).await;
+    let ahead = kappa::until(&views, "only the build", |status| {
+        let is_read = status.building.as_ref().is_some_and(|build| build.archives.iter().any(|one| one.is_read));
+        is_read && status.restarts.tries > 1
+    })
+    .await;
+    assert_eq!((ahead.generation, ahead.building.unwrap().number), (2, 3));
+    std::fs::remove_file(&live).unwrap();
+    std::fs::rename(&away, &live).unwrap();
+    until_generation(&views, 3).await;
+    until_all(&views, &numbers, true).await;
+    views.shutdown().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_mode_is_built_from_the_archive() {
     // In its place; as layers; and as a stream again, which has less than its layers had.
