@@ -31,24 +31,25 @@ start() {
     -o "$LISTEN -c unix_socket_directories=$DIR -c fsync=off -c max_connections=50 -c shared_buffers=16MB" >/dev/null 2>&1 \
     || { cat "$DIR/server.log"; exit 1; }
 }
+server() { head -1 "$DIR/data/postmaster.pid"; }
 # The server and its children.
-all() {
-  server=$(head -1 "$DIR/data/postmaster.pid")
-  echo "$server" $(cat "/proc/$server/task/$server/children")
-}
+all() { echo "$(server)" $(cat "/proc/$(server)/task/$(server)/children"); }
+# One that has ended meanwhile needs no signal.
+tell() { signal=$1; shift; kill "-$signal" "$@" 2>/dev/null || true; }
 start
 echo ready
 while read -r order; do
   case $order in
-    stop) kill -STOP $(all) ;;
-    go) kill -CONT $(all) ;;
-    # Stopped first, so that no child is made that is not among those listed: it would hold what the next server needs.
-    kill) kill -STOP $(head -1 "$DIR/data/postmaster.pid"); gone=$(all); kill -KILL $gone; for one in $gone; do while kill -0 "$one" 2>/dev/null; do sleep 0.02; done; done ;;
+    # The server itself first, so that it makes no child that is not among those listed.
+    stop) tell STOP "$(server)"; tell STOP $(all) ;;
+    go) tell CONT $(all) ;;
+    # Such a child would hold what the next server needs.
+    kill) tell STOP "$(server)"; gone=$(all); tell KILL $gone; for one in $gone; do while kill -0 "$one" 2>/dev/null; do sleep 0.02; done; done ;;
     start) start ;;
   esac
   echo ready
 done
-kill -CONT $(all) 2>/dev/null || true
+tell CONT $(all)
 pg_ctl stop -m immediate -s -D "$DIR/data" || true
 rm -rf "$DIR"
 "#;
