@@ -1,8 +1,10 @@
 //! Advice about a flow that is correct but may hurt.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::SignedDuration;
+use serde_json::Value;
 
 use crate::{Diagnostic, Flow, Items, Project, Task, TaskKind, Write};
 
@@ -15,6 +17,15 @@ const LONG: SignedDuration = SignedDuration::from_hours(2);
 const SHORT: SignedDuration = SignedDuration::from_secs(1);
 /// So many short tasks in a flow are worth a word.
 const SHORT_TASKS_MAX: usize = 20;
+
+/// So many files, each a task of its own, are worth a word: starting a task costs more than reading most files.
+const FILES_ALONE_MAX: usize = 20;
+
+/// What files of data end with; other names with a dot are tables, hosts and versions.
+const FILE_ENDINGS: [&str; 16] = [
+    "avro", "bz2", "csv", "gz", "json", "jsonl", "log", "ndjson", "orc", "parquet", "tsv", "txt", "xlsx", "xml", "zip",
+    "zst",
+];
 
 /// Advice about the size of tasks, by how long their latest attempts took that succeeded: one over hours is cut badly, and so
 /// are many that take no time.
@@ -75,6 +86,11 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
                 format!("task {name} goes over a list whose length shows when it runs, and takes every slot there is");
             warn(message, "add max_parallel: or group: auto to for_each, or a pool of its own");
         }
+        let files = if each.group.is_none() { file_count(&each.items) } else { 0 };
+        if files > FILES_ALONE_MAX {
+            let message = format!("task {name} makes a task of each of {files} files, which is mostly overhead");
+            warn(message, "add group: auto to for_each, or read them as one table");
+        }
     }
     if task.retries.limit > RETRIES_ADVISED_MAX {
         let message = format!("task {name} is retried {} times before anybody hears of it", task.retries.limit);
@@ -101,6 +117,23 @@ fn lint_task(flow: &Flow, task: &Task) -> Vec<Diagnostic> {
         _ => {}
     }
     warnings
+}
+
+/// How many items of a list are files, by their names.
+fn file_count(items: &Items) -> usize {
+    let Items::List(items) = items else { return 0 };
+    items.iter().filter(|item| names_file(item)).count()
+}
+
+fn names_file(item: &Value) -> bool {
+    match item {
+        Value::String(text) => {
+            let ending = Path::new(text).extension().and_then(|ending| ending.to_str());
+            ending.is_some_and(|ending| FILE_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending)))
+        }
+        Value::Object(fields) => fields.values().any(names_file),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => false,
+    }
 }
 
 fn warning(flow: &Flow, (line, column): (u32, u32), message: String, remedy: &str) -> Diagnostic {
