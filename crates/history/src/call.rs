@@ -9,7 +9,7 @@ use mulgil_sched::status::RunStatus;
 use serde::Serialize;
 
 use crate::question::{Columns, Read};
-use crate::row::{number, run_status, text};
+use crate::row::{maybe_time, number, run_status, text};
 
 /// A task calls a run, or none any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +82,10 @@ pub struct ChildRow {
     pub flow: String,
     /// Where it stands.
     pub status: RunStatus,
+    /// When it began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
 }
 
 pub(crate) const OPEN_CALLS: &str = "SELECT t.run, t.task, t.child, c.name, c.status, \
@@ -92,7 +96,7 @@ pub(crate) const OPEN_CALLS: &str = "SELECT t.run, t.task, t.child, c.name, c.st
 pub(crate) const PARENT: &str = "SELECT p.id AS run, p.name, p.flow, t.name AS task FROM runs r \
     JOIN runs p ON p.id = r.parent_run JOIN tasks t ON t.run = r.parent_run AND t.task = r.parent_task WHERE r.id = $1";
 
-pub(crate) const CHILDREN: &str = "SELECT t.task, c.id AS run, c.name, c.flow, c.status FROM tasks t \
+pub(crate) const CHILDREN: &str = "SELECT t.task, c.id AS run, c.name, c.flow, c.status, c.started_at_us, c.ended_at_us FROM tasks t \
     JOIN runs c ON c.id = t.child WHERE t.run = $1 ORDER BY t.task";
 
 pub(crate) fn call(row: &impl Columns) -> Read<CallRow> {
@@ -122,5 +126,7 @@ pub(crate) fn child(row: &impl Columns) -> Read<ChildRow> {
         name: text(row, "name")?,
         flow: text(row, "flow")?,
         status: run_status(row)?,
+        started_at: maybe_time(row, "started_at_us")?,
+        ended_at: maybe_time(row, "ended_at_us")?,
     })
 }

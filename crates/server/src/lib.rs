@@ -48,6 +48,7 @@ pub mod server;
 pub mod sql;
 pub mod sql_port;
 pub mod status;
+pub mod stretches;
 mod switch;
 pub mod topics;
 pub mod triggers;

@@ -20,6 +20,7 @@ use crate::items::{self, ItemCounts};
 use crate::node::Node;
 use crate::notices::Alert;
 use crate::status::{AttemptStatus, RunStatus, TaskStatus};
+use crate::stretches::{self, Stretch};
 use crate::usage::Usage;
 
 const RUNS_DEFAULT: u32 = 50;
@@ -143,6 +144,9 @@ pub struct TaskRun {
     /// How its items stand, where it goes over some. They are listed by `/runs/{run}/tasks/{task}/items`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ItemCounts>,
+    /// When its items, or the run that does its work, were at work. Absent for a task that has attempts of its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worked: Vec<Stretch>,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -276,6 +280,7 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
     let mut attempts: BTreeMap<TaskIndex, Vec<Attempt>> = BTreeMap::new();
     let mut items = items::counts(&found.tasks);
     let mut children = children_of(&found.children);
+    let mut worked = stretches::of_others(&found);
     let parent = found.parent.map(Into::into);
     let is_item: HashSet<TaskIndex> =
         found.tasks.iter().filter(|row| row.item_of.is_some()).map(|row| row.index).collect();
@@ -298,6 +303,7 @@ pub(crate) async fn detail(node: &Node, run: i64) -> Result<RunDetail, ApiError>
             result: row.result,
             child: children.remove(&row.index),
             items: items.remove(&row.index),
+            worked: worked.remove(&row.index).unwrap_or_default(),
             attempts: attempts.remove(&row.index).unwrap_or_default(),
             name: row.name,
         }

@@ -2955,6 +2955,19 @@ export interface components {
             /** @description The run. */
             run: components["schemas"]["RunSummary"];
         };
+        /** @description A stretch of time in which a task was at work. */
+        Stretch: {
+            /**
+             * Format: date-time
+             * @description When it ended. Absent: it goes on.
+             */
+            ended_at?: string | null;
+            /**
+             * Format: date-time
+             * @description When it began.
+             */
+            started_at: string;
+        };
         /** @description One parallel instance of a stage. */
         SubtaskProgress: {
             /**
@@ -3158,6 +3171,8 @@ export interface components {
             retry_at?: string | null;
             /** @description Where it stands. */
             status: components["schemas"]["TaskStatus"];
+            /** @description When its items, or the run that does its work, were at work. Absent for a task that has attempts of its own. */
+            worked?: components["schemas"]["Stretch"][];
         };
         /**
          * @description Where a task of a run stands.

@@ -52,7 +52,8 @@ async fn a_call_is_found_from_both_ends_and_after_a_restart(place: &Place) {
     assert_eq!(child.parent, Some(ParentRow { run: RunId(1), name, flow: flow.clone(), task: task_name }));
     assert_eq!((child.run.trigger, child.children), (Trigger::Flow, vec![]));
     let parent = history.run(RunId(2)).await.unwrap().unwrap();
-    let row = ChildRow { task: 1, run: RunId(3), name: "f/3".to_owned(), flow, status: RunStatus::Queued };
+    let (name, status) = ("f/3".to_owned(), RunStatus::Queued);
+    let row = ChildRow { task: 1, run: RunId(3), name, flow, status, started_at: None, ended_at: None };
     assert_eq!((parent.parent, parent.children), (None, vec![row]));
 
     // Another task starts it again; the first calls nothing any more, and has ended.

@@ -39,8 +39,10 @@ function mainTask(tasks: readonly TaskRun[]): TaskRun | undefined {
   return first(["failed"]) ?? first(["running", "retrying", "ready"]) ?? tasks.at(-1);
 }
 
-/** How long the attempt took that decided a task. A task that was stopped before it began has none of its own. */
+/** How long the attempt took that decided a task, or its items or called run. A task that was stopped before it began has none of its own. */
 function tookOf(task: TaskRun): number | null {
+  const worked = task.worked?.at(-1);
+  if (worked) return worked.ended_at && isOver(task.status) ? Date.parse(worked.ended_at) - Date.parse(worked.started_at) : null;
   const last = task.attempts.at(-1);
   const decided = last?.status === task.status || task.status === "failed";
   return decided && last?.started_at && last.ended_at && isOver(task.status) ? Date.parse(last.ended_at) - Date.parse(last.started_at) : null;

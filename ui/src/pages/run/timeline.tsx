@@ -37,7 +37,7 @@ export function Timeline({ tasks, live }: { tasks: readonly TaskRun[]; live: boo
               <span className="timeline-name code">{task.name}</span>
               <div className="timeline-track">
                 {ticks.map((tick) => <i key={tick} style={{ left: share(tick) }} />)}
-                {stretches.get(task.name)?.map((stretch) => <Bar key={stretch.attempt} stretch={stretch} from={pass.startMs} share={share} />)}
+                {stretches.get(task.name)?.map((stretch) => <Bar key={`${stretch.attempt} ${stretch.startMs}`} stretch={stretch} from={pass.startMs} share={share} />)}
               </div>
             </li>
           ))}
@@ -52,7 +52,7 @@ function Bar({ stretch, from, share }: { stretch: Stretch; from: number; share: 
   const waited = stretch.startMs - stretch.readyMs;
   const took = stretch.endMs - stretch.startMs;
   const words = [
-    t("run.attempt", { number: stretch.attempt }), t(`status.${stretch.status}`), t("flow.took", { span: format.span(took) }),
+    ...(stretch.attempt === null ? [] : [t("run.attempt", { number: stretch.attempt })]), t(`status.${stretch.status}`), t("flow.took", { span: format.span(took) }),
     ...(waited > 0 ? [t("run.timeline.waited", { span: format.span(waited) })] : []),
   ].join(", ");
   return (

@@ -18,6 +18,16 @@ describe("latestPass", () => {
     const pass = latestPass([task("land", [], [10, 14], [5000, 5003]), task("aggregate", ["land"], [5003, 5004])], 0);
     expect(pass?.stretches.map((stretch) => [stretch.task, stretch.attempt])).toEqual([["land", 2], ["aggregate", 1]]);
   });
+  it("draws what items and called runs did, which is no pause", () => {
+    const call: TaskRun = { ...task("call", ["land"]), kind: "flow", worked: [{ started_at: at(15), ended_at: at(900) }] };
+    const each: TaskRun = { ...task("each", ["call"]), status: "running", worked: [{ started_at: at(901) }] };
+    const pass = latestPass([task("land", [], [10, 14]), call, each], 1_000_000);
+    expect(pass?.stretches.map((stretch) => [stretch.task, stretch.attempt, stretch.status, stretch.readyMs, stretch.endMs])).toEqual([
+      ["land", 1, "succeeded", 10_000, 14_000],
+      ["call", null, "succeeded", 14_000, 900_000],
+      ["each", null, "running", 900_000, 1_000_000],
+    ]);
+  });
   it("goes on until now while something runs, and is nothing before the first attempt", () => {
     expect(latestPass([task("land", [], [10, null])], 12_000)?.endMs).toBe(12_000);
     expect(latestPass([task("land", [])], 0)).toBeNull();
