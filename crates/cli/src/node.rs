@@ -15,6 +15,7 @@ use mulgil_log::{EventLog, LogError, LogOptions};
 use mulgil_outbox::OutboxOptions;
 use mulgil_sched::demand::Offer;
 use mulgil_server::folder::Folder;
+use mulgil_server::folder_watch::FolderWatch;
 use mulgil_server::scheduler::{self, SchedulerOptions};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
 use mulgil_server::sql_port::{SqlPortOptions, TlsFiles};
@@ -79,6 +80,7 @@ impl Node {
     pub(crate) async fn start(project: &Path, options: NodeOptions) -> Result<Self> {
         let project_dir =
             project.canonicalize().with_context(|| format!("there is no folder {}", project.display()))?;
+        let watch = FolderWatch::new(&project_dir);
         let folder = Folder::read(&project_dir)?;
         let lock = lock::take(&project_dir).await?;
         let (settings, project_name) = (Arc::clone(&folder.project), folder.name());
@@ -97,6 +99,7 @@ impl Node {
         let (scheduler, inbox) = scheduler::prepare();
         let parts = ServerParts {
             folder,
+            watch,
             connectors: Arc::clone(&connectors),
             scheduler: scheduler.clone(),
             history: history.store(),

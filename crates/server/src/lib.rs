@@ -19,6 +19,7 @@ mod export;
 mod extract;
 pub mod flows;
 pub mod folder;
+pub mod folder_watch;
 pub mod forward;
 pub mod generations;
 pub mod grid;

@@ -1,27 +1,22 @@
 //! Reads the project's files again: when asked, and when they change. One task does it, so that two reloads never
 //! cross.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use mulgil_connect::connectors::Connectors;
 use mulgil_serving::views::{Views, ViewsOptions};
 use mulgil_sql::catalog::Catalog;
 use mulgil_worker::threads::DataThreads;
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::error::ApiError;
 use crate::folder::Folder;
+use crate::folder_watch::FolderWatch;
 use crate::project::Problem;
 use crate::scheduler::SchedulerHandle;
 
-/// An editor writes a file in several steps; reading waits until nothing has changed for this long.
-const SETTLE: Duration = Duration::from_millis(200);
-/// The folders whose files are read; those of calendars may lie anywhere, and are watched only in theirs and at the top.
-const FOLDERS: [&str; 5] = ["flows", "sources", "views", "dashboards", "calendars"];
 /// Asks that may wait; whoever asks beyond that waits for room.
 const ASKS_MAX: usize = 16;
 
@@ -113,11 +108,11 @@ pub(crate) struct ReloadParts {
 }
 
 impl Reloader {
-    /// Starts the task. It ends when the last handle is gone.
-    pub(crate) fn start(parts: ReloadParts, first: Loaded) -> Self {
+    /// Starts the task, with a watch that began before the files were read. It ends when the last handle is gone.
+    pub(crate) fn start(parts: ReloadParts, watch: FolderWatch, first: Loaded) -> Self {
         let (asks, asked) = mpsc::channel(ASKS_MAX);
         let (publish, loaded) = watch::channel(Arc::new(first));
-        tokio::spawn(run(parts, asked, publish));
+        tokio::spawn(run(parts, watch, asked, publish));
         Self { asks, loaded }
     }
 
@@ -149,19 +144,13 @@ impl Reloader {
     }
 }
 
-async fn run(parts: ReloadParts, mut asked: mpsc::Receiver<Ask>, publish: watch::Sender<Arc<Loaded>>) {
-    // One waiting change is as good as many: the queue holds one.
-    let (changed, mut changes) = mpsc::channel(1);
-    let mut watcher = match watcher(changed) {
-        Ok(watcher) => Some(watcher),
-        Err(error) => {
-            tracing::warn!(%error, "changed files are read only when asked: POST /api/v1/reload");
-            None
-        }
-    };
+async fn run(
+    parts: ReloadParts,
+    mut watch: FolderWatch,
+    mut asked: mpsc::Receiver<Ask>,
+    publish: watch::Sender<Arc<Loaded>>,
+) {
     loop {
-        // Each time anew: a folder that was not there before may be there now.
-        watcher.iter_mut().for_each(|watcher| watch(watcher, &parts.dir));
         let ask = tokio::select! {
             ask = asked.recv() => match ask {
                 Some(Ask::Reload(reply)) => Some(reply),
@@ -176,11 +165,12 @@ async fn run(parts: ReloadParts, mut asked: mpsc::Receiver<Ask>, publish: watch:
                 }
                 None => return,
             },
-            Some(()) = changes.recv() => {
-                while let Ok(Some(())) = tokio::time::timeout(SETTLE, changes.recv()).await {}
+            () = watch.changed() => {
+                watch.settle().await;
                 None
             }
         };
+        watch.follow_folders();
         let before = publish.borrow().clone();
         let outcome = reload(&parts, &before).await.map(Arc::new);
         match (&outcome, ask) {
@@ -203,33 +193,4 @@ async fn reload(parts: &ReloadParts, before: &Loaded) -> Result<Loaded, ApiError
     let checked = Checked::new(folder, &parts.connectors);
     parts.scheduler.reload(checked.folder.flows.clone(), checked.folder.sound_project()).await?;
     Ok(Loaded::new(checked, parts, Some(before)).await)
-}
-
-/// Tells of changed definitions. What tasks write elsewhere in the project wakes nobody.
-fn watcher(changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let is_change =
-            |event: notify::Event| !event.kind.is_access() && event.paths.iter().any(|path| is_definition(path));
-        if event.is_ok_and(is_change) {
-            // A full queue means that a change is waiting already.
-            let _ = changed.try_send(());
-        }
-    })
-}
-
-/// Watches the project's own folder, and those of its folders that are there.
-fn watch(watcher: &mut RecommendedWatcher, dir: &Path) {
-    let folders = FOLDERS.iter().map(|folder| dir.join(folder)).filter(|folder| folder.is_dir());
-    for folder in std::iter::once(dir.to_owned()).chain(folders) {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, folder = %folder.display(), "changes of this folder go unnoticed");
-        }
-    }
-}
-
-/// Whether a path is a file that is read, or a folder of such files.
-fn is_definition(path: &Path) -> bool {
-    let is_folder = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| FOLDERS.contains(&name));
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    is_folder || ending.is_some_and(|ending| matches!(ending, "yaml" | "yml" | "py" | "sql" | "txt"))
 }

@@ -28,6 +28,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::access::{Access, AccessError, guard};
 use crate::folder::Folder;
+use crate::folder_watch::FolderWatch;
 use crate::forward::{Standing, Where, hand_on};
 use crate::hooks::Deliveries;
 use crate::hub::{Hub, HubParts};
@@ -71,6 +72,8 @@ impl Default for ServerOptions {
 pub struct ServerParts {
     /// The project's files, as they were read for the scheduler.
     pub folder: Folder,
+    /// Hears of their changes, from before they were read.
+    pub watch: FolderWatch,
     /// Opens tables.
     pub connectors: Arc<Connectors>,
     /// The running scheduler. Its flows are those of `folder`.
@@ -248,7 +251,7 @@ async fn build(parts: ServerParts, stopping: CancellationToken) -> Node {
     let dir = parts.folder.dir.clone();
     let checked = Checked::new(parts.folder, &reload_parts.connectors);
     let first = Loaded::new(checked, &reload_parts, None).await;
-    let reloader = Reloader::start(reload_parts, first);
+    let reloader = Reloader::start(reload_parts, parts.watch, first);
     let hub = Hub::start(HubParts {
         scheduler: parts.scheduler.clone(),
         history: parts.history.clone(),

@@ -12,6 +12,7 @@ use mulgil_sched::demand::Offer;
 use mulgil_server::client::{Client, ClientError};
 use mulgil_server::events::{Event, EventsQuery};
 use mulgil_server::folder::Folder;
+use mulgil_server::folder_watch::FolderWatch;
 use mulgil_server::runs::RunDetail;
 use mulgil_server::scheduler::{self, SchedulerHandle, SchedulerOptions, SystemClock};
 use mulgil_server::server::{Server, ServerHandle, ServerOptions, ServerParts};
@@ -47,6 +48,7 @@ impl Fixture {
         }
         let state = dir.path().join(".mulgil");
         std::fs::create_dir_all(&state).unwrap();
+        let watch = FolderWatch::new(dir.path());
         let folder = Folder::read(dir.path()).unwrap();
         let history: Arc<dyn History> = Arc::new(SqliteHistory::open(&state.join("history.db")).await.unwrap());
         let log = EventLog::open(state.join("log"), LogOptions::default()).unwrap();
@@ -62,6 +64,7 @@ impl Fixture {
             scheduler::start(history.clone(), Arc::new(SystemClock), options, folder.flows.clone()).await.unwrap();
         let parts = ServerParts {
             folder,
+            watch,
             connectors: connectors.clone(),
             scheduler: scheduler.clone(),
             history,
