@@ -27,6 +27,9 @@ async fn items_are_counted_listed_by_page_and_run_again_by_name() {
     let counts = ItemCounts { total: 3, succeeded: 2, failed: 1, ..ItemCounts::default() };
     assert_eq!((run.tasks[0].items, run.tasks[1].items), (Some(counts), None));
     assert_eq!(run.tasks[0].note.as_deref(), Some("1 of 3 items failed"));
+    let [worked] = run.tasks[0].worked.as_slice() else { panic!("one stretch of time: {:?}", run.tasks[0].worked) };
+    assert!(worked.started_at >= run.summary.started_at.unwrap() && worked.ended_at.is_some());
+    assert_eq!(run.tasks[1].worked, [], "it never began");
     let page = |query: ItemsQuery| fixture.call(move |client| client.items(id, "load", &query));
     let first = page(ItemsQuery { limit: Some(2), ..ItemsQuery::default() }).await.unwrap();
     let names: Vec<_> = first.items.iter().map(|item| (item.name.as_str(), item.item.clone())).collect();

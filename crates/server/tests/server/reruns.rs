@@ -4,6 +4,7 @@ use mulgil_server::flows::StartRun;
 use mulgil_server::reruns::{Mark, MarkAsk, RerunAsk, RerunPreview, RerunScope, RerunsAsk};
 use mulgil_server::runs::RunDetail;
 use mulgil_server::status::{RunStatus, TaskStatus};
+use mulgil_server::stretches::Stretch;
 use mulgil_server::versions::{DifferenceKind, DifferenceQuery};
 
 use super::fixture::{DAILY, Fixture, refusal};
@@ -114,8 +115,12 @@ async fn what_will_run_in_a_called_run_is_foretold_and_confirmed_with_the_rerun(
     assert_eq!(place, ("called/manual", "caller/manual", "sub"));
     let [send] = run.tasks.as_slice() else { panic!("{foretold:?}") };
     assert_eq!((send.name.as_str(), send.attempts, send.idempotent), ("send", 1, false));
-    let child = fixture.call(move |client| client.run(id)).await.unwrap().tasks[0].child.clone().unwrap();
-    assert_eq!(run.run, Some(child.id));
+    let calling = fixture.call(move |client| client.run(id)).await.unwrap().tasks.remove(0);
+    let child = calling.child.unwrap().id;
+    assert_eq!(run.run, Some(child));
+    let child = fixture.call(move |client| client.run(child)).await.unwrap().summary;
+    let worked = Stretch { started_at: child.started_at.unwrap(), ended_at: child.ended_at };
+    assert_eq!(calling.worked, [worked]);
 
     let (status, code, message) = refusal(fixture.call(move |client| client.rerun(id, &RerunAsk::default())).await);
     assert_eq!((status, code.as_str()), (409, "needs_confirmation"));
