@@ -13,7 +13,7 @@ const TABLES: (&str, &str) = (
 schedule: {cron: \"0 6 * * *\", start: 2013-01-01, end: 2013-01-08, catchup: none}
 tasks:
   land: {sql: \"SELECT 1 AS n, DATE '{{ ds }}' AS day\", to: raw.numbers}
-  check: {needs: [land], shell: 'test ! -e broken-{{ ds }}'}
+  check: {needs: [land], shell: 'while test -e held-{{ ds }}; do sleep 0.02; done; test ! -e broken-{{ ds }}'}
   sum: {needs: [check], sql: \"SELECT 2 AS n, DATE '{{ ds }}' AS day\", to: mart.sums}
 ",
 );
@@ -41,6 +41,20 @@ async fn shown(fixture: &Fixture, ask: MatrixQuery) -> FlowMatrix {
     let mut matrices = fixture.call(move |client| client.matrix(&ask)).await.unwrap();
     assert_eq!(matrices.len(), 1, "{matrices:?}");
     matrices.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_run_under_way_is_yet_to_write_is_under_way() {
+    let fixture = Fixture::start(&[LAKE, TABLES]).await;
+    fixture.write("held-2013-01-05", "");
+    let ask = StartRun { date: Some("2013-01-05".parse().unwrap()), ..StartRun::default() };
+    fixture.call(move |client| client.start_run("tables", &ask)).await.unwrap();
+    fixture.run_with("tables/2013-01-05", RunStatus::Running).await;
+    assert_eq!(letters(&shown(&fixture, MatrixQuery::default()).await)[1].1, "....>..");
+    std::fs::remove_file(fixture.dir.path().join("held-2013-01-05")).unwrap();
+    fixture.run_with("tables/2013-01-05", RunStatus::Succeeded).await;
+    assert_eq!(letters(&shown(&fixture, MatrixQuery::default()).await)[1].1, "....#..");
+    fixture.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
