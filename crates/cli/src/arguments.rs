@@ -269,7 +269,7 @@ pub(crate) enum FlowCommand {
     },
     /// Show what the attempts of a run used, and what broke them or held them up
     Usage {
-        /// The run (`flow/2013-01-16` or its number)
+        /// The run (`flow/2013-01-16` or its number), or a flow: then its latest run
         run: String,
         /// Only this task of the run
         task: Option<String>,

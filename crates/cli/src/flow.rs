@@ -23,7 +23,7 @@ mod why;
 
 use anyhow::{Result, bail};
 use mulgil_server::client::Client;
-use mulgil_server::runs::{RunDetail, RunSummary, TaskRun};
+use mulgil_server::runs::{RunDetail, RunSummary, RunsQuery, TaskRun};
 
 use crate::arguments::{Arguments, FlowCommand};
 use crate::connection::Connection;
@@ -83,6 +83,15 @@ fn find_run(client: &Client, run: &str) -> Result<RunSummary> {
         Some(found) => Ok(found),
         None => bail!("there is no run {run}: a run is named like daily_delays/2013-01-16"),
     }
+}
+
+/// The same for who only looks: a flow's name stands for its latest run.
+fn find_run_to_read(client: &Client, run: &str) -> Result<RunSummary> {
+    let latest = RunsQuery { flow: Some(run.to_owned()), limit: Some(1), ..RunsQuery::default() };
+    find_run(client, run).or_else(|error| {
+        let page = client.runs(&latest).ok();
+        page.and_then(|page| page.runs.into_iter().next()).ok_or(error)
+    })
 }
 
 /// Finds a task of a run by its name.

@@ -25,7 +25,7 @@ pub(crate) struct RunsArguments {
     after_help = "Examples:\n  mulgil flow log daily_delays/2013-01-16\n  mulgil flow log daily_delays/2013-01-16 land --attempt 1"
 )]
 pub(crate) struct LogArguments {
-    /// The run (`flow/2013-01-16` or its number)
+    /// The run (`flow/2013-01-16` or its number), or a flow: then its latest run
     pub(crate) run: String,
     /// Only this task of the run, or this item of a task (`load[3]`)
     pub(crate) task: Option<String>,

@@ -7,14 +7,14 @@ use mulgil_server::items::ItemsQuery;
 use mulgil_server::runs::{Attempt, RunDetail, TaskRun};
 use serde_json::{Value, json};
 
-use super::{find_run, status, task_of};
+use super::{find_run_to_read, status, task_of};
 use crate::arguments::{Format, LogArguments};
 use crate::exit::Exit;
 use crate::output::{print_json, remark, write_out};
 
 /// Prints what the attempts of a run printed: the last one of each task, or one of a task.
 pub(crate) fn execute(client: &Client, format: Format, asked: &LogArguments) -> Result<Exit> {
-    let run = client.run(find_run(client, &asked.run)?.id)?;
+    let run = client.run(find_run_to_read(client, &asked.run)?.id)?;
     let id = run.summary.id;
     let Some(task) = &asked.task else { return print_all(client, format, &run) };
     let attempt = attempt_of(client, &run, task, asked.attempt)?;

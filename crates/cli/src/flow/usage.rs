@@ -6,7 +6,7 @@ use mulgil_server::client::Client;
 use mulgil_server::usage::Usage;
 use serde_json::{Value, json};
 
-use super::{find_run, status, task_of};
+use super::{find_run_to_read, status, task_of};
 use crate::arguments::Format;
 use crate::exit::Exit;
 use crate::output::{Listing, print_json, remark};
@@ -16,7 +16,7 @@ const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█']
 
 /// What each attempt of a run used, and what broke it or held it up.
 pub(crate) fn execute(client: &Client, format: Format, run: &str, task: Option<&str>) -> Result<Exit> {
-    let run = client.run(find_run(client, run)?.id)?;
+    let run = client.run(find_run_to_read(client, run)?.id)?;
     let asked = match task {
         Some(task) => std::slice::from_ref(task_of(&run, task)?),
         None => &run.tasks,

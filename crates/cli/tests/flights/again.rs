@@ -119,6 +119,7 @@ fn runs_are_listed_and_what_their_tasks_printed_is_read() {
         assert!(printed == counted, "more than a piece of a log holds: {} lines", printed.len());
     }
     assert_eq!(printed(&[&all[0], "each[1]"]), ["item b"]);
+    assert_eq!(printed(&["loud", "each[1]"]), ["item b"], "the latest run of a flow");
     let (_, said, _) = log(&[&all[0]]);
     assert!(said.contains("── count, attempt 1, succeeded") && said.contains("each has 2 items"), "{said}");
     assert!(said.contains("── never never began, skipped: "), "{said}");
@@ -127,6 +128,7 @@ fn runs_are_listed_and_what_their_tasks_printed_is_read() {
     for (wrong, reason) in [
         (&[all[0].as_str(), "lend"][..], "its tasks are count, each, never"),
         (&[&all[0], "each[7]"], "no item 7"),
+        (&["lend", "each"], "there is no run lend"),
         (&[&all[0], "count", "--attempt", "9"], "has no attempt 9: it has had 1"),
         (&[&all[0], "each"], "has 2 items: each[0] names the first"),
         (&[&all[0], "never"], "never began, skipped: "),
