@@ -1,4 +1,4 @@
-//! Tables × intervals: what is done, stale, failed and missing, page by page.
+//! Tables × intervals: what is done, stale, failed, missing and under way, page by page.
 
 use mulgil_server::flows::StartRun;
 use mulgil_server::matrix::{FlowMatrix, MatrixQuery, TableCell};
